@@ -1,0 +1,58 @@
+package flow
+
+import "math"
+
+// Identifiers hands out packet identifiers, 1 to 65,535, and remembers what
+// each one in use stands for. One set serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE
+// together, since an identifier in use by one is not free for another
+// [MQTT-2.3.1-2]. The zero value is ready to use.
+type Identifiers struct {
+	table table[int32]
+	last  uint16 // the identifier given out last; the next is sought from here
+}
+
+// Acquire takes a free identifier for ref. Identifiers rotate: one that was
+// released is the last to come again, so that a late ack rarely meets a new
+// owner. It reports false when all 65,535 are in use.
+func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
+	if x.table.used == math.MaxUint16 {
+		return 0, false
+	}
+	x.table.makeRoom()
+	id = x.last
+	for {
+		if id++; id == 0 { // 0 is not an identifier [MQTT-2.3.1-1]
+			continue
+		}
+		if x.table.insert(id, ref) {
+			x.last = id
+			return id, true
+		}
+	}
+}
+
+// Claim takes the identifier id itself, as a session that was stored needs; the
+// next one is sought from there, so claims come in the order in which the
+// identifiers were given out. It reports false when id is 0 or in use.
+func (x *Identifiers) Claim(id uint16, ref int32) bool {
+	if id == 0 || x.table.find(id) != nil {
+		return false
+	}
+	x.table.force(id, ref)
+	x.last = id
+	return true
+}
+
+// Lookup returns what id stands for; false when it is not in use.
+func (x *Identifiers) Lookup(id uint16) (ref int32, ok bool) {
+	if p := x.table.find(id); p != nil {
+		return *p, true
+	}
+	return 0, false
+}
+
+// Release frees id [MQTT-2.3.1-3].
+func (x *Identifiers) Release(id uint16) { x.table.remove(id) }
+
+// Len returns how many identifiers are in use.
+func (x *Identifiers) Len() int { return x.table.used }

@@ -1,0 +1,59 @@
+package flow
+
+import (
+	"flag"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var seedFlag = flag.Uint64("seed", 0, "repeat the random run of this seed alone")
+
+// randomly calls step with one random source after another, each from a seed of
+// its own; a failure prints the seed that repeats it.
+func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
+	t.Helper()
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64() | 1
+	} else {
+		runs = 1
+	}
+	seed := first
+	defer func() {
+		if t.Failed() {
+			t.Logf("repeat with: go test ./flow -run '^%s$' -seed %d", t.Name(), seed)
+		}
+	}()
+	for i := range runs {
+		seed = first + uint64(i)
+		run(t, rand.New(rand.NewPCG(seed, seed)))
+	}
+}
+
+// message has its token as payload.
+func message(qos frames.QoS, token int) frames.Message {
+	return frames.Message{Topic: "t", QoS: qos, Payload: strconv.AppendInt(nil, int64(token), 10)}
+}
+
+func token(m frames.Message) int {
+	n, err := strconv.Atoi(string(m.Payload))
+	if err != nil {
+		panic("a payload was written over: " + err.Error())
+	}
+	return n
+}
+
+func pick[T any](rnd *rand.Rand, s []T) T { return s[rnd.IntN(len(s))] }
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}

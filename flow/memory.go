@@ -1,0 +1,98 @@
+package flow
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// ErrInUse says that a store is attached to a session already.
+var ErrInUse = errors.New("the store is in use by another session")
+
+// MemoryStore is a [Store] in memory. Handed to one client after another it
+// lets a session outlive the client object, though not the process.
+type MemoryStore struct {
+	mu           sync.Mutex
+	attached     bool
+	owner        string // the client identifier that was attached last
+	publications map[uint64]Publication
+	received     map[uint16]struct{}
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{
+		publications: make(map[uint64]Publication),
+		received:     make(map[uint16]struct{}),
+	}
+}
+
+// Attach implements [Store].
+func (s *MemoryStore) Attach(clientID string) (Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attached {
+		return Snapshot{}, ErrInUse
+	}
+	snap := Snapshot{
+		Publications: slices.SortedFunc(maps.Values(s.publications), func(a, b Publication) int {
+			return cmp.Compare(a.Seq, b.Seq)
+		}),
+		Received: slices.Sorted(maps.Keys(s.received)),
+	}
+	for i := range snap.Publications { // the payloads end in the hands of users, while the store goes on holding them
+		snap.Publications[i].Message = snap.Publications[i].Message.Clone()
+	}
+	if !snap.Empty() && s.owner != clientID {
+		return Snapshot{}, &OwnerError{Owner: s.owner, Asked: clientID}
+	}
+	s.attached, s.owner = true, clientID
+	return snap, nil
+}
+
+// Commit implements [Store]. It never fails.
+func (s *MemoryStore) Commit(changes []Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range changes {
+		s.apply(c)
+	}
+	return nil
+}
+
+func (s *MemoryStore) apply(c Change) {
+	switch c.Kind {
+	case Accepted:
+		s.publications[c.Seq] = Publication{Seq: c.Seq, Message: c.Message.Clone()}
+	case Assigned, Released:
+		p, ok := s.publications[c.Seq]
+		if !ok {
+			return
+		}
+		if c.Kind == Assigned {
+			p.ID = c.ID
+		} else {
+			p.Released = true
+		}
+		s.publications[c.Seq] = p
+	case Settled:
+		delete(s.publications, c.Seq)
+	case Received:
+		s.received[c.ID] = struct{}{}
+	case Forgotten:
+		delete(s.received, c.ID)
+	case Cleared:
+		clear(s.publications)
+		clear(s.received)
+	}
+}
+
+// Detach implements [Store].
+func (s *MemoryStore) Detach() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached = false
+	return nil
+}

@@ -1,0 +1,279 @@
+package flow
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// inMessage is a message that was handed over once; its copies share it.
+type inMessage struct {
+	qos  frames.QoS
+	id   uint16
+	conn int
+	open map[uint64]bool // hand-overs that are not settled
+}
+
+// arrival is one PUBLISH of this connection.
+type arrival struct {
+	*inMessage
+	again    bool // nobody was handed it
+	released bool // by PUBREL: no ack is owed
+}
+
+// receiverRun drives a Receiver and a naive model side by side, with a store
+// that is behind by what the writer has not taken.
+type receiverRun struct {
+	*testing.T
+	rnd *rand.Rand
+	log []string
+
+	r       *Receiver
+	journal *Journal
+
+	conn     int
+	arrivals []*arrival            // whose acks have not left
+	held     map[uint16]*inMessage // QoS 2 until PUBREL
+	waiting  map[uint64]*inMessage // hand-overs not settled
+	last     uint64                // hand-over
+
+	mirror map[uint16]bool // identifiers, told at once
+	store  *MemoryStore    // told when the writer takes a batch
+	behind []Change
+}
+
+func newReceiverRun(t *testing.T, rnd *rand.Rand) *receiverRun {
+	r := &receiverRun{T: t, rnd: rnd, store: NewMemoryStore(), mirror: map[uint16]bool{}}
+	if _, err := r.store.Attach("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	return r
+}
+
+func (r *receiverRun) open() {
+	r.journal = new(Journal)
+	r.r = NewReceiver(r.journal)
+	r.arrivals, r.held, r.waiting, r.last = nil, map[uint16]*inMessage{}, map[uint64]*inMessage{}, 0
+}
+
+func (r *receiverRun) note(format string, args ...any) {
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
+
+func (r *receiverRun) fail(format string, args ...any) {
+	r.Helper()
+	for _, line := range r.log[max(0, len(r.log)-40):] {
+		r.Log(line)
+	}
+	r.Fatalf(format, args...)
+}
+
+func (r *receiverRun) step() {
+	switch r.rnd.IntN(20) {
+	case 0, 1, 2, 3, 4:
+		r.arrive()
+	case 5, 6, 7, 8, 9, 10:
+		r.settle()
+	case 11, 12, 13:
+		r.next()
+	case 14, 15:
+		r.release()
+	case 16, 17:
+		_ = r.store.Commit(r.behind)
+		r.behind = nil
+	case 18:
+		if r.rnd.IntN(3) == 0 {
+			r.lost()
+		}
+	case 19:
+		if r.rnd.IntN(5) == 0 {
+			r.crash()
+		}
+	}
+	r.check()
+}
+
+// inboundIDs are few, some of them in one place of a short table.
+var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
+
+func (r *receiverRun) arrive() {
+	qos, id, n := frames.QoS(1+r.rnd.IntN(2)), pick(r.rnd, inboundIDs), 1+r.rnd.IntN(1+r.rnd.IntN(4))
+	first, fresh := r.r.Arrive(qos, id, n)
+	r.note("QoS %d #%d for %d: %d, %v", qos, id, n, first, fresh)
+	m := r.held[id]
+	if qos == qos1 {
+		m = nil
+	}
+	if fresh != (m == nil) {
+		r.fail("fresh: %v, want %v", fresh, m == nil)
+	}
+	if !fresh {
+		r.arrivals = append(r.arrivals, &arrival{inMessage: m, again: true})
+		return
+	}
+	if first <= r.last {
+		r.fail("hand-over %d after %d", first, r.last)
+	}
+	m = &inMessage{qos: qos, id: id, conn: r.conn, open: map[uint64]bool{}}
+	for seq := first; seq < first+uint64(n); seq++ {
+		m.open[seq], r.waiting[seq] = true, m
+	}
+	r.last = first + uint64(n) - 1
+	r.arrivals = append(r.arrivals, &arrival{inMessage: m})
+	if qos == qos2 {
+		r.held[id] = m
+	}
+}
+
+// settle takes any hand-over of any connection, given out or not, often one
+// that is waited for.
+func (r *receiverRun) settle() {
+	seq := uint64(r.rnd.IntN(int(r.last) + 3))
+	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
+		seq = pick(r.rnd, slices.Sorted(maps.Keys(r.waiting)))
+	}
+	r.note("settle %d", seq)
+	m := r.waiting[seq]
+	if got := r.r.Unsettled(seq); got != (m != nil) {
+		r.fail("waited for: %v, want %v", got, m != nil)
+	}
+	r.r.Settle(seq)
+	if m != nil {
+		delete(m.open, seq)
+		delete(r.waiting, seq)
+	}
+}
+
+// next looks at the arrivals in order: a message may be acked when all its
+// hand-overs are settled; one that was released owes no ack.
+func (r *receiverRun) next() {
+	got, ok := r.r.Next()
+	r.note("next: %v#%d, %v", got.Kind, got.ID, ok)
+	var want frames.Ack
+	for len(r.arrivals) > 0 {
+		a := r.arrivals[0]
+		if len(a.open) > 0 && !(a.again && a.released) {
+			break
+		}
+		r.arrivals = r.arrivals[1:]
+		if a.released {
+			continue
+		}
+		if want = (frames.Ack{Kind: frames.TypePubrec, ID: a.id}); a.qos == qos1 {
+			want.Kind = frames.TypePuback
+		}
+		break
+	}
+	if got != want || ok != (want.ID != 0) {
+		r.fail("ack %v#%d, %v, want %v#%d", got.Kind, got.ID, ok, want.Kind, want.ID)
+	}
+	r.tell()
+	if got.Kind == frames.TypePubrec && !r.mirror[got.ID] {
+		r.fail("PUBREC#%d leaves and the store was not told", got.ID)
+	}
+}
+
+func (r *receiverRun) release() {
+	id := pick(r.rnd, inboundIDs)
+	r.note("PUBREL#%d", id)
+	r.r.Release(id)
+	m := r.held[id]
+	if m == nil {
+		return
+	}
+	delete(r.held, id)
+	for _, a := range r.arrivals {
+		if a.inMessage == m {
+			a.released = true
+		}
+	}
+	if m.conn != r.conn {
+		r.forget(m)
+	}
+}
+
+// forget stops the waiting for m.
+func (r *receiverRun) forget(m *inMessage) {
+	for seq := range m.open {
+		delete(r.waiting, seq)
+	}
+	clear(m.open)
+}
+
+func (r *receiverRun) lost() {
+	keep := r.rnd.IntN(4) > 0
+	r.note("lost, keep %v", keep)
+	r.r.Lost(keep)
+	r.arrivals = nil
+	r.conn++
+	if !keep || r.rnd.IntN(4) == 0 {
+		if keep {
+			r.note("the broker has no session")
+			r.r.Clear()
+		}
+		clear(r.held)
+	}
+	for _, m := range r.waiting {
+		if r.held[m.id] != m {
+			r.forget(m)
+		}
+	}
+}
+
+// crash loses everything that the store was not told.
+func (r *receiverRun) crash() {
+	r.note("crash, %d changes not committed", len(r.behind))
+	r.behind = nil
+	_ = r.store.Detach()
+	snap, err := r.store.Attach("a")
+	if err != nil {
+		r.fail("%v", err)
+	}
+	r.open()
+	clear(r.mirror)
+	for _, id := range snap.Received {
+		r.r.Restore(id)
+		r.held[id] = &inMessage{qos: qos2, id: id, conn: -1}
+		r.mirror[id] = true
+	}
+}
+
+func (r *receiverRun) tell() {
+	at := len(r.behind)
+	r.behind = r.journal.MoveTo(r.behind)
+	for _, c := range r.behind[at:] {
+		if got, want := r.mirror[c.ID], c.Kind == Forgotten; got != want {
+			r.fail("the store is told %+v, and it holds the identifier: %v", c, got)
+		}
+		r.mirror[c.ID] = c.Kind == Received
+	}
+}
+
+// check is what must hold after every step.
+func (r *receiverRun) check() {
+	r.tell()
+	for _, id := range inboundIDs {
+		m := r.held[id]
+		if want := m != nil && len(m.open) == 0; r.mirror[id] != want {
+			r.fail("the store holds #%d: %v, want %v", id, r.mirror[id], want)
+		}
+	}
+	if r.r.Unacked() != len(r.arrivals) || r.r.Waiting() != len(r.waiting) || r.r.Held() != len(r.held) {
+		r.fail("unacked %d, waiting %d, held %d; want %d, %d, %d", r.r.Unacked(), r.r.Waiting(), r.r.Held(),
+			len(r.arrivals), len(r.waiting), len(r.held))
+	}
+}
+
+func TestReceiverAgreesWithTheModel(t *testing.T) {
+	randomly(t, 3000, func(t *testing.T, rnd *rand.Rand) {
+		r := newReceiverRun(t, rnd)
+		for range 150 {
+			r.step()
+		}
+	})
+}

@@ -1,0 +1,410 @@
+package flow
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+const (
+	qos1 = frames.AtLeastOnce
+	qos2 = frames.ExactlyOnce
+)
+
+// inScript drives a Receiver the way a session does.
+type inScript struct {
+	*Receiver
+	t       *testing.T
+	journal *Journal
+}
+
+func newInScript(t *testing.T) *inScript {
+	s := &inScript{t: t, journal: new(Journal)}
+	s.Receiver = NewReceiver(s.journal)
+	return s
+}
+
+// fresh is the arrival of a message that must be handed to its n consumers; it
+// returns the number of the first hand-over.
+func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
+	s.t.Helper()
+	first, fresh := s.Arrive(qos, id, n)
+	if !fresh {
+		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
+	}
+	for i := range n {
+		equal(s.t, "waited for", s.Unsettled(first+uint64(i)), true)
+	}
+	return first
+}
+
+func (s *inScript) copied(id uint16) {
+	s.t.Helper()
+	if _, fresh := s.Arrive(qos2, id, 2); fresh {
+		s.t.Errorf("#%d is delivered again", id)
+	}
+}
+
+// acks is everything that may leave now.
+func (s *inScript) acks(want ...string) {
+	s.t.Helper()
+	var got []string
+	for {
+		a, ok := s.Next()
+		if !ok {
+			break
+		}
+		got = append(got, fmt.Sprintf("%v#%d", a.Kind, a.ID))
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("acks %q, want %q", got, want)
+	}
+}
+
+func (s *inScript) told(want ...Change) {
+	s.t.Helper()
+	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
+		s.t.Errorf("the store is told %+v, want %+v", got, want)
+	}
+}
+
+func (s *inScript) counts(unacked, waiting, held int) {
+	s.t.Helper()
+	if s.Unacked() != unacked || s.Waiting() != waiting || s.Held() != held {
+		s.t.Errorf("unacked %d, waiting %d, held %d; want %d, %d, %d",
+			s.Unacked(), s.Waiting(), s.Held(), unacked, waiting, held)
+	}
+}
+
+// A6, [MQTT-4.6.0-2], [MQTT-4.6.0-3]
+//
+//	arrived   1 2 3 4
+//	settled   . 2 3 .    nothing may leave
+//	settled   1 2 3 .    all three may
+func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfSettling(t *testing.T) {
+	s := newInScript(t)
+	a, b := s.fresh(qos1, 1, 1), s.fresh(qos2, 2, 1)
+	c, d := s.fresh(qos1, 3, 1), s.fresh(qos2, 4, 1)
+	s.Settle(c)
+	s.Settle(b)
+	s.acks()
+	s.counts(4, 2, 2)
+	s.Settle(a)
+	s.acks("PUBACK#1", "PUBREC#2", "PUBACK#3")
+	s.counts(1, 1, 2)
+	s.Settle(d)
+	s.acks("PUBREC#4")
+	s.counts(0, 0, 2)
+}
+
+func TestAckWaitsForAllConsumersOfTheMessage(t *testing.T) {
+	for qos, want := range map[frames.QoS]string{qos1: "PUBACK#7", qos2: "PUBREC#7"} {
+		s := newInScript(t)
+		first := s.fresh(qos, 7, 3)
+		s.counts(1, 3, int(qos-1))
+		s.Settle(first + 2)
+		s.Settle(first)
+		s.acks()
+		s.told()
+		s.Settle(first + 1)
+		s.acks(want)
+		s.counts(0, 0, int(qos-1))
+	}
+}
+
+func TestSettlingTwiceIsHarmless(t *testing.T) {
+	s := newInScript(t)
+	first := s.fresh(qos2, 7, 2)
+	other := s.fresh(qos2, 8, 1)
+	s.Settle(first)
+	s.Settle(first)
+	s.acks()
+	s.counts(2, 2, 2)
+	s.Settle(first + 1)
+	s.acks("PUBREC#7")
+	s.Settle(first)
+	s.Settle(first + 1)
+	s.Settle(other + 1) // never given out
+	s.Settle(0)
+	s.counts(1, 1, 2)
+	s.told(Change{Kind: Received, ID: 7})
+}
+
+// A5, [MQTT-4.3.2-2]
+func TestQoS1WithTheSameIdentifierIsDeliveredAgain(t *testing.T) {
+	s := newInScript(t)
+	a, b := s.fresh(qos1, 7, 1), s.fresh(qos1, 7, 1)
+	s.Settle(b)
+	s.Settle(a)
+	s.acks("PUBACK#7", "PUBACK#7")
+	s.told()
+}
+
+// A4, [MQTT-4.3.3-2]
+func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 1)
+	s.copied(7) // before it is settled
+	s.acks()
+	s.Settle(a)
+	s.acks("PUBREC#7", "PUBREC#7")
+	s.copied(7) // after PUBREC
+	s.acks("PUBREC#7")
+	s.Release(7)
+	s.counts(0, 0, 0)
+	b := s.fresh(qos2, 7, 1)
+	s.acks()
+	s.Settle(b)
+	s.acks("PUBREC#7")
+}
+
+func TestQoS1AndQoS2DoNotShareIdentifiersInOurHands(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 1)
+	b := s.fresh(qos1, 7, 1)
+	s.Settle(b)
+	s.counts(2, 1, 1)
+	s.told()
+	s.Settle(a)
+	s.acks("PUBREC#7", "PUBACK#7")
+}
+
+// A1, A2: the session answers each with PUBCOMP.
+func TestPubrelForAnUnknownIdentifierChangesNothing(t *testing.T) {
+	s := newInScript(t)
+	s.fresh(qos1, 7, 1)
+	s.Release(7)
+	s.Release(8)
+	s.Release(0)
+	s.counts(1, 1, 0)
+	s.told()
+}
+
+func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
+	s := newInScript(t)
+	s.fresh(qos1, 1, 1) // holds the acks up, not the store
+	first := s.fresh(qos2, 7, 2)
+	s.told()
+	s.Settle(first)
+	s.told()
+	s.Settle(first + 1)
+	s.told(Change{Kind: Received, ID: 7})
+	s.acks()
+	s.copied(7)
+	s.Release(7)
+	s.told(Change{Kind: Forgotten, ID: 7})
+	s.Release(7)
+	s.told()
+}
+
+// A PUBREC that were still to leave would be taken for the next message of the
+// identifier.
+func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
+	s := newInScript(t)
+	head := s.fresh(qos1, 1, 1)
+	a := s.fresh(qos2, 7, 1)
+	s.copied(7)
+	s.Settle(a)
+	s.Release(7) // though its PUBRECs wait behind the head
+	b := s.fresh(qos2, 7, 1)
+	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
+	s.Settle(head)
+	s.acks("PUBACK#1")
+	s.told()
+	s.Settle(b)
+	s.acks("PUBREC#7")
+	s.told(Change{Kind: Received, ID: 7})
+}
+
+func TestPubrelBeforeTheMessageIsSettledLeavesTheNextOneAlone(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 2)
+	s.copied(7)
+	s.Release(7)
+	b := s.fresh(qos2, 7, 1)
+	s.Settle(a)
+	s.Settle(a + 1)
+	s.acks()
+	s.told()
+	s.counts(1, 1, 1)
+	s.Settle(b)
+	s.acks("PUBREC#7")
+}
+
+// K5
+func TestNoAckOfALostConnectionLeavesOnTheNext(t *testing.T) {
+	s := newInScript(t)
+	a, b := s.fresh(qos1, 1, 1), s.fresh(qos1, 2, 1)
+	c := s.fresh(qos2, 3, 1)
+	s.Settle(b)
+	s.Settle(c)
+	s.Lost(true)
+	s.acks()
+	s.counts(0, 0, 1)
+	again := s.fresh(qos1, 1, 1)
+	s.Settle(a)
+	s.acks()
+	s.Settle(again)
+	s.acks("PUBACK#1")
+}
+
+// K6
+func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 1)
+	s.Settle(a)
+	s.acks("PUBREC#7")
+	s.told(Change{Kind: Received, ID: 7})
+	s.Lost(true)
+	s.copied(7)
+	s.acks("PUBREC#7")
+	s.Lost(true)
+	s.Release(7)
+	s.told(Change{Kind: Forgotten, ID: 7})
+	s.fresh(qos2, 7, 1)
+}
+
+// The consumers of the lost connection still hold the message:
+//
+//	connection 1   7 to two consumers, one has settled
+//	connection 2   7 again, and again      PUBREC waits
+//	               the other settles       both may leave
+func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
+	s := newInScript(t)
+	first := s.fresh(qos2, 7, 2)
+	s.Settle(first)
+	s.Lost(true)
+	s.counts(0, 1, 1)
+	equal(t, "the settled one waited for", s.Unsettled(first), false)
+	equal(t, "the other waited for", s.Unsettled(first+1), true)
+	s.copied(7)
+	s.copied(7)
+	s.acks()
+	s.Lost(true)
+	s.copied(7)
+	s.copied(7)
+	behind := s.fresh(qos1, 1, 1)
+	s.Settle(behind)
+	s.acks()
+	s.told()
+	s.Settle(first + 1)
+	s.told(Change{Kind: Received, ID: 7})
+	s.acks("PUBREC#7", "PUBREC#7", "PUBACK#1")
+	s.counts(0, 0, 1)
+	s.Settle(first + 1)
+	s.counts(0, 0, 1)
+}
+
+func TestSettledAfterTheCutBeforeItComesAgain(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 1)
+	s.Lost(true)
+	s.Settle(a)
+	s.told(Change{Kind: Received, ID: 7})
+	s.acks()
+	s.copied(7)
+	s.acks("PUBREC#7")
+}
+
+func TestPubrelForWhatIsHeldSinceAnEarlierConnectionEndsTheWaiting(t *testing.T) {
+	s := newInScript(t)
+	a := s.fresh(qos2, 7, 2)
+	b := s.fresh(qos2, 8, 1)
+	s.Lost(true)
+	s.copied(7)
+	s.Release(7)
+	s.counts(1, 1, 1)
+	s.fresh(qos2, 7, 1)
+	s.Settle(a)
+	s.Settle(a + 1)
+	s.acks()
+	s.counts(1, 2, 2)
+	s.told()
+	s.Settle(b)
+	s.told(Change{Kind: Received, ID: 8})
+}
+
+func TestCleanSessionForgetsAllWithTheConnection(t *testing.T) {
+	s := newInScript(t)
+	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
+	s.Settle(a)
+	s.told(Change{Kind: Received, ID: 7})
+	s.Lost(false)
+	s.told(Change{Kind: Forgotten, ID: 7})
+	s.counts(0, 0, 0)
+	s.fresh(qos2, 7, 1)
+	s.fresh(qos2, 8, 1)
+	s.Settle(a)
+	s.Settle(b)
+	s.acks()
+	s.told()
+}
+
+// K7
+func TestWhenTheBrokerLostTheSessionItsIdentifiersAreNew(t *testing.T) {
+	s := newInScript(t)
+	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
+	s.Settle(a)
+	s.Lost(true)
+	s.counts(0, 1, 2)
+	s.Clear()
+	s.counts(0, 0, 0)
+	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
+	s.fresh(qos2, 7, 1)
+	again := s.fresh(qos2, 8, 1)
+	s.Settle(b)
+	s.acks()
+	s.counts(2, 2, 2)
+	s.Settle(again)
+	s.told(Change{Kind: Received, ID: 8})
+}
+
+// K6 after kill -9
+func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
+	s := newInScript(t)
+	for _, id := range []uint16{7, 65_535, 7, 0} {
+		s.Restore(id)
+	}
+	s.counts(0, 0, 2)
+	s.copied(7)
+	s.copied(65_535)
+	s.acks("PUBREC#7", "PUBREC#65535")
+	s.told()
+	s.Release(7)
+	s.told(Change{Kind: Forgotten, ID: 7})
+	s.fresh(qos2, 7, 1)
+}
+
+func TestReceiverWithoutAStoreWorks(t *testing.T) {
+	r := NewReceiver(nil)
+	a, _ := r.Arrive(qos2, 7, 1)
+	r.Settle(a)
+	if ack, ok := r.Next(); !ok || ack != (frames.Ack{Kind: frames.TypePubrec, ID: 7}) {
+		t.Errorf("ack %+v, %v", ack, ok)
+	}
+	r.Release(7)
+	r.Clear()
+	equal(t, "held", r.Held(), 0)
+}
+
+// Consumers that never settle hold acks, and cost a ring and nothing more.
+func TestAllIdentifiersCanBeUnacked(t *testing.T) {
+	s := newInScript(t)
+	for id := 1; id <= MaxUnacked; id++ {
+		s.fresh(frames.QoS(1+id%2), uint16(id), 1)
+	}
+	s.counts(MaxUnacked, MaxUnacked, MaxUnacked/2+1)
+	s.acks()
+	for seq := s.tail - 1; seq >= s.head; seq-- {
+		s.Settle(seq)
+	}
+	for id := 1; id <= MaxUnacked; id++ {
+		if a, ok := s.Next(); !ok || a.ID != uint16(id) {
+			t.Fatalf("ack %+v, %v, want #%d", a, ok, id)
+		}
+	}
+	s.acks()
+}

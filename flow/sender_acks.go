@@ -1,0 +1,153 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Outcome is what an acknowledgment meant.
+type Outcome byte
+
+const (
+	Ignored    Outcome = iota // it concerns nothing in flight
+	Completed                 // the publication has ended well
+	Release                   // PUBREL is to be sent for the identifier
+	Downgraded                // PUBACK for QoS 2: the broker took it at QoS 1; the publication has ended, not as it was asked
+	Violation                 // the ack does not fit the exchange: the connection must be closed [MQTT-4.8.0-1]
+)
+
+// Acknowledge takes a PUBACK, PUBREC or PUBCOMP. Ended has meaning with
+// Completed and Downgraded.
+func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) (Ended[T], Outcome) {
+	i, ok := s.ids.Lookup(id)
+	if !ok || i <= 0 { // unknown, or a SUBSCRIBE's or UNSUBSCRIBE's
+		if kind == frames.TypePubrec {
+			return Ended[T]{}, Release // the broker waits for it, whatever we know
+		}
+		return Ended[T]{}, Ignored
+	}
+	e := &s.entries[i]
+	if e.batch == 0 && !e.sent { // restored with an identifier that never left
+		if kind == frames.TypePubrec {
+			return Ended[T]{}, Violation
+		}
+		return Ended[T]{}, Ignored
+	}
+	switch {
+	case kind == frames.TypePuback && e.state == published:
+		outcome := Completed
+		if e.message.QoS == frames.ExactlyOnce {
+			outcome = Downgraded
+		}
+		return s.finish(i), outcome
+	case kind == frames.TypePubrec && e.message.QoS == frames.ExactlyOnce:
+		if e.state == published {
+			e.state, e.sent, e.attempts = released, true, 0
+			s.schedule(e, now)
+			s.journal.note(Change{Kind: Released, Seq: e.seq})
+		}
+		return Ended[T]{}, Release // one PUBREL for each PUBREC, in their order [MQTT-4.6.0-4]
+	case kind == frames.TypePubcomp && e.state == released:
+		return s.finish(i), Completed
+	}
+	return Ended[T]{}, Violation
+}
+
+// Lost takes note that the connection is gone; taken is the last batch that was
+// handed to its writer. What later batches held was never sent. With keep the
+// publications in flight stay, to be sent again; without, they end, since a
+// clean session goes with its connection [MQTT-3.1.2-6]. QoS 0 that was handed
+// over ends in either case: it is never sent twice [MQTT-4.3.1-1].
+func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
+	s.Written(taken, end)
+	s.sink()
+	for i := s.line.head; i != 0; {
+		next := s.links[i].next
+		e := &s.entries[i]
+		if e.batch != 0 && e.batch <= taken {
+			e.sent = true
+		}
+		switch {
+		case e.state == queued:
+		case e.message.QoS == frames.AtMostOnce:
+			e.state = queued
+			s.queued++
+		case keep:
+		case e.sent:
+			end(s.finish(i))
+			i = next
+			continue
+		default:
+			s.ids.Release(e.id)
+			s.inFlight--
+			s.queued++
+			e.id, e.state = 0, queued
+			s.journal.note(Change{Kind: Assigned, Seq: e.seq})
+		}
+		e.batch = 0
+		i = next
+	}
+	s.outstanding = 0
+	s.cursor = s.line.head
+}
+
+// sink puts what is afloat back in line, each at its place.
+func (s *Sender[T]) sink() {
+	at := s.line.tail
+	for i := s.afloat.tail; i != 0; i = s.afloat.tail {
+		s.afloat.remove(s.links, i)
+		for at != 0 && s.entries[at].seq > s.entries[i].seq {
+			at = s.links[at].prev
+		}
+		before := s.line.head
+		if at != 0 {
+			before = s.links[at].next
+		}
+		s.line.insertBefore(s.links, i, before)
+	}
+}
+
+// SessionLost takes note that the broker has no session for us: what was in
+// flight goes out as new, except that a QoS 2 message past its PUBREC is
+// finished with PUBREL, since the broker has had it.
+func (s *Sender[T]) SessionLost() {
+	for i := s.line.head; i != 0; i = s.links[i].next {
+		if e := &s.entries[i]; e.state == published {
+			e.sent = false
+		}
+	}
+}
+
+func (s *Sender[T]) schedule(e *entry[T], now time.Duration) {
+	switch {
+	case s.retry == nil:
+	case e.state == released:
+		e.due = now + s.retry.Control(int(e.attempts))
+	default:
+		e.due = now + s.retry.Publish(len(e.message.Payload), int(e.attempts))
+	}
+}
+
+// Overdue takes every packet whose ack is overdue at now as part of batch and
+// returns when the next one will be; false when none is waited for.
+func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)) (next time.Duration, ok bool) {
+	if s.retry == nil {
+		return 0, false
+	}
+	for i := s.line.head; i != 0 && i != s.cursor; i = s.links[i].next {
+		e := &s.entries[i]
+		if e.due <= now {
+			if e.batch < batch { // else it waits in batch itself, and has not been sent
+				e.sent, e.batch = true, batch
+				e.attempts = min(e.attempts+1, 63)
+				send(e.packet())
+			}
+			s.schedule(e, now)
+		}
+		if !ok || e.due < next {
+			next, ok = e.due, true
+		}
+	}
+	return next, ok
+}

@@ -1,0 +1,617 @@
+package flow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// pub is a publication as the naive model has it: one slice in order of
+// acceptance, looked through from the front each time.
+type pub struct {
+	token    int // its payload and its owner
+	qos      frames.QoS
+	seq      uint64
+	handle   Handle
+	id       uint16
+	released bool
+	owned    bool
+
+	batch    uint64 // of its transmission on this connection; 0: none
+	sent     bool   // in a batch that was taken, as far as this session knows
+	attempts int
+	due      time.Duration
+}
+
+func (p *pub) waits() bool { return p.id == 0 && (p.qos > 0 || p.batch == 0) }
+
+// wire is what has left for the broker of one publication, over all
+// connections and restarts.
+type wire struct {
+	published int
+	dup       bool // there is a reason for DUP: it may have been sent
+	fresh     bool // not sent since the broker lost the session
+	released  bool
+}
+
+type packet struct {
+	token    int // 0: a PUBREL for an identifier that nothing has
+	released bool
+	dup      bool
+}
+
+// senderRun drives a Sender and the model side by side, with a store that is
+// behind by what the writer has not taken.
+type senderRun struct {
+	*testing.T
+	rnd *rand.Rand
+	log []string
+
+	s       *Sender[int]
+	ids     *Identifiers
+	journal *Journal
+	retry   *Retry
+	window  int
+	now     time.Duration
+	batch   uint64
+	fill    []packet // of batch
+
+	line    []*pub
+	foreign []uint16 // identifiers of SUBSCRIBEs
+	handles []Handle
+	tokens  int
+	ended   map[int]bool
+	lastSeq uint64 // transmitted on this connection
+	wires   map[int]*wire
+
+	mirror *MemoryStore // is told at once
+	store  *MemoryStore // is told when the writer takes a batch
+	behind []Change
+	saved  []Publication // by the model, when the store was told last
+}
+
+func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
+	r := &senderRun{
+		T: t, rnd: rnd, batch: 1, window: 1 + rnd.IntN(1+rnd.IntN(12)), ended: map[int]bool{},
+		wires: map[int]*wire{}, mirror: NewMemoryStore(), store: NewMemoryStore(),
+	}
+	if rnd.IntN(2) == 0 {
+		r.retry = &Retry{Initial: time.Second, Max: 8 * time.Second, Bandwidth: 1, Factor: 2}
+	}
+	if _, err := r.store.Attach("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	r.ids.last = uint16(rnd.IntN(1 << 16))
+	if rnd.IntN(2) == 0 {
+		r.ids.last = uint16(65_535 - rnd.IntN(10))
+	}
+	return r
+}
+
+func (r *senderRun) open() {
+	last := uint16(0)
+	if r.ids != nil {
+		last = r.ids.last
+	}
+	r.ids, r.journal = &Identifiers{last: last}, new(Journal)
+	r.s = NewSender[int](r.window, r.ids, r.retry, r.journal)
+	r.foreign, r.handles, r.fill = nil, nil, nil
+	r.ended = map[int]bool{}
+	r.lastSeq = 0
+}
+
+func (r *senderRun) note(format string, args ...any) {
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
+
+func (r *senderRun) fail(format string, args ...any) {
+	r.Helper()
+	for _, line := range r.log[max(0, len(r.log)-40):] {
+		r.Log(line)
+	}
+	r.Fatalf(format, args...)
+}
+
+func (r *senderRun) step() {
+	switch r.rnd.IntN(24) {
+	case 0, 1, 2, 3:
+		r.add()
+	case 4, 5, 6, 7:
+		r.next()
+	case 8, 9, 10:
+		r.take()
+	case 11:
+		r.written()
+	case 12, 13, 14, 15:
+		r.rightAck()
+	case 16:
+		r.anyAck()
+	case 17:
+		r.withdraw()
+	case 18:
+		if r.rnd.IntN(2) == 0 {
+			r.lost(r.rnd.IntN(4) > 0)
+		}
+	case 19:
+		r.now += time.Duration(r.rnd.IntN(4000)) * time.Millisecond
+		r.overdue()
+	case 20:
+		r.subscribe()
+	case 21:
+		r.s.Shrink()
+	case 22:
+		if r.rnd.IntN(8) == 0 {
+			r.crash()
+		}
+	case 23:
+		if r.rnd.IntN(8) == 0 {
+			r.drain()
+		}
+	}
+	r.check()
+}
+
+func (r *senderRun) add() {
+	r.tokens++
+	p := &pub{token: r.tokens, qos: frames.QoS(r.rnd.IntN(3)), owned: true}
+	r.note("add %d at QoS %d", p.token, p.qos)
+	p.handle = r.s.Add(message(p.qos, p.token), p.token)
+	p.seq = p.handle.seq
+	if n := len(r.line); n > 0 && p.seq <= r.line[n-1].seq {
+		r.fail("place %d behind place %d", p.seq, r.line[n-1].seq)
+	}
+	r.line, r.handles = append(r.line, p), append(r.handles, p.handle)
+	r.wires[p.token] = &wire{fresh: true}
+}
+
+// next is the first one in line that was not transmitted on this connection,
+// unless it needs a place in the window and there is none.
+func (r *senderRun) next() {
+	for range 1 + r.rnd.IntN(4) {
+		outstanding := 0
+		for _, p := range r.line {
+			if p.qos > 0 && p.batch != 0 {
+				outstanding++
+			}
+		}
+		i := slices.IndexFunc(r.line, func(p *pub) bool { return p.batch == 0 })
+		want := i >= 0 && (r.line[i].qos == 0 || outstanding < r.window)
+		out, ok := r.s.Next(r.batch, r.now)
+		r.note("next: %v %s", ok, packetText(out))
+		if ok != want {
+			r.fail("something to send: %v, want %v", ok, want)
+		}
+		if !ok {
+			return
+		}
+		p := r.line[i]
+		if p.seq <= r.lastSeq {
+			r.fail("place %d after place %d", p.seq, r.lastSeq)
+		}
+		r.lastSeq = p.seq
+		if p.qos > 0 && p.id == 0 {
+			p.id = out.Publish.ID
+			if p.id == 0 || slices.Contains(r.foreign, p.id) || r.find(p.id) != p {
+				r.fail("identifier %d is in use", p.id)
+			}
+		}
+		p.batch, p.attempts, p.due = r.batch, 0, r.now
+		r.wait(p)
+		r.send(p, out)
+	}
+}
+
+// send compares out with what p has to send and puts it into the batch.
+func (r *senderRun) send(p *pub, out Outgoing) {
+	if p.released {
+		if out.Type != frames.TypePubrel || out.Publish.ID != p.id {
+			r.fail("sends %s in place of PUBREL#%d", packetText(out), p.id)
+		}
+	} else if m := out.Publish; out.Type != frames.TypePublish || m.ID != p.id || m.DUP != p.sent ||
+		m.QoS != p.qos || m.Topic != "t" || token(m.Message) != p.token {
+		r.fail("sends %s, QoS %d, in place of %+v", packetText(out), m.QoS, *p)
+	}
+	r.fill = append(r.fill, packet{token: p.token, released: p.released, dup: out.Publish.DUP})
+}
+
+func (r *senderRun) wait(p *pub) {
+	switch {
+	case r.retry == nil:
+	case p.released:
+		p.due = r.now + r.retry.Control(p.attempts)
+	default:
+		p.due = r.now + r.retry.Publish(len(fmt.Sprint(p.token)), p.attempts)
+	}
+}
+
+// take is the writer: it commits, then writes.
+func (r *senderRun) take() {
+	r.note("take batch %d", r.batch)
+	r.commit()
+	for _, out := range r.fill {
+		w := r.wires[out.token]
+		switch {
+		case w == nil:
+		case out.released:
+			w.released = true
+		case w.released:
+			r.fail("PUBLISH of %d after its PUBREL", out.token)
+		case out.dup && !w.dup:
+			r.fail("DUP on %d, which was never sent", out.token)
+		case !out.dup && !w.fresh:
+			r.fail("no DUP on %d, which was sent", out.token)
+		default:
+			w.published, w.dup, w.fresh = w.published+1, true, false
+		}
+	}
+	r.fill = nil
+	r.batch++
+}
+
+func (r *senderRun) commit() {
+	_ = r.store.Commit(r.behind)
+	r.behind, r.saved = nil, r.kept()
+}
+
+// kept is what must be in a store.
+func (r *senderRun) kept() (all []Publication) {
+	for _, p := range r.line {
+		if p.qos > 0 {
+			all = append(all, Publication{Seq: p.seq, Message: message(p.qos, p.token), ID: p.id, Released: p.released})
+		}
+	}
+	return all
+}
+
+func (r *senderRun) find(id uint16) *pub {
+	for _, p := range r.line {
+		if p.id == id && id != 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+// end compares the end of a publication, the only one, with p.
+func (r *senderRun) end(p *pub, e Ended[int]) {
+	owner := 0
+	if p.owned {
+		owner = p.token
+	}
+	if e.Owner != owner || e.ID != p.id || token(e.Message) != p.token {
+		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
+	}
+	if r.ended[p.token] {
+		r.fail("%d ended twice", p.token)
+	}
+	r.ended[p.token] = true
+	r.line = slices.DeleteFunc(r.line, func(q *pub) bool { return q == p })
+}
+
+func (r *senderRun) written() {
+	upTo := r.batch - uint64(1+r.rnd.IntN(3))
+	if upTo >= r.batch { // below 0
+		return
+	}
+	r.note("batch %d is written", upTo)
+	r.endQoS0(upTo, func(end func(Ended[int])) { r.s.Written(upTo, end) })
+}
+
+func (r *senderRun) endQoS0(upTo uint64, call func(end func(Ended[int]))) {
+	var want []*pub
+	for _, p := range r.line {
+		if p.qos == 0 && p.batch != 0 && p.batch <= upTo {
+			want = append(want, p)
+		}
+	}
+	r.ends(want, call)
+}
+
+// ends compares everything that ends in call with want, in order.
+func (r *senderRun) ends(want []*pub, call func(end func(Ended[int]))) {
+	call(func(e Ended[int]) {
+		if len(want) == 0 {
+			r.fail("%d ended", token(e.Message))
+		}
+		r.end(want[0], e)
+		want = want[1:]
+	})
+	if len(want) > 0 {
+		r.fail("%d did not end", want[0].token)
+	}
+}
+
+// rightAck is one that the broker could give now.
+func (r *senderRun) rightAck() {
+	var could []*pub
+	for _, p := range r.line {
+		if p.id != 0 && p.batch != 0 && p.batch < r.batch {
+			could = append(could, p)
+		}
+	}
+	if len(could) == 0 {
+		return
+	}
+	p := pick(r.rnd, could)
+	switch {
+	case p.qos == 1:
+		r.ack(puback, p.id)
+	case p.released && r.rnd.IntN(4) > 0:
+		r.ack(pubcomp, p.id)
+	default:
+		r.ack(pubrec, p.id)
+	}
+}
+
+func (r *senderRun) anyAck() {
+	id := r.ids.last - uint16(r.rnd.IntN(8))
+	if len(r.line) > 0 && r.rnd.IntN(2) == 0 {
+		id = pick(r.rnd, r.line).id
+	} else if len(r.foreign) > 0 && r.rnd.IntN(4) == 0 {
+		id = pick(r.rnd, r.foreign)
+	}
+	r.ack(pick(r.rnd, []frames.Type{puback, pubrec, pubcomp}), id)
+}
+
+func (r *senderRun) ack(kind frames.Type, id uint16) {
+	p, want := r.find(id), Violation
+	switch {
+	case p == nil && kind == pubrec:
+		want = Release
+	case p == nil:
+		want = Ignored
+	case p.batch == 0 && !p.sent && kind == pubrec:
+	case p.batch == 0 && !p.sent:
+		want = Ignored
+	case p.qos == 1 && kind == puback, p.released && kind == pubcomp:
+		want = Completed
+	case p.qos == 2 && kind == puback && !p.released:
+		want = Downgraded
+	case p.qos == 2 && kind == pubrec:
+		want = Release
+	}
+	e, got := r.s.Acknowledge(kind, id, r.now)
+	r.note("%v#%d: %d", kind, id, got)
+	if got != want {
+		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)
+	}
+	switch {
+	case got == Completed || got == Downgraded:
+		r.end(p, e)
+	case e.Owner != 0 || e.ID != 0:
+		r.fail("%d ended", e.Owner)
+	case got == Release && p == nil:
+		r.fill = append(r.fill, packet{released: true})
+	case got == Release:
+		if !p.released {
+			p.released, p.sent, p.attempts = true, true, 0
+			r.wait(p)
+		}
+		r.fill = append(r.fill, packet{token: p.token, released: true})
+	}
+}
+
+func (r *senderRun) withdraw() {
+	if len(r.handles) == 0 {
+		return
+	}
+	h := pick(r.rnd, r.handles)
+	i := slices.IndexFunc(r.line, func(p *pub) bool { return p.handle == h })
+	m, owner, found := r.s.Find(h)
+	gone, ok := r.s.Withdraw(h)
+	r.note("withdraw place %d: %v, %v", h.seq, gone, ok)
+	if ok != (i >= 0) || found != ok {
+		r.fail("withdrawn %v, found %v, want %v", ok, found, i >= 0)
+	}
+	if !ok {
+		return
+	}
+	p := r.line[i]
+	if token(m) != p.token || p.owned && owner != p.token {
+		r.fail("found %d of %d in place of %d", token(m), owner, p.token)
+	}
+	if gone != p.waits() {
+		r.fail("gone: %v, want %v", gone, p.waits())
+	}
+	if gone {
+		r.line, r.ended[p.token] = slices.Delete(r.line, i, i+1), true
+		return
+	}
+	p.owned = false
+	clear(m.Payload) // its owner may do what he likes with it, once
+	if again, _, _ := r.s.Find(h); token(again) != p.token {
+		r.fail("the payload is not its own")
+	}
+}
+
+func (r *senderRun) lost(keep bool) {
+	taken := r.batch - 1
+	r.note("lost, taken %d, keep %v", taken, keep)
+	var want []*pub
+	for _, p := range r.line {
+		if p.qos == 0 && p.batch != 0 && p.batch <= taken {
+			want = append(want, p)
+		}
+	}
+	for _, p := range r.line {
+		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= taken
+		if p.qos > 0 && p.id != 0 && p.sent && !keep {
+			want = append(want, p)
+		}
+	}
+	r.ends(want, func(end func(Ended[int])) { r.s.Lost(taken, keep, end) })
+	for _, p := range r.line {
+		p.batch = 0
+		if !keep {
+			p.id = 0
+		}
+	}
+	r.fill, r.lastSeq = nil, 0
+	r.batch += uint64(r.rnd.IntN(2))
+	if r.rnd.IntN(4) == 0 {
+		r.note("the broker has no session")
+		r.s.SessionLost()
+		for _, p := range r.line {
+			if !p.released {
+				p.sent, r.wires[p.token].fresh = false, true
+			}
+		}
+	}
+}
+
+func (r *senderRun) overdue() {
+	var wantNext time.Duration
+	var want []*pub
+	waited := false
+	for _, p := range r.line {
+		if p.qos == 0 || p.batch == 0 || r.retry == nil {
+			continue
+		}
+		if p.due <= r.now {
+			if p.batch < r.batch {
+				p.batch, p.sent, p.attempts = r.batch, true, p.attempts+1
+				want = append(want, p)
+			}
+			r.wait(p)
+		}
+		if !waited || p.due < wantNext {
+			wantNext, waited = p.due, true
+		}
+	}
+	next, ok := r.s.Overdue(r.batch, r.now, func(out Outgoing) {
+		r.note("overdue at %v: %s", r.now, packetText(out))
+		if len(want) == 0 {
+			r.fail("%s is not overdue", packetText(out))
+		}
+		r.send(want[0], out)
+		want = want[1:]
+	})
+	if len(want) > 0 {
+		r.fail("%d is overdue", want[0].token)
+	}
+	if next != wantNext || ok != waited {
+		r.fail("next at %v, %v, want %v, %v", next, ok, wantNext, waited)
+	}
+}
+
+func (r *senderRun) subscribe() {
+	if len(r.foreign) > 0 && r.rnd.IntN(2) == 0 {
+		i := r.rnd.IntN(len(r.foreign))
+		r.ids.Release(r.foreign[i])
+		r.foreign = slices.Delete(r.foreign, i, i+1)
+		return
+	}
+	id, ok := r.ids.Acquire(-int32(r.rnd.IntN(5)))
+	r.note("subscribe#%d", id)
+	if !ok || id == 0 || slices.Contains(r.foreign, id) || r.find(id) != nil {
+		r.fail("identifier %d, %v", id, ok)
+	}
+	r.foreign = append(r.foreign, id)
+}
+
+// crash loses everything that the store was not told.
+func (r *senderRun) crash() {
+	r.note("crash, %d changes not committed", len(r.behind))
+	r.behind = nil
+	r.restart()
+}
+
+// drain is an orderly end, and a new session from the same store.
+func (r *senderRun) drain() {
+	keep := r.rnd.IntN(2) == 0
+	r.lost(keep)
+	r.check()
+	r.commit()
+	r.note("drain")
+	want := slices.Clone(r.line)
+	r.s.Drain(func(e Ended[int], sent bool) {
+		if len(want) == 0 || sent == want[0].waits() {
+			r.fail("%d drained, sent %v", token(e.Message), sent)
+		}
+		r.end(want[0], e)
+		want = want[1:]
+	})
+	if len(want) > 0 || r.s.Len()+r.s.Queued()+r.s.InFlight() != 0 || r.ids.Len() != len(r.foreign) || r.journal.Len() != 0 {
+		r.fail("%d left in the model, %d in the sender, %d identifiers", len(want), r.s.Len(), r.ids.Len())
+	}
+	r.restart()
+}
+
+func (r *senderRun) restart() {
+	_ = r.store.Detach()
+	snap, err := r.store.Attach("a")
+	if err != nil {
+		r.fail("%v", err)
+	}
+	r.compare("the store", snap.Publications, r.saved)
+	r.open()
+	r.line = nil
+	r.mirror = NewMemoryStore()
+	for _, was := range snap.Publications {
+		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
+			released: was.Released, sent: was.ID != 0, owned: true}
+		if !r.s.Restore(was, p.token) {
+			r.fail("%+v was refused", was)
+		}
+		r.line = append(r.line, p)
+		r.wires[p.token].dup = true // for all that the store can tell
+		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
+		if was.ID != 0 {
+			_ = r.mirror.Commit([]Change{{Kind: Assigned, Seq: was.Seq, ID: was.ID}})
+		}
+		if was.Released {
+			_ = r.mirror.Commit([]Change{{Kind: Released, Seq: was.Seq}})
+		}
+	}
+}
+
+// check is what must hold after every step.
+func (r *senderRun) check() {
+	at := len(r.behind)
+	r.behind = r.journal.MoveTo(r.behind)
+	_ = r.mirror.Commit(r.behind[at:])
+	var told []Publication
+	for _, p := range r.mirror.publications {
+		told = append(told, p)
+	}
+	slices.SortFunc(told, func(a, b Publication) int { return int(a.Seq) - int(b.Seq) })
+	r.compare("the journal", told, r.kept())
+
+	queued, inFlight := 0, 0
+	for _, p := range r.line {
+		if p.waits() {
+			queued++
+		}
+		if p.id != 0 {
+			inFlight++
+		}
+	}
+	if r.s.Queued() != queued || r.s.InFlight() != inFlight || r.s.Len() != len(r.line) ||
+		r.ids.Len() != inFlight+len(r.foreign) {
+		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
+			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.line), inFlight+len(r.foreign))
+	}
+}
+
+func (r *senderRun) compare(what string, got, want []Publication) {
+	if !slices.EqualFunc(got, want, func(a, b Publication) bool {
+		return a.Seq == b.Seq && a.ID == b.ID && a.Released == b.Released &&
+			a.Message.QoS == b.Message.QoS && token(a.Message) == token(b.Message)
+	}) {
+		r.fail("%s holds %+v, want %+v", what, got, want)
+	}
+}
+
+func TestSenderAgreesWithTheModel(t *testing.T) {
+	randomly(t, 3000, func(t *testing.T, rnd *rand.Rand) {
+		r := newSenderRun(t, rnd)
+		for range 100 {
+			r.step()
+		}
+	})
+}

@@ -1,0 +1,429 @@
+package flow
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// script drives a Sender the way a session does. Packets read
+//
+//	a          PUBLISH of payload a, QoS 0
+//	a#1        PUBLISH of payload a with identifier 1
+//	a#1 dup    the same with DUP
+//	PUBREL#1
+type script struct {
+	*Sender[string]
+	t       *testing.T
+	ids     *Identifiers
+	journal *Journal
+	batch   uint64 // the one that is being filled
+	now     time.Duration
+}
+
+func newScript(t *testing.T, window int, retry *Retry) *script {
+	s := &script{t: t, ids: new(Identifiers), journal: new(Journal), batch: 1}
+	s.Sender = NewSender[string](window, s.ids, retry, s.journal)
+	return s
+}
+
+func (s *script) add(qos frames.QoS, names ...string) (h Handle) {
+	for _, name := range names {
+		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name)
+	}
+	return h
+}
+
+func packetText(o Outgoing) string {
+	if o.Type == frames.TypePubrel {
+		return fmt.Sprintf("PUBREL#%d", o.Publish.ID)
+	}
+	text := string(o.Publish.Payload)
+	if o.Publish.ID != 0 {
+		text = fmt.Sprintf("%s#%d", text, o.Publish.ID)
+	}
+	if o.Publish.DUP {
+		text += " dup"
+	}
+	return text
+}
+
+func (s *script) same(what string, got, want []string) {
+	s.t.Helper()
+	if !slices.Equal(got, want) {
+		s.t.Errorf("%s %q, want %q", what, got, want)
+	}
+}
+
+// sends is everything that may be transmitted now.
+func (s *script) sends(want ...string) {
+	s.t.Helper()
+	var got []string
+	for {
+		o, ok := s.Next(s.batch, s.now)
+		if !ok {
+			break
+		}
+		got = append(got, packetText(o))
+	}
+	s.same("sends", got, want)
+}
+
+// take hands the batch to the writer.
+func (s *script) take() (batch uint64) {
+	s.batch++
+	return s.batch - 1
+}
+
+// ack takes one and compares what it means: the outcome, and the end of which.
+func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
+	s.t.Helper()
+	e, got := s.Acknowledge(kind, id, s.now)
+	if got != want || e.Owner != name {
+		s.t.Errorf("%v#%d: outcome %d of %q, want %d of %q", kind, id, got, e.Owner, want, name)
+	}
+	if name != "" && (e.ID != id || string(e.Message.Payload) != name) {
+		s.t.Errorf("%v#%d: ended %q with identifier %d", kind, id, e.Message.Payload, e.ID)
+	}
+}
+
+// lost ends the connection after everything that was sent was taken, or but
+// for the batch that is being filled.
+func (s *script) lost(keep bool, ends ...string) {
+	s.t.Helper()
+	var got []string
+	s.Lost(s.batch-1, keep, func(e Ended[string]) { got = append(got, e.Owner) })
+	s.same("ends", got, ends)
+}
+
+func (s *script) written(batch uint64, ends ...string) {
+	s.t.Helper()
+	var got []string
+	s.Written(batch, func(e Ended[string]) { got = append(got, e.Owner) })
+	s.same("written ends", got, ends)
+}
+
+func (s *script) counts(queued, inFlight, all int) {
+	s.t.Helper()
+	if s.Queued() != queued || s.InFlight() != inFlight || s.Len() != all {
+		s.t.Errorf("queued %d, in flight %d, all %d; want %d, %d, %d",
+			s.Queued(), s.InFlight(), s.Len(), queued, inFlight, all)
+	}
+}
+
+var (
+	puback  = frames.TypePuback
+	pubrec  = frames.TypePubrec
+	pubcomp = frames.TypePubcomp
+)
+
+func names(n int) (all []string) {
+	for i := range n {
+		all = append(all, string(rune('a'+i)))
+	}
+	return all
+}
+
+// Window 2, and an ack out of order:
+//
+//	[a b]c d e
+//	[a]b[c]d e
+func TestNoMoreThanTheWindowIsOutstanding(t *testing.T) {
+	s := newScript(t, 2, nil)
+	s.add(1, "a", "b", "c", "d", "e")
+	s.sends("a#1", "b#2")
+	s.counts(3, 2, 5)
+	s.ack(puback, 2, Completed, "b")
+	s.sends("c#3")
+	s.sends()
+	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 3, Completed, "c")
+	s.sends("d#4", "e#5")
+	s.counts(0, 2, 2)
+}
+
+func TestWindowOfOneLetsTheNextGoAfterTheAck(t *testing.T) {
+	s := newScript(t, 1, nil)
+	s.add(1, "a")
+	s.add(2, "b")
+	s.add(1, "c")
+	s.sends("a#1")
+	s.ack(puback, 1, Completed, "a")
+	s.sends("b#2")
+	s.ack(pubrec, 2, Release, "")
+	s.sends() // QoS 2 holds its place to PUBCOMP
+	s.ack(pubcomp, 2, Completed, "b")
+	s.sends("c#3")
+}
+
+// [MQTT-2.3.1-3]
+func TestIdentifierIsNotFreeBetweenPubrecAndPubcomp(t *testing.T) {
+	s := newScript(t, 10, nil)
+	s.add(2, "a")
+	s.sends("a#1")
+	s.ack(pubrec, 1, Release, "")
+	s.ids.last = 0
+	s.add(1, "b")
+	s.sends("b#2")
+	s.ack(pubcomp, 1, Completed, "a")
+	s.ids.last = 0
+	s.add(1, "c")
+	s.sends("c#1")
+}
+
+func TestQoS0TakesNoPlaceInTheWindowAndOvertakesNobody(t *testing.T) {
+	s := newScript(t, 1, nil)
+	s.add(0, "a")
+	s.add(1, "b")
+	s.add(0, "c")
+	s.add(1, "d")
+	s.add(0, "e")
+	s.sends("a", "b#1", "c")
+	s.counts(2, 1, 5)
+	s.ack(puback, 1, Completed, "b")
+	s.sends("d#2", "e")
+	s.counts(0, 1, 4)
+}
+
+func TestQoS0EndsWhenItsBatchIsWritten(t *testing.T) {
+	s := newScript(t, 1, nil)
+	s.add(0, "a", "b")
+	s.sends("a", "b")
+	first := s.take()
+	s.add(0, "c")
+	s.sends("c")
+	second := s.take()
+	s.written(first-1, []string{}...)
+	s.written(first, "a", "b")
+	s.written(second, "c")
+	s.written(second)
+	s.counts(0, 0, 0)
+}
+
+func TestWithdrawnBeforeItWasSentIsGone(t *testing.T) {
+	s := newScript(t, 1, nil)
+	s.add(1, "a")
+	b := s.add(1, "b")
+	c := s.add(0, "c")
+	s.add(1, "d")
+	s.sends("a#1")
+	for _, h := range []Handle{b, c} {
+		if gone, ok := s.Withdraw(h); !gone || !ok {
+			t.Errorf("withdrawn: gone %v, ok %v", gone, ok)
+		}
+		if gone, ok := s.Withdraw(h); gone || ok {
+			t.Errorf("withdrawn again: gone %v, ok %v", gone, ok)
+		}
+	}
+	s.ack(puback, 1, Completed, "a")
+	s.sends("d#2")
+}
+
+func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
+	for qos := range frames.QoS(3) {
+		s := newScript(t, 1, nil)
+		payload := []byte("right")
+		h := s.Add(frames.Message{Topic: "t", QoS: qos, Payload: payload}, "owner")
+		s.Next(s.batch, 0)
+		if gone, ok := s.Withdraw(h); gone || !ok {
+			t.Errorf("QoS %d: gone %v, ok %v", qos, gone, ok)
+		}
+		copy(payload, "wrong")
+		if m, owner, ok := s.Find(h); !ok || owner != "" || string(m.Payload) != "right" {
+			t.Errorf("QoS %d: found %q of %q, %v", qos, m.Payload, owner, ok)
+		}
+		s.lost(true) // the batch was not taken
+		if o, ok := s.Next(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
+			t.Errorf("QoS %d: sends %q, %v", qos, packetText(o), ok)
+		}
+		if got := s.journal.MoveTo(nil); qos > 0 && string(got[0].Message.Payload) != "right" {
+			t.Errorf("QoS %d: the store is told %q", qos, got[0].Message.Payload)
+		}
+	}
+}
+
+func TestHandleOfAnEndedPublicationNamesNoOther(t *testing.T) {
+	s := newScript(t, 1, nil)
+	old := s.add(1, "a")
+	s.sends("a#1")
+	s.ack(puback, 1, Completed, "a")
+	h := s.add(1, "b") // in the same slot
+	equal(t, "slot", h.slot, old.slot)
+	for _, h := range []Handle{old, {}, {slot: 99, seq: 1}} {
+		if _, _, ok := s.Find(h); ok {
+			t.Errorf("found %+v", h)
+		}
+		if gone, ok := s.Withdraw(h); gone || ok {
+			t.Errorf("withdrew %+v", h)
+		}
+	}
+	if m, owner, ok := s.Find(h); !ok || owner != "b" || string(m.Payload) != "b" {
+		t.Errorf("found %q of %q, %v", m.Payload, owner, ok)
+	}
+}
+
+// [MQTT-2.3.1-2]: one set of identifiers for PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
+func TestIdentifiersOfSubscribesAreNotUsedForPublishes(t *testing.T) {
+	s := newScript(t, 10, nil)
+	s.ids.Claim(2, -1)
+	s.ids.Claim(3, 0)
+	s.ids.last = 0
+	s.add(1, "a", "b")
+	s.sends("a#1", "b#4")
+	s.ack(puback, 2, Ignored, "") // not a publication's
+	s.ack(puback, 3, Ignored, "")
+	s.ack(pubcomp, 3, Ignored, "")
+	s.counts(0, 2, 2)
+}
+
+// E1
+func TestPublicationWaitsWhileAllIdentifiersAreInUse(t *testing.T) {
+	s := newScript(t, 65_535, nil)
+	s.ids.Acquire(-1)
+	for range 65_535 {
+		s.add(1, "x")
+	}
+	n := 0
+	for ; ; n++ {
+		if _, ok := s.Next(1, 0); !ok {
+			break
+		}
+	}
+	equal(t, "sent", n, 65_534)
+	s.counts(1, 65_534, 65_535)
+	s.ack(puback, 77, Completed, "x")
+	s.sends("x#77")
+}
+
+func TestDrainEndsEverythingInOrderAndTellsWhatMayHaveLeft(t *testing.T) {
+	s := newScript(t, 2, nil)
+	s.add(2, "a")
+	s.add(1, "b", "c")
+	s.add(0, "d")
+	s.sends("a#1", "b#2")
+	s.ack(pubrec, 1, Release, "")
+	s.take()
+	s.lost(true)
+	s.journal.MoveTo(nil)
+	var got []string
+	s.Drain(func(e Ended[string], sent bool) { got = append(got, fmt.Sprint(e.Owner, e.ID, sent)) })
+	s.same("drains", got, []string{"a1 true", "b2 true", "c0 false", "d0 false"})
+	s.counts(0, 0, 0)
+	equal(t, "identifiers in use", s.ids.Len(), 0)
+	equal(t, "changes of the store", s.journal.Len(), 0)
+	s.add(1, "e")
+	s.sends("e#3")
+}
+
+func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testing.T) {
+	s := newScript(t, 3, nil)
+	m := func(qos frames.QoS, name string) frames.Message {
+		return frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}
+	}
+	for _, p := range []Publication{
+		{Seq: 4, Message: m(2, "a"), ID: 65_535, Released: true},
+		{Seq: 5, Message: m(2, "b"), ID: 2},
+		{Seq: 9, Message: m(1, "c"), ID: 3},
+		{Seq: 10, Message: m(1, "d")},
+	} {
+		if !s.Restore(p, string(p.Message.Payload)) {
+			t.Errorf("%q was refused", p.Message.Payload)
+		}
+	}
+	s.add(1, "e")
+	s.counts(2, 3, 5)
+	s.sends("PUBREL#65535", "b#2 dup", "c#3 dup")
+	s.ack(pubcomp, 65_535, Completed, "a")
+	s.ack(puback, 3, Completed, "c")
+	s.sends("d#4", "e#5")
+	changes := s.journal.MoveTo(nil)
+	if c := changes[0]; c.Kind != Accepted || c.Seq != 11 {
+		t.Errorf("the first one accepted after them is told as %+v", c)
+	}
+}
+
+func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
+	for _, bad := range []Publication{
+		{Seq: 2, Message: message(1, 1), ID: 7},                 // taken
+		{Seq: 1, Message: message(1, 1), ID: 8},                 // its place too
+		{Seq: 0, Message: message(1, 1)},                        // no place
+		{Seq: 2, Message: message(0, 1)},                        // QoS 0 is not kept
+		{Seq: 2, Message: message(3, 1)},                        // nor is QoS 3
+		{Seq: 2, Message: message(1, 1), ID: 8, Released: true}, // PUBREC for QoS 1
+		{Seq: 2, Message: message(2, 1), Released: true},        // before it was in flight
+	} {
+		s := newScript(t, 9, nil)
+		s.Restore(Publication{Seq: 1, Message: message(1, 0), ID: 7}, "")
+		if s.Restore(bad, "") {
+			t.Errorf("%+v was taken", bad)
+		}
+		s.counts(0, 1, 1)
+		equal(t, "identifiers in use", s.ids.Len(), 1)
+		s.sends("0#7 dup")
+	}
+}
+
+func TestStoreIsToldEachStepOfQoS1And2AndNothingOfQoS0(t *testing.T) {
+	s := newScript(t, 2, nil)
+	told := func(want ...Change) {
+		t.Helper()
+		got := s.journal.MoveTo(nil)
+		for i := range got {
+			got[i].Message.Payload = nil
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("told %+v, want %+v", got, want)
+		}
+	}
+	s.add(0, "x")
+	s.add(1, "a")
+	s.add(2, "b")
+	c := s.add(1, "c")
+	told(Change{Kind: Accepted, Seq: 2, Message: frames.Message{Topic: "t", QoS: 1}},
+		Change{Kind: Accepted, Seq: 3, Message: frames.Message{Topic: "t", QoS: 2}},
+		Change{Kind: Accepted, Seq: 4, Message: frames.Message{Topic: "t", QoS: 1}})
+	s.sends("x", "a#1", "b#2")
+	told(Change{Kind: Assigned, Seq: 2, ID: 1}, Change{Kind: Assigned, Seq: 3, ID: 2})
+	s.ack(pubrec, 2, Release, "")
+	s.ack(pubrec, 2, Release, "")
+	told(Change{Kind: Released, Seq: 3})
+	s.Withdraw(c)
+	told(Change{Kind: Settled, Seq: 4})
+	s.take()
+	s.lost(true, "x")
+	s.sends("a#1 dup", "PUBREL#2")
+	told()
+	s.ack(puback, 1, Completed, "a")
+	s.ack(pubcomp, 2, Completed, "b")
+	told(Change{Kind: Settled, Seq: 2}, Change{Kind: Settled, Seq: 3})
+}
+
+func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
+	s := newScript(t, 1000, nil)
+	for range 1000 {
+		s.add(1, "x")
+	}
+	s.Shrink()
+	s.counts(1000, 0, 1000)
+	for range 1000 {
+		s.Next(1, 0)
+	}
+	for id := range uint16(1000) {
+		s.ack(puback, id+1, Completed, "x")
+	}
+	old := Handle{slot: 500, seq: 500}
+	s.Shrink()
+	if cap(s.entries)+cap(s.links)+cap(s.free) > 8 || len(s.ids.table.slots) > tableMin {
+		t.Errorf("keeps %d entries, %d places for identifiers", cap(s.entries), len(s.ids.table.slots))
+	}
+	if _, ok := s.Withdraw(old); ok {
+		t.Error("withdrew what had ended")
+	}
+	s.add(1, strings.Repeat("y", 3))
+	s.sends("yyy#1001")
+}

@@ -1,0 +1,190 @@
+package flow_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// storeSuite is what every [flow.Store] must do. open gives a new store; again
+// gives its content to a new process, the last user of it having detached. The
+// suite needs nothing else of this package's tests, so that a store in another
+// package can be held to it by a copy of this file.
+func storeSuite(t *testing.T, open, again func(t *testing.T) flow.Store) {
+	attach := func(t *testing.T, s flow.Store, clientID string) flow.Snapshot {
+		t.Helper()
+		snap, err := s.Attach(clientID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap
+	}
+	commit := func(t *testing.T, s flow.Store, changes ...flow.Change) {
+		t.Helper()
+		if err := s.Commit(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	detach := func(t *testing.T, s flow.Store) {
+		t.Helper()
+		if err := s.Detach(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// holds looks at what the next session of client identifier a is given, and
+	// leaves that session attached to s.
+	holds := func(t *testing.T, s *flow.Store, want flow.Snapshot) flow.Snapshot {
+		t.Helper()
+		detach(t, *s)
+		*s = again(t)
+		got := attach(t, *s, "a")
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("holds %+v, want %+v", got, want)
+		}
+		return got
+	}
+	m := func(qos frames.QoS, payload string) frames.Message {
+		return frames.Message{Topic: "topic", QoS: qos, Payload: []byte(payload), Retain: qos == frames.ExactlyOnce}
+	}
+
+	t.Run("a new one is empty", func(t *testing.T) {
+		if snap := attach(t, open(t), "a"); !snap.Empty() {
+			t.Errorf("holds %+v", snap)
+		}
+	})
+	t.Run("a publication goes from accepted to settled", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		want := flow.Publication{Seq: 1, Message: m(2, "x")}
+		commit(t, s, flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(2, "x")})
+		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{want}})
+
+		want.ID = 7
+		commit(t, s, flow.Change{Kind: flow.Assigned, Seq: 1, ID: 7})
+		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{want}})
+
+		want.Released = true
+		commit(t, s, flow.Change{Kind: flow.Released, Seq: 1})
+		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{want}})
+
+		commit(t, s, flow.Change{Kind: flow.Settled, Seq: 1})
+		holds(t, &s, flow.Snapshot{})
+	})
+	t.Run("an identifier can be taken back", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(1, "x")},
+			flow.Change{Kind: flow.Assigned, Seq: 1, ID: 7}, flow.Change{Kind: flow.Assigned, Seq: 1})
+		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{{Seq: 1, Message: m(1, "x")}}})
+	})
+	t.Run("the changes of a commit are applied in order", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s,
+			flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(1, "gone")},
+			flow.Change{Kind: flow.Received, ID: 4},
+			flow.Change{Kind: flow.Settled, Seq: 1},
+			flow.Change{Kind: flow.Forgotten, ID: 4},
+			flow.Change{Kind: flow.Received, ID: 4},
+			flow.Change{Kind: flow.Accepted, Seq: 2, Message: m(1, "here")},
+			flow.Change{Kind: flow.Assigned, Seq: 2, ID: 1},
+			flow.Change{Kind: flow.Assigned, Seq: 2, ID: 9},
+		)
+		holds(t, &s, flow.Snapshot{
+			Publications: []flow.Publication{{Seq: 2, Message: m(1, "here"), ID: 9}},
+			Received:     []uint16{4},
+		})
+	})
+	t.Run("the snapshot is in order of acceptance, identifiers rising", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		seqs := []uint64{1 << 40, 3, 256, 1, 255}
+		for _, seq := range seqs {
+			commit(t, s, flow.Change{Kind: flow.Accepted, Seq: seq, Message: m(1, "")})
+		}
+		for _, id := range []uint16{65_535, 1, 256, 255} {
+			commit(t, s, flow.Change{Kind: flow.Received, ID: id})
+		}
+		var want flow.Snapshot
+		for _, seq := range []uint64{1, 3, 255, 256, 1 << 40} {
+			want.Publications = append(want.Publications, flow.Publication{Seq: seq, Message: m(1, "")})
+		}
+		want.Received = []uint16{1, 255, 256, 65_535}
+		holds(t, &s, want)
+	})
+	t.Run("what it does not hold is neither changed nor missed", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Settled, Seq: 5}, flow.Change{Kind: flow.Forgotten, ID: 5},
+			flow.Change{Kind: flow.Assigned, Seq: 5, ID: 5}, flow.Change{Kind: flow.Released, Seq: 5})
+		commit(t, s)
+		holds(t, &s, flow.Snapshot{})
+	})
+	t.Run("cleared is empty and takes what follows", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(1, "old")}, flow.Change{Kind: flow.Received, ID: 1})
+		commit(t, s, flow.Change{Kind: flow.Cleared}, flow.Change{Kind: flow.Accepted, Seq: 2, Message: m(1, "new")})
+		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{{Seq: 2, Message: m(1, "new")}}})
+	})
+	t.Run("it keeps no reference to changes and payloads", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		payload := []byte("right")
+		changes := []flow.Change{{Kind: flow.Accepted, Seq: 1, Message: frames.Message{Topic: "topic", QoS: 1, Payload: payload}}}
+		commit(t, s, changes...)
+		copy(payload, "wrong")
+		changes[0] = flow.Change{}
+		want := flow.Snapshot{Publications: []flow.Publication{{Seq: 1, Message: m(1, "right")}}}
+		got := holds(t, &s, want)
+		copy(got.Publications[0].Message.Payload, "wrong")
+		holds(t, &s, want)
+	})
+	t.Run("attached once, it is in use", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		for _, id := range []string{"a", "b"} {
+			if _, err := s.Attach(id); !errors.Is(err, flow.ErrInUse) {
+				t.Errorf("%q: error %v, want flow.ErrInUse", id, err)
+			}
+		}
+		commit(t, s, flow.Change{Kind: flow.Received, ID: 1}) // the first one goes on
+		holds(t, &s, flow.Snapshot{Received: []uint16{1}})
+	})
+	// K8
+	t.Run("another client identifier is refused by name and touches nothing", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Received, ID: 3})
+		detach(t, s)
+		s = again(t)
+		snap, err := s.Attach("b")
+		var owner *flow.OwnerError
+		if !errors.As(err, &owner) || *owner != (flow.OwnerError{Owner: "a", Asked: "b"}) {
+			t.Errorf("error %v", err)
+		}
+		if !snap.Empty() {
+			t.Errorf("a stranger was given %+v", snap)
+		}
+		attach(t, s, "a")
+		holds(t, &s, flow.Snapshot{Received: []uint16{3}})
+	})
+	t.Run("an empty one takes any client identifier", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Received, ID: 3}, flow.Change{Kind: flow.Forgotten, ID: 3})
+		detach(t, s)
+		s = again(t)
+		attach(t, s, "b")
+		commit(t, s, flow.Change{Kind: flow.Received, ID: 4})
+		detach(t, s)
+		s = again(t)
+		var owner *flow.OwnerError
+		if _, err := s.Attach("a"); !errors.As(err, &owner) || owner.Owner != "b" {
+			t.Errorf("error %v", err)
+		}
+	})
+}

@@ -1,0 +1,97 @@
+package flow
+
+// A table maps packet identifiers to values in an array that an identifier
+// indexes by its low bits. Identifiers in flight lie close together, so a table
+// twice as long as they are many holds them without a collision; one that does
+// collide is passed over (insert) or makes the table grow (force). A map in
+// this place halves the publish rate of a full window.
+type table[V any] struct {
+	slots []tableSlot[V] // a power of two long, at most 65,536
+	used  int
+}
+
+type tableSlot[V any] struct {
+	id uint16 // 0: free
+	v  V
+}
+
+const (
+	tableMin = 16
+	tableMax = 1 << 16
+)
+
+func (t *table[V]) slot(id uint16) *tableSlot[V] {
+	return &t.slots[int(id)&(len(t.slots)-1)]
+}
+
+func (t *table[V]) find(id uint16) *V {
+	if len(t.slots) == 0 || id == 0 {
+		return nil
+	}
+	if s := t.slot(id); s.id == id {
+		return &s.v
+	}
+	return nil
+}
+
+// insert puts v under id unless the place is taken.
+func (t *table[V]) insert(id uint16, v V) bool {
+	s := t.slot(id)
+	if s.id != 0 {
+		return false
+	}
+	s.id, s.v = id, v
+	t.used++
+	return true
+}
+
+// force puts v under id, which is not in the table, growing until it fits.
+func (t *table[V]) force(id uint16, v V) *V {
+	t.makeRoom()
+	for !t.insert(id, v) {
+		t.grow()
+	}
+	return &t.slot(id).v
+}
+
+// makeRoom keeps the table at most half full.
+func (t *table[V]) makeRoom() {
+	if len(t.slots) <= 2*t.used && len(t.slots) < tableMax {
+		t.grow()
+	}
+}
+
+// grow doubles the table. Two identifiers that had places of their own in the
+// shorter one have them in the longer one.
+func (t *table[V]) grow() {
+	old := t.slots
+	t.slots = make([]tableSlot[V], max(tableMin, 2*len(old)))
+	for _, s := range old {
+		if s.id != 0 {
+			*t.slot(s.id) = s
+		}
+	}
+}
+
+func (t *table[V]) remove(id uint16) {
+	if t.find(id) == nil {
+		return
+	}
+	*t.slot(id) = tableSlot[V]{}
+	t.used--
+}
+
+// shrink gives an empty table's memory back.
+func (t *table[V]) shrink() {
+	if t.used == 0 && len(t.slots) > tableMin {
+		t.slots = nil
+	}
+}
+
+func (t *table[V]) each(visit func(id uint16, v *V)) {
+	for i := range t.slots {
+		if s := &t.slots[i]; s.id != 0 {
+			visit(s.id, &s.v)
+		}
+	}
+}

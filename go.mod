@@ -1,0 +1,8 @@
+module github.com/go-millrace/mqtt
+
+go 1.25
+
+require (
+	github.com/jpillora/backoff v1.1.0
+	go.uber.org/goleak v1.3.0
+)

@@ -1,0 +1,158 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jpillora/backoff"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// backoffState is when to connect again.
+type backoffState struct {
+	policy  *backoff.Backoff
+	max     time.Duration
+	spread  bool
+	attempt int           // failures in a row; a connection that did not last is one
+	delay   time.Duration // the interval before the connection or attempt under way
+	at      time.Duration // when the next attempt is due; 0: none is
+	upAt    time.Duration
+}
+
+// init takes a copy of the user's policy. The library's own jitter gives the
+// first attempt always Min and late ones always Max, so a fleet would return in
+// step: the intervals are taken from it without jitter and spread here.
+func (b *backoffState) init(policy *backoff.Backoff) {
+	b.spread = policy.Jitter
+	policy.Jitter = false
+	b.policy = policy
+	b.max = policy.ForAttempt(1 << 20)
+}
+
+// schedule sets the next attempt after a failure.
+func (b *backoffState) schedule(now time.Duration) {
+	b.delay = b.policy.ForAttempt(float64(b.attempt))
+	if b.spread {
+		b.delay -= rand.N(b.delay/2 + 1)
+	}
+	b.attempt++
+	b.at = now + b.delay
+}
+
+// lasted starts the intervals over after a connection that held for ten times
+// the interval before it, or for the longest one: a broker that takes and drops
+// connections does not earn a fast return.
+func (b *backoffState) lasted(now time.Duration) {
+	if now-b.upAt >= min(10*b.delay, b.max) {
+		b.attempt = 0
+	}
+}
+
+func (l *loop) redialDue() bool {
+	return l.backoff.at != 0 && l.now >= l.backoff.at && !l.busy && !l.over
+}
+
+// redial has the reader make a connection.
+func (l *loop) redial() {
+	l.backoff.at = 0
+	l.busy = true
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(context.Background())
+	l.s.dials <- ctx // cap 1, and the reader is idle
+}
+
+func (l *loop) attemptFailed(err error) {
+	l.cancel()
+	l.log.Info("connection failed", "endpoint", l.s.endpoint.String(), "attempt", l.backoff.attempt+1, "error", err)
+	l.s.board.set(func(st *State) { st.Attempt++; st.Err = err })
+	l.firstResult(err)
+	l.again(err)
+}
+
+// again waits for the next attempt, or ends the session.
+func (l *loop) again(cause error) {
+	if l.s.options.NoReconnect {
+		l.s.mu.Lock()
+		l.s.fatal = cause
+		l.s.mu.Unlock()
+		l.over = true
+		return
+	}
+	l.backoff.schedule(l.now)
+}
+
+func (l *loop) firstResult(err error) {
+	if !l.everDone {
+		l.everDone = true
+		l.s.first <- err // cap 1, sent once
+	}
+}
+
+// up begins a connection. What it needs goes out in this order: subscriptions,
+// then what was in flight, then what is new.
+func (l *loop) up(c *link) {
+	o := &l.s.options
+	resumed := c.connack.SessionPresent
+	l.link, l.online = c, true
+	l.backoff.upAt = l.now
+	l.keep = keepAlive{lastSent: l.now, lastHeard: l.now}
+	l.stats.Connections++
+	if o.Version != frames.V31 && o.KeepSession { // on 3.1 nobody knows: go on as if it were there
+		if resumed {
+			// QoS 1 messages that nobody has been handed come again.
+			l.s.boxes.purge(func(d *Delivery) bool { return d.QoS == frames.AtLeastOnce })
+		} else {
+			l.sender.SessionLost()
+			l.receiver.Clear()
+		}
+	}
+	l.restore(resumed || o.Version == frames.V31 && o.KeepSession)
+	l.log.Info("connected", "endpoint", l.s.endpoint.String(), "version", o.Version.String(), "client", o.ClientID, "resumed", resumed)
+	l.s.board.set(func(st *State) { st.Online, st.Resumed, st.Attempt, st.Err = true, resumed, 0, nil })
+	l.firstResult(nil)
+}
+
+// fail tears the connection down, without DISCONNECT, so that the broker
+// publishes the will. What it leads to happens in down, when reader and writer
+// have let go.
+func (l *loop) fail(err error) {
+	if l.failed != nil || !l.online {
+		return
+	}
+	l.failed = err
+	l.link.hangUp()
+}
+
+// down ends a connection that failed.
+func (l *loop) down() {
+	err := l.failed
+	l.log.Info("connection lost", "endpoint", l.s.endpoint.String(), "error", err, "lasted", l.now-l.backoff.upAt)
+	l.disconnected(err)
+	l.s.board.set(func(st *State) { st.Online, st.Resumed, st.Attempt, st.Err = false, false, 0, err })
+	if l.over {
+		return
+	}
+	l.backoff.lasted(l.now)
+	l.again(err)
+}
+
+// disconnected puts all state to where it is without a connection.
+func (l *loop) disconnected(cause error) {
+	l.cancel()
+	keep := l.s.options.KeepSession
+	l.link, l.online, l.failed = nil, false, nil
+	l.retryAt = 0
+	l.next.bytes, l.next.conn = l.next.bytes[:0], nil
+	l.sender.Lost(l.taken, keep, func(e flow.Ended[owner]) {
+		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: unconfirmed(cause)})
+	})
+	l.receiver.Lost(keep)
+	l.lostRequests()
+	l.wakeStages()
+}
+
+var errNoPingresp = errors.New("mqtt: the broker did not answer PINGREQ")

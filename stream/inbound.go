@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// event takes what the reader has for the loop.
+func (l *loop) event(e event) {
+	switch {
+	case e.link != nil:
+		l.up(e.link)
+	case e.err != nil && !l.online:
+		l.busy = false
+		l.attemptFailed(e.err)
+	case e.err != nil:
+		l.busy = false
+		l.fail(e.err)
+	case l.failed == nil:
+		l.batchIn(e.packets)
+	}
+}
+
+// batchIn takes the packets of one read, the inboxes under one lock.
+func (l *loop) batchIn(packets []packet) {
+	l.keep.heard(l.now)
+	l.stats.Reads++
+	l.s.boxes.mu.Lock()
+	locked := true
+	for i := range packets {
+		p := &packets[i]
+		l.stats.BytesIn += uint64(p.size)
+		// Only PUBLISH needs the lock; the others may want it for themselves.
+		if want := p.kind == frames.TypePublish; want != locked {
+			if want {
+				l.s.boxes.mu.Lock()
+			} else {
+				l.s.boxes.unlock()
+			}
+			locked = want
+		}
+		if l.packetIn(p); l.failed != nil {
+			break
+		}
+	}
+	if locked {
+		l.s.boxes.unlock()
+	}
+	clear(packets) // the payloads have owners now
+}
+
+// deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
+func (l *loop) deliver(p *packet) {
+	l.stats.Received++
+	if l.debug {
+		l.logPublish("received", &frames.Publish{Message: p.message, ID: p.id, DUP: p.dup}, p.size)
+	}
+	if l.draining != 0 {
+		return // not taken, not acknowledged: a kept session gets it again
+	}
+	subs := l.subs.routes.lookup(p.message.Topic)
+	d := Delivery{Message: p.message, Duplicate: p.dup}
+	unwanted := len(subs) == 0 && (l.s.options.DiscardUnclaimed || l.hasLeft(p.message.Topic))
+	if p.message.QoS > frames.AtMostOnce {
+		first, fresh := l.receiver.Arrive(p.message.QoS, p.id, max(1, len(subs)))
+		if !fresh {
+			return
+		}
+		d.seq, d.settler = first, l.s.settler
+	}
+	switch {
+	case unwanted: // acknowledged all the same [MQTT-4.5.0-2]
+		l.stats.Discarded++
+		if d.settler != nil {
+			l.receiver.Settle(d.seq)
+		}
+	case len(subs) == 0:
+		l.noteUnclaimed(d.Topic)
+		l.s.boxes.push(l.s.unclaimed, d)
+	default:
+		for _, sub := range subs {
+			l.s.boxes.push(sub.box, d)
+			d.seq++
+		}
+	}
+}
+
+// noteUnclaimed logs, once for each topic, that messages wait for nobody.
+func (l *loop) noteUnclaimed(topic string) {
+	if _, ok := l.subs.noted[topic]; ok || len(l.subs.noted) >= maxNoted {
+		return
+	}
+	if l.subs.noted == nil {
+		l.subs.noted = make(map[string]struct{})
+	}
+	l.subs.noted[topic] = struct{}{}
+	l.log.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
+}

@@ -1,0 +1,332 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// loop owns the protocol state of a session. It runs on one goroutine and never
+// waits for a user, the network or a disk: what is slow has a goroutine of its
+// own, what is full has a list.
+type loop struct {
+	s     *Session
+	log   *slog.Logger
+	debug bool          // packets are logged in this turn
+	now   time.Duration // of this turn, since the session's epoch
+	timer *time.Timer
+	armed time.Duration // when timer fires; 0: it does not
+
+	// What is in flight.
+	ids      flow.Identifiers
+	journal  *flow.Journal // nil: nothing outlives the client
+	sender   *flow.Sender[owner]
+	receiver *flow.Receiver
+	subs     subscriptions
+	stats    Stats
+
+	// The connection. busy: the reader has an attempt or a connection. failed:
+	// why the connection is being torn down, until reader and writer let go.
+	link     *link
+	online   bool
+	busy     bool
+	failed   error
+	backoff  backoffState
+	keep     keepAlive
+	retryAt  time.Duration // with Retry: when the first ack is overdue; 0: none is awaited
+	cancel   context.CancelFunc
+	paused   bool // reading waits for consumers
+	everDone bool // the first attempt has ended
+
+	// The batch being filled, the one that the writer has, and what is left of
+	// the one before.
+	next      batch
+	inHand    batch
+	writing   bool
+	taken     uint64 // the number of the last batch that the writer took
+	spare     batch
+	commitErr error
+	commitAt  time.Duration // when to try again
+
+	// Publishers.
+	waiting   intake // the rest of a stage's batch, while the queue is full
+	dirty     []*stage
+	lagging   map[chan<- Receipt]*laggard
+	warnedLag bool
+	flushers  []chan struct{}
+	settled   []uint64
+
+	// The end.
+	over     bool
+	draining drainPhase
+	accepts  bool // the intake is open
+}
+
+func newLoop(s *Session) *loop {
+	o := &s.options
+	l := &loop{s: s, log: o.Logger, accepts: true, next: batch{number: 1}}
+	if o.KeepSession && o.Store != nil {
+		l.journal = new(flow.Journal)
+	}
+	l.sender = flow.NewSender[owner](o.Window, &l.ids, o.Retry, l.journal)
+	l.receiver = flow.NewReceiver(l.journal)
+	l.backoff.init(o.Reconnect)
+	return l
+}
+
+func (l *loop) run() {
+	l.timer = time.NewTimer(time.Hour)
+	l.timer.Stop()
+	l.redial()
+	for !l.over {
+		l.wait()
+		l.turn()
+	}
+	l.end()
+}
+
+// wait takes one thing to do. A channel that must not be listened to now is nil.
+func (l *loop) wait() {
+	s := l.s
+	publishes, intakes, events := s.publishes, s.intakes, s.events
+	if !l.accepts || len(l.waiting.list) > 0 || l.sender.Queued() >= s.options.Queue {
+		publishes, intakes = nil, nil
+	}
+	if l.paused && l.failed == nil {
+		events = nil
+	}
+	select {
+	case p := <-publishes:
+		l.tick()
+		l.accept(p)
+	case in := <-intakes:
+		l.tick()
+		l.admit(in)
+	case e := <-events:
+		l.tick()
+		l.event(e)
+	case w := <-s.writes:
+		l.tick()
+		l.wrote(w)
+	case f := <-s.calls:
+		l.tick()
+		f(l)
+	case <-s.pokes:
+		l.tick()
+		l.settle()
+		l.sweep()
+	case <-l.timer.C:
+		l.armed = 0
+		l.tick()
+	case <-s.closing:
+		l.tick()
+		l.over = true
+	}
+}
+
+func (l *loop) tick() {
+	l.now = time.Since(l.s.epoch)
+	l.debug = l.log.Enabled(context.Background(), slog.LevelDebug)
+}
+
+// turn does what has become possible and hands the batch to the writer.
+func (l *loop) turn() {
+	if len(l.waiting.list) > 0 {
+		l.admit(l.waiting)
+	}
+	if l.online && l.failed == nil {
+		l.acks()
+		l.sendRequests()
+		l.transmit()
+		l.retry()
+		l.ping()
+	}
+	l.flush()
+	l.wakeStages()
+	l.checkFlushers()
+	if l.failed != nil && !l.busy && !l.writing {
+		l.down()
+	}
+	if l.redialDue() {
+		l.redial()
+	}
+	l.pause()
+	l.drain()
+	l.arm()
+}
+
+// settle takes over what consumers have settled.
+func (l *loop) settle() {
+	l.settled = l.s.settler.swap(l.settled)
+	for _, seq := range l.settled {
+		l.receiver.Settle(seq)
+	}
+}
+
+// acks puts the acks that are due into the batch, in order of arrival.
+func (l *loop) acks() {
+	for a, ok := l.receiver.Next(); ok; a, ok = l.receiver.Next() {
+		l.ack(a)
+	}
+}
+
+// maxBacklog is how many bytes may wait for a writer that is busy before
+// reading pauses: answers must not pile up for a broker that does not read.
+const maxBacklog = 1 << 20
+
+// pause decides whether the next turn listens to the reader.
+func (l *loop) pause() {
+	was := l.paused
+	l.paused = l.s.boxes.checkFull() ||
+		l.receiver.Unacked() >= flow.MaxUnacked ||
+		len(l.next.bytes) > maxBacklog
+	if was && !l.paused {
+		l.keep.heard(l.now) // the silence was ours
+	}
+}
+
+// flush hands the batch to the writer, if it is free: changes always, bytes
+// with a connection.
+func (l *loop) flush() {
+	if l.writing || l.now < l.commitAt {
+		return
+	}
+	l.next.changes = l.journal.MoveTo(l.next.changes)
+	if len(l.next.changes) == 0 && len(l.next.bytes) == 0 {
+		return
+	}
+	if len(l.next.bytes) > 0 {
+		l.next.conn = l.link.conn
+		l.keep.sent(l.now)
+		l.stats.Writes++
+		l.stats.BytesOut += uint64(len(l.next.bytes))
+	}
+	l.inHand, l.writing, l.taken = l.next, true, l.next.number
+	l.s.batches <- l.inHand // cap 1, and the writer is idle
+	l.next = batch{number: l.taken + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
+	l.spare = batch{}
+}
+
+// wrote takes the writer's answer.
+func (l *loop) wrote(w written) {
+	l.writing = false
+	switch {
+	case w.commit != nil:
+		// Nothing of the batch has happened. Its changes stay owed, its bytes go
+		// with the connection [MQTT-4.8.0-2].
+		l.next.changes = append(l.inHand.changes, l.next.changes...)
+		l.taken--
+		l.commitErr, l.commitAt = w.commit, l.now+time.Second
+		l.log.Error("store", "error", w.commit)
+		l.fail(w.commit)
+	case w.write != nil:
+		l.commitErr = nil
+		l.fail(w.write)
+	default:
+		l.commitErr = nil
+		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) {
+			l.receipt(e.Owner, Receipt{Message: e.Message})
+		})
+	}
+	clear(l.inHand.changes)
+	l.spare = l.inHand
+	l.inHand = batch{}
+	if cap(l.spare.bytes) > 4*batchBytes {
+		l.spare.bytes = nil
+	}
+}
+
+func (l *loop) checkFlushers() {
+	if len(l.flushers) == 0 || l.sender.Len() > 0 || len(l.waiting.list) > 0 {
+		return
+	}
+	for _, empty := range l.flushers {
+		close(empty)
+	}
+	l.flushers = nil
+}
+
+func (l *loop) dropFlusher(empty chan struct{}) {
+	for i, f := range l.flushers {
+		if f == empty {
+			l.flushers = append(l.flushers[:i], l.flushers[i+1:]...)
+			return
+		}
+	}
+}
+
+// arm sets the one timer to what comes first. A timer that fires too early does
+// no harm, so a deadline that moved away is left alone.
+func (l *loop) arm() {
+	at := time.Duration(0)
+	for _, d := range [...]time.Duration{l.pingAt(), l.retryAt, l.backoff.at, l.commitAt} {
+		if d > l.now && (at == 0 || d < at) {
+			at = d
+		}
+	}
+	if at != 0 && (l.armed == 0 || at < l.armed) {
+		l.timer.Reset(at - l.now)
+		l.armed = at
+	}
+}
+
+// retry sends again what has waited too long for its ack.
+func (l *loop) retry() {
+	o := l.s.options.Retry
+	if o == nil {
+		return
+	}
+	waits := l.sender.InFlight() > 0 || len(l.subs.asked) > 0
+	switch {
+	case !waits:
+		l.retryAt = 0
+	case l.retryAt == 0:
+		l.retryAt = l.now + o.Initial
+	case l.now >= l.retryAt:
+		at, ok := l.sender.Overdue(l.next.number, l.now, l.put)
+		if also, asked := l.retryRequests(); asked && (!ok || also < at) {
+			at, ok = also, true
+		}
+		if l.retryAt = at; !ok {
+			l.retryAt = 0
+		}
+	}
+}
+
+// packetIn is one packet of the broker.
+func (l *loop) packetIn(p *packet) {
+	switch p.kind {
+	case frames.TypePublish:
+		l.deliver(p)
+		return
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
+		l.logIn(p)
+		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
+	case frames.TypePubrel:
+		l.logIn(p)
+		l.receiver.Release(p.id)
+		l.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
+	case frames.TypeSuback:
+		l.logIn(p)
+		l.suback(p.id, p.codes)
+	case frames.TypeUnsuback:
+		l.logIn(p)
+		l.unsuback(p.id)
+	case frames.TypePingresp:
+		l.logIn(p)
+		l.keep.answered()
+		l.shrink()
+	}
+}
+
+// shrink gives memory back: a PINGRESP is the sign of an idle connection.
+func (l *loop) shrink() {
+	if l.sender.Len() == 0 {
+		l.sender.Shrink()
+		l.spare = batch{}
+	}
+	l.s.boxes.shrink()
+}

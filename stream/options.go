@@ -1,0 +1,229 @@
+package stream
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"time"
+
+	"github.com/jpillora/backoff"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Options configure a session. The zero value, and nil, are ready to use. They
+// are copied and checked once, by Open or Dial; what is wrong comes back as an
+// error that names the field and the limit it broke.
+type Options struct {
+	// Version of the protocol; 0 is V311.
+	Version frames.Version
+
+	// ClientID names the session at the broker. On 3.1 it has 1 to 23
+	// characters. On 3.1.1 it may be empty, unless KeepSession is set: then the
+	// broker makes one up (section 3.1.3.1).
+	ClientID string
+
+	// Username and Password, at most 65,535 bytes each (sections 3.1.3.4,
+	// 3.1.3.5). They take precedence over those in the URL. A password needs a
+	// user name.
+	Username string
+	Password []byte
+
+	// Credentials, if set, is asked at every connection instead, so that tokens
+	// can expire. Its context ends with ConnectTimeout. An error fails the
+	// attempt. An empty user name with a nil password sends neither.
+	Credentials func(context.Context) (user string, password []byte, err error)
+
+	// KeepSession asks the broker to keep the session when the connection ends
+	// (CleanSession 0, section 3.1.2.4), and keeps our half of it.
+	KeepSession bool
+
+	// KeepAlive is the longest silence towards the broker (section 3.1.2.10),
+	// up to 65,535 s, in whole seconds; parts are rounded up. 0 is a minute,
+	// negative switches it off.
+	KeepAlive time.Duration
+
+	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is
+	// 10 s, negative is for ever.
+	ConnectTimeout time.Duration
+
+	// WriteTimeout is how long a write may make no progress. 0 is 10 s,
+	// negative is for ever.
+	WriteTimeout time.Duration
+
+	// Will is published by the broker when the connection ends without
+	// DISCONNECT (section 3.1.2.5).
+	Will *frames.Message
+
+	// TLS configures mqtts. nil verifies the broker against the roots of the
+	// system and the name in the URL.
+	TLS *tls.Config
+
+	// DialContext makes connections; nil is that of net.Dialer. network is tcp
+	// or unix. TLS is put on top of what it returns.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535.
+	// 0 is 1, which keeps the order whatever happens on the way.
+	Window int
+
+	// Queue is how many accepted publications may wait for the window or for a
+	// connection. 0 is 1,024.
+	Queue int
+
+	// ReceiveBytes is how much may be received and not yet handed over. Past it
+	// the oldest QoS 0 messages go; when it is full of QoS 1 and 2, reading
+	// pauses. 0 is 16 MiB.
+	ReceiveBytes int
+
+	// MaxPacket is the largest packet accepted from the broker, in bytes. 0 is
+	// 1 MiB, the most is 268,435,460.
+	MaxPacket int
+
+	// Reconnect gives the intervals between attempts; it is copied. nil is
+	// 100 ms doubling to a minute, each spread over its upper half so that a
+	// fleet does not return in step. With Jitter unset the intervals are exact,
+	// with it they are spread in the same way.
+	Reconnect *backoff.Backoff
+
+	// NoReconnect ends the session with its first connection.
+	NoReconnect bool
+
+	// Retry sends what is not acknowledged again while the connection is up.
+	// nil leaves that to TCP.
+	Retry *flow.Retry
+
+	// Store keeps the session beyond the client. nil: the session lives as long
+	// as the client. Without KeepSession a session that it holds is ended.
+	Store flow.Store
+
+	// Ack takes the Receipts of publishings that have no Ack of their own, of
+	// those recovered from Store too.
+	Ack chan<- Receipt
+
+	// DiscardUnclaimed acknowledges and drops messages that no Subscription
+	// claims, instead of keeping them for Messages, Deliveries and All.
+	DiscardUnclaimed bool
+
+	// Logger gets connection changes at Info and packets at Debug, never a
+	// payload or a secret. nil discards. Its handler runs on the session's own
+	// goroutine and should not block.
+	Logger *slog.Logger
+}
+
+const (
+	defaultKeepAlive      = time.Minute
+	defaultConnectTimeout = 10 * time.Second
+	defaultWriteTimeout   = 10 * time.Second
+	defaultQueue          = 1024
+	defaultReceiveBytes   = 16 << 20
+	defaultMaxPacket      = 1 << 20
+)
+
+// withDefaults returns a checked copy of o with every zero replaced by what it
+// stands for, and with 0 for what is switched off.
+func (o *Options) withDefaults(e *endpoint) (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	setZero(&c.Version, frames.V311)
+	setZero(&c.KeepAlive, defaultKeepAlive)
+	setZero(&c.ConnectTimeout, defaultConnectTimeout)
+	setZero(&c.WriteTimeout, defaultWriteTimeout)
+	setZero(&c.Window, 1)
+	setZero(&c.Queue, defaultQueue)
+	setZero(&c.ReceiveBytes, defaultReceiveBytes)
+	setZero(&c.MaxPacket, defaultMaxPacket)
+	c.ConnectTimeout = max(c.ConnectTimeout, 0)
+	c.WriteTimeout = max(c.WriteTimeout, 0)
+	if c.Will != nil {
+		will := c.Will.Clone()
+		c.Will = &will
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.DialContext == nil {
+		c.DialContext = new(net.Dialer).DialContext
+	}
+	if c.Username == "" && c.Password == nil && e.user != nil {
+		c.Username = e.user.Username()
+		if p, ok := e.user.Password(); ok {
+			c.Password = []byte(p)
+		}
+	}
+	if c.Reconnect == nil {
+		c.Reconnect = &backoff.Backoff{Min: 100 * time.Millisecond, Max: time.Minute, Jitter: true}
+	} else {
+		c.Reconnect = c.Reconnect.Copy()
+	}
+	if c.Retry != nil {
+		r, err := c.Retry.WithDefaults()
+		if err != nil {
+			return c, fmt.Errorf("mqtt: %w", err)
+		}
+		c.Retry = &r
+	}
+	return c, c.check()
+}
+
+func setZero[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
+func (o *Options) check() error {
+	if o.KeepAlive < 0 {
+		o.KeepAlive = 0
+	}
+	switch {
+	case o.Version != frames.V31 && o.Version != frames.V311:
+		return badOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
+	case o.KeepAlive > math.MaxUint16*time.Second:
+		return badOption("KeepAlive", "%v is outside 0 to 65535 s", o.KeepAlive)
+	case o.Window < 1 || o.Window > math.MaxUint16:
+		return badOption("Window", "%d is outside 1 to 65535", o.Window)
+	case o.Queue < 1:
+		return badOption("Queue", "%d is below 1", o.Queue)
+	case o.ReceiveBytes < 1:
+		return badOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
+	case o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket:
+		return badOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
+	}
+	connect := o.connect(o.Username, o.Password)
+	if err := connect.Validate(); err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	if _, err := connect.Append(nil, o.Version); err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	return nil
+}
+
+// keepAliveSeconds is the keep alive as CONNECT has it: whole seconds, rounded
+// up, so that what is announced is never shorter than what is kept.
+func (o *Options) keepAliveSeconds() uint16 {
+	return uint16((o.KeepAlive + time.Second - 1) / time.Second)
+}
+
+// connect is the first packet of every connection [MQTT-3.1.0-1].
+func (o *Options) connect(user string, password []byte) *frames.Connect {
+	return &frames.Connect{
+		Version:      o.Version,
+		ClientID:     o.ClientID,
+		CleanSession: !o.KeepSession,
+		KeepAlive:    o.keepAliveSeconds(),
+		Will:         o.Will,
+		UserNameFlag: user != "",
+		UserName:     user,
+		PasswordFlag: password != nil,
+		Password:     password,
+	}
+}

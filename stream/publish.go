@@ -1,0 +1,194 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Publishing is a message on its way out, as it is sent to Publishes.
+type Publishing struct {
+	frames.Message
+	Tag any            // comes back in the Receipt
+	Ack chan<- Receipt // takes the Receipt; nil: Options.Ack
+
+	waiter *waiter // of Publish
+}
+
+// Receipt is the end of one publication. Err is nil when the QoS exchange is
+// complete: QoS 0 was written, QoS 1 has its PUBACK, QoS 2 its PUBCOMP.
+type Receipt struct {
+	frames.Message
+	Tag any
+	ID  uint16 // the packet identifier; 0 when it never had one
+	Err error
+}
+
+// owner is where the Receipt of a publication goes.
+type owner struct {
+	tag any
+	ack chan<- Receipt
+
+	stage *stage // instead of ack: PublishFrom
+	place uint64 // in the stage
+}
+
+// A waiter is one call of Publish. The loop sets its handle.
+type waiter struct {
+	receipt chan Receipt // cap 1: the loop's send never waits
+	handle  flow.Handle
+}
+
+// Publish publishes m and waits until its QoS exchange is complete. When ctx
+// ends before that, m is withdrawn if it was still queued (ErrNotSent);
+// otherwise it may arrive (ErrUnconfirmed).
+func (s *Session) Publish(ctx context.Context, m frames.Message) error {
+	if err := m.Validate(s.options.Version); err != nil {
+		return notSent(err)
+	}
+	w := s.waiter()
+	select {
+	case s.publishes <- Publishing{Message: m, Ack: w.receipt, waiter: w}:
+	case <-ctx.Done():
+		return notSent(ctx.Err())
+	case <-s.intakeEnds:
+		return notSent(s.endedBy())
+	}
+	select {
+	case r := <-w.receipt:
+		s.waiters.put(w)
+		return r.Err
+	case <-ctx.Done():
+	}
+	s.call(func(l *loop) { l.withdraw(w.handle, context.Cause(ctx)) })
+	// Withdrawn or not, the receipt is there now: a ready result beats an ended context.
+	r := <-w.receipt
+	s.waiters.put(w)
+	return r.Err
+}
+
+// waiters are spare ones of this session. They are not in a package-level pool,
+// which would carry channels from one synctest bubble to another.
+type waiters chan *waiter
+
+func (ws waiters) put(w *waiter) {
+	select {
+	case ws <- w:
+	default:
+	}
+}
+
+func (s *Session) waiter() *waiter {
+	select {
+	case w := <-s.waiters:
+		return w
+	default:
+		return &waiter{receipt: make(chan Receipt, 1)}
+	}
+}
+
+// Publishes returns the channel that takes publishings. It is unbuffered: a
+// send that returns has been accepted and gets exactly one Receipt. It is never
+// closed; select it with Done.
+func (s *Session) Publishes() chan<- Publishing { return s.publishes }
+
+// accept takes p and whatever else is ready, up to a batch.
+func (l *loop) accept(p Publishing) {
+	for range 64 {
+		l.add(p)
+		if l.sender.Queued() >= l.s.options.Queue {
+			return
+		}
+		select {
+		case p = <-l.s.publishes:
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) add(p Publishing) {
+	o := owner{tag: p.Tag, ack: p.Ack}
+	if p.waiter == nil { // Publish has checked before
+		if err := p.Message.Validate(l.s.options.Version); err != nil {
+			l.receipt(o, Receipt{Message: p.Message, Err: notSent(err)})
+			return
+		}
+		l.sender.Add(p.Message, o)
+		return
+	}
+	p.waiter.handle = l.sender.Add(p.Message, o)
+}
+
+// withdraw takes back a publication that its caller gave up.
+func (l *loop) withdraw(h flow.Handle, cause error) {
+	m, o, ok := l.sender.Find(h)
+	if !ok {
+		return
+	}
+	gone, _ := l.sender.Withdraw(h)
+	err := unconfirmed(cause)
+	if gone {
+		err = notSent(cause)
+	}
+	l.receipt(o, Receipt{Message: m, Err: err})
+}
+
+// transmit puts what the window lets through into the batch that is being
+// filled, up to a batch's size.
+func (l *loop) transmit() {
+	for len(l.next.bytes) < batchBytes {
+		out, ok := l.sender.Next(l.next.number, l.now)
+		if !ok {
+			return
+		}
+		l.put(out)
+	}
+}
+
+// put encodes a PUBLISH or a PUBREL of the sender.
+func (l *loop) put(out flow.Outgoing) {
+	if out.Type == frames.TypePubrel {
+		l.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
+		return
+	}
+	before := len(l.next.bytes)
+	l.next.bytes = must(out.Publish.Append(l.next.bytes, l.s.options.Version))
+	l.stats.Sent++
+	if l.debug {
+		l.logPublish("sent", &out.Publish, len(l.next.bytes)-before)
+	}
+}
+
+func (l *loop) ack(a frames.Ack) {
+	l.next.bytes = must(a.Append(l.next.bytes, l.s.options.Version))
+	if l.debug {
+		l.logAck("sent", a)
+	}
+}
+
+// must unwraps the encoding of what was validated when it was accepted.
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(fmt.Sprintf("mqtt: encoding what was checked: %v", err))
+	}
+	return b
+}
+
+// acknowledged takes a PUBACK, PUBREC or PUBCOMP from the broker.
+func (l *loop) acknowledged(a frames.Ack) {
+	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.now)
+	switch outcome {
+	case flow.Completed:
+		l.stats.Acknowledged++
+		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID})
+	case flow.Downgraded:
+		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: &DowngradedError{ID: e.ID}})
+	case flow.Release:
+		l.ack(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
+	case flow.Violation:
+		l.fail(&frames.ProtocolError{Type: a.Kind, Reason: fmt.Sprintf("does not fit the exchange of packet identifier %d", a.ID)})
+	}
+}

@@ -1,0 +1,140 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// A packet is what the reader made of one frame. Which fields count depends on
+// its type.
+type packet struct {
+	kind    frames.Type
+	dup     bool
+	id      uint16
+	size    int
+	message frames.Message
+	codes   []frames.QoS
+}
+
+// An event is what the reader tells the loop: a connection, what one read of it
+// brought, or its end.
+type event struct {
+	link    *link
+	packets []packet // owned by the loop until it takes the next event
+	err     error    // of the attempt, or the end of the connection
+}
+
+// batchPackets bounds how much of one read goes to the loop at once.
+const batchPackets = 512
+
+// runReader makes connections when the loop asks for one, and reads them until
+// they end. It never waits for user code, only for the loop.
+func (s *Session) runReader() {
+	for ctx := range s.dials {
+		l, err := s.dial(ctx)
+		if !s.tell(event{link: l, err: err}) {
+			if l != nil {
+				l.hangUp()
+			}
+			return
+		}
+		if err != nil {
+			continue
+		}
+		if err := s.read(l); !s.tell(event{err: err}) {
+			return
+		}
+	}
+}
+
+// tell passes an event to the loop; false when the session ends.
+func (s *Session) tell(e event) bool {
+	select {
+	case s.events <- e:
+		return true
+	case <-s.quit:
+		return false
+	}
+}
+
+// read decodes everything that a read returned and hands it over as one batch.
+// Two batches take turns: the loop has done with one when it takes the other.
+func (s *Session) read(l *link) error {
+	var turns [2][]packet
+	for turn := 0; ; turn ^= 1 {
+		batch, err := s.decode(l.reader, turns[turn][:0])
+		turns[turn] = batch
+		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
+		more := len(batch) == batchPackets
+		if len(batch) > 0 && !s.tell(event{packets: batch}) {
+			return context.Canceled
+		}
+		if err != nil {
+			return err
+		}
+		if more {
+			continue // there may be more in the buffer
+		}
+		if idle {
+			turns = [2][]packet{}
+			l.reader.Shrink()
+		}
+		if err := l.reader.Fill(); errors.Is(err, io.EOF) {
+			return fmt.Errorf("mqtt: the broker closed the connection: %w", err)
+		} else if err != nil {
+			return fmt.Errorf("mqtt: read: %w", err)
+		}
+	}
+}
+
+// decode takes complete frames out of the buffer, up to a batch.
+func (s *Session) decode(r *frames.Reader, batch []packet) ([]packet, error) {
+	payloads := false
+	for len(batch) < batchPackets {
+		f, ok, err := r.Next()
+		if err != nil {
+			return batch, fmt.Errorf("mqtt: %w", err) // the buffer is not read into again
+		}
+		if !ok {
+			break
+		}
+		p := packet{kind: f.Type(), size: f.Size()}
+		if err := p.parse(f, s.options.Version, &s.topics); err != nil {
+			return batch, fmt.Errorf("mqtt: %w", err)
+		}
+		payloads = payloads || len(p.message.Payload) > 0
+		batch = append(batch, p)
+	}
+	if payloads {
+		r.Keep() // they lie in the buffer, and are the consumers' now
+	}
+	return batch, nil
+}
+
+// parse takes the packets that a broker may send; any other ends the connection
+// [MQTT-4.8.0-1].
+func (p *packet) parse(f frames.Frame, v frames.Version, topics *frames.Topics) error {
+	switch p.kind {
+	case frames.TypePublish:
+		m, err := frames.ParsePublish(f, v, topics)
+		p.message, p.dup, p.id = m.Message, m.DUP, m.ID
+		return err
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp, frames.TypeUnsuback:
+		a, err := frames.ParseAck(f, v)
+		p.id, p.dup = a.ID, a.DUP
+		return err
+	case frames.TypeSuback:
+		a, err := frames.ParseSuback(f, v)
+		p.id, p.codes = a.ID, a.Granted
+		return err
+	case frames.TypePingresp:
+		return frames.ParseEmpty(f)
+	case frames.TypeConnack:
+		return &frames.ProtocolError{Type: p.kind, Reason: "a second time on one connection"}
+	}
+	return &frames.ProtocolError{Type: p.kind, Reason: "is not for a broker to send"}
+}

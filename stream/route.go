@@ -1,0 +1,120 @@
+package stream
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// routes finds the Subscriptions whose filters match a topic: a tree of topic
+// levels, and in front of it a table of the topics met last, so that the cost
+// of a message does not grow with the number of subscriptions.
+type routes struct {
+	root  level
+	known map[string][]*Subscription
+}
+
+type level struct {
+	next map[string]*level
+	here []*Subscription // filters that end at this level
+	rest []*Subscription // filters that end with # at this level
+}
+
+// maxKnown bounds the table of topics.
+const maxKnown = 4096
+
+// levels splits what a filter matches by: $share/group/ does not take part.
+func levels(filter string) []string { return strings.Split(frames.Route(filter), "/") }
+
+func (r *routes) add(filter string, s *Subscription) {
+	at := r.find(filter, true)
+	*at = append(*at, s)
+	clear(r.known)
+}
+
+func (r *routes) remove(filter string, s *Subscription) {
+	if at := r.find(filter, false); at != nil {
+		if i := slices.Index(*at, s); i >= 0 {
+			*at = slices.Delete(*at, i, i+1)
+		}
+	}
+	clear(r.known)
+	r.root.prune(levels(filter))
+}
+
+// find returns the list that filter's Subscriptions are in.
+func (r *routes) find(filter string, create bool) *[]*Subscription {
+	at := &r.root
+	for _, name := range levels(filter) {
+		if name == "#" {
+			return &at.rest
+		}
+		next := at.next[name]
+		if next == nil {
+			if !create {
+				return nil
+			}
+			if at.next == nil {
+				at.next = make(map[string]*level)
+			}
+			next = new(level)
+			at.next[name] = next
+		}
+		at = next
+	}
+	return &at.here
+}
+
+// prune drops the levels of a removed filter that lead nowhere any more.
+func (l *level) prune(names []string) (empty bool) {
+	if len(names) > 0 {
+		if next := l.next[names[0]]; next != nil && next.prune(names[1:]) {
+			delete(l.next, names[0])
+		}
+	}
+	return len(l.next) == 0 && len(l.here) == 0 && len(l.rest) == 0
+}
+
+// lookup returns the Subscriptions that topic goes to, each once.
+func (r *routes) lookup(topic string) []*Subscription {
+	if found, ok := r.known[topic]; ok {
+		return found
+	}
+	var found []*Subscription
+	r.root.match(strings.Split(topic, "/"), topic[0] == '$', &found)
+	switch {
+	case r.known == nil:
+		r.known = make(map[string][]*Subscription)
+	case len(r.known) >= maxKnown:
+		clear(r.known)
+	}
+	r.known[topic] = found
+	return found
+}
+
+// match collects what topic, from this level on, leads to. At the first level a
+// topic that begins with $ is matched by no wildcard [MQTT-4.7.2-1].
+func (l *level) match(topic []string, dollar bool, found *[]*Subscription) {
+	if !dollar {
+		collect(found, l.rest)
+	}
+	if len(topic) == 0 {
+		collect(found, l.here)
+		return
+	}
+	if next := l.next[topic[0]]; next != nil {
+		next.match(topic[1:], false, found)
+	}
+	if next := l.next["+"]; next != nil && !dollar {
+		next.match(topic[1:], false, found)
+	}
+}
+
+func collect(found *[]*Subscription, more []*Subscription) {
+	for _, s := range more {
+		if !slices.Contains(*found, s) {
+			*found = append(*found, s)
+		}
+	}
+}

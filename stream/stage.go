@@ -1,0 +1,294 @@
+package stream
+
+import (
+	"context"
+	"sync"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// A stage is one call of PublishFrom: a goroutine that takes messages from the
+// user's channel in batches, passes them to the loop, and puts the Receipts
+// into the order of the messages.
+type stage struct {
+	s    *Session
+	ctx  context.Context
+	out  chan Receipt  // the goroutine sends and closes
+	wake chan struct{} // cap 1, from the loop: ended has something
+
+	turn []placed // owned by the loop: Receipts of the turn under way
+
+	mu    sync.Mutex
+	ended []placed // from the loop to the goroutine
+
+	// Owned by the goroutine.
+	order order
+	batch intake    // taken from the user's channel, not yet by the loop
+	spare []placing // the batch before, which the loop is done with at the next hand-over
+}
+
+// placing is a message and its place in the stage.
+type placing struct {
+	place   uint64
+	message frames.Message
+}
+
+type placed struct {
+	place   uint64
+	receipt Receipt
+}
+
+// intake is a batch of one stage on its way to the loop.
+type intake struct {
+	stage *stage
+	list  []placing
+}
+
+const stageBatch = 64
+
+// PublishFrom publishes what in delivers and returns the Receipts, in the order
+// of the messages. The channel is closed when in is closed and everything from
+// it has ended, or when ctx or the session ends; it must be read until then.
+// When ctx ends, what is still queued is withdrawn.
+func (s *Session) PublishFrom(ctx context.Context, in <-chan frames.Message) <-chan Receipt {
+	return PublishFrom(ctx, s, func(m frames.Message) (frames.Message, error) { return m, nil }, in)
+}
+
+// PublishFrom is Session.PublishFrom for values of any type: enc makes messages
+// of them. A value that cannot be encoded comes back as the Tag of a Receipt
+// whose Err wraps ErrNotSent and the reason.
+func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Message, error), in <-chan T) <-chan Receipt {
+	st := &stage{
+		s: s, ctx: ctx,
+		out:  make(chan Receipt, 256),
+		wake: make(chan struct{}, 1),
+	}
+	st.batch.stage = st
+	s.takers.running.Add(1)
+	if !s.start(func() { runStage(st, enc, in) }) {
+		st.leave()
+	}
+	return st.out
+}
+
+func runStage[T any](st *stage, enc func(T) (frames.Message, error), in <-chan T) {
+	defer st.leave()
+
+	limit := st.s.options.Window + st.s.options.Queue
+	cancel, stopping := st.ctx.Done(), st.s.intakeEnds
+	take := func(v T) {
+		m, err := enc(v)
+		if err == nil {
+			err = m.Validate(st.s.options.Version)
+		}
+		place := st.order.reserve()
+		st.s.takers.waiting.Add(1)
+		if err != nil {
+			st.order.put(placed{place, Receipt{Message: m, Tag: v, Err: notSent(err)}})
+			return
+		}
+		st.batch.list = append(st.batch.list, placing{place, m})
+	}
+	for in != nil || len(st.batch.list) > 0 || st.order.open() > 0 {
+		// A batch in hand goes first, then there is room for the next.
+		source, intakes := in, st.s.intakes
+		if len(st.batch.list) > 0 || st.order.open() >= limit {
+			source = nil
+		}
+		if len(st.batch.list) == 0 {
+			intakes = nil
+		}
+		out := st.out
+		receipt, ready := st.order.first()
+		if !ready {
+			out = nil
+		}
+		select {
+		case v, ok := <-source:
+			if !ok {
+				in = nil
+				break
+			}
+			take(v)
+			for ok && len(st.batch.list) < stageBatch && st.order.open() < limit {
+				select {
+				case v, ok = <-in:
+					if ok {
+						take(v)
+					} else {
+						in = nil
+					}
+				default:
+					ok = false
+				}
+			}
+		case intakes <- st.batch:
+			st.batch.list, st.spare = st.spare[:0], st.batch.list
+		case out <- receipt:
+			st.order.pop()
+			st.s.takers.took(1)
+			st.emit()
+		case <-st.wake:
+			st.collect()
+		case <-cancel:
+			in, cancel = nil, nil
+			st.refuse(context.Cause(st.ctx))
+			st.s.call(func(l *loop) { l.withdrawStage(st) })
+		case <-stopping:
+			in, stopping = nil, nil
+			st.refuse(st.s.endedBy())
+		case <-st.s.takers.abandon:
+			return
+		}
+	}
+}
+
+func (st *stage) leave() {
+	close(st.out)
+	st.s.takers.running.Add(-1)
+	st.s.poke()
+}
+
+// refuse ends what the loop has not taken.
+func (st *stage) refuse(cause error) {
+	for _, p := range st.batch.list {
+		st.order.put(placed{p.place, Receipt{Message: p.message, Err: notSent(cause)}})
+	}
+	st.batch.list = nil
+}
+
+// collect takes over what the loop has ended.
+func (st *stage) collect() {
+	st.mu.Lock()
+	ended := st.ended
+	st.ended = nil
+	st.mu.Unlock()
+	for _, p := range ended {
+		st.order.put(p)
+	}
+	st.emit()
+}
+
+// emit sends what is in order for as long as the channel has room.
+func (st *stage) emit() {
+	sent := 0
+	defer func() { st.s.takers.took(sent) }()
+	for r, ok := st.order.first(); ok; r, ok = st.order.first() {
+		select {
+		case st.out <- r:
+			st.order.pop()
+			sent++
+		default:
+			return
+		}
+	}
+}
+
+// order is a ring of Receipts that wait for those of earlier places.
+type order struct {
+	ring       []slot // a power of two long
+	head, next uint64
+}
+
+type slot struct {
+	receipt Receipt
+	full    bool
+}
+
+// reserve returns the next place.
+func (o *order) reserve() uint64 {
+	if o.open() == len(o.ring) {
+		old := *o
+		o.ring = make([]slot, max(64, 2*len(old.ring)))
+		for p := o.head; p != o.next; p++ {
+			*o.at(p) = *old.at(p)
+		}
+	}
+	o.next++
+	return o.next - 1
+}
+
+func (o *order) at(place uint64) *slot { return &o.ring[place&uint64(len(o.ring)-1)] }
+
+func (o *order) put(p placed) { *o.at(p.place) = slot{p.receipt, true} }
+
+// open returns how many places are reserved and not popped.
+func (o *order) open() int { return int(o.next - o.head) }
+
+func (o *order) first() (Receipt, bool) {
+	if o.head == o.next {
+		return Receipt{}, false
+	}
+	s := o.at(o.head)
+	return s.receipt, s.full
+}
+
+func (o *order) pop() {
+	*o.at(o.head) = slot{}
+	o.head++
+}
+
+// admit accepts a batch of a stage as far as the queue has room. The rest waits
+// in front of whatever the stages send next.
+func (l *loop) admit(in intake) {
+	for i, p := range in.list {
+		if l.sender.Queued() >= l.s.options.Queue {
+			in.list = in.list[i:]
+			l.waiting = in
+			return
+		}
+		l.sender.Add(p.message, owner{stage: in.stage, place: p.place})
+	}
+	l.waiting = intake{}
+}
+
+func (l *loop) stageReceipt(o owner, r Receipt) {
+	if len(o.stage.turn) == 0 {
+		l.dirty = append(l.dirty, o.stage)
+	}
+	o.stage.turn = append(o.stage.turn, placed{o.place, r})
+}
+
+// wakeStages passes the Receipts of this turn on: one lock and at most one
+// wake-up for each stage.
+func (l *loop) wakeStages() {
+	for i, st := range l.dirty {
+		st.mu.Lock()
+		st.ended = append(st.ended, st.turn...)
+		st.mu.Unlock()
+		clear(st.turn)
+		st.turn = st.turn[:0]
+		select {
+		case st.wake <- struct{}{}:
+		default:
+		}
+		l.dirty[i] = nil
+	}
+	l.dirty = l.dirty[:0]
+}
+
+// withdrawStage ends what a stage has pending, since its context has ended.
+func (l *loop) withdrawStage(st *stage) {
+	cause := context.Cause(st.ctx)
+	if l.waiting.stage == st {
+		l.refuseWaiting(cause)
+	}
+	var pending []flow.Handle
+	l.sender.Each(func(h flow.Handle, o owner) {
+		if o.stage == st {
+			pending = append(pending, h)
+		}
+	})
+	for _, h := range pending {
+		l.withdraw(h, cause)
+	}
+}
+
+// refuseWaiting ends the part of a batch that found no room in the queue.
+func (l *loop) refuseWaiting(cause error) {
+	for _, p := range l.waiting.list {
+		l.stageReceipt(owner{stage: l.waiting.stage, place: p.place}, Receipt{Message: p.message, Err: notSent(cause)})
+	}
+	l.waiting = intake{}
+}

@@ -1,0 +1,44 @@
+package stream
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// timedConn bounds how long a write may make no progress. It lies under TLS,
+// where a write that timed out could not be continued.
+type timedConn struct {
+	net.Conn
+	timeout time.Duration // 0: none
+	final   atomic.Bool   // the last deadline was set, nothing renews it
+}
+
+func (c *timedConn) Write(p []byte) (n int, err error) {
+	for {
+		if c.timeout > 0 && !c.final.Load() {
+			if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+				return n, err
+			}
+			if c.final.Load() { // finish came in between: its deadline holds
+				c.finish()
+			}
+		}
+		m, err := c.Conn.Write(p[n:])
+		n += m
+		if err == nil || m == 0 || c.final.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+}
+
+// lastWrites is how long Close waits for what it has to write.
+const lastWrites = time.Second
+
+// finish gives all writes from here on, and one under way, a last deadline.
+func (c *timedConn) finish() {
+	c.final.Store(true)
+	c.Conn.SetWriteDeadline(time.Now().Add(lastWrites))
+}
