@@ -1,0 +1,100 @@
+package streamtest
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// backlog is how many connections wait for Accept before a dial has to.
+const backlog = 128
+
+// Broker stands where a broker would be: clients dial it, and the test accepts their connections one by one. Dial is
+// safe for concurrent use; all else is for the goroutine that runs the test.
+type Broker struct {
+	tb testing.TB
+	o  settings
+
+	dialed chan *Conn    // Dial sends, Accept receives; never closed
+	closed chan struct{} // closed by Close
+	served sync.WaitGroup
+
+	// Under mu.
+	mu    sync.Mutex
+	plan  []rule
+	dials []Dialing
+	conns []*Conn
+	auto  *Responder
+	done  bool
+}
+
+// New makes a Broker that lasts until the end of the test. In a synctest bubble it is called in the bubble, with the
+// bubble's own T.
+func New(tb testing.TB, opts ...Option) *Broker {
+	b := &Broker{
+		tb:     tb,
+		dialed: make(chan *Conn, backlog),
+		closed: make(chan struct{}),
+	}
+	for _, set := range opts {
+		set(&b.o)
+	}
+	if b.o.timeout <= 0 {
+		b.o.timeout = defaultTimeout()
+	}
+	tb.Cleanup(b.Close)
+	return b
+}
+
+// Accept returns the next connection that a client has dialed, waiting for it if need be.
+func (b *Broker) Accept() *Conn {
+	b.tb.Helper()
+	c := b.accept(b.o.timeout)
+	if c == nil {
+		b.tb.Fatalf("streamtest: wanted a connection, but the client has not dialed for %v", b.o.timeout)
+	}
+	return c
+}
+
+// Handshake is Accept, then Conn.Handshake.
+func (b *Broker) Handshake(sessionPresent bool) *Conn {
+	b.tb.Helper()
+	c := b.Accept()
+	c.Handshake(sessionPresent)
+	return c
+}
+
+// ExpectNoDial lets d pass and fails if a client has a connection waiting by then.
+func (b *Broker) ExpectNoDial(d time.Duration) {
+	b.tb.Helper()
+	if c := b.accept(d); c != nil {
+		b.tb.Fatalf("streamtest: wanted no connection within %v, but the client dialed %s", d, c.client.RemoteAddr())
+	}
+}
+
+func (b *Broker) accept(within time.Duration) *Conn {
+	t := time.NewTimer(within)
+	defer t.Stop()
+	select {
+	case c := <-b.dialed:
+		return c
+	case <-t.C:
+		return nil
+	}
+}
+
+// Close ends all connections and hanging dials and waits for the goroutines of Respond. New has it called at the end
+// of the test. It is idempotent.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	if !b.done {
+		b.done = true
+		close(b.closed)
+	}
+	conns := b.conns
+	b.mu.Unlock()
+	for _, c := range conns {
+		_ = c.end.Close()
+	}
+	b.served.Wait()
+}

@@ -1,0 +1,200 @@
+package streamtest
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Conn is the broker's end of one connection, as a script sees it. Its methods belong to the goroutine that runs the
+// test, since they may end it: a step that goes otherwise than the script says is a tb.Fatalf at its line.
+type Conn struct {
+	tb       testing.TB
+	broker   *Broker
+	ordinal  int
+	timeout  time.Duration
+	autoPing bool
+
+	client, end *PipeConn
+	rw          net.Conn // end, or what Wrap put over it
+	in          *frames.Reader
+	version     frames.Version
+	connected   bool // CONNECT has come
+	trace       trace
+}
+
+func newConn(b *Broker, ordinal int, client, end *PipeConn) *Conn {
+	return &Conn{
+		tb:       b.tb,
+		broker:   b,
+		ordinal:  ordinal,
+		timeout:  b.o.timeout,
+		autoPing: b.o.autoPing,
+		client:   client,
+		end:      end,
+		rw:       end,
+		in:       frames.NewReader(end, frames.MaxPacket),
+		version:  frames.V311,
+		trace:    trace{start: time.Now()},
+	}
+}
+
+// Next returns the next packet, which must be a T. Nothing else will write to the memory it refers to.
+//
+//	p := streamtest.Next[frames.Publish](c)
+func Next[T frames.Packet](c *Conn) T {
+	c.tb.Helper()
+	_, got, err := c.receive(time.Now().Add(c.timeout))
+	p, ok := got.(T)
+	if err != nil || !ok {
+		var want T
+		c.failed(typeName(want), got, err)
+	}
+	return p
+}
+
+// ExpectType returns the next packet, which must be of type t.
+func (c *Conn) ExpectType(t frames.Type) frames.Packet {
+	c.tb.Helper()
+	_, got, err := c.receive(time.Now().Add(c.timeout))
+	if err != nil || got.Type() != t {
+		c.failed(t.String(), got, err)
+	}
+	return got
+}
+
+// Expect receives packets, which must equal the given ones byte for byte, in this order.
+func (c *Conn) Expect(packets ...frames.Packet) {
+	c.tb.Helper()
+	for _, want := range packets {
+		f, got, err := c.receive(time.Now().Add(c.timeout))
+		if err != nil || got.Type() != want.Type() {
+			c.failed(describe(want), got, err)
+			return
+		}
+		v := c.version
+		if connect, ok := want.(frames.Connect); ok {
+			connect.Version = cmp.Or(connect.Version, v)
+			want, v = connect, connect.Version
+		}
+		wire, err := want.Append(nil, v)
+		if err != nil {
+			c.tb.Fatalf("streamtest: the script expects what cannot be sent: %s: %v", describe(want), err)
+			return
+		}
+		if wire[0] != f.Header || len(wire) != f.Size() || !bytes.HasSuffix(wire, f.Body) {
+			c.tb.Fatalf("%s: another %v than wanted:%s%s", c.where(), got.Type(), diff(want, got), &c.trace)
+			return
+		}
+	}
+}
+
+// ExpectConnect returns the next packet, which must be a CONNECT. Its version is that of the connection from here on.
+func (c *Conn) ExpectConnect() frames.Connect {
+	c.tb.Helper()
+	return Next[frames.Connect](c)
+}
+
+// ExpectDisconnect wants DISCONNECT and then the end of the connection [MQTT-3.14.4-1].
+func (c *Conn) ExpectDisconnect() {
+	c.tb.Helper()
+	Next[frames.Disconnect](c)
+	c.ExpectClosed()
+}
+
+// ExpectClosed wants the client to close the connection, with no bytes before that.
+func (c *Conn) ExpectClosed() {
+	c.tb.Helper()
+	if _, got, err := c.receive(time.Now().Add(c.timeout)); !errors.Is(err, io.EOF) {
+		c.failed("the end of the connection", got, err)
+	}
+}
+
+// ExpectQuiet lets d pass and fails if the client sends anything or closes the connection meanwhile.
+func (c *Conn) ExpectQuiet(d time.Duration) {
+	c.tb.Helper()
+	c.quiet("nothing for "+d.String(), time.Now().Add(d))
+}
+
+// ExpectNone fails if anything has arrived already, or the connection has been closed. It does not wait, so it says
+// something only when the client is known to be idle: in a bubble, after synctest.Wait.
+func (c *Conn) ExpectNone() {
+	c.tb.Helper()
+	c.quiet("nothing", time.Time{})
+}
+
+func (c *Conn) quiet(want string, until time.Time) {
+	c.tb.Helper()
+	_, got, err := c.receive(until)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.in.Buffered() > 0 {
+		c.failed(want, got, err)
+	}
+}
+
+// Rest returns the packets that still come until the client closes the connection.
+func (c *Conn) Rest() []frames.Packet {
+	c.tb.Helper()
+	var rest []frames.Packet
+	for {
+		_, got, err := c.receive(time.Now().Add(c.timeout))
+		if errors.Is(err, io.EOF) {
+			return rest
+		}
+		if err != nil {
+			c.failed("the end of the connection", nil, err)
+			return rest
+		}
+		rest = append(rest, got)
+	}
+}
+
+// receive returns the next packet and the bytes it came in, or what came instead of a packet. Until the zero time it
+// takes what has arrived already and does not wait for more.
+func (c *Conn) receive(until time.Time) (frames.Frame, frames.Packet, error) {
+	for {
+		f, ok, err := c.in.Next()
+		if err != nil {
+			return f, nil, err
+		}
+		if !ok {
+			if err := c.fill(until); err != nil {
+				return f, nil, err
+			}
+			continue
+		}
+		c.in.Keep() // the packet belongs to the script
+		p, err := frames.Parse(f, c.version)
+		if err != nil {
+			return f, nil, err
+		}
+		if connect, ok := p.(frames.Connect); ok {
+			c.version, c.connected = connect.Version, true
+		}
+		c.trace.add("got", p)
+		if c.autoPing && p.Type() == frames.TypePingreq {
+			c.Send(frames.Pingresp{})
+			continue
+		}
+		return f, p, nil
+	}
+}
+
+func (c *Conn) fill(until time.Time) error {
+	if until.IsZero() {
+		if c.end.in.quiet() {
+			return os.ErrDeadlineExceeded
+		}
+		until = time.Now().Add(c.timeout) // under Wrap, what has arrived need not be enough for a Read to return
+	}
+	if err := c.rw.SetReadDeadline(until); err != nil {
+		return err
+	}
+	return c.in.Fill()
+}

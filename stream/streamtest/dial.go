@@ -1,0 +1,127 @@
+package streamtest
+
+import (
+	"context"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Dialing is one call of Broker.Dial.
+type Dialing struct {
+	Network, Addr string
+	At            time.Time // when it began
+}
+
+// rule says what becomes of the next n dials.
+type rule struct {
+	n   int
+	err error // nil: they hang
+}
+
+// Dial connects a client; it fits Options.DialContext. It returns at once, before the test calls Accept, as a dial to
+// a listening socket does, unless Refuse or Hold have other plans for it.
+func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
+	planned, err := b.next(network, addr)
+	switch {
+	case planned && err != nil:
+		return nil, err
+	case planned:
+		select {
+		case <-ctx.Done():
+			return fail(ctx.Err())
+		case <-b.closed:
+			return fail(net.ErrClosed)
+		}
+	}
+	c, client, served := b.connect(network, addr)
+	if c == nil {
+		return fail(net.ErrClosed)
+	}
+	if served {
+		return client, nil
+	}
+	select {
+	case b.dialed <- c:
+		return client, nil
+	case <-ctx.Done():
+		_ = c.end.Close()
+		return fail(ctx.Err())
+	case <-b.closed:
+		return fail(net.ErrClosed)
+	}
+}
+
+// next records a dial and looks up its fate: none planned, an error, or (planned, nil) to hang.
+func (b *Broker) next(network, addr string) (planned bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dials = append(b.dials, Dialing{Network: network, Addr: addr, At: time.Now()})
+	if len(b.plan) == 0 {
+		return false, nil
+	}
+	r := &b.plan[0]
+	err = r.err
+	if r.n--; r.n <= 0 {
+		b.plan = b.plan[1:]
+	}
+	return true, err
+}
+
+// connect makes the connection, nil after Close, and starts a Responder on it when there is one.
+func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, served bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done {
+		return nil, nil, false
+	}
+	var end *PipeConn
+	client, end = pipe(limitOf(b.o.buffer), 0, Addr{network, "client"}, Addr{network, addr})
+	c = newConn(b, len(b.conns)+1, client, end)
+	b.conns = append(b.conns, c)
+	if b.auto != nil {
+		c.respond(b.auto)
+	}
+	return c, client, b.auto != nil
+}
+
+// Refuse makes the next n dials fail with err, after those already planned; nil means ECONNREFUSED.
+func (b *Broker) Refuse(n int, err error) {
+	if err == nil {
+		err = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	}
+	b.add(rule{n, err})
+}
+
+// Hold makes the next n dials hang until their context ends, after those already planned.
+func (b *Broker) Hold(n int) { b.add(rule{n: n}) }
+
+func (b *Broker) add(r rule) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.n > 0 {
+		b.plan = append(b.plan, r)
+	}
+}
+
+// Admit drops what Refuse and Hold have planned. Dials that hang go on hanging.
+func (b *Broker) Admit() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.plan = nil
+}
+
+// Dials are all calls of Dial so far, the refused ones included, in order.
+func (b *Broker) Dials() []Dialing {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.dials)
+}

@@ -1,0 +1,60 @@
+package streamtest_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// In a test, t is the test's own and there is nothing to clean up.
+func Example() {
+	t := &exampleT{}
+	defer t.cleanup()
+
+	b := streamtest.New(t)
+
+	// The client. A real one gets b.Dial as its Options.DialContext and lives on goroutines of its own.
+	conn, err := b.Dial(context.Background(), "tcp", "broker:1883")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var out []byte
+	for _, p := range []frames.Packet{
+		frames.Connect{ClientID: "gauge", CleanSession: true},
+		frames.Publish{Message: frames.Message{Topic: "level", Payload: []byte("4.2"), QoS: frames.AtLeastOnce}, ID: 1},
+		frames.Disconnect{},
+	} {
+		out, _ = p.Append(out, frames.V311)
+	}
+	_, _ = conn.Write(out)
+	_ = conn.Close()
+
+	// The script.
+	c := b.Handshake(false)
+	p := streamtest.Next[frames.Publish](c)
+	c.Complete(p)
+	c.ExpectDisconnect()
+	fmt.Printf("%s is %s, in %d write\n", p.Topic, p.Payload, c.Writes())
+
+	// Output: level is 4.2, in 1 write
+}
+
+// exampleT stands in for the *testing.T that an example does not have.
+type exampleT struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (t *exampleT) Helper()                           {}
+func (t *exampleT) Cleanup(f func())                  { t.cleanups = append(t.cleanups, f) }
+func (t *exampleT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+func (t *exampleT) cleanup() {
+	for _, f := range t.cleanups {
+		f()
+	}
+}

@@ -1,0 +1,178 @@
+package streamtest
+
+import (
+	"net"
+	"sync"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// defaultWindow is how many messages a Responder has in flight to a client.
+const defaultWindow = 100
+
+// What a packet identifier is waiting for, on the way to the client.
+const (
+	idFree byte = iota
+	idPuback
+	idPubrec
+	idPubcomp
+)
+
+// peer is one client of a Responder.
+type peer struct {
+	r      *Responder
+	conn   net.Conn
+	pipe   *PipeConn     // conn, when its writes never wait
+	kick   chan struct{} // else: wakes the writing goroutine, holds one; closed by finish
+	writer sync.WaitGroup
+
+	// Owned by the goroutine that serves.
+	in      *frames.Reader
+	version frames.Version // 0 before CONNECT
+	topics  frames.Topics
+	held    []uint64 // a bit for each identifier of a QoS 2 message received and not yet released; made for the first
+
+	// Under mu: publishers share it.
+	mu       sync.Mutex
+	room     sync.Cond // signals that out or queue got shorter, or that the client is gone
+	gone     bool
+	subs     []frames.Filter
+	out      []byte // to be written
+	spare    []byte // written, to be used again
+	taken    int    // bytes that drain is writing
+	writing  bool   // somebody is in drain
+	ids      []byte // state of each identifier; made for the first message at QoS 1 or 2
+	lastID   uint16
+	inFlight int
+	queue    []frames.Message // behind the window
+}
+
+func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *peer {
+	p := &peer{r: r, conn: conn, in: in, version: v}
+	p.room.L = &p.mu
+	if pc, ok := conn.(*PipeConn); ok && pc.out.limit == 0 {
+		p.pipe = pc
+		return p
+	}
+	p.kick = make(chan struct{}, 1)
+	p.writer.Go(func() {
+		for range p.kick {
+			p.drain()
+		}
+	})
+	return p
+}
+
+// run answers what each read brings, then writes the answers. nil: the connection is over.
+func (p *peer) run() error {
+	for {
+		f, ok, err := p.in.Next()
+		if err != nil {
+			return ended(err)
+		}
+		if !ok {
+			p.flushAll()
+			if err := p.in.Fill(); err != nil {
+				return ended(err)
+			}
+			continue
+		}
+		p.r.received[f.Type()].Add(1)
+		bye, err := p.handle(f)
+		if err != nil || bye {
+			p.flushAll()
+			return err
+		}
+	}
+}
+
+// flushAll writes the answers, and what a loopback has left with other clients.
+func (p *peer) flushAll() {
+	if !p.r.Loopback {
+		p.flush()
+		return
+	}
+	for _, q := range p.r.clients() {
+		q.flush()
+	}
+}
+
+// flush has the pending bytes written, by the caller where a write never waits.
+func (p *peer) flush() {
+	if p.pipe != nil {
+		p.drain()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return // and kick may be closed
+	}
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// drain writes until nothing is pending. Who finds another at it leaves its bytes to that one, so they go out in
+// order and no lock is held during a write.
+func (p *peer) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writing {
+		return
+	}
+	p.writing = true
+	for len(p.out) > 0 {
+		b := p.out
+		p.out, p.taken = p.spare[:0], len(b)
+		p.mu.Unlock()
+		_, err := p.conn.Write(b)
+		p.mu.Lock()
+		if p.spare, p.taken = b, 0; cap(b) > aheadBytes {
+			p.spare = nil // a flood must not stay in memory
+		}
+		if err != nil {
+			p.out = nil // the reader learns it too, and ends the connection
+		}
+		p.room.Broadcast()
+	}
+	p.writing = false
+}
+
+// await returns when the client is not far behind any more, or has gone.
+func (p *peer) await() {
+	for behind := true; behind; {
+		if p.pipe != nil {
+			p.pipe.out.await(aheadBytes)
+		}
+		p.mu.Lock()
+		behind = !p.gone && (len(p.out)+p.taken >= aheadBytes || len(p.queue) > aheadMessages)
+		if behind {
+			p.room.Wait() // what leaves here may fill the pipe: look there again
+		}
+		p.mu.Unlock()
+	}
+}
+
+// finish ends what depends on the connection, which is closed.
+func (p *peer) finish() {
+	p.mu.Lock()
+	p.gone = true
+	p.room.Broadcast()
+	p.mu.Unlock()
+	if p.kick != nil {
+		close(p.kick)
+		p.writer.Wait()
+	}
+}
+
+// send appends packets to what is to be written. The caller holds mu.
+func send[P frames.Packet](p *peer, packet P) error {
+	b, err := packet.Append(p.out, p.version)
+	if err == nil {
+		p.out = b
+		p.r.sent[packet.Type()&15].Add(1)
+	}
+	return err
+}

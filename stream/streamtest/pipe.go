@@ -1,0 +1,215 @@
+package streamtest
+
+import (
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// half carries the bytes of one direction. It waits on conditions, not on channels: a goroutine in Cond.Wait counts
+// as durably blocked in a synctest bubble, and a condition allocates nothing, however often it is waited for.
+type half struct {
+	mu       sync.Mutex
+	readable sync.Cond // signals bytes, an end, or a new read deadline
+	writable sync.Cond // signals room, an end, or a new write deadline
+
+	// Bytes written and not yet read. This and all below is under mu.
+	ring  ring
+	limit int // most bytes held; 0: any number
+
+	// Positions of the stream that no Read goes past in one call, ascending.
+	cuts []int64
+
+	// What has become of the direction.
+	writerClosed bool // reads get the rest, then io.EOF
+	readerClosed bool // writes get EPIPE
+	reset        bool // both get ECONNRESET
+	stalled      bool // there is no room, whatever the buffer holds
+	writing      bool // a Write waits with part of its bytes written: no other may cut in
+
+	readBy  deadline
+	writeBy deadline
+
+	// Counted from the start.
+	reads, writes int   // calls
+	got, put      int64 // bytes: the positions of reader and writer in the stream
+}
+
+func newHalf(limit int) *half {
+	h := &half{limit: limit}
+	h.readable.L = &h.mu
+	h.writable.L = &h.mu
+	h.readBy.cond = &h.readable
+	h.writeBy.cond = &h.writable
+	return h
+}
+
+// read takes what is there, at most up to the next cut, and waits only when there is nothing.
+func (h *half) read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reads++
+	for {
+		switch {
+		case h.readerClosed:
+			return 0, net.ErrClosed
+		case h.reset:
+			return 0, os.NewSyscallError("read", syscall.ECONNRESET)
+		case h.readBy.passed(): // as on a socket, even when bytes are there
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			return 0, nil
+		case h.ring.n > 0:
+			return h.take(p), nil
+		case h.writerClosed:
+			return 0, io.EOF
+		}
+		h.readBy.wait()
+	}
+}
+
+// write returns when the buffer has taken all of p, or with the number of bytes it took and why it took no more.
+func (h *half) write(p []byte) (n int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.writes++
+	for h.writing && h.broken() == nil {
+		h.writeBy.wait()
+	}
+	if err := h.broken(); err != nil {
+		return 0, err
+	}
+	if n = h.add(p); n == len(p) {
+		return n, nil
+	}
+	h.writing = true
+	defer func() {
+		h.writing = false
+		h.writable.Broadcast()
+	}()
+	for n < len(p) {
+		h.writeBy.wait()
+		if err := h.broken(); err != nil {
+			return n, err
+		}
+		n += h.add(p[n:])
+	}
+	return n, nil
+}
+
+// broken is why a write cannot go on, nil if it can.
+func (h *half) broken() error {
+	switch {
+	case h.writerClosed:
+		return net.ErrClosed
+	case h.reset:
+		return os.NewSyscallError("write", syscall.ECONNRESET)
+	case h.readerClosed:
+		return os.NewSyscallError("write", syscall.EPIPE)
+	case h.writeBy.passed():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// take copies buffered bytes out; there is at least one.
+func (h *half) take(p []byte) int {
+	if len(h.cuts) > 0 {
+		p = p[:min(int64(len(p)), h.cuts[0]-h.got)]
+	}
+	n := h.ring.read(p)
+	h.got += int64(n)
+	if len(h.cuts) > 0 && h.cuts[0] == h.got {
+		h.cuts = h.cuts[1:]
+	}
+	h.writable.Broadcast()
+	return n
+}
+
+// add copies in as much of p as there is room for.
+func (h *half) add(p []byte) int {
+	n := min(len(p), h.room())
+	if n > 0 {
+		h.ring.write(p[:n], h.limit)
+		h.put += int64(n)
+		h.readable.Broadcast()
+	}
+	return n
+}
+
+func (h *half) room() int {
+	switch {
+	case h.stalled:
+		return 0
+	case h.limit == 0:
+		return math.MaxInt - h.ring.n
+	}
+	return h.limit - h.ring.n
+}
+
+// cut ends a segment: the bytes written so far and those written later do not arrive in one Read.
+func (h *half) cut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ring.n > 0 && (len(h.cuts) == 0 || h.cuts[len(h.cuts)-1] < h.put) {
+		h.cuts = append(h.cuts, h.put)
+	}
+}
+
+// stall takes the room away or gives it back.
+func (h *half) stall(on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stalled = on
+	h.writable.Broadcast()
+}
+
+// await returns when fewer than n bytes are waiting to be read, or when nothing can be written any more.
+func (h *half) await(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.ring.n >= n && !h.writerClosed && !h.readerClosed && !h.reset {
+		h.writable.Wait()
+	}
+}
+
+// closeWriter, closeReader and abort end the direction for one end or for both.
+func (h *half) closeWriter() { h.end(func() { h.writerClosed = true; h.writeBy.stop() }) }
+func (h *half) closeReader() { h.end(func() { h.readerClosed = true; h.drop(); h.readBy.stop() }) }
+func (h *half) abort()       { h.end(func() { h.reset = true; h.drop() }) }
+
+func (h *half) end(mark func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mark()
+	h.readable.Broadcast()
+	h.writable.Broadcast()
+}
+
+// drop forgets the bytes that nobody will read.
+func (h *half) drop() {
+	h.ring, h.cuts = ring{}, nil
+}
+
+func (h *half) unread() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ring.n
+}
+
+// quiet reports that a Read would wait.
+func (h *half) quiet() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ring.n == 0 && !h.writerClosed && !h.readerClosed && !h.reset
+}
+
+// counts are the calls of Read and Write so far, and the bytes written.
+func (h *half) counts() (reads, writes int, bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reads, h.writes, h.put
+}

@@ -1,0 +1,87 @@
+package streamtest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// failed ends the test: a step wanted one thing and got a packet or an error.
+func (c *Conn) failed(want string, got frames.Packet, err error) {
+	c.tb.Helper()
+	var came string
+	var bad *frames.ProtocolError
+	switch {
+	case got != nil:
+		came = describe(got)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		came = "nothing"
+		if n := c.in.Buffered(); n > 0 {
+			came = fmt.Sprintf("%d bytes of a packet", n)
+		}
+	case errors.Is(err, io.EOF):
+		came = "the end: the client closed the connection"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		came = "the end inside a packet: the client closed the connection"
+	case errors.As(err, &bad):
+		came = "what the standard forbids: " + err.Error()
+	default:
+		came = err.Error()
+	}
+	c.tb.Fatalf("%s: wanted %s, got %s%s", c.where(), want, came, &c.trace)
+}
+
+// where says which connection of the broker this is and how old it is.
+func (c *Conn) where() string {
+	return fmt.Sprintf("streamtest: connection %d at +%v", c.ordinal, time.Since(c.trace.start))
+}
+
+// traceLength is how many packets a failure shows.
+const traceLength = 8
+
+// trace keeps the last packets of a connection for the report of a failure.
+type trace struct {
+	start time.Time
+	n     int
+	last  [traceLength]traced
+}
+
+type traced struct {
+	at   time.Duration
+	verb string
+	p    frames.Packet
+}
+
+func (t *trace) add(verb string, p frames.Packet) {
+	t.last[t.n%traceLength] = traced{time.Since(t.start), verb, p}
+	t.n++
+}
+
+func (t *trace) String() string {
+	var b strings.Builder
+	for i := max(0, t.n-traceLength); i < t.n; i++ {
+		if b.Len() == 0 {
+			b.WriteString("\nthe last packets of this connection:")
+		}
+		e := t.last[i%traceLength]
+		fmt.Fprintf(&b, "\n\t+%v %s %s", e.at, e.verb, describe(e.p))
+	}
+	return b.String()
+}
+
+// typeName names the packet that Next wants: an Ack and the interface itself stand for several types.
+func typeName(p frames.Packet) string {
+	switch p := p.(type) {
+	case nil:
+		return "a packet"
+	case frames.Ack:
+		return "an acknowledgment"
+	default:
+		return p.Type().String()
+	}
+}

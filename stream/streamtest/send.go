@@ -1,0 +1,131 @@
+package streamtest
+
+import (
+	"net"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Send sends packets in one write, so that they reach the client in one segment. It does not wait: what the client
+// does not read stays in memory, and what a client that has gone cannot read is lost, as on a network. Packets are
+// encoded as they are, bad content included.
+func (c *Conn) Send(packets ...frames.Packet) {
+	c.tb.Helper()
+	c.SendBytes(c.encode(packets))
+}
+
+// SendBytes sends bytes that need not be packets.
+func (c *Conn) SendBytes(b []byte) {
+	_, _ = c.rw.Write(b)
+}
+
+// SendSplit sends packets in segments of n bytes: however late the client reads, no Read returns more than one.
+func (c *Conn) SendSplit(n int, packets ...frames.Packet) {
+	c.tb.Helper()
+	c.SendBytesSplit(n, c.encode(packets))
+}
+
+// SendBytesSplit is SendBytes in segments of n bytes.
+func (c *Conn) SendBytesSplit(n int, b []byte) {
+	for len(b) > 0 {
+		k := min(max(n, 1), len(b))
+		_, _ = c.rw.Write(b[:k])
+		c.end.Cut()
+		b = b[k:]
+	}
+}
+
+func (c *Conn) encode(packets []frames.Packet) []byte {
+	c.tb.Helper()
+	var b []byte
+	for _, p := range packets {
+		var err error
+		if b, err = p.Append(b, c.version); err != nil {
+			c.tb.Fatalf("streamtest: the script sends what cannot be encoded: %s: %v", describe(p), err)
+		}
+		c.trace.add("sent", p)
+	}
+	return b
+}
+
+// Handshake receives CONNECT and accepts it.
+func (c *Conn) Handshake(sessionPresent bool) frames.Connect {
+	c.tb.Helper()
+	p := c.ExpectConnect()
+	c.Connack(sessionPresent, frames.Accepted)
+	return p
+}
+
+// Connack answers a CONNECT.
+func (c *Conn) Connack(sessionPresent bool, code frames.ConnackCode) {
+	c.tb.Helper()
+	c.Send(frames.Connack{SessionPresent: sessionPresent, Code: code})
+}
+
+// Grant answers a SUBSCRIBE with what it asks for.
+func (c *Conn) Grant(p frames.Subscribe) {
+	c.tb.Helper()
+	granted := make([]frames.QoS, len(p.Filters))
+	for i, f := range p.Filters {
+		granted[i] = f.QoS
+	}
+	c.Send(frames.Suback{ID: p.ID, Granted: granted})
+}
+
+// Complete plays the receiver's part for a PUBLISH of the client to its end: nothing at QoS 0, PUBACK at QoS 1;
+// PUBREC, PUBREL, PUBCOMP at QoS 2.
+func (c *Conn) Complete(p frames.Publish) {
+	c.tb.Helper()
+	switch p.QoS {
+	case frames.AtLeastOnce:
+		c.Send(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
+	case frames.ExactlyOnce:
+		c.Send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID})
+		c.Expect(frames.Ack{Kind: frames.TypePubrel, ID: p.ID})
+		c.Send(frames.Ack{Kind: frames.TypePubcomp, ID: p.ID})
+	}
+}
+
+// Drop closes the connection: the client reads what was sent and then io.EOF.
+func (c *Conn) Drop() { _ = c.rw.Close() }
+
+// Abort resets the connection: what the client has not read is lost.
+func (c *Conn) Abort() { c.end.Abort() }
+
+// Stall lets the client write no more: its writes wait at once, as if the broker had not read for long. What it wrote
+// before is still there for the script.
+func (c *Conn) Stall() { c.end.Stall() }
+
+// Resume ends a Stall.
+func (c *Conn) Resume() { c.end.Resume() }
+
+// Writes is the number of Write calls the client has made on this connection.
+func (c *Conn) Writes() int { return c.client.Writes() }
+
+// Reads is the number of Read calls the client has made on this connection.
+func (c *Conn) Reads() int { return c.client.Reads() }
+
+// Bytes is the number of bytes the client has written to this connection.
+func (c *Conn) Bytes() int64 { return c.client.Bytes() }
+
+// Unread is the number of bytes sent to the client that it has not read.
+func (c *Conn) Unread() int { return c.end.Unread() }
+
+// Dialed is the network and address that the client asked for.
+func (c *Conn) Dialed() (network, addr string) {
+	a := c.client.RemoteAddr()
+	return a.Network(), a.String()
+}
+
+// Version is the protocol version of the last CONNECT, 3.1.1 before the first.
+func (c *Conn) Version() frames.Version { return c.version }
+
+// Raw is the connection, for what the script language lacks. Bytes that a step has read ahead of its packet are not
+// in it any more.
+func (c *Conn) Raw() net.Conn { return c.rw }
+
+// Wrap runs the rest of the script over a connection that runs over Raw: the server's side of TLS, or a WebSocket.
+func (c *Conn) Wrap(over net.Conn) {
+	c.rw = over
+	c.in = frames.NewReader(over, frames.MaxPacket)
+}
