@@ -1,0 +1,260 @@
+package frames
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unicode/utf8"
+)
+
+// maxClientID31 is the longest client identifier of MQTT 3.1, in characters.
+const maxClientID31 = 23
+
+// Connect is CONNECT, the first packet on a connection (section 3.1).
+type Connect struct {
+	Version      Version // 0: the version that Append is given, V311 if that is 0 too
+	ClientID     string  // 3.1: 1 to 23 characters; 3.1.1: may be empty with CleanSession
+	CleanSession bool
+	KeepAlive    uint16   // seconds, 0: none
+	Will         *Message // nil: none
+
+	// A name or password may be empty and still be there: the flags tell.
+	UserNameFlag bool
+	UserName     string
+	PasswordFlag bool
+	Password     []byte // any bytes, at most 65,535
+}
+
+// The flags of CONNECT (section 3.1.2.3). The QoS of the will stands between them.
+const (
+	connectReserved   byte = 1 << 0
+	connectClean      byte = 1 << 1
+	connectWill       byte = 1 << 2
+	connectWillRetain byte = 1 << 5
+	connectPassword   byte = 1 << 6
+	connectUserName   byte = 1 << 7
+
+	willQoSShift = 3
+)
+
+// Type is TypeConnect.
+func (Connect) Type() Type { return TypeConnect }
+
+// Validate checks what can be known before anything is sent. The error is an *InvalidError with Field "version",
+// "client identifier", "will QoS", "will topic", "will payload", "user name" or "password".
+func (c Connect) Validate() error {
+	v, err := c.version(0)
+	if err != nil {
+		return err
+	}
+	c.Version = v
+	if err := c.validateID(); err != nil {
+		return err
+	}
+	if c.Will != nil {
+		// [MQTT-3.1.3-10] the topic is UTF-8; [MQTT-4.7.1-1] and names one topic.
+		if err := validTopicName("will topic", c.Will.Topic, c.Version); err != nil {
+			return err
+		}
+	}
+	if err := ValidString("user name", c.UserName); err != nil {
+		return err // [MQTT-3.1.3-11]
+	}
+	switch {
+	case c.UserName != "" && !c.UserNameFlag:
+		return &InvalidError{Field: "user name", Reason: "given without UserNameFlag"}
+	case len(c.Password) > 0 && !c.PasswordFlag:
+		return &InvalidError{Field: "password", Reason: "given without PasswordFlag"}
+	case c.PasswordFlag && !c.UserNameFlag:
+		// [MQTT-3.1.2-22] no password without a user name; 3.1 says the same.
+		return &InvalidError{Field: "password", Reason: "given without a user name"}
+	}
+	return c.checkLengths()
+}
+
+func (c *Connect) validateID() error {
+	const field = "client identifier"
+	if err := ValidString(field, c.ClientID); err != nil {
+		return err // [MQTT-3.1.3-4]
+	}
+	if c.Version == V31 {
+		if n := utf8.RuneCountInString(c.ClientID); n < 1 || n > maxClientID31 {
+			return &InvalidError{Field: field, Reason: "not of 1 to 23 characters", Value: n, Limit: maxClientID31}
+		}
+	}
+	// [MQTT-3.1.3-7] no identifier, no session to keep.
+	if c.ClientID == "" && !c.CleanSession {
+		return &InvalidError{Field: field, Reason: "empty without a clean session"}
+	}
+	return nil
+}
+
+// checkLengths checks what the encoding needs.
+func (c *Connect) checkLengths() error {
+	if err := checkLength("client identifier", len(c.ClientID)); err != nil {
+		return err
+	}
+	if c.Will != nil {
+		// [MQTT-3.1.2-14] 3 is no QoS for a will either.
+		if err := c.Will.QoS.check("will QoS"); err != nil {
+			return err
+		}
+		if err := checkLength("will topic", len(c.Will.Topic)); err != nil {
+			return err
+		}
+		if err := checkLength("will payload", len(c.Will.Payload)); err != nil {
+			return err
+		}
+	}
+	if err := checkLength("user name", len(c.UserName)); err != nil {
+		return err
+	}
+	return checkLength("password", len(c.Password))
+}
+
+// version settles which version to write: that of c, which v must not contradict, or v, or 3.1.1.
+func (c *Connect) version(v Version) (Version, error) {
+	if c.Version != 0 {
+		if v != 0 && v != c.Version {
+			return 0, &InvalidError{Field: "version", Reason: fmt.Sprintf("%v in the packet, %v on its connection", c.Version, v)}
+		}
+		v = c.Version
+	}
+	if v == 0 {
+		v = V311
+	}
+	if v.protocol() == "" {
+		return 0, &InvalidError{Field: "version", Reason: "unknown " + v.String()}
+	}
+	return v, nil
+}
+
+func (c *Connect) flags() (flags byte) {
+	if c.CleanSession {
+		flags |= connectClean
+	}
+	if c.Will != nil {
+		flags |= connectWill | byte(c.Will.QoS)<<willQoSShift // [MQTT-3.1.2-9]
+		if c.Will.Retain {
+			flags |= connectWillRetain
+		}
+	} // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] without a will its QoS and retain bits stay 0
+	if c.UserNameFlag {
+		flags |= connectUserName
+	}
+	if c.PasswordFlag {
+		flags |= connectPassword
+	}
+	return flags // [MQTT-3.1.2-3] bit 0 stays 0
+}
+
+// Append appends the packet. When Version and v are both set they must be the same.
+func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
+	v, err := c.version(v)
+	if err != nil {
+		return dst, err
+	}
+	if err := c.checkLengths(); err != nil {
+		return dst, err
+	}
+	name := v.protocol()
+	n := 2 + len(name) + 4 + 2 + len(c.ClientID)
+	if c.Will != nil {
+		n += 2 + len(c.Will.Topic) + 2 + len(c.Will.Payload)
+	}
+	if c.UserNameFlag {
+		n += 2 + len(c.UserName)
+	}
+	if c.PasswordFlag {
+		n += 2 + len(c.Password)
+	}
+
+	dst = appendLength(append(dst, TypeConnect.first()), n)
+	dst = appendField(dst, name)
+	dst = append(dst, byte(v), c.flags()) // [MQTT-3.1.2-2]
+	dst = binary.BigEndian.AppendUint16(dst, c.KeepAlive)
+	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] identifier first and always, then will topic, will message, user name, password.
+	dst = appendField(dst, c.ClientID)
+	if c.Will != nil {
+		dst = appendField(dst, c.Will.Topic)
+		dst = appendField(dst, c.Will.Payload)
+	}
+	if c.UserNameFlag {
+		dst = appendField(dst, c.UserName) // [MQTT-3.1.2-18] [MQTT-3.1.2-19]
+	}
+	if c.PasswordFlag {
+		dst = appendField(dst, c.Password) // [MQTT-3.1.2-20] [MQTT-3.1.2-21]
+	}
+	return dst, nil
+}
+
+// ParseConnect takes a CONNECT apart. An unknown protocol level comes back in Version, with the error, so that a broker
+// can answer UnacceptableVersion [MQTT-3.1.2-2]; nothing else is filled in then. The client identifier is not judged
+// beyond being a string: refusing it is the broker's choice and is answered too [MQTT-3.1.3-9].
+func ParseConnect(f Frame) (Connect, error) {
+	const t = TypeConnect
+	if err := f.expect(t, V311); err != nil {
+		return Connect{}, err
+	}
+	c := cursor{b: f.Body}
+	name := string(c.field())
+	p := Connect{Version: Version(c.uint8())}
+	if c.bad {
+		return Connect{}, cutShort(t)
+	}
+	if want := p.Version.protocol(); want == "" || name != want {
+		return Connect{Version: p.Version}, &ProtocolError{t, fmt.Sprintf("protocol %.16q level %d", name, p.Version)}
+	}
+	flags := c.uint8()
+	p.KeepAlive = c.uint16()
+	p.CleanSession = flags&connectClean != 0
+	p.UserNameFlag = flags&connectUserName != 0
+	p.PasswordFlag = flags&connectPassword != 0
+	p.ClientID = string(c.field())
+	willQoS := QoS(flags >> willQoSShift & 3)
+	if flags&connectWill != 0 {
+		p.Will = &Message{QoS: willQoS, Retain: flags&connectWillRetain != 0}
+		p.Will.Topic = string(c.field())
+		p.Will.Payload = c.field()
+	}
+	if p.UserNameFlag {
+		p.UserName = string(c.field())
+	}
+	if p.PasswordFlag {
+		p.Password = c.field()
+	}
+	if err := c.end(t); err != nil {
+		return Connect{}, err
+	}
+	if fault := p.fault(flags); fault != "" {
+		return Connect{}, &ProtocolError{t, fault}
+	}
+	return p, nil
+}
+
+// fault names the rule that a CONNECT received breaks, "" when it breaks none.
+func (c *Connect) fault(flags byte) string {
+	switch {
+	case flags&connectReserved != 0 && c.Version != V31:
+		return "reserved connect flag set" // [MQTT-3.1.2-3]; 3.1 leaves the bit open
+	case c.Will == nil && flags>>willQoSShift&3 != 0:
+		return "will QoS without a will" // [MQTT-3.1.2-13]
+	case c.Will == nil && flags&connectWillRetain != 0:
+		return "will retain without a will" // [MQTT-3.1.2-15]
+	case c.Will != nil && c.Will.QoS > ExactlyOnce:
+		return "will QoS 3" // [MQTT-3.1.2-14]
+	case c.PasswordFlag && !c.UserNameFlag:
+		return "password without a user name" // [MQTT-3.1.2-22]
+	}
+	if fault := stringFault(c.ClientID, scan(c.ClientID)); fault != "" {
+		return "client identifier " + fault // [MQTT-3.1.3-4]
+	}
+	if fault := stringFault(c.UserName, scan(c.UserName)); fault != "" {
+		return "user name " + fault // [MQTT-3.1.3-11]
+	}
+	if c.Will != nil {
+		if fault := topicFault(c.Will.Topic); fault != "" {
+			return "will topic " + fault // [MQTT-3.1.3-10]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,106 @@
+package frames
+
+import "fmt"
+
+// Frame is one control packet as it stands in the read buffer: the first byte, and what follows the remaining length.
+// Body is good until the next Fill of its Reader, or for ever after Keep.
+type Frame struct {
+	Header byte
+	Body   []byte
+}
+
+// Type is the type of the packet (section 2.2.1).
+func (f Frame) Type() Type { return Type(f.Header >> 4) }
+
+// Size is the number of bytes on the wire, fixed header included.
+func (f Frame) Size() int {
+	n := 2 + len(f.Body)
+	for rest := len(f.Body) >> 7; rest > 0; rest >>= 7 {
+		n++
+	}
+	return n
+}
+
+// possible tells of each first byte whether a packet of some version begins with it. Text of another protocol is
+// refused by it at the first byte, and does not have to end first: H of HTTP, 0x15 of a TLS alert.
+var possible = func() (ok [256]bool) {
+	for t := TypeConnect; t <= TypeDisconnect; t++ {
+		ok[t.first()] = true
+		if t.hasDUP(V31) {
+			ok[t.first()|flagDUP] = true
+		}
+	}
+	for flags := range 16 {
+		ok[int(TypePublish)<<4|flags] = true // ParsePublish has something to say about each
+	}
+	return ok
+}()
+
+// measure reads the fixed header at the front of b, which is not empty: its own length and that of the whole frame, in
+// bytes. Both are 0 while the header is not complete.
+func measure(b []byte) (head, size int, err error) {
+	if !possible[b[0]] {
+		return 0, 0, impossible(b)
+	}
+	if len(b) > 1 && b[1] < 0x80 {
+		return 2, 2 + int(b[1]), nil
+	}
+	remaining := 0
+	for i, c := range b[1:min(len(b), 5)] {
+		remaining |= int(c&0x7F) << (7 * i)
+		if c >= 0x80 {
+			continue
+		}
+		if c == 0 && i > 0 {
+			return 0, 0, &ProtocolError{Type(b[0] >> 4), "remaining length in more bytes than it needs"}
+		}
+		return 2 + i, 2 + i + remaining, nil
+	}
+	if len(b) >= 5 {
+		return 0, 0, &ProtocolError{Type(b[0] >> 4), "remaining length in more than 4 bytes"}
+	}
+	return 0, 0, nil
+}
+
+// expect refuses a frame that is not of type t or whose flags are not those of t in version v. PUBLISH, whose flags
+// all have a meaning, goes its own way.
+func (f Frame) expect(t Type, v Version) error {
+	first := f.Header
+	if t.hasDUP(v) {
+		first &^= flagDUP
+	}
+	if first == t.first() {
+		return nil
+	}
+	if f.Type() != t {
+		return unexpected(f, t)
+	}
+	// [MQTT-2.2.2-2] reserved flags with other values end the connection.
+	return reservedFlags(f.Header)
+}
+
+// unexpected reports a frame of another type than its parser is for.
+func unexpected(f Frame, t Type) error {
+	if !f.Type().known() {
+		return reservedType(f.Header)
+	}
+	return &ProtocolError{f.Type(), "came in place of " + t.String()}
+}
+
+func reservedType(header byte) *ProtocolError {
+	return &ProtocolError{0, fmt.Sprintf("packet type %d is reserved", header>>4)}
+}
+
+func reservedFlags(header byte) *ProtocolError {
+	return &ProtocolError{Type(header >> 4), fmt.Sprintf("reserved flags %04b", header&0xF)}
+}
+
+// impossible reports a first byte that no packet has, with what arrived behind it: as a rule it is another protocol.
+func impossible(b []byte) error {
+	err := reservedType(b[0])
+	if t := Type(b[0] >> 4); t.known() {
+		err = reservedFlags(b[0])
+	}
+	err.Reason += fmt.Sprintf(" in %q", b[:min(len(b), 24)])
+	return err
+}

@@ -1,0 +1,103 @@
+package frames
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+// encode appends p to nothing.
+func encode(t testing.TB, p Packet, v Version) []byte {
+	t.Helper()
+	b, err := p.Append(nil, v)
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+	return b
+}
+
+// frameOf reads the one frame that b is.
+func frameOf(t testing.TB, b []byte) Frame {
+	t.Helper()
+	r := NewReader(bytes.NewReader(b), 0)
+	f, err := ReadFrame(r)
+	if err != nil || r.Buffered() != 0 {
+		t.Fatalf("% .32x is not one frame: %v", b, err)
+	}
+	return f
+}
+
+// wantInvalid asks for an *InvalidError with the field and the numbers of want; its Reason is for people to read.
+func wantInvalid(t *testing.T, err error, want InvalidError) {
+	t.Helper()
+	var got *InvalidError
+	if !errors.As(err, &got) {
+		t.Errorf("error %v, want an InvalidError with field %q", err, want.Field)
+		return
+	}
+	if got.Field != want.Field || got.Limit != want.Limit || got.Value != want.Value || got.Reason == "" {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+}
+
+// wantUnappended asks that p is refused and the destination left as it was.
+func wantUnappended(t *testing.T, p Packet, v Version, want InvalidError) {
+	t.Helper()
+	dst, err := p.Append([]byte("before"), v)
+	if string(dst) != "before" {
+		t.Errorf("%.80q was left in the destination", dst)
+	}
+	wantInvalid(t, err, want)
+}
+
+// seed gives a fuzz target the frames of packets in both versions.
+func seed(f *testing.F, packets ...Packet) {
+	f.Helper()
+	for _, p := range packets {
+		for _, v := range []Version{V31, V311} {
+			if b, err := p.Append(nil, v); err == nil {
+				frame := frameOf(f, b)
+				f.Add(frame.Header, frame.Body, v == V31)
+			}
+		}
+	}
+}
+
+// fuzzParser holds a parser to this: it does not panic, its errors are violations, and what it takes is encoded to a
+// frame that gives an equal packet, with the very bytes where exact.
+func fuzzParser[P Packet](f *testing.F, exact bool, parse func(Frame, Version) (P, error)) {
+	f.Fuzz(func(t *testing.T, header byte, body []byte, v31 bool) {
+		v := V311
+		if v31 {
+			v = V31
+		}
+		before := bytes.Clone(body)
+		p, err := parse(Frame{header, body}, v)
+		if !bytes.Equal(body, before) {
+			t.Fatal("the parser wrote into the body")
+		}
+		if err != nil {
+			var violation *ProtocolError
+			if !errors.As(err, &violation) || violation.Reason == "" {
+				t.Fatalf("error %v, want a violation", err)
+			}
+			return
+		}
+		if c, ok := any(p).(Connect); ok {
+			v = c.Version
+		}
+		b, err := p.Append(nil, v)
+		if err != nil {
+			t.Fatalf("%+v cannot be encoded: %v", p, err)
+		}
+		frame := frameOf(t, b)
+		if exact && (frame.Header != header || !bytes.Equal(frame.Body, body)) {
+			t.Fatalf("% x % x became % x % x", header, body, frame.Header, frame.Body)
+		}
+		again, err := parse(frame, v)
+		if err != nil || !reflect.DeepEqual(again, p) {
+			t.Fatalf("%+v became %+v, %v", p, again, err)
+		}
+	})
+}

@@ -1,0 +1,46 @@
+package frames
+
+import "strings"
+
+// Match reports whether a message to topic is for filter, by section 4.7. Both are taken as valid. A filter
+// $share/group/filter matches what filter matches. Bytes are compared as they are [MQTT-4.7.3-4]: case, spaces and
+// empty levels count.
+func Match(filter, topic string) bool {
+	filter = Route(filter)
+	if filter == "" || topic == "" {
+		return false
+	}
+	// [MQTT-4.7.2-1] a leading wildcard leaves out the topics that begin with $.
+	if topic[0] == '$' && (filter[0] == '#' || filter[0] == '+') {
+		return false
+	}
+	i := 0 // topic[:i] has been matched
+	for j := 0; j < len(filter); j++ {
+		switch c := filter[j]; {
+		case c == '#' && j == len(filter)-1 && (j == 0 || filter[j-1] == '/'):
+			return true
+		case c == '+' && (j == 0 || filter[j-1] == '/'):
+			for i < len(topic) && topic[i] != '/' {
+				i++
+			}
+		case i == len(topic):
+			return filter[j:] == "/#" // a/# takes in a itself (section 4.7.1.2)
+		case c != topic[i]:
+			return false
+		default:
+			i++
+		}
+	}
+	return i == len(topic)
+}
+
+// Route gives the filter by which messages of a subscription are recognised: filter itself, or what stands behind the
+// group of $share/group/filter.
+func Route(filter string) string {
+	if shared, ok := strings.CutPrefix(filter, sharePrefix); ok {
+		if _, route, ok := strings.Cut(shared, "/"); ok {
+			return route
+		}
+	}
+	return filter
+}

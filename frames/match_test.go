@@ -1,0 +1,154 @@
+package frames
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		filter string
+		yes    []string
+		no     []string
+	}{
+		{"a/b", []string{"a/b"}, []string{"a", "a/", "a/bc", "a/b/", "a/b/c", "/a/b", "A/b", "a/B", "a /b", "b/a"}},
+		{"a", []string{"a"}, []string{"aa", "/a", "a/", "b"}},
+		{"/", []string{"/"}, []string{"a", "//", "/a", "a/"}},
+		{"a//b", []string{"a//b"}, []string{"a/b", "a/x/b"}},
+		{"#", []string{"a", "/", "a/b/c", "/a", "水"}, []string{"$SYS", "$SYS/a", "$"}},
+		{"+", []string{"a", "aa", " "}, []string{"/", "/a", "a/", "a/b", "$SYS", "$"}},
+		{"+/+", []string{"/", "/a", "a/", "a/b"}, []string{"a", "//", "a/b/c", "$SYS/a"}},
+		{"/+", []string{"/", "/a"}, []string{"a", "/a/", "a/b"}},
+		{"a/+", []string{"a/", "a/b", "a/$b"}, []string{"a", "a/b/", "a/b/c", "b/a"}},
+		{"+/b", []string{"a/b", "/b"}, []string{"b", "a/b/c", "$SYS/b"}},
+		{"+/b/#", []string{"a/b", "a/b/c", "a/b/c/d"}, []string{"a", "a/c/b", "$SYS/b", "$SYS/b/c"}},
+		{"a/+/c", []string{"a/b/c", "a//c"}, []string{"a/c", "a/b/b/c", "a/b/cd", "a/b"}},
+		{"a/#", []string{"a", "a/", "a/b", "a/b/c", "a//"}, []string{"ab", "ab/c", "b/a", "/a"}},
+		{"a/+/#", []string{"a/", "a/b", "a/b/c"}, []string{"a", "ab"}},
+		{"/#", []string{"/", "/a", "/a/b"}, []string{"a", "a/b"}},
+		{"a/b/#", []string{"a/b", "a/b/"}, []string{"a", "a/", "a/bc"}},
+		{"$SYS/#", []string{"$SYS", "$SYS/a"}, []string{"$SYSx", "SYS/a", "$sys/a"}},
+		{"$SYS/+", []string{"$SYS/a"}, []string{"$SYS", "$SYS/a/b"}},
+		{"$share/g/a/+", []string{"a/b"}, []string{"$share/g/a/b", "a", "g/a/b"}},
+		{"$share/g/#", []string{"a", "a/b"}, []string{"$SYS/a", "$share/g/a"}},
+		{"$share/g/$SYS/#", []string{"$SYS/a"}, []string{"a"}},
+		{"$share", []string{"$share"}, []string{"a"}},
+		{"$shared/+", []string{"$shared/a"}, []string{"a"}},
+		{"水/+", []string{"水/火"}, []string{"火/水"}},
+	} {
+		for _, topic := range c.yes {
+			if !Match(c.filter, topic) || !(Filter{Topic: c.filter}).Match(topic) {
+				t.Errorf("%q does not match %q", c.filter, topic)
+			}
+		}
+		for _, topic := range append(c.no, "") {
+			if Match(c.filter, topic) || (Filter{Topic: c.filter}).Match(topic) {
+				t.Errorf("%q matches %q", c.filter, topic)
+			}
+		}
+	}
+}
+
+func TestRouteStripsTheGroup(t *testing.T) {
+	for filter, want := range map[string]string{
+		"a/b":             "a/b",
+		"#":               "#",
+		"$share/g/a/#":    "a/#",
+		"$share/g//a":     "/a",
+		"$share/g/$SYS/a": "$SYS/a",
+		"$share":          "$share",
+		"$share/g":        "$share/g",
+		"$shared/g/a":     "$shared/g/a",
+		"$SHARE/g/a":      "$SHARE/g/a",
+	} {
+		if got := Route(filter); got != want {
+			t.Errorf("Route(%q) = %q, want %q", filter, got, want)
+		}
+	}
+}
+
+// naiveMatch is section 4.7 read aloud.
+func naiveMatch(filter, topic string) bool {
+	want, have := strings.Split(filter, "/"), strings.Split(topic, "/")
+	if want[0] == "$share" && len(want) >= 3 {
+		want = want[2:]
+	}
+	if strings.HasPrefix(topic, "$") && (want[0] == "#" || want[0] == "+") {
+		return false
+	}
+	if want[len(want)-1] == "#" {
+		want = want[:len(want)-1]
+		if len(have) < len(want) {
+			return false
+		}
+		have = have[:len(want)]
+	}
+	return slices.EqualFunc(want, have, func(want, have string) bool { return want == "+" || want == have })
+}
+
+// naiveFilter tells whether filter is one.
+func naiveFilter(filter string) bool {
+	levels := strings.Split(filter, "/")
+	if levels[0] == "$share" && len(levels) >= 2 {
+		if len(levels) < 3 || levels[1] == "" || strings.ContainsAny(levels[1], "+#") {
+			return false
+		}
+		levels = levels[2:]
+	}
+	for i, level := range levels {
+		if strings.ContainsAny(level, "+#") && level != "+" && (level != "#" || i < len(levels)-1) {
+			return false
+		}
+	}
+	return strings.Join(levels, "/") != "" && !strings.Contains(filter, "\x00") && filter == strings.ToValidUTF8(filter, "")
+}
+
+func FuzzMatch(f *testing.F) {
+	for _, filter := range []string{"#", "+", "a/#", "+/b/#", "a/+/c", "$SYS/#", "$share/g/a/+", "/+", "a//b", "a#", "#/a"} {
+		for _, topic := range []string{"a", "/", "a/b", "a/b/c", "$SYS/a", "//", "a/"} {
+			f.Add(filter, topic)
+		}
+	}
+	f.Fuzz(func(t *testing.T, filter, topic string) {
+		if len(filter) > MaxString || len(topic) > MaxString {
+			return
+		}
+		err := ValidTopicFilter(filter, V311)
+		if valid := naiveFilter(filter); (err == nil) != valid {
+			t.Fatalf("filter %q: %v, want valid %t", filter, err, valid)
+		}
+		got := Match(filter, topic) // on anything, without a panic
+		if err != nil || ValidTopicName(topic, V311) != nil {
+			return
+		}
+		if want := naiveMatch(filter, topic); got != want {
+			t.Errorf("Match(%q, %q) = %t, want %t", filter, topic, got, want)
+		}
+	})
+}
+
+func ExampleMatch() {
+	for _, filter := range []string{"mill/+/flow", "mill/#", "#", "$share/crew/mill/#", "$SYS/#"} {
+		fmt.Printf("%-18s %-5t %t\n", filter, Match(filter, "mill/gate/flow"), Match(filter, "$SYS/uptime"))
+	}
+	// Output:
+	// mill/+/flow        true  false
+	// mill/#             true  false
+	// #                  true  false
+	// $share/crew/mill/# true  false
+	// $SYS/#             false true
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, filter := range []string{"mill/+/wheel/speed", "mill/#"} {
+		b.Run(filter, func(b *testing.B) {
+			for b.Loop() {
+				if !Match(filter, "mill/house-7/wheel/speed") {
+					b.Fatal("no match")
+				}
+			}
+		})
+	}
+}

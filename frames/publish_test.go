@@ -1,0 +1,195 @@
+package frames
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestPublishAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+	for _, c := range []struct {
+		p    Publish
+		want InvalidError
+	}{
+		{Publish{Message: Message{Topic: "a", QoS: 3}, ID: 1}, InvalidError{Field: "QoS", Value: 3, Limit: 2}},
+		{Publish{Message: Message{Topic: "a"}, DUP: true}, InvalidError{Field: "DUP"}},
+		{Publish{Message: Message{Topic: "a", QoS: 1}}, InvalidError{Field: "packet identifier"}},
+		{Publish{Message: Message{Topic: "a", QoS: 2}}, InvalidError{Field: "packet identifier"}},
+		{
+			Publish{Message: Message{Topic: strings.Repeat("x", 65536)}},
+			InvalidError{Field: "topic", Value: 65536, Limit: 65535},
+		},
+	} {
+		wantUnappended(t, c.p, V311, c.want)
+		dst, err := c.p.AppendHeader([]byte("before"), V311)
+		if string(dst) != "before" {
+			t.Errorf("%.80q was left in the destination", dst)
+		}
+		wantInvalid(t, err, c.want)
+	}
+}
+
+// [MQTT-2.3.1-5]: an identifier left over in the value does not get into a QoS 0 packet.
+func TestPublishAtQoS0HasNoIdentifier(t *testing.T) {
+	got := encode(t, Publish{Message: Message{Topic: "a", Payload: []byte("m")}, ID: 7}, V311)
+	if want := []byte("\x30\x04\x00\x01am"); !bytes.Equal(got, want) {
+		t.Errorf("% x, want % x", got, want)
+	}
+}
+
+func TestPublishAppendDoesNotLookAtContent(t *testing.T) {
+	for _, topic := range []string{"", "#", "\xff", "\x00"} {
+		b := encode(t, Publish{Message: Message{Topic: topic}}, V311)
+		if p, err := ParsePublish(frameOf(t, b), V311, nil); err == nil {
+			t.Errorf("%q was received: %+v", topic, p)
+		}
+	}
+}
+
+// E2: the longest topic, and at each step of the remaining length the last and the first size.
+func TestPublishOfEverySizeComesBack(t *testing.T) {
+	long := strings.Repeat("x", MaxString)
+	for _, m := range []Message{
+		{Topic: long, Payload: []byte("m")},
+		{Topic: "a", Payload: make([]byte, 127-3)},
+		{Topic: "a", Payload: make([]byte, 128-3)},
+		{Topic: "a", Payload: make([]byte, 16_383-3)},
+		{Topic: "a", Payload: make([]byte, 16_384-3)},
+		{Topic: "a", Payload: make([]byte, 2_097_151-3)},
+		{Topic: "a", Payload: make([]byte, 2_097_152-3)},
+	} {
+		p := Publish{Message: m}
+		b := encode(t, p, V311)
+		f := frameOf(t, b)
+		if f.Size() != len(b) {
+			t.Errorf("Size is %d, want %d", f.Size(), len(b))
+		}
+		got, err := ParsePublish(f, V311, nil)
+		if err != nil || got.Topic != m.Topic || !bytes.Equal(got.Payload, m.Payload) {
+			t.Errorf("%d bytes: %v", len(b), err)
+		}
+		header, err := p.AppendHeader(nil, V311)
+		if err != nil || !bytes.Equal(append(header, m.Payload...), b) {
+			t.Errorf("%d bytes: header and payload are not the packet, %v", len(b), err)
+		}
+	}
+}
+
+// A 3.1 broker hands on the topics of 3.1.1 clients.
+func TestParsePublishTakesLongTopicsIn31(t *testing.T) {
+	p := Publish{Message: Message{Topic: strings.Repeat("x", 40_000)}}
+	if _, err := ParsePublish(frameOf(t, encode(t, p, V31)), V31, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParsePublishPointsIntoTheBodyAndNoFurther(t *testing.T) {
+	f := frameOf(t, encode(t, Publish{Message: Message{Topic: "topic", Payload: []byte("payload")}}, V311))
+	p, err := ParsePublish(f, V311, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(f.Body, "\x00\x05XXXXXYYYYYYY")
+	if p.Topic != "topic" || string(p.Payload) != "YYYYYYY" {
+		t.Errorf("%+v", p)
+	}
+	if cap(p.Payload) != len(p.Payload) {
+		t.Error("an append to the payload would write into the next frame")
+	}
+	f = frameOf(t, encode(t, Publish{Message: Message{Topic: "topic"}}, V311))
+	if p, _ = ParsePublish(f, V311, nil); p.Payload != nil {
+		t.Error("an empty payload holds the buffer")
+	}
+}
+
+func TestParsePublishChecksATopicThatTopicsDoesNotHold(t *testing.T) {
+	var topics Topics
+	for range 2 {
+		for _, topic := range []string{"a", "a/#", ""} {
+			f := frameOf(t, encode(t, Publish{Message: Message{Topic: topic}}, V311))
+			if p, err := ParsePublish(f, V311, &topics); (err == nil) != (topic == "a") || err == nil && p.Topic != topic {
+				t.Errorf("%q: %+v, %v", topic, p, err)
+			}
+		}
+	}
+}
+
+func hotPublish() Publish {
+	return Publish{
+		Message: Message{Topic: "mill/house-7/wheel/speed", Payload: make([]byte, 64), QoS: AtLeastOnce},
+		ID:      1000,
+	}
+}
+
+func TestPublishAndParsePublishAllocateNothing(t *testing.T) {
+	p := hotPublish()
+	buf := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() { buf, _ = p.Append(buf[:0], V311) }); n != 0 {
+		t.Errorf("Append: %v allocations", n)
+	}
+	other := p
+	other.Topic = "mill/house-8/wheel/speed"
+	f, g := frameOf(t, buf), frameOf(t, encode(t, other, V311))
+	var topics Topics
+	n := testing.AllocsPerRun(100, func() {
+		for _, f := range []Frame{f, g} {
+			if _, err := ParsePublish(f, V311, &topics); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if n != 0 {
+		t.Errorf("ParsePublish: %v allocations", n)
+	}
+}
+
+func BenchmarkPublishAppend(b *testing.B) {
+	p := hotPublish()
+	buf := make([]byte, 0, 64<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if cap(buf)-len(buf) < 200 {
+			buf = buf[:0]
+		}
+		buf, _ = p.Append(buf, V311)
+	}
+}
+
+func BenchmarkParsePublish(b *testing.B) {
+	p := hotPublish()
+	one := frameOf(b, encode(b, p, V311))
+	p.Topic = "mill/house-8/wheel/speed"
+	two := frameOf(b, encode(b, p, V311))
+	for _, c := range []struct {
+		name     string
+		one, two Frame
+	}{{"one topic", one, one}, {"two topics in turn", one, two}} {
+		b.Run(c.name, func(b *testing.B) {
+			var topics Topics
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParsePublish(c.one, V311, &topics); err != nil {
+					b.Fatal(err)
+				}
+				c.one, c.two = c.two, c.one
+			}
+		})
+	}
+}
+
+func FuzzParsePublish(f *testing.F) {
+	seed(f,
+		Publish{Message: Message{Topic: "a/b", Payload: []byte("m")}},
+		Publish{Message: Message{Topic: "a", QoS: 1, Retain: true}, ID: 1, DUP: true},
+		Publish{Message: Message{Topic: "$SYS/水", Payload: []byte{0}, QoS: 2}, ID: 65535},
+		Publish{Message: Message{Topic: "a/#"}},
+	)
+	var topics Topics
+	fuzzParser(f, true, func(f Frame, v Version) (Publish, error) {
+		p, err := ParsePublish(f, v, &topics)
+		if q, other := ParsePublish(f, v, nil); (other == nil) != (err == nil) || q.Topic != p.Topic {
+			panic("Topics makes a difference")
+		}
+		return p, err
+	})
+}

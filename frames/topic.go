@@ -1,0 +1,102 @@
+package frames
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// maxTopic31 is the longest topic of MQTT 3.1, in characters.
+const maxTopic31 = 32767
+
+// sharePrefix begins a shared subscription, $share/group/filter: standard in MQTT 5, an extension before.
+const sharePrefix = "$share/"
+
+// ValidTopicName checks a topic to publish to: section 4.7 of 3.1.1, and at most 32,767 characters in 3.1. The error
+// is an *InvalidError with Field "topic".
+func ValidTopicName(topic string, v Version) error { return validTopicName("topic", topic, v) }
+
+func validTopicName(field, topic string, v Version) error {
+	if fault := topicFault(topic); fault != "" {
+		return &InvalidError{Field: field, Reason: fault}
+	}
+	return checkTopicLength(field, topic, v)
+}
+
+// topicFault names the rule that a topic name breaks, "" when it breaks none. Lengths are not looked at: what has been
+// received always fits, and a 3.1 broker passes on the topics of 3.1.1 clients.
+func topicFault(topic string) string {
+	// [MQTT-4.7.3-1] a topic has at least one character.
+	if topic == "" {
+		return empty
+	}
+	seen := scan(topic)
+	if seen == 0 {
+		return ""
+	}
+	// [MQTT-3.3.2-2] [MQTT-4.7.1-1] wildcards are for filters only.
+	if seen&hasWild != 0 {
+		return "wildcard in a topic name"
+	}
+	return stringFault(topic, seen) // [MQTT-3.3.2-1] [MQTT-4.7.3-2]
+}
+
+func checkTopicLength(field, topic string, v Version) error {
+	if err := checkLength(field, len(topic)); err != nil {
+		return err
+	}
+	if v == V31 && len(topic) > maxTopic31 {
+		if n := utf8.RuneCountInString(topic); n > maxTopic31 {
+			return &InvalidError{Field: field, Reason: overChars, Value: n, Limit: maxTopic31}
+		}
+	}
+	return nil
+}
+
+// ValidTopicFilter checks a topic filter: section 4.7 of 3.1.1, and at most 32,767 characters in 3.1. In
+// $share/group/filter the group is not empty and has no wildcard, and filter is a filter by itself. The error is an
+// *InvalidError with Field "filter".
+func ValidTopicFilter(filter string, v Version) error {
+	if fault := filterFault(filter); fault != "" {
+		return &InvalidError{Field: "filter", Reason: fault}
+	}
+	return checkTopicLength("filter", filter, v)
+}
+
+// filterFault names the rule that a topic filter breaks, "" when it breaks none.
+func filterFault(filter string) string {
+	if fault := stringFault(filter, scan(filter)); fault != "" {
+		return fault // [MQTT-3.8.3-1] [MQTT-3.10.3-1] [MQTT-4.7.3-2]
+	}
+	if shared, ok := strings.CutPrefix(filter, sharePrefix); ok {
+		var group string
+		group, filter, ok = strings.Cut(shared, "/")
+		switch {
+		case group == "":
+			return "empty group in " + sharePrefix
+		case scan(group)&hasWild != 0:
+			return "wildcard in the group of " + sharePrefix
+		case !ok:
+			return "no filter behind the group of " + sharePrefix
+		}
+	}
+	// [MQTT-4.7.3-1] a filter has at least one character.
+	if filter == "" {
+		return empty
+	}
+	for more := true; more; {
+		var level string
+		level, filter, more = strings.Cut(filter, "/")
+		switch {
+		case scan(level)&hasWild == 0:
+		case level == "#":
+			// [MQTT-4.7.1-2] # stands alone or behind a slash, and last.
+			if more {
+				return "# before the last level"
+			}
+		case level != "+":
+			// [MQTT-4.7.1-2] [MQTT-4.7.1-3] a wildcard fills its whole level.
+			return "wildcard that does not fill its level"
+		}
+	}
+	return ""
+}

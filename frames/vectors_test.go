@@ -1,0 +1,201 @@
+package frames
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A vector is one packet in a file of testdata:
+//
+//	version way text
+//	bytes
+//
+// The version is 3.1, 3.1.1 or both. The way is "=" for bytes that parse to the packet in text and that the packet is
+// encoded to, "<" for bytes that only parse to it, "!" for bytes that are refused with text in the error. Bytes are
+// hex digits and Go strings, on any number of lines up to an empty one. A line that begins with # says something.
+type vector struct {
+	line      int
+	version   Version
+	way, text string
+	bytes     []byte
+}
+
+func readVectors(t *testing.T, file string) (vectors []vector) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []vector // the same bytes, once for each version
+	for i, line := range strings.Split(string(text)+"\n", "\n") {
+		switch {
+		case strings.HasPrefix(line, "#"):
+		case line == "":
+			vectors, open = append(vectors, open...), nil
+		case open == nil:
+			version, rest, _ := strings.Cut(line, " ")
+			way, text, _ := strings.Cut(rest, " ")
+			for _, v := range []Version{V31, V311} {
+				if version == "both" || version == v.String() {
+					open = append(open, vector{line: i + 1, version: v, way: way, text: text})
+				}
+			}
+			if open == nil || !strings.Contains("=<!", way) || text == "" {
+				t.Fatalf("%s:%d: %q does not begin a vector", file, i+1, line)
+			}
+		default:
+			b, err := readBytes(line)
+			if err != nil {
+				t.Fatalf("%s:%d: %v", file, i+1, err)
+			}
+			for j := range open {
+				open[j].bytes = append(open[j].bytes, b...)
+			}
+		}
+	}
+	return vectors
+}
+
+func readBytes(line string) (b []byte, err error) {
+	for line = strings.TrimSpace(line); line != "" && err == nil; line = strings.TrimSpace(line) {
+		var token string
+		if line[0] == '"' {
+			if token, err = strconv.QuotedPrefix(line); err != nil {
+				return nil, err
+			}
+			var s string
+			s, err = strconv.Unquote(token)
+			b = append(b, s...)
+		} else {
+			token, _, _ = strings.Cut(line, " ")
+			b, err = hex.AppendDecode(b, []byte(token))
+		}
+		line = line[len(token):]
+	}
+	return b, err
+}
+
+// describe words a packet the way the vectors do.
+func describe(p Packet) string {
+	b := []byte(p.Type().String())
+	add := func(format string, args ...any) { b = fmt.Appendf(b, " "+format, args...) }
+	flag := func(set bool, name string) {
+		if set {
+			add("%s", name)
+		}
+	}
+	switch p := p.(type) {
+	case Connect:
+		add("%v %q, %d s", p.Version, p.ClientID, p.KeepAlive)
+		flag(p.CleanSession, "clean")
+		if p.Will != nil {
+			add("will %q %q %v", p.Will.Topic, p.Will.Payload, p.Will.QoS)
+			flag(p.Will.Retain, "retain")
+		}
+		if p.UserNameFlag {
+			add("user %q", p.UserName)
+		}
+		if p.PasswordFlag {
+			add("password %q", p.Password)
+		}
+	case Connack:
+		add("%v", p.Code)
+		flag(p.SessionPresent, "session present")
+	case Publish:
+		add("%q %q %v", p.Topic, p.Payload, p.QoS)
+		if p.QoS > AtMostOnce {
+			add("%d", p.ID)
+		}
+		flag(p.DUP, "dup")
+		flag(p.Retain, "retain")
+	case Ack:
+		add("%d", p.ID)
+		flag(p.DUP, "dup")
+	case Subscribe:
+		add("%d", p.ID)
+		flag(p.DUP, "dup")
+		for _, f := range p.Filters {
+			add("%q %v", f.Topic, f.QoS)
+		}
+	case Suback:
+		add("%d", p.ID)
+		for _, q := range p.Granted {
+			add("%v", q)
+		}
+	case Unsubscribe:
+		add("%d", p.ID)
+		flag(p.DUP, "dup")
+		for _, topic := range p.Topics {
+			add("%q", topic)
+		}
+	}
+	return string(b)
+}
+
+func TestVectorsBothWays(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no vectors", err)
+	}
+	good, bad := map[string]int{}, map[string]int{}
+	for _, file := range files {
+		for _, v := range readVectors(t, file) {
+			t.Run(fmt.Sprintf("%s:%d/%v", filepath.Base(file), v.line, v.version), func(t *testing.T) {
+				r := NewReader(bytes.NewReader(v.bytes), 0)
+				f, err := ReadFrame(r)
+				var p Packet
+				if err == nil {
+					if r.Buffered() != 0 {
+						t.Fatalf("%d bytes behind the packet", r.Buffered())
+					}
+					if f.Size() != len(v.bytes) {
+						t.Errorf("Size is %d, want %d", f.Size(), len(v.bytes))
+					}
+					p, err = Parse(f, v.version)
+				}
+				if v.way == "!" {
+					var violation *ProtocolError
+					if !errors.As(err, &violation) || !strings.Contains(err.Error(), v.text) {
+						t.Errorf("error %v, want a violation with %q", err, v.text)
+					}
+					if p != nil {
+						t.Errorf("a packet came with the error: %+v", p)
+					}
+					bad[Type(v.bytes[0]>>4).String()]++
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				good[fmt.Sprint(p.Type(), " in ", v.version)]++
+				if got := describe(p); got != v.text {
+					t.Errorf("parsed\n%s, want\n%s", got, v.text)
+				}
+				if v.way == "<" {
+					return
+				}
+				got, err := p.Append([]byte("before"), v.version)
+				if want := append([]byte("before"), v.bytes...); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("appended % x, %v\nwant     % x", got, err, want)
+				}
+			})
+		}
+	}
+	for kind := TypeConnect; kind <= TypeDisconnect; kind++ {
+		for _, v := range []Version{V31, V311} {
+			if good[fmt.Sprint(kind, " in ", v)] == 0 {
+				t.Errorf("no vector for %v in %v", kind, v)
+			}
+		}
+		if bad[kind.String()] == 0 {
+			t.Errorf("no bad vector for %v", kind)
+		}
+	}
+}
