@@ -64,23 +64,26 @@ func (s *Session) tell(e event) bool {
 // read decodes everything that a read returned and hands it over as one batch.
 // Two batches take turns: the loop has done with one when it takes the other.
 func (s *Session) read(l *link) error {
-	var turns [2][]packet
-	for turn := 0; ; turn ^= 1 {
-		batch, err := s.decode(l.reader, turns[turn][:0])
-		turns[turn] = batch
+	var batch, other []packet
+	for {
+		var err error
+		batch, err = s.decode(l.reader, batch[:0])
+		last := len(batch) < batchPackets // there is no more in the buffer
 		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
-		more := len(batch) == batchPackets
-		if len(batch) > 0 && !s.tell(event{packets: batch}) {
-			return context.Canceled
+		if len(batch) > 0 {
+			if !s.tell(event{packets: batch}) {
+				return context.Canceled
+			}
+			batch, other = other, batch
 		}
 		if err != nil {
 			return err
 		}
-		if more {
-			continue // there may be more in the buffer
+		if !last {
+			continue
 		}
 		if idle {
-			turns = [2][]packet{}
+			batch, other = nil, nil
 			l.reader.Shrink()
 		}
 		if err := l.reader.Fill(); errors.Is(err, io.EOF) {

@@ -1,0 +1,115 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// bubble runs a script in which time stands still while anything can happen.
+func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := streamtest.New(t)
+		script(t, b)
+	})
+}
+
+// open starts a session against b. It is closed when the test ends.
+func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
+	t.Helper()
+	s, err := stream.Open("mqtt://broker", with(b, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// connected is open, and the first connection.
+func connected(t *testing.T, b *streamtest.Broker, o *stream.Options) (*stream.Session, *streamtest.Conn) {
+	t.Helper()
+	s := open(t, b, o)
+	c := b.Handshake(false)
+	<-s.Online()
+	return s, c
+}
+
+func with(b *streamtest.Broker, o *stream.Options) *stream.Options {
+	var c stream.Options
+	if o != nil {
+		c = *o
+	}
+	if c.DialContext == nil {
+		c.DialContext = b.Dial
+	}
+	return &c
+}
+
+func message(topic, payload string, q frames.QoS) frames.Message {
+	return frames.Message{Topic: topic, Payload: []byte(payload), QoS: q}
+}
+
+// publish is a PUBLISH as it stands on the wire.
+func publish(topic, payload string, q frames.QoS, id uint16, dup bool) frames.Publish {
+	return frames.Publish{Message: message(topic, payload, q), ID: id, DUP: dup}
+}
+
+func ack(kind frames.Type, id uint16) frames.Ack { return frames.Ack{Kind: kind, ID: id} }
+
+const (
+	puback  = frames.TypePuback
+	pubrec  = frames.TypePubrec
+	pubrel  = frames.TypePubrel
+	pubcomp = frames.TypePubcomp
+)
+
+// subscribed has s subscribe to a filter that the broker grants.
+func subscribed(t *testing.T, s *stream.Session, c *streamtest.Conn, filter string, q frames.QoS) *stream.Subscription {
+	t.Helper()
+	type result struct {
+		sub *stream.Subscription
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		sub, err := s.Subscribe(context.Background(), frames.Filter{Topic: filter, QoS: q})
+		done <- result{sub, err}
+	}()
+	c.Grant(streamtest.Next[frames.Subscribe](c))
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	return r.sub
+}
+
+// lost waits until the session has noticed the end of its connection, and
+// returns the reason that it shows.
+func lost(t *testing.T, s *stream.Session) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for st := range s.States(ctx) {
+		if !st.Online && st.Err != nil {
+			return st.Err
+		}
+	}
+	t.Fatal("the session did not lose its connection")
+	return nil
+}
+
+func wantError(t *testing.T, err error, targets ...error) {
+	t.Helper()
+	for _, target := range targets {
+		if !errors.Is(err, target) {
+			t.Fatalf("error is %v, want %v in it", err, target)
+		}
+	}
+}
