@@ -235,9 +235,15 @@ func (r *Receiver) Lost(keep bool) {
 	}
 	r.head, r.base = r.tail, r.tail
 	r.unacked, r.unsettled = 0, len(r.parked)
-	if len(r.ring) > 64 {
+	r.Shrink()
+}
+
+// Shrink gives the memory of an idle receiver back.
+func (r *Receiver) Shrink() {
+	if r.head == r.tail && len(r.ring) > 64 {
 		r.ring = nil
 	}
+	r.ids.shrink()
 }
 
 func (r *Receiver) park() {

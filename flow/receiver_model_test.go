@@ -86,6 +86,7 @@ func (r *receiverRun) step() {
 	case 16, 17:
 		_ = r.store.Commit(r.behind)
 		r.behind = nil
+		r.r.Shrink()
 	case 18:
 		if r.rnd.IntN(3) == 0 {
 			r.lost()
@@ -270,7 +271,7 @@ func (r *receiverRun) check() {
 }
 
 func TestReceiverAgreesWithTheModel(t *testing.T) {
-	randomly(t, 3000, func(t *testing.T, rnd *rand.Rand) {
+	randomly(t, 2000, func(t *testing.T, rnd *rand.Rand) {
 		r := newReceiverRun(t, rnd)
 		for range 150 {
 			r.step()

@@ -21,19 +21,13 @@ const (
 // Completed and Downgraded.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
-	if !ok || i <= 0 { // unknown, or a SUBSCRIBE's or UNSUBSCRIBE's
+	if !ok || i <= 0 || !s.entries[i].left() { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
 		if kind == frames.TypePubrec {
 			return Ended[T]{}, Release // the broker waits for it, whatever we know
 		}
 		return Ended[T]{}, Ignored
 	}
 	e := &s.entries[i]
-	if e.batch == 0 && !e.sent { // restored with an identifier that never left
-		if kind == frames.TypePubrec {
-			return Ended[T]{}, Violation
-		}
-		return Ended[T]{}, Ignored
-	}
 	switch {
 	case kind == frames.TypePuback && e.state == published:
 		outcome := Completed
@@ -53,6 +47,9 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) 
 	}
 	return Ended[T]{}, Violation
 }
+
+// left reports whether the publication may be known to the broker.
+func (e *entry[T]) left() bool { return e.batch != 0 || e.sent }
 
 // Lost takes note that the connection is gone; taken is the last batch that was
 // handed to its writer. What later batches held was never sent. With keep the

@@ -2,132 +2,13 @@ package flow
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
-
-// script drives a Sender the way a session does. Packets read
-//
-//	a          PUBLISH of payload a, QoS 0
-//	a#1        PUBLISH of payload a with identifier 1
-//	a#1 dup    the same with DUP
-//	PUBREL#1
-type script struct {
-	*Sender[string]
-	t       *testing.T
-	ids     *Identifiers
-	journal *Journal
-	batch   uint64 // the one that is being filled
-	now     time.Duration
-}
-
-func newScript(t *testing.T, window int, retry *Retry) *script {
-	s := &script{t: t, ids: new(Identifiers), journal: new(Journal), batch: 1}
-	s.Sender = NewSender[string](window, s.ids, retry, s.journal)
-	return s
-}
-
-func (s *script) add(qos frames.QoS, names ...string) (h Handle) {
-	for _, name := range names {
-		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name)
-	}
-	return h
-}
-
-func packetText(o Outgoing) string {
-	if o.Type == frames.TypePubrel {
-		return fmt.Sprintf("PUBREL#%d", o.Publish.ID)
-	}
-	text := string(o.Publish.Payload)
-	if o.Publish.ID != 0 {
-		text = fmt.Sprintf("%s#%d", text, o.Publish.ID)
-	}
-	if o.Publish.DUP {
-		text += " dup"
-	}
-	return text
-}
-
-func (s *script) same(what string, got, want []string) {
-	s.t.Helper()
-	if !slices.Equal(got, want) {
-		s.t.Errorf("%s %q, want %q", what, got, want)
-	}
-}
-
-// sends is everything that may be transmitted now.
-func (s *script) sends(want ...string) {
-	s.t.Helper()
-	var got []string
-	for {
-		o, ok := s.Next(s.batch, s.now)
-		if !ok {
-			break
-		}
-		got = append(got, packetText(o))
-	}
-	s.same("sends", got, want)
-}
-
-// take hands the batch to the writer.
-func (s *script) take() (batch uint64) {
-	s.batch++
-	return s.batch - 1
-}
-
-// ack takes one and compares what it means: the outcome, and the end of which.
-func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
-	s.t.Helper()
-	e, got := s.Acknowledge(kind, id, s.now)
-	if got != want || e.Owner != name {
-		s.t.Errorf("%v#%d: outcome %d of %q, want %d of %q", kind, id, got, e.Owner, want, name)
-	}
-	if name != "" && (e.ID != id || string(e.Message.Payload) != name) {
-		s.t.Errorf("%v#%d: ended %q with identifier %d", kind, id, e.Message.Payload, e.ID)
-	}
-}
-
-// lost ends the connection after everything that was sent was taken, or but
-// for the batch that is being filled.
-func (s *script) lost(keep bool, ends ...string) {
-	s.t.Helper()
-	var got []string
-	s.Lost(s.batch-1, keep, func(e Ended[string]) { got = append(got, e.Owner) })
-	s.same("ends", got, ends)
-}
-
-func (s *script) written(batch uint64, ends ...string) {
-	s.t.Helper()
-	var got []string
-	s.Written(batch, func(e Ended[string]) { got = append(got, e.Owner) })
-	s.same("written ends", got, ends)
-}
-
-func (s *script) counts(queued, inFlight, all int) {
-	s.t.Helper()
-	if s.Queued() != queued || s.InFlight() != inFlight || s.Len() != all {
-		s.t.Errorf("queued %d, in flight %d, all %d; want %d, %d, %d",
-			s.Queued(), s.InFlight(), s.Len(), queued, inFlight, all)
-	}
-}
-
-var (
-	puback  = frames.TypePuback
-	pubrec  = frames.TypePubrec
-	pubcomp = frames.TypePubcomp
-)
-
-func names(n int) (all []string) {
-	for i := range n {
-		all = append(all, string(rune('a'+i)))
-	}
-	return all
-}
 
 // Window 2, and an ack out of order:
 //
@@ -244,6 +125,19 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 		if got := s.journal.MoveTo(nil); qos > 0 && string(got[0].Message.Payload) != "right" {
 			t.Errorf("QoS %d: the store is told %q", qos, got[0].Message.Payload)
 		}
+	}
+}
+
+func TestEachVisitsWhatHasNotEnded(t *testing.T) {
+	s := newScript(t, 1, nil)
+	a, b := s.add(1, "a"), s.add(0, "b")
+	c, d := s.add(1, "c"), s.add(0, "d")
+	s.sends("a#1", "b")
+	s.ack(puback, 1, Completed, "a")
+	got := map[Handle]string{}
+	s.Each(func(h Handle, owner string) { got[h] += owner })
+	if want := map[Handle]string{b: "b", c: "c", d: "d"}; !maps.Equal(got, want) {
+		t.Errorf("visits %v, want %v; not %v", got, want, a)
 	}
 }
 

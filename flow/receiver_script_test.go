@@ -1,0 +1,80 @@
+package flow
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+const (
+	qos1 = frames.AtLeastOnce
+	qos2 = frames.ExactlyOnce
+)
+
+// inScript drives a Receiver the way a session does.
+type inScript struct {
+	*Receiver
+	t       *testing.T
+	journal *Journal
+}
+
+func newInScript(t *testing.T) *inScript {
+	s := &inScript{t: t, journal: new(Journal)}
+	s.Receiver = NewReceiver(s.journal)
+	return s
+}
+
+// fresh is the arrival of a message that must be handed to its n consumers; it
+// returns the number of the first hand-over.
+func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
+	s.t.Helper()
+	first, fresh := s.Arrive(qos, id, n)
+	if !fresh {
+		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
+	}
+	for i := range n {
+		equal(s.t, "waited for", s.Unsettled(first+uint64(i)), true)
+	}
+	return first
+}
+
+func (s *inScript) copied(id uint16) {
+	s.t.Helper()
+	if _, fresh := s.Arrive(qos2, id, 2); fresh {
+		s.t.Errorf("#%d is delivered again", id)
+	}
+}
+
+// acks is everything that may leave now.
+func (s *inScript) acks(want ...string) {
+	s.t.Helper()
+	var got []string
+	for {
+		a, ok := s.Next()
+		if !ok {
+			break
+		}
+		got = append(got, fmt.Sprintf("%v#%d", a.Kind, a.ID))
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("acks %q, want %q", got, want)
+	}
+}
+
+func (s *inScript) told(want ...Change) {
+	s.t.Helper()
+	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
+		s.t.Errorf("the store is told %+v, want %+v", got, want)
+	}
+}
+
+func (s *inScript) counts(unacked, waiting, held int) {
+	s.t.Helper()
+	if s.Unacked() != unacked || s.Waiting() != waiting || s.Held() != held {
+		s.t.Errorf("unacked %d, waiting %d, held %d; want %d, %d, %d",
+			s.Unacked(), s.Waiting(), s.Held(), unacked, waiting, held)
+	}
+}

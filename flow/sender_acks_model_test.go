@@ -1,0 +1,147 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// rightAck is one that the broker could give now.
+func (r *senderRun) rightAck() {
+	var could []*pub
+	for _, p := range r.line {
+		if p.id != 0 && p.batch != 0 && p.batch < r.batch {
+			could = append(could, p)
+		}
+	}
+	if len(could) == 0 {
+		return
+	}
+	p := pick(r.rnd, could)
+	switch {
+	case p.qos == 1:
+		r.ack(puback, p.id)
+	case p.released && r.rnd.IntN(4) > 0:
+		r.ack(pubcomp, p.id)
+	default:
+		r.ack(pubrec, p.id)
+	}
+}
+
+func (r *senderRun) anyAck() {
+	id := r.ids.last - uint16(r.rnd.IntN(8))
+	if len(r.line) > 0 && r.rnd.IntN(2) == 0 {
+		id = pick(r.rnd, r.line).id
+	} else if len(r.foreign) > 0 && r.rnd.IntN(4) == 0 {
+		id = pick(r.rnd, r.foreign)
+	}
+	r.ack(pick(r.rnd, []frames.Type{puback, pubrec, pubcomp}), id)
+}
+
+func (r *senderRun) ack(kind frames.Type, id uint16) {
+	p, want := r.find(id), Violation
+	if p != nil && p.batch == 0 && !p.sent {
+		p = nil // the broker cannot know it
+	}
+	switch {
+	case p == nil && kind == pubrec:
+		want = Release
+	case p == nil:
+		want = Ignored
+	case p.qos == 1 && kind == puback, p.released && kind == pubcomp:
+		want = Completed
+	case p.qos == 2 && kind == puback && !p.released:
+		want = Downgraded
+	case p.qos == 2 && kind == pubrec:
+		want = Release
+	}
+	e, got := r.s.Acknowledge(kind, id, r.now)
+	r.note("%v#%d: %d", kind, id, got)
+	if got != want {
+		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)
+	}
+	switch {
+	case got == Completed || got == Downgraded:
+		r.end(p, e)
+	case e.Owner != 0 || e.ID != 0:
+		r.fail("%d ended", e.Owner)
+	case got == Release && p == nil:
+		r.fill = append(r.fill, packet{released: true})
+	case got == Release:
+		if !p.released {
+			p.released, p.sent, p.attempts = true, true, 0
+			r.wait(p)
+		}
+		r.fill = append(r.fill, packet{token: p.token, released: true})
+	}
+}
+
+func (r *senderRun) lost(keep bool) {
+	taken := r.batch - 1
+	r.note("lost, taken %d, keep %v", taken, keep)
+	var want []*pub
+	for _, p := range r.line {
+		if p.qos == 0 && p.batch != 0 && p.batch <= taken {
+			want = append(want, p)
+		}
+	}
+	for _, p := range r.line {
+		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= taken
+		if p.qos > 0 && p.id != 0 && p.sent && !keep {
+			want = append(want, p)
+		}
+	}
+	r.ends(want, func(end func(Ended[int])) { r.s.Lost(taken, keep, end) })
+	for _, p := range r.line {
+		p.batch = 0
+		if !keep {
+			p.id = 0
+		}
+	}
+	r.fill, r.lastSeq = nil, 0
+	r.batch += uint64(r.rnd.IntN(2))
+	if r.rnd.IntN(4) == 0 {
+		r.note("the broker has no session")
+		r.s.SessionLost()
+		for _, p := range r.line {
+			if !p.released {
+				p.sent, r.wires[p.token].fresh = false, true
+			}
+		}
+	}
+}
+
+func (r *senderRun) overdue() {
+	var wantNext time.Duration
+	var want []*pub
+	waited := false
+	for _, p := range r.line {
+		if p.qos == 0 || p.batch == 0 || r.retry == nil {
+			continue
+		}
+		if p.due <= r.now {
+			if p.batch < r.batch {
+				p.batch, p.sent, p.attempts = r.batch, true, p.attempts+1
+				want = append(want, p)
+			}
+			r.wait(p)
+		}
+		if !waited || p.due < wantNext {
+			wantNext, waited = p.due, true
+		}
+	}
+	next, ok := r.s.Overdue(r.batch, r.now, func(out Outgoing) {
+		r.note("overdue at %v: %s", r.now, packetText(out))
+		if len(want) == 0 {
+			r.fail("%s is not overdue", packetText(out))
+		}
+		r.send(want[0], out)
+		want = want[1:]
+	})
+	if len(want) > 0 {
+		r.fail("%d is overdue", want[0].token)
+	}
+	if next != wantNext || ok != waited {
+		r.fail("next at %v, %v, want %v, %v", next, ok, wantNext, waited)
+	}
+}

@@ -1,0 +1,152 @@
+package flow
+
+import "slices"
+
+// wire is what has left for the broker of one publication, over all
+// connections and restarts.
+type wire struct {
+	dup      bool // there is a reason for DUP: it may have been sent
+	fresh    bool // not sent since the broker lost the session
+	released bool
+}
+
+// packet is one that the batch holds.
+type packet struct {
+	token    int // 0: a PUBREL for an identifier that nothing has
+	released bool
+	dup      bool
+}
+
+// take is the writer: it commits, then writes.
+func (r *senderRun) take() {
+	r.note("take batch %d", r.batch)
+	r.commit()
+	for _, out := range r.fill {
+		w := r.wires[out.token]
+		switch {
+		case w == nil:
+		case out.released:
+			w.released = true
+		case w.released:
+			r.fail("PUBLISH of %d after its PUBREL", out.token)
+		case out.dup && !w.dup:
+			r.fail("DUP on %d, which was never sent", out.token)
+		case !out.dup && !w.fresh:
+			r.fail("no DUP on %d, which was sent", out.token)
+		default:
+			w.dup, w.fresh = true, false
+		}
+	}
+	r.fill = nil
+	r.batch++
+}
+
+func (r *senderRun) commit() {
+	_ = r.store.Commit(r.behind)
+	r.behind, r.saved = nil, r.kept()
+}
+
+// kept is what must be in a store.
+func (r *senderRun) kept() (all []Publication) {
+	for _, p := range r.line {
+		if p.qos > 0 {
+			all = append(all, Publication{Seq: p.seq, Message: message(p.qos, p.token), ID: p.id, Released: p.released})
+		}
+	}
+	return all
+}
+
+// crash loses everything that the store was not told.
+func (r *senderRun) crash() {
+	r.note("crash, %d changes not committed", len(r.behind))
+	r.behind = nil
+	r.restart()
+}
+
+// drain is an orderly end, and a new session from the same store.
+func (r *senderRun) drain() {
+	keep := r.rnd.IntN(2) == 0
+	r.lost(keep)
+	r.check()
+	r.commit()
+	r.note("drain")
+	want := slices.Clone(r.line)
+	r.s.Drain(func(e Ended[int], sent bool) {
+		if len(want) == 0 || sent == want[0].waits() {
+			r.fail("%d drained, sent %v", token(e.Message), sent)
+		}
+		r.end(want[0], e)
+		want = want[1:]
+	})
+	if len(want) > 0 || r.s.Len()+r.s.Queued()+r.s.InFlight() != 0 || r.ids.Len() != len(r.foreign) || r.journal.Len() != 0 {
+		r.fail("%d left in the model, %d in the sender, %d identifiers", len(want), r.s.Len(), r.ids.Len())
+	}
+	r.restart()
+}
+
+func (r *senderRun) restart() {
+	_ = r.store.Detach()
+	snap, err := r.store.Attach("a")
+	if err != nil {
+		r.fail("%v", err)
+	}
+	r.compare("the store", snap.Publications, r.saved)
+	r.open()
+	r.line = nil
+	r.mirror = NewMemoryStore()
+	for _, was := range snap.Publications {
+		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
+			released: was.Released, sent: was.ID != 0, owned: true}
+		if !r.s.Restore(was, p.token) {
+			r.fail("%+v was refused", was)
+		}
+		r.line = append(r.line, p)
+		r.wires[p.token].dup = true // for all that the store can tell
+		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
+		if was.ID != 0 {
+			_ = r.mirror.Commit([]Change{{Kind: Assigned, Seq: was.Seq, ID: was.ID}})
+		}
+		if was.Released {
+			_ = r.mirror.Commit([]Change{{Kind: Released, Seq: was.Seq}})
+		}
+	}
+}
+
+// check is what must hold after every step.
+func (r *senderRun) check() {
+	at := len(r.behind)
+	r.behind = r.journal.MoveTo(r.behind)
+	_ = r.mirror.Commit(r.behind[at:])
+	var told []Publication
+	for _, p := range r.mirror.publications {
+		told = append(told, p)
+	}
+	slices.SortFunc(told, func(a, b Publication) int { return int(a.Seq) - int(b.Seq) })
+	r.compare("the journal", told, r.kept())
+
+	visited := 0
+	r.s.Each(func(Handle, int) { visited++ })
+	queued, inFlight := 0, 0
+	for _, p := range r.line {
+		if p.waits() {
+			queued++
+		}
+		if p.id != 0 {
+			inFlight++
+		}
+	}
+	if visited != len(r.line) || r.s.Queued() != queued || r.s.InFlight() != inFlight || r.s.Len() != len(r.line) ||
+		r.ids.Len() != inFlight+len(r.foreign) {
+		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
+			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.line), inFlight+len(r.foreign))
+	}
+}
+
+func (r *senderRun) compare(what string, got, want []Publication) {
+	if !slices.EqualFunc(got, want, func(a, b Publication) bool {
+		return a.Seq == b.Seq && a.ID == b.ID && a.Released == b.Released &&
+			a.Message.QoS == b.Message.QoS && token(a.Message) == token(b.Message)
+	}) {
+		r.fail("%s holds %+v, want %+v", what, got, want)
+	}
+}
