@@ -180,8 +180,8 @@ const maxBacklog = 1 << 20
 // pause decides whether the next turn listens to the reader.
 func (l *loop) pause() {
 	was := l.paused
-	l.paused = l.s.boxes.checkFull() ||
-		l.receiver.Unacked() >= flow.MaxUnacked ||
+	l.paused = l.draining == running && // Shutdown takes no messages, but acks
+		(l.s.boxes.checkFull() || l.receiver.Unacked() >= flow.MaxUnacked) ||
 		len(l.next.bytes) > maxBacklog
 	if was && !l.paused {
 		l.keep.heard(l.now) // the silence was ours
@@ -191,7 +191,7 @@ func (l *loop) pause() {
 // flush hands the batch to the writer, if it is free: changes always, bytes
 // with a connection.
 func (l *loop) flush() {
-	if l.writing || l.now < l.commitAt {
+	if l.writing || l.now < l.commitAt || l.failed != nil && !l.over {
 		return
 	}
 	l.next.changes = l.journal.MoveTo(l.next.changes)
@@ -328,5 +328,6 @@ func (l *loop) shrink() {
 		l.sender.Shrink()
 		l.spare = batch{}
 	}
+	l.receiver.Shrink()
 	l.s.boxes.shrink()
 }

@@ -26,7 +26,7 @@ type Receipt struct {
 	Err error
 }
 
-// owner is where the Receipt of a publication goes.
+// owner is where the Receipt of a publication goes; the zero owner wants none.
 type owner struct {
 	tag any
 	ack chan<- Receipt
@@ -111,6 +111,9 @@ func (l *loop) accept(p Publishing) {
 
 func (l *loop) add(p Publishing) {
 	o := owner{tag: p.Tag, ack: p.Ack}
+	if o.ack == nil {
+		o.ack = l.s.options.Ack
+	}
 	if p.waiter == nil { // Publish has checked before
 		if err := p.Message.Validate(l.s.options.Version); err != nil {
 			l.receipt(o, Receipt{Message: p.Message, Err: notSent(err)})
@@ -163,9 +166,10 @@ func (l *loop) put(out flow.Outgoing) {
 }
 
 func (l *loop) ack(a frames.Ack) {
+	before := len(l.next.bytes)
 	l.next.bytes = must(a.Append(l.next.bytes, l.s.options.Version))
 	if l.debug {
-		l.logAck("sent", a)
+		l.logAck("sent", a, len(l.next.bytes)-before)
 	}
 }
 

@@ -17,9 +17,7 @@ func (l *loop) receipt(o owner, r Receipt) {
 	}
 	ack := o.ack
 	if ack == nil {
-		if ack = l.s.options.Ack; ack == nil {
-			return
-		}
+		return
 	}
 	if len(l.lagging) > 0 {
 		if q := l.lagging[ack]; q != nil {

@@ -231,8 +231,8 @@ func (l *loop) attach() error {
 		return l.discard(snap)
 	}
 	for _, p := range snap.Publications {
-		if !l.sender.Restore(p, owner{}) {
-			err := fmt.Errorf("mqtt: store: packet identifier %d is held by two publications", p.ID)
+		if !l.sender.Restore(p, owner{ack: o.Ack}) {
+			err := fmt.Errorf("mqtt: store: publication %d with packet identifier %d is not what a sound store gives", p.Seq, p.ID)
 			return errors.Join(err, o.Store.Detach())
 		}
 	}
@@ -259,7 +259,7 @@ func (l *loop) discard(snap flow.Snapshot) error {
 		if p.ID != 0 {
 			fate = unconfirmed(errDiscarded)
 		}
-		l.receipt(owner{}, Receipt{Message: p.Message, ID: p.ID, Err: fate})
+		l.receipt(owner{ack: o.Ack}, Receipt{Message: p.Message, ID: p.ID, Err: fate})
 	}
 	return nil
 }
