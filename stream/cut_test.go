@@ -56,7 +56,11 @@ func (x *twin) resume() {
 func (x *twin) take(p frames.Packet) {
 	switch p := p.(type) {
 	case frames.Publish:
-		if p.QoS == frames.AtLeastOnce {
+		switch {
+		case p.QoS == frames.AtMostOnce:
+			x.got = append(x.got, string(p.Payload))
+			return
+		case p.QoS == frames.AtLeastOnce:
 			x.got = append(x.got, string(p.Payload))
 			x.send = append(x.send, ack(puback, p.ID))
 			return

@@ -1,0 +1,362 @@
+package stream_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// kept are the options of a session that outlives its connections.
+func kept(window int, acks chan stream.Receipt) *stream.Options {
+	return &stream.Options{ClientID: "kept", KeepSession: true, Window: window, Ack: acks}
+}
+
+func sendAll(s *stream.Session, messages ...frames.Message) {
+	for _, m := range messages {
+		s.Publishes() <- stream.Publishing{Message: m}
+	}
+}
+
+// K1 K2: the same identifier, DUP, the same bytes; completion only after the ack.
+func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks := make(chan stream.Receipt, 10)
+		s, c := connected(t, b, kept(3, acks))
+		sendAll(s, message("a", "1", 1), message("a", "2", 2), message("a", "3", 1), message("a", "4", 2), message("a", "5", 0))
+		c.Expect(publish("a", "1", 1, 1, false), publish("a", "2", 2, 2, false), publish("a", "3", 1, 3, false))
+		synctest.Wait()
+		c.ExpectNone() // the window is full
+		c.Send(ack(puback, 3))
+		c.Expect(publish("a", "4", 2, 4, false), publish("a", "5", 0, 0, false))
+		c.Drop()
+
+		c = b.Handshake(true)
+		c.Expect(publish("a", "1", 1, 1, true), publish("a", "2", 2, 2, true), publish("a", "4", 2, 4, true))
+		synctest.Wait()
+		if len(acks) != 2 {
+			t.Fatalf("%d receipts before the acks, want those of 3 and 5", len(acks))
+		}
+		c.Send(ack(puback, 1), ack(pubrec, 2), ack(pubrec, 4))
+		c.Expect(ack(pubrel, 2), ack(pubrel, 4))
+		c.Send(ack(pubcomp, 4), ack(pubcomp, 2))
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if r := <-acks; r.Err != nil {
+				t.Errorf("receipt of %s: %v", r.Payload, r.Err)
+			}
+		}
+	})
+}
+
+// K3 K4: PUBREL in the place of its PUBLISH, as often as it takes; never PUBLISH.
+func TestPubrelIsSentAgainAndThePublishIsNot(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks := make(chan stream.Receipt, 10)
+		s, c := connected(t, b, kept(3, acks))
+		sendAll(s, message("a", "1", 2), message("a", "2", 2))
+		c.Expect(publish("a", "1", 2, 1, false), publish("a", "2", 2, 2, false))
+		c.Send(ack(pubrec, 1))
+		c.Expect(ack(pubrel, 1))
+		c.Drop()
+		for range 3 {
+			c = b.Handshake(true)
+			c.Expect(ack(pubrel, 1), publish("a", "2", 2, 2, true))
+			c.Abort()
+		}
+		c = b.Handshake(true)
+		c.Expect(ack(pubrel, 1), publish("a", "2", 2, 2, true))
+		c.Send(ack(pubcomp, 1), ack(pubrec, 2))
+		c.Expect(ack(pubrel, 2))
+		c.Send(ack(pubcomp, 2))
+		for range 2 {
+			if r := <-acks; r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+	})
+}
+
+// K5: the ack of an old connection is not sent on the new one.
+func TestASettleAfterTheConnectionIsGoneIsHarmless(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, kept(1, nil))
+		c.Send(publish("in", "one", 1, 7, false), publish("in", "two", 2, 8, false))
+		one, two := <-s.Deliveries(), <-s.Deliveries()
+		c.Drop()
+		c = b.Handshake(true)
+		<-s.Online()
+		one.Ack()
+		synctest.Wait()
+		c.ExpectNone()
+		c.Send(publish("in", "one", 1, 7, true), publish("in", "two", 2, 8, true))
+		again := <-s.Deliveries()
+		if string(again.Payload) != "one" || !again.Duplicate {
+			t.Errorf("delivered again: %q, duplicate %v", again.Payload, again.Duplicate)
+		}
+		again.Ack()
+		c.Expect(ack(puback, 7))
+		synctest.Wait()
+		c.ExpectNone() // the second copy of two waits for the consumer of the first
+		two.Ack()
+		c.Expect(ack(pubrec, 8))
+		c.Send(ack(pubrel, 8))
+		c.Expect(ack(pubcomp, 8))
+		if st := s.Stats(); st.Inbox != 0 || st.Unacked != 0 {
+			t.Errorf("left over: %+v", st)
+		}
+	})
+}
+
+// K6: after PUBREC the message is not delivered again, whatever comes.
+func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
+	for _, after := range []string{"PUBREL", "PUBLISH"} {
+		t.Run(after, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, kept(1, nil))
+				c.Send(publish("in", "x", 2, 7, false))
+				d := <-s.Deliveries()
+				d.Ack()
+				c.Expect(ack(pubrec, 7))
+				c.Drop()
+				c = b.Handshake(true)
+				if after == "PUBLISH" {
+					c.Send(publish("in", "x", 2, 7, true))
+					c.Expect(ack(pubrec, 7))
+				}
+				c.Send(ack(pubrel, 7))
+				c.Expect(ack(pubcomp, 7))
+				synctest.Wait()
+				if n := len(s.Deliveries()); n != 0 {
+					t.Errorf("%d more deliveries", n)
+				}
+			})
+		})
+	}
+}
+
+// K7: in flight goes again as new, past PUBREC ends with PUBREL; identifiers of
+// inbound messages are forgotten.
+func TestABrokerThatLostTheSession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks := make(chan stream.Receipt, 10)
+		s, c := connected(t, b, kept(3, acks))
+		sendAll(s, message("a", "1", 2), message("a", "2", 1))
+		c.Expect(publish("a", "1", 2, 1, false), publish("a", "2", 1, 2, false))
+		c.Send(ack(pubrec, 1), publish("in", "x", 2, 7, false))
+		c.Expect(ack(pubrel, 1))
+		d := <-s.Deliveries()
+		d.Ack()
+		c.Expect(ack(pubrec, 7))
+		c.Drop()
+		c = b.Handshake(false)
+		c.Expect(ack(pubrel, 1), publish("a", "2", 1, 2, false))
+		c.Send(ack(pubcomp, 1), ack(puback, 2))
+		c.Send(publish("in", "new", 2, 7, false))
+		if d := <-s.Deliveries(); string(d.Payload) != "new" {
+			t.Errorf("got %q", d.Payload)
+		}
+		for range 2 {
+			if r := <-acks; r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+	})
+}
+
+// A clean session: what was in flight ends, what was queued goes out.
+func TestACleanSessionEndsWithItsConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks := make(chan stream.Receipt, 10)
+		s, c := connected(t, b, &stream.Options{Ack: acks, Window: 2})
+		sendAll(s, message("a", "1", 1), message("a", "2", 2), message("a", "3", 2), message("a", "4", 0))
+		c.Expect(publish("a", "1", 1, 1, false), publish("a", "2", 2, 2, false))
+		c.Drop()
+		for _, want := range []string{"1", "2"} {
+			if r := <-acks; string(r.Payload) != want || !errors.Is(r.Err, stream.ErrUnconfirmed) {
+				t.Errorf("receipt of %s: %v", r.Payload, r.Err)
+			}
+		}
+		c = b.Handshake(false)
+		c.Expect(publish("a", "3", 2, 3, false), publish("a", "4", 0, 0, false))
+	})
+}
+
+// The store hands the session to the next client: what was in flight, in order,
+// then what was queued; inbound QoS 2 identifiers too.
+func TestASessionOutlivesTheClientInAStore(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := flow.NewMemoryStore()
+		acks := make(chan stream.Receipt, 10)
+		o := kept(2, acks)
+		o.Store = store
+		s, c := connected(t, b, o)
+		sendAll(s, message("a", "1", 2), message("a", "2", 1), message("a", "3", 1))
+		c.Expect(publish("a", "1", 2, 1, false), publish("a", "2", 1, 2, false))
+		c.Send(ack(pubrec, 1), publish("in", "x", 2, 7, false))
+		c.Expect(ack(pubrel, 1))
+		d := <-s.Deliveries()
+		d.Ack()
+		c.Expect(ack(pubrec, 7))
+		s.Close()
+		c.ExpectDisconnect()
+		for range 3 {
+			if r := <-acks; !errors.Is(r.Err, stream.ErrUnconfirmed) || !errors.Is(r.Err, stream.ErrClosed) {
+				t.Errorf("receipt of %s: %v", r.Payload, r.Err)
+			}
+		}
+
+		s = open(t, b, o)
+		if st := s.Stats(); st.InFlight != 2 || st.Queued != 1 {
+			t.Errorf("recovered: %d in flight, %d queued", st.InFlight, st.Queued)
+		}
+		c = b.Handshake(true)
+		c.Expect(ack(pubrel, 1), publish("a", "2", 1, 2, true))
+		c.Send(publish("in", "x", 2, 7, true))
+		c.Expect(ack(pubrec, 7))
+		c.Send(ack(pubrel, 7), ack(pubcomp, 1))
+		c.Expect(ack(pubcomp, 7), publish("a", "3", 1, 3, false))
+		c.Send(ack(puback, 2), ack(puback, 3))
+		for range 3 {
+			if r := <-acks; r.Err != nil {
+				t.Errorf("receipt of %s: %v", r.Payload, r.Err)
+			}
+		}
+		synctest.Wait()
+		if len(s.Deliveries()) != 0 {
+			t.Error("delivered again")
+		}
+		s.Close()
+		snap, err := store.Attach("kept")
+		if err != nil || !snap.Empty() {
+			t.Errorf("the store holds %+v, %v", snap, err)
+		}
+	})
+}
+
+// K8: another identifier is refused and told whose session it is; a clean
+// session ends the stored one and tells its owner.
+func TestAStoreThatHoldsAnotherSession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := flow.NewMemoryStore()
+		o := kept(1, nil)
+		o.Store = store
+		s, c := connected(t, b, o)
+		sendAll(s, message("a", "1", 1), message("a", "2", 1))
+		c.ExpectType(frames.TypePublish)
+
+		if _, err := stream.Open("mqtt://broker", with(b, o)); !errors.Is(err, flow.ErrInUse) {
+			t.Errorf("second client on the store: %v", err)
+		}
+		s.Close()
+
+		other := *o
+		other.ClientID = "other"
+		_, err := stream.Open("mqtt://broker", with(b, &other))
+		var owner *flow.OwnerError
+		if !errors.As(err, &owner) || !strings.Contains(err.Error(), "kept") || !strings.Contains(err.Error(), "other") {
+			t.Errorf("another identifier: %v", err)
+		}
+
+		acks := make(chan stream.Receipt, 10)
+		clean := *o
+		clean.KeepSession, clean.Ack = false, acks
+		s, c = connected(t, b, &clean)
+		sendAll(s, message("a", "new", 1))
+		c.Expect(publish("a", "new", 1, 1, false)) // nothing of the old session before it
+		var fates []string
+		for range 2 {
+			r := <-acks
+			fates = append(fates, string(r.Payload)+": "+r.Err.Error())
+		}
+		if !strings.Contains(fates[0], "1: ") || !strings.Contains(fates[0], "unconfirmed") || !strings.Contains(fates[1], "not sent") {
+			t.Errorf("receipts of the old session: %q", fates)
+		}
+	})
+}
+
+// Resumed says what the broker answered; 3.1 has no answer.
+func TestResumedIsWhatTheBrokerSays(t *testing.T) {
+	for _, v := range []frames.Version{frames.V31, frames.V311} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			o := kept(1, nil)
+			o.Version = v
+			s := open(t, b, o)
+			b.Handshake(true)
+			<-s.Online()
+			if st := <-s.States(t.Context()); st.Resumed != (v == frames.V311) {
+				t.Errorf("%v: resumed is %v", v, st.Resumed)
+			}
+		})
+	}
+}
+
+// One write call takes all that was ready when it began.
+func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s := open(t, b, &stream.Options{Window: 500, Queue: 2000})
+		for range 500 {
+			sendAll(s, message("a", "payload", 1))
+		}
+		c := b.Handshake(false)
+		<-s.Online()
+		synctest.Wait()
+		if n := c.Writes(); n != 2 { // CONNECT, and the batch
+			t.Errorf("%d write calls for 500 publications, want 2", n)
+		}
+		var acks []frames.Packet
+		for id := range uint16(500) {
+			c.Expect(publish("a", "payload", 1, id+1, false))
+			acks = append(acks, publish("in", "x", 1, id+1, false))
+		}
+		go func() {
+			for d := range s.Deliveries() {
+				d.Ack()
+			}
+		}()
+		before := c.Writes()
+		c.Send(acks...)
+		synctest.Wait()
+		if n := c.Writes() - before; n > 5 { // one for each time that the consumer let go
+			t.Errorf("%d write calls for 500 acks", n)
+		}
+		for id := range uint16(500) {
+			c.Expect(ack(puback, id+1))
+		}
+	})
+}
+
+// Publications leave in the order of acceptance, whatever their QoS.
+func TestOrderOfAcceptanceIsOrderOnTheWire(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Window: 1})
+		var want []string
+		for i := range 30 {
+			m := message("a", strings.Repeat("x", i), frames.QoS(i%3))
+			want = append(want, string(m.Payload))
+			sendAll(s, m)
+		}
+		var got []string
+		x := &twin{t: t, held: make(map[uint16]bool)}
+		for len(got) < len(want) {
+			p := streamtest.Next[frames.Packet](c)
+			if p, ok := p.(frames.Publish); ok {
+				got = append(got, string(p.Payload))
+			}
+			x.take(p)
+			c.Send(x.send...)
+			x.send = nil
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("order on the wire: %q", got)
+		}
+	})
+}
