@@ -29,6 +29,7 @@ type boxes struct {
 type node struct {
 	delivery Delivery
 	box      *inbox
+	shared   bool // other Subscriptions have copies
 	links    [2]struct{ prev, next int32 }
 }
 
@@ -93,17 +94,15 @@ func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
 
 // push appends d to an inbox. Called by the loop between lock and unlock. When
 // there is no room, the oldest QoS 0 messages go; QoS 1 and 2 are never dropped.
-func (b *boxes) push(box *inbox, d Delivery) {
+func (b *boxes) push(box *inbox, d Delivery, shared bool) {
 	size := cost(&d)
-	for b.bytes+size > b.limit && b.zeros.head != 0 {
-		b.remove(b.zeros.head)
-		b.dropped++
-	}
+	b.makeRoom(size)
 	if b.bytes+size > b.limit && d.QoS == frames.AtMostOnce {
 		b.dropped++
 		return
 	}
 	i := b.alloc(box, d)
+	b.nodes[i].shared = shared
 	b.pushBack(&box.line, i)
 	if d.QoS == frames.AtMostOnce {
 		b.pushBack(&b.zeros, i)
@@ -111,6 +110,15 @@ func (b *boxes) push(box *inbox, d Delivery) {
 	if box.idle > 0 && !box.woken {
 		box.woken = true
 		b.awake = append(b.awake, box)
+	}
+}
+
+// makeRoom drops QoS 0 messages, the oldest first, until size more bytes are
+// within the limit or there are none left.
+func (b *boxes) makeRoom(size int) {
+	for b.bytes+size > b.limit && b.zeros.head != 0 {
+		b.remove(b.zeros.head)
+		b.dropped++
 	}
 }
 
@@ -207,6 +215,23 @@ func (b *boxes) purge(unwanted func(*Delivery) bool) {
 		if n := &b.nodes[i]; n.box != nil && unwanted(&n.delivery) {
 			b.remove(int32(i))
 		}
+	}
+	if b.room() {
+		b.poke()
+	}
+}
+
+// dropShared removes from an inbox what others have copies of, and settles it.
+func (b *boxes) dropShared(box *inbox, settle func(*Delivery)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := box.line.head; i != 0; {
+		next := b.nodes[i].links[byBox].next
+		if b.nodes[i].shared {
+			d := b.remove(i)
+			settle(&d)
+		}
+		i = next
 	}
 	if b.room() {
 		b.poke()

@@ -99,7 +99,7 @@ func (l *loop) up(c *link) {
 	resumed := c.connack.SessionPresent
 	l.link, l.online = c, true
 	l.backoff.upAt = l.now
-	l.keep = keepAlive{lastSent: l.now, lastHeard: l.now}
+	l.keep = keepAlive{lastSent: c.began.Sub(l.s.epoch), lastHeard: l.now}
 	l.stats.Connections++
 	if o.Version != frames.V31 && o.KeepSession { // on 3.1 nobody knows: go on as if it were there
 		if resumed {

@@ -19,6 +19,7 @@ type link struct {
 	raw     *timedConn // under it
 	reader  *frames.Reader
 	connack frames.Connack
+	began   time.Time     // when CONNECT was sent
 	bytesIn atomic.Uint64 // everything read, whole packets or not
 }
 
@@ -35,7 +36,7 @@ func (s *Session) dial(ctx context.Context) (*link, error) {
 	if o.Credentials != nil {
 		var err error
 		if user, password, err = o.Credentials(ctx); err != nil {
-			return nil, fmt.Errorf("mqtt: Credentials: %w", err)
+			return nil, fmt.Errorf("mqtt: Credentials: %w", because(ctx, err))
 		}
 	}
 	connect := o.connect(user, password)
@@ -82,16 +83,19 @@ func (l *link) handshake(ctx context.Context, s *Session, hello []byte) error {
 		}
 		l.conn = t
 	}
+	l.began = time.Now()
 	if _, err := l.conn.Write(hello); err != nil {
 		return fmt.Errorf("mqtt: CONNECT: %w", err)
 	}
+	log := s.options.Logger
+	log.Debug("sent", "type", frames.TypeConnect.String(), "client", s.options.ClientID, "size", len(hello))
 	first := &sniffer{Reader: l.conn, bytes: &l.bytesIn}
 	l.reader = frames.NewReader(first, s.options.MaxPacket)
 	f, err := frames.ReadFrame(l.reader)
 	if err == nil && f.Type() == frames.TypeConnack {
 		l.connack, err = frames.ParseConnack(f, s.options.Version)
 	} else if err == nil || !first.isConnack() && first.n > 0 {
-		err = fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", first.head[:first.n])
+		err = first.stranger(f, err, s.options.Version)
 	}
 	switch {
 	case err == nil:
@@ -100,6 +104,7 @@ func (l *link) handshake(ctx context.Context, s *Session, hello []byte) error {
 	default:
 		return fmt.Errorf("mqtt: %w", err)
 	}
+	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(l.connack.Code), "session present", l.connack.SessionPresent, "size", f.Size())
 	if l.connack.Code != frames.Accepted {
 		return &ConnectError{Code: l.connack.Code}
 	}
@@ -137,6 +142,17 @@ func (s *sniffer) Read(p []byte) (int, error) {
 }
 
 func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
+
+// stranger says what came instead of a CONNACK: the type of a packet, whose
+// payload is not to be shown, or how it begins.
+func (s *sniffer) stranger(f frames.Frame, err error, v frames.Version) error {
+	if err == nil {
+		if p, err := frames.Parse(f, v); err == nil {
+			return &frames.ProtocolError{Type: p.Type(), Reason: "came in place of CONNACK [MQTT-3.2.0-1]"}
+		}
+	}
+	return fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", s.head[:s.n])
+}
 
 // hangUp closes the connection under TLS: a close that must not wait for a
 // peer, and that is not to look like an orderly end.

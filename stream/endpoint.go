@@ -3,6 +3,7 @@ package stream
 import (
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -38,7 +39,7 @@ func parseEndpoint(raw string) (*endpoint, error) {
 	case "mqtts", "ssl", "tls":
 		e.tls, port = true, "8883"
 	case "unix":
-		if u.Path == "" || u.Host != "" {
+		if u.Path == "" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, badOption("URL", "of scheme unix needs the form unix:///path")
 		}
 		e.network, e.addr = "unix", u.Path
@@ -46,6 +47,9 @@ func parseEndpoint(raw string) (*endpoint, error) {
 	case "":
 		return nil, badOption("URL", "has no scheme: use mqtt://host:port")
 	default:
+		if u.Opaque != "" { // without //, what looks like a scheme may be a host or a user name
+			return nil, badOption("URL", "has no scheme: use mqtt://host:port")
+		}
 		return nil, badOption("URL", "has the scheme %q, not one of mqtt, tcp, mqtts, ssl, tls, unix", e.scheme)
 	}
 	if e.host == "" {
@@ -55,6 +59,9 @@ func parseEndpoint(raw string) (*endpoint, error) {
 		return nil, badOption("URL", "of scheme %s has no path, query or fragment", e.scheme)
 	}
 	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return nil, badOption("URL", "has a port outside 1 to 65535")
+		}
 		port = p
 	}
 	e.addr = net.JoinHostPort(e.host, port)

@@ -23,6 +23,7 @@ func (l *loop) event(e event) {
 // batchIn takes the packets of one read, the inboxes under one lock.
 func (l *loop) batchIn(packets []packet) {
 	l.keep.heard(l.now)
+	l.keep.bytesIn = l.link.bytesIn.Load()
 	l.stats.Reads++
 	l.s.boxes.mu.Lock()
 	locked := true
@@ -75,10 +76,10 @@ func (l *loop) deliver(p *packet) {
 		}
 	case len(subs) == 0:
 		l.noteUnclaimed(d.Topic)
-		l.s.boxes.push(l.s.unclaimed, d)
+		l.s.boxes.push(l.s.unclaimed, d, false)
 	default:
 		for _, sub := range subs {
-			l.s.boxes.push(sub.box, d)
+			l.s.boxes.push(sub.box, d, len(subs) > 1)
 			d.seq++
 		}
 	}

@@ -128,6 +128,7 @@ func (b *inbox) putBack(rest []Delivery) {
 			x.pushFront(&x.zeros, i)
 		}
 	}
+	x.makeRoom(0) // reading must not pause for QoS 0
 	b.passOn()
 	x.mu.Unlock()
 	x.poke() // Shutdown counts what was not handed over
@@ -204,22 +205,26 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		stop := b.s.boxes.stop
 		var chunk []Delivery
+		next := 0
+		leave := func() {
+			b.putBack(chunk[next:])
+			next = len(chunk)
+		}
+		defer leave() // the body may end by a panic
 		for !isOver(stop, ctx) {
-			chunk = b.take(ctx.Done(), chunk[:0])
+			chunk, next = b.take(ctx.Done(), chunk[:0]), 0
 			if len(chunk) == 0 {
 				break
 			}
-			for i, d := range chunk {
-				if i > 0 && isOver(stop, ctx) {
-					b.putBack(chunk[i:])
-					break
-				}
+			for next < len(chunk) && (next == 0 || !isOver(stop, ctx)) {
+				d := chunk[next]
+				next++
 				if !yield(d, nil) {
-					b.putBack(chunk[i+1:])
 					return
 				}
 				d.Ack()
 			}
+			leave()
 			clear(chunk)
 		}
 		err := b.Err()

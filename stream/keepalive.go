@@ -12,7 +12,7 @@ type keepAlive struct {
 	lastHeard time.Duration
 	pingedAt  time.Duration
 	pinged    bool   // a PINGREQ awaits its PINGRESP
-	bytesIn   uint64 // when the broker was last looked at
+	bytesIn   uint64 // when the broker was last heard or looked at
 }
 
 func (k *keepAlive) sent(now time.Duration)  { k.lastSent = now }
@@ -48,12 +48,12 @@ func (l *loop) ping() {
 			return
 		}
 	}
-	if l.now < l.keep.lastSent+l.silence() || len(l.next.bytes) > 0 {
-		return
+	if l.now < l.keep.lastSent+l.silence() || len(l.next.bytes) > 0 || l.inHand.conn != nil {
+		return // a write under way is no silence: WriteTimeout watches it
 	}
 	l.next.bytes = must(frames.Pingreq{}.Append(l.next.bytes, l.s.options.Version))
 	if l.debug {
-		l.log.Debug("sent", "type", frames.TypePingreq.String())
+		l.log.Debug("sent", "type", frames.TypePingreq.String(), "size", len(l.next.bytes))
 	}
 	if !l.keep.pinged {
 		l.keep.pinged, l.keep.pingedAt = true, l.now

@@ -10,8 +10,8 @@ func (l *loop) logPublish(what string, p *frames.Publish, size int) {
 		"retain", p.Retain, "topic", p.Topic, "size", size)
 }
 
-func (l *loop) logAck(what string, a frames.Ack) {
-	l.log.Debug(what, "type", a.Kind.String(), "id", a.ID, "DUP", a.DUP)
+func (l *loop) logAck(what string, a frames.Ack, size int) {
+	l.log.Debug(what, "type", a.Kind.String(), "id", a.ID, "DUP", a.DUP, "size", size)
 }
 
 // logIn records a packet of the broker other than PUBLISH.

@@ -95,7 +95,7 @@ func (l *loop) wait() {
 	if !l.accepts || len(l.waiting.list) > 0 || l.sender.Queued() >= s.options.Queue {
 		publishes, intakes = nil, nil
 	}
-	if l.paused && l.failed == nil {
+	if l.paused && l.online && l.failed == nil {
 		events = nil
 	}
 	select {
@@ -227,6 +227,9 @@ func (l *loop) wrote(w written) {
 		l.fail(w.write)
 	default:
 		l.commitErr = nil
+		if l.inHand.conn != nil {
+			l.keep.sent(l.now)
+		}
 		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) {
 			l.receipt(e.Owner, Receipt{Message: e.Message})
 		})
@@ -283,8 +286,8 @@ func (l *loop) retry() {
 	switch {
 	case !waits:
 		l.retryAt = 0
-	case l.retryAt == 0:
-		l.retryAt = l.now + o.Initial
+	case l.retryAt == 0, len(l.next.bytes) > 0 && l.retryAt > l.now+o.Initial:
+		l.retryAt = l.now + o.Initial // what is sent now may be overdue then
 	case l.now >= l.retryAt:
 		at, ok := l.sender.Overdue(l.next.number, l.now, l.put)
 		if also, asked := l.retryRequests(); asked && (!ok || also < at) {

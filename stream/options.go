@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -111,7 +112,7 @@ type Options struct {
 
 	// Logger gets connection changes at Info and packets at Debug, never a
 	// payload or a secret. nil discards. Its handler runs on the session's own
-	// goroutine and should not block.
+	// goroutines and should not block.
 	Logger *slog.Logger
 }
 
@@ -145,6 +146,8 @@ func (o *Options) withDefaults(e *endpoint) (Options, error) {
 		will := c.Will.Clone()
 		c.Will = &will
 	}
+	c.Password = bytes.Clone(c.Password)
+	c.TLS = c.TLS.Clone()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

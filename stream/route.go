@@ -17,8 +17,14 @@ type routes struct {
 
 type level struct {
 	next map[string]*level
-	here []*Subscription // filters that end at this level
-	rest []*Subscription // filters that end with # at this level
+	here []route // filters that end at this level
+	rest []route // filters that end with # at this level
+}
+
+// route is one filter of a Subscription.
+type route struct {
+	filter frames.Filter
+	sub    *Subscription
 }
 
 // maxKnown bounds the table of topics.
@@ -27,24 +33,24 @@ const maxKnown = 4096
 // levels splits what a filter matches by: $share/group/ does not take part.
 func levels(filter string) []string { return strings.Split(frames.Route(filter), "/") }
 
-func (r *routes) add(filter string, s *Subscription) {
-	at := r.find(filter, true)
-	*at = append(*at, s)
+func (r *routes) add(f frames.Filter, s *Subscription) {
+	at := r.find(f.Topic, true)
+	*at = append(*at, route{f, s})
 	clear(r.known)
 }
 
-func (r *routes) remove(filter string, s *Subscription) {
-	if at := r.find(filter, false); at != nil {
-		if i := slices.Index(*at, s); i >= 0 {
+func (r *routes) remove(f frames.Filter, s *Subscription) {
+	if at := r.find(f.Topic, false); at != nil {
+		if i := slices.Index(*at, route{f, s}); i >= 0 {
 			*at = slices.Delete(*at, i, i+1)
 		}
 	}
 	clear(r.known)
-	r.root.prune(levels(filter))
+	r.root.prune(levels(f.Topic))
 }
 
-// find returns the list that filter's Subscriptions are in.
-func (r *routes) find(filter string, create bool) *[]*Subscription {
+// find returns the list that filter is in.
+func (r *routes) find(filter string, create bool) *[]route {
 	at := &r.root
 	for _, name := range levels(filter) {
 		if name == "#" {
@@ -111,9 +117,9 @@ func (l *level) match(topic []string, dollar bool, found *[]*Subscription) {
 	}
 }
 
-func collect(found *[]*Subscription, more []*Subscription) {
-	for _, s := range more {
-		if !slices.Contains(*found, s) {
+func collect(found *[]*Subscription, more []route) {
+	for i := range more {
+		if s := more[i].sub; !slices.Contains(*found, s) {
 			*found = append(*found, s)
 		}
 	}

@@ -141,9 +141,10 @@ func (l *loop) hangUp() {
 		l.link.raw.finish()
 		l.settle()
 		l.acks()
+		before := len(l.next.bytes)
 		l.next.bytes = must(frames.Disconnect{}.Append(l.next.bytes, s.options.Version))
 		if l.debug {
-			l.log.Debug("sent", "type", frames.TypeDisconnect.String())
+			l.log.Debug("sent", "type", frames.TypeDisconnect.String(), "size", len(l.next.bytes)-before)
 		}
 	}
 	for range 2 { // the batch that the writer has, and the last one

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -16,10 +17,10 @@ type subscriptions struct {
 	leaving []*Subscription
 	queue   []*request          // to be sent
 	asked   map[uint16]*request // sent, by packet identifier
+	sent    uint64              // how many have been
 
-	left   []string            // filters given up, newest last: what still comes for them is dropped
-	noted  map[string]struct{} // unclaimed topics that were logged
-	warned bool
+	left  []string            // filters given up, newest last: what still comes for them is dropped
+	noted map[string]struct{} // unclaimed topics that were logged
 }
 
 // A request is one SUBSCRIBE or UNSUBSCRIBE packet.
@@ -29,6 +30,7 @@ type request struct {
 	filters []frames.Filter
 	topics  []string // UNSUBSCRIBE
 
+	number   uint64        // in the order of sending
 	due      time.Duration // with Retry
 	attempts int
 }
@@ -43,14 +45,19 @@ const (
 func (l *loop) subscribe(sub *Subscription) {
 	l.subs.desired = append(l.subs.desired, sub)
 	for _, f := range sub.filters {
-		l.subs.routes.add(f.Topic, sub)
+		l.subs.routes.add(f, sub)
 	}
-	l.s.boxes.move(l.s.unclaimed, sub.box, func(d *Delivery) bool {
-		return slices.Contains(l.subs.routes.lookup(d.Topic), sub)
-	})
+	l.claim(l.s.unclaimed, sub)
 	if l.online {
 		l.ask(sub)
 	}
+}
+
+// claim gives sub what waits in another inbox and is for it.
+func (l *loop) claim(from *inbox, sub *Subscription) {
+	l.s.boxes.move(from, sub.box, func(d *Delivery) bool {
+		return slices.Contains(l.subs.routes.lookup(d.Topic), sub)
+	})
 }
 
 // ask queues the SUBSCRIBE packets of sub, split as brokers take them.
@@ -87,14 +94,9 @@ func (l *loop) sharing(topic string, but *Subscription) (same []frames.Filter) {
 	if at == nil {
 		return nil
 	}
-	for _, sub := range *at {
-		if sub == but || sub.state > active {
-			continue
-		}
-		for _, f := range sub.filters {
-			if f.Topic == topic {
-				same = append(same, f)
-			}
+	for _, r := range *at {
+		if r.filter.Topic == topic && r.sub != but && r.sub.state <= active {
+			same = append(same, r.filter)
 		}
 	}
 	return same
@@ -113,6 +115,8 @@ func (l *loop) sendRequests() {
 			l.subs.asked = make(map[uint16]*request)
 		}
 		l.subs.asked[id] = r
+		l.subs.sent++
+		r.number = l.subs.sent
 		l.sendRequest(id, r, false)
 	}
 	l.subs.queue = nil
@@ -121,8 +125,10 @@ func (l *loop) sendRequests() {
 func (l *loop) sendRequest(id uint16, r *request, again bool) {
 	dup := again && l.s.options.Version == frames.V31 // reserved bits on 3.1.1
 	var p frames.Packet = frames.Subscribe{ID: id, DUP: dup, Filters: r.filters}
+	var filters any = r.filters
 	if r.topics != nil {
 		p = frames.Unsubscribe{ID: id, DUP: dup, Topics: r.topics}
+		filters = r.topics
 	}
 	before := len(l.next.bytes)
 	l.next.bytes = must(p.Append(l.next.bytes, l.s.options.Version))
@@ -130,17 +136,26 @@ func (l *loop) sendRequest(id uint16, r *request, again bool) {
 		r.due = l.now + l.s.options.Retry.Control(r.attempts)
 	}
 	if l.debug {
-		l.log.Debug("sent", "type", p.Type().String(), "id", id, "DUP", dup, "size", len(l.next.bytes)-before)
+		l.log.Debug("sent", "type", p.Type().String(), "id", id, "DUP", dup, "filters", filters, "size", len(l.next.bytes)-before)
 	}
 }
 
 // retryRequests sends what is overdue again and returns when the next will be.
+// The order is that of the first time: what was asked for last counts.
 func (l *loop) retryRequests() (next time.Duration, ok bool) {
+	var overdue []uint16
 	for id, r := range l.subs.asked {
 		if r.due <= l.now {
-			r.attempts = min(r.attempts+1, 63)
-			l.sendRequest(id, r, true)
+			overdue = append(overdue, id)
 		}
+	}
+	slices.SortFunc(overdue, func(a, b uint16) int { return cmp.Compare(l.subs.asked[a].number, l.subs.asked[b].number) })
+	for _, id := range overdue {
+		r := l.subs.asked[id]
+		r.attempts = min(r.attempts+1, 63)
+		l.sendRequest(id, r, true)
+	}
+	for _, r := range l.subs.asked {
 		if !ok || r.due < next {
 			next, ok = r.due, true
 		}
@@ -170,7 +185,10 @@ func (l *loop) suback(id uint16, codes []frames.QoS) {
 		sub.granted[r.first+i] = code
 	}
 	l.s.boxes.mu.Unlock()
-	if sub.open--; sub.open > 0 || sub.state > active {
+	if sub.state > active {
+		return // and open counts UNSUBSCRIBE now
+	}
+	if sub.open--; sub.open > 0 {
 		return
 	}
 	if len(sub.refused) > 0 {
@@ -223,7 +241,7 @@ func (l *loop) giveUp(sub *Subscription, cause error) {
 	}
 	l.forget(sub)
 	l.subs.queue = slices.DeleteFunc(l.subs.queue, func(r *request) bool { return r.sub == sub })
-	if l.online {
+	if l.online || l.s.options.KeepSession { // the broker's half of the session may have it
 		l.withdrawFilters(sub, nil)
 	}
 	l.returnUnclaimed(sub)
@@ -295,7 +313,7 @@ func (l *loop) forget(sub *Subscription) {
 	sub.state = gone
 	l.subs.desired = slices.DeleteFunc(l.subs.desired, func(s *Subscription) bool { return s == sub })
 	for _, f := range sub.filters {
-		l.subs.routes.remove(f.Topic, sub)
+		l.subs.routes.remove(f, sub)
 		if len(l.sharing(f.Topic, sub)) == 0 {
 			l.subs.left = append(l.subs.left, f.Topic)
 		}
@@ -305,8 +323,17 @@ func (l *loop) forget(sub *Subscription) {
 	}
 }
 
-// returnUnclaimed gives back what a Subscription that never was had claimed.
+// returnUnclaimed gives back what a Subscription that never was had claimed. Who
+// has a copy or has come since does not leave it unclaimed.
 func (l *loop) returnUnclaimed(sub *Subscription) {
+	l.s.boxes.dropShared(sub.box, func(d *Delivery) {
+		if d.settler != nil {
+			l.receiver.Settle(d.seq)
+		}
+	})
+	for _, other := range l.subs.desired {
+		l.claim(sub.box, other)
+	}
 	l.s.boxes.move(sub.box, l.s.unclaimed, func(*Delivery) bool { return true })
 }
 
@@ -319,7 +346,7 @@ func (l *loop) hasLeft(topic string) bool {
 // broker has no session of ours, otherwise only what it has not answered.
 func (l *loop) restore(resumed bool) {
 	for _, sub := range l.subs.desired {
-		if sub.state == asking || !resumed || l.s.options.Version == frames.V31 {
+		if sub.open > 0 || sub.state == asking || !resumed || l.s.options.Version == frames.V31 {
 			l.ask(sub)
 		}
 	}
@@ -335,20 +362,26 @@ func (l *loop) restore(resumed bool) {
 }
 
 // lostRequests forgets the packets of the connection that is gone. UNSUBSCRIBE
-// that nobody waits for is repeated as long as the broker keeps the session.
+// that nobody waits for is repeated as long as the broker keeps the session, for
+// the filters that are not wanted again.
 func (l *loop) lostRequests() {
 	var again []*request
-	for id, r := range l.subs.asked {
-		l.ids.Release(id)
-		if r.sub == nil && l.s.options.KeepSession {
+	repeat := func(r *request) {
+		if r.sub != nil || !l.s.options.KeepSession {
+			return
+		}
+		r.topics = slices.DeleteFunc(r.topics, func(topic string) bool { return len(l.sharing(topic, nil)) > 0 })
+		if len(r.topics) > 0 {
 			again = append(again, r)
 		}
 	}
+	for id, r := range l.subs.asked {
+		l.ids.Release(id)
+		repeat(r)
+	}
 	clear(l.subs.asked)
 	for _, r := range l.subs.queue {
-		if r.sub == nil && l.s.options.KeepSession {
-			again = append(again, r)
-		}
+		repeat(r)
 	}
 	l.subs.queue = again
 	if !l.s.options.KeepSession {

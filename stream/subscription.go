@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -135,9 +136,9 @@ func checkFilters(v frames.Version, filters []frames.Filter) error {
 	if len(filters) == 0 { // [MQTT-3.8.3-3]
 		return badOption("filters", "are none; SUBSCRIBE needs at least one")
 	}
-	for _, f := range filters {
+	for i, f := range filters {
 		if err := f.Validate(v); err != nil {
-			return err
+			return fmt.Errorf("mqtt: filter %d of %d: %w", i+1, len(filters), err)
 		}
 	}
 	return nil

@@ -1,0 +1,116 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// Broker is an MQTT broker in this process, on a free port of the loopback
+// interface.
+type Broker struct {
+	URL    string
+	Server *mochi.Server
+
+	endFeed context.CancelFunc
+	feeding sync.WaitGroup
+}
+
+// A Feed is what a broker publishes by itself, from when somebody has subscribed.
+type Feed struct {
+	Round func(n int) []mqtt.Message // as Rounds has it; nil: nothing is published
+	Every *time.Duration             // nil: a second
+}
+
+func (f Feed) run(ctx context.Context, publish func(mqtt.Message)) {
+	interval := time.Second
+	if f.Every != nil {
+		interval = *f.Every
+	}
+	for m := range Rounds(ctx, interval, f.Round) {
+		publish(m)
+	}
+}
+
+// StartBroker starts a Broker.
+func StartBroker(feed Feed) (*Broker, error) {
+	// The defaults of the broker disconnect clients with more than 1,024
+	// publications in flight and drop what goes to slow ones.
+	limits := mochi.NewDefaultServerCapabilities()
+	limits.ReceiveMaximum = math.MaxUint16
+	limits.MaximumInflight = math.MaxUint16
+	limits.MaximumClientWritesPending = math.MaxUint16
+
+	server := mochi.New(&mochi.Options{
+		Capabilities: limits,
+		InlineClient: true,
+		Logger:       slog.New(slog.DiscardHandler),
+	})
+	hook := &audience{subscribed: make(chan struct{})}
+	if err := server.AddHook(hook, nil); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if err := server.AddListener(newDoor("loopback", l)); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if err := server.Serve(); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Broker{URL: "mqtt://" + l.Addr().String(), Server: server, endFeed: cancel}
+	if feed.Round != nil {
+		b.feeding.Go(func() {
+			select {
+			case <-hook.subscribed:
+				feed.run(ctx, b.publish)
+			case <-ctx.Done():
+			}
+		})
+	}
+	return b, nil
+}
+
+func (b *Broker) publish(m mqtt.Message) {
+	if err := b.Server.Publish(m.Topic, m.Payload, m.Retain, byte(m.QoS)); err != nil {
+		fmt.Println("broker   ", err)
+	}
+}
+
+// Close ends the feed and the broker.
+func (b *Broker) Close() error {
+	b.endFeed()
+	b.feeding.Wait()
+	return b.Server.Close()
+}
+
+// audience lets everybody in and tells when the first of them subscribes.
+type audience struct {
+	auth.AllowHook
+	once       sync.Once
+	subscribed chan struct{}
+}
+
+func (a *audience) Provides(b byte) bool {
+	return a.AllowHook.Provides(b) || bytes.IndexByte([]byte{mochi.OnSubscribed}, b) >= 0
+}
+
+func (a *audience) OnSubscribed(*mochi.Client, packets.Packet, []byte) {
+	a.once.Do(func() { close(a.subscribed) })
+}

@@ -1,0 +1,65 @@
+package demo
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/mochi-mqtt/server/v2/listeners"
+)
+
+// door is a listener for mochi that ends in order. With those of mochi, Close can
+// deadlock with a client that goes at the same moment.
+type door struct {
+	net.Listener
+	id string
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	shut  bool
+	users sync.WaitGroup
+}
+
+func newDoor(id string, l net.Listener) *door {
+	return &door{Listener: l, id: id, conns: make(map[net.Conn]bool)}
+}
+
+func (d *door) ID() string              { return d.id }
+func (d *door) Address() string         { return d.Addr().String() }
+func (d *door) Protocol() string        { return d.Addr().Network() }
+func (d *door) Init(*slog.Logger) error { return nil }
+
+// Serve is called once, by Server.Serve, on a goroutine of its own.
+func (d *door) Serve(establish listeners.EstablishFn) {
+	for {
+		conn, err := d.Accept()
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		if d.shut {
+			conn.Close()
+		} else {
+			d.conns[conn] = true
+			d.users.Go(func() {
+				establish(d.id, conn) // until the client is gone
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				delete(d.conns, conn)
+			})
+		}
+		d.mu.Unlock()
+	}
+}
+
+// Close closes the connections and waits until mochi has dealt with that.
+func (d *door) Close(listeners.CloseFn) {
+	d.Listener.Close()
+	d.mu.Lock()
+	d.shut = true
+	for conn := range d.conns {
+		conn.Close()
+	}
+	d.mu.Unlock()
+	d.users.Wait()
+}

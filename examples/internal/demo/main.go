@@ -1,0 +1,49 @@
+// Package demo is what the examples have in common and what is not their point:
+// the -broker flag, a broker in the process, signals, the exit code.
+package demo
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+// Main is the main function of an example. It parses the flags, runs the example
+// with the URL of its broker and a context that Ctrl-C and SIGTERM end, and exits
+// with code 1 if that returns an error other than the end of the context.
+//
+// Without -broker it starts one in the process. Since nobody else talks to that
+// broker, it publishes what feed has for examples that only listen.
+func Main(run func(ctx context.Context, broker string) error, feed Feed) {
+	url := flag.String("broker", "", "`URL` of the broker; without it one runs in this process")
+	flag.Parse()
+	if err := start(run, *url, feed); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+		os.Exit(1)
+	}
+}
+
+func start(run func(context.Context, string) error, url string, feed Feed) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	if url == "" {
+		b, err := StartBroker(feed)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		url = b.URL
+		fmt.Printf("broker    %s, in this process\n", url)
+	}
+	err := run(ctx, url)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

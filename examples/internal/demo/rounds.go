@@ -1,0 +1,47 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// Rounds returns a channel of what round returns for n = 1 and, after each
+// interval, for the next n. It is closed when ctx ends.
+func Rounds[T any](ctx context.Context, interval time.Duration, round func(n int) []T) <-chan T {
+	values := make(chan T)
+	go func() {
+		defer close(values)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for n := 1; ; n++ {
+			for _, v := range round(n) {
+				select {
+				case values <- v:
+				case <-ctx.Done():
+					return
+				}
+			}
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return values
+}
+
+// PrintStates prints how the connection comes and goes, until states is closed.
+func PrintStates(states <-chan mqtt.State) {
+	for s := range states {
+		switch {
+		case s.Online:
+			fmt.Println("online   ", s.Endpoint)
+		case s.Err != nil:
+			fmt.Println("offline  ", s.Err)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+// Package exampletest runs an example as its user does: as a program, with
+// arguments, that is read line by line and ended by Ctrl-C.
+package exampletest
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+const asExample = "MILLRACE_RUN_EXAMPLE"
+
+// Main is the TestMain of an example. The program that Start starts is the test
+// binary itself; there, Main runs main and looks for goroutines that it left.
+func Main(m *testing.M, main func()) {
+	if os.Getenv(asExample) == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	main()
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(0)
+}
+
+// patience is how long a line, or the end of the program, is waited for.
+const patience = 30 * time.Second
+
+// Program is an example that runs.
+type Program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  chan string // closed at the end of its output
+	seen   []string
+	stderr strings.Builder
+	ended  bool
+}
+
+// Start starts the example with arguments. It is killed at the end of the test
+// if it still runs then.
+func Start(t *testing.T, args ...string) *Program {
+	t.Helper()
+	p := &Program{t: t, cmd: exec.Command(os.Args[0], args...), lines: make(chan string)}
+	p.cmd.Env = append(os.Environ(), asExample+"=1",
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // the race detector would sleep for a second at the end
+	p.cmd.Stderr = &p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	quit := make(chan struct{})
+	reading.Go(func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			select {
+			case p.lines <- s.Text():
+			case <-quit:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		if !p.ended {
+			p.cmd.Process.Kill()
+		}
+		close(quit)
+		reading.Wait()
+		if !p.ended {
+			p.cmd.Wait()
+		}
+	})
+	return p
+}
+
+// Expect waits until each of the patterns has matched a line of its own, in any
+// order.
+func (p *Program) Expect(patterns ...string) {
+	p.t.Helper()
+	timeout := time.After(patience)
+	missing := make([]*regexp.Regexp, len(patterns))
+	for i, pattern := range patterns {
+		missing[i] = regexp.MustCompile(pattern)
+	}
+	for len(missing) > 0 {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.end()
+				p.fail("it ended before it printed %q", missing)
+			}
+			p.seen = append(p.seen, line)
+			for i, m := range missing {
+				if m.MatchString(line) {
+					missing = append(missing[:i], missing[i+1:]...)
+					break
+				}
+			}
+		case <-timeout:
+			p.fail("it did not print %q", missing)
+		}
+	}
+}
+
+// Interrupt ends the program as Ctrl-C does and returns all that it has printed.
+// It must end by itself, without an error or a goroutine left.
+func (p *Program) Interrupt() []string {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.fail("it could not be interrupted: %v", err)
+	}
+	if err := p.end(); err != nil {
+		p.fail("it ended with %v", err)
+	}
+	return p.seen
+}
+
+// Fail waits until the program ends by itself with code 1 and an error that
+// matches pattern.
+func (p *Program) Fail(pattern string) {
+	p.t.Helper()
+	p.end()
+	if p.cmd.ProcessState.ExitCode() != 1 || !regexp.MustCompile(pattern).MatchString(p.stderr.String()) {
+		p.fail("it ended with %v, not with an error that matches %q", p.cmd.ProcessState, pattern)
+	}
+}
+
+// end reads the rest of the output and returns how the program ended.
+func (p *Program) end() error {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.ended = true
+				return p.cmd.Wait()
+			}
+			p.seen = append(p.seen, line)
+		case <-timeout:
+			p.fail("it does not end")
+		}
+	}
+}
+
+func (p *Program) fail(format string, args ...any) {
+	p.t.Helper()
+	text := fmt.Sprintf(format, args...) + "\nIt printed:\n" + strings.Join(p.seen, "\n")
+	if p.ended {
+		text += "\nand to standard error:\n" + p.stderr.String()
+	}
+	p.t.Fatal(text)
+}
+
+// LastLine checks how the output of a program ends.
+func LastLine(t *testing.T, out []string, pattern string) {
+	t.Helper()
+	if n := len(out); n == 0 || !regexp.MustCompile(pattern).MatchString(out[n-1]) {
+		t.Errorf("the last line does not match %q:\n%s", pattern, strings.Join(out, "\n"))
+	}
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+	"github.com/go-millrace/mqtt/examples/internal/exampletest"
+)
+
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
+
+func TestLinesBecomeShoutsUntilCtrlC(t *testing.T) {
+	p := exampletest.Start(t)
+	p.Expect(`^THE MILL TURNS, ROUND 1$`)
+	p.Interrupt()
+}
+
+func TestTheResultOfEachLineIsPublishedInOrder(t *testing.T) {
+	broker, err := demo.StartBroker(demo.Feed{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	client, err := mqtt.Dial(ctx, broker.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	shouts, err := client.Subscribe(ctx, mqtt.Filter{Topic: "shouts", QoS: mqtt.ExactlyOnce})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const last = 50
+	line := func(i int) {
+		m := mqtt.Message{Topic: "lines", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "line %d", i), Retain: i == 0}
+		if err := client.Publish(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	line(0) // retained: it comes out when the pipeline has subscribed
+	p := exampletest.Start(t, "-broker", broker.URL)
+	p.Expect(`^LINE 0$`)
+	for i := 1; i <= last; i++ {
+		line(i)
+	}
+	i := 0
+	for d, err := range shouts.All(ctx) {
+		if want := fmt.Sprintf("LINE %d", i); err != nil || string(d.Payload) != want {
+			t.Fatalf("got %q, %v; want %s", d.Payload, err, want)
+		}
+		if i++; i > last {
+			break
+		}
+	}
+	p.Expect(fmt.Sprintf("^LINE %d$", last))
+	p.Interrupt()
+}

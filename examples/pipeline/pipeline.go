@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// pipeline reads lines, transforms them and publishes the results. A line is
+// acknowledged when its result has been: at least once, from end to end.
+func pipeline(ctx context.Context, broker string) error {
+	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: "shouter", KeepSession: true, Window: 100})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "lines", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		return err
+	}
+
+	receipts := make(chan mqtt.Receipt, 100)
+	go func() {
+		for d := range sub.Deliveries() {
+			shout := mqtt.Message{Topic: "shouts", Payload: bytes.ToUpper(d.Payload), QoS: mqtt.AtLeastOnce}
+			select {
+			case client.Publishes() <- mqtt.Publishing{Message: shout, Tag: d, Ack: receipts}:
+			case <-client.Done():
+			}
+		}
+	}()
+	for {
+		select {
+		case r := <-receipts:
+			if r.Err != nil {
+				return r.Err // not acknowledged: the broker sends the line again
+			}
+			r.Tag.(mqtt.Delivery).Ack()
+			fmt.Printf("%s\n", r.Payload)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,73 @@
+// Pubsub publishes to three topics, at QoS 0, 1 and 2, every five seconds, and
+// receives them over the same connection. It keeps up to three publications in
+// flight, reconnects for ever and says so.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+)
+
+var every = flag.Duration("every", 5*time.Second, "`interval` between two rounds")
+
+var topics = []mqtt.Filter{
+	{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce},
+	{Topic: "foo/bar/baz2", QoS: mqtt.AtLeastOnce},
+	{Topic: "foo/bar/baz3", QoS: mqtt.ExactlyOnce},
+}
+
+func main() { demo.Main(run, demo.Feed{}) }
+
+func run(ctx context.Context, broker string) error {
+	client, err := mqtt.Open(broker, &mqtt.Options{Window: 3})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	// Each loop ends when the client closes its channel.
+	var printing sync.WaitGroup
+	printing.Go(func() { demo.PrintStates(client.States(context.Background())) })
+	sub, err := client.Subscribe(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	printing.Go(func() {
+		for m := range sub.Messages() {
+			fmt.Printf("received  %s at QoS %d: %s\n", m.Topic, m.QoS, m.Payload)
+		}
+	})
+	printing.Go(func() {
+		for r := range client.PublishFrom(context.Background(), demo.Rounds(ctx, *every, hello)) {
+			if r.Err != nil {
+				fmt.Println("failed   ", r.Topic, r.Err)
+				continue
+			}
+			fmt.Printf("receipt   %s at QoS %d, packet %d: %s\n", r.Topic, r.QoS, r.ID, r.Payload)
+		}
+	})
+
+	<-ctx.Done() // Ctrl-C: what was accepted goes out, what was handed over is acknowledged
+	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = client.Shutdown(grace)
+	printing.Wait()
+	st := client.Stats()
+	fmt.Printf("settled   %d sent, %d acknowledged, %d left; %d received, %d unacknowledged\n",
+		st.Sent, st.Acknowledged, st.Queued+st.InFlight, st.Received, st.Unacked)
+	return err
+}
+
+// hello is one round of messages.
+func hello(n int) (round []mqtt.Message) {
+	for _, t := range topics {
+		round = append(round, mqtt.Message{Topic: t.Topic, QoS: t.QoS, Payload: fmt.Appendf(nil, "hello world %d, round %d", t.QoS, n)})
+	}
+	return round
+}

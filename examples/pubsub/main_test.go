@@ -1,0 +1,31 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/go-millrace/mqtt/examples/internal/exampletest"
+)
+
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
+
+func TestEachQoSArrivesAndHasItsReceiptUntilCtrlC(t *testing.T) {
+	p := exampletest.Start(t)
+	p.Expect(
+		`^broker    mqtt://127\.0\.0\.1:\d+, in this process$`,
+		`^online    mqtt://127\.0\.0\.1:\d+$`,
+		`^received  foo/bar/baz1 at QoS 0: hello world 0, round 1$`,
+		`^received  foo/bar/baz2 at QoS 1: hello world 1, round 1$`,
+		`^received  foo/bar/baz3 at QoS 2: hello world 2, round 1$`,
+		`^receipt   foo/bar/baz1 at QoS 0, packet 0: hello world 0, round 1$`,
+		`^receipt   foo/bar/baz2 at QoS 1, packet \d+: hello world 1, round 1$`,
+		`^receipt   foo/bar/baz3 at QoS 2, packet \d+: hello world 2, round 1$`,
+	)
+	out := p.Interrupt()
+	exampletest.LastLine(t, out, `^settled   \d+ sent, \d+ acknowledged, 0 left; \d+ received, 0 unacknowledged$`)
+}
+
+func TestItGoesOnRoundAfterRound(t *testing.T) {
+	p := exampletest.Start(t, "-every", "20ms")
+	p.Expect(`^received  foo/bar/baz3 .* round 10$`, `^receipt   foo/bar/baz3 .* round 10$`)
+	exampletest.LastLine(t, p.Interrupt(), `^settled   .* 0 left; .* 0 unacknowledged$`)
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// rangeLoop prints temperatures until ctx ends.
+func rangeLoop(ctx context.Context, broker string) error {
+	client, err := mqtt.Dial(ctx, broker, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "plant/+/temperature", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		return err
+	}
+	for d, err := range sub.All(ctx) {
+		if err != nil {
+			return err // why it ended: ctx, or the client
+		}
+		fmt.Printf("%s: %s\n", d.Topic, d.Payload)
+	} // asking for the next message acknowledges this one
+	return nil
+}

@@ -1,0 +1,14 @@
+// Selectloop has MQTT in a select loop, beside a ticker and a signal.
+package main
+
+import (
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+)
+
+func main() { demo.Main(selectLoop, demo.Feed{Round: commands}) }
+
+// commands are what a broker in this process publishes.
+func commands(n int) []mqtt.Message {
+	return []mqtt.Message{{Topic: "lamp/set", QoS: mqtt.ExactlyOnce, Payload: []byte([...]string{"off", "on"}[n%2])}}
+}

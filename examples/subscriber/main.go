@@ -1,0 +1,64 @@
+// Subscriber prints what arrives on three topics, at QoS 0, 1 and 2. It
+// reconnects for ever, with its subscriptions, and says so.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+)
+
+var every = flag.Duration("every", 5*time.Second, "`interval` in which a broker in this process publishes by itself")
+
+// hello is what a broker in this process publishes in each round: it has no
+// publisher.
+func hello(n int) []mqtt.Message {
+	return []mqtt.Message{
+		{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce, Payload: fmt.Appendf(nil, "hello world 0, round %d", n)},
+		{Topic: "foo/bar/baz2", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "hello world 1, round %d", n)},
+		{Topic: "foo/bar/baz3", QoS: mqtt.ExactlyOnce, Payload: fmt.Appendf(nil, "hello world 2, round %d", n)},
+	}
+}
+
+func main() { demo.Main(run, demo.Feed{Round: hello, Every: every}) }
+
+func run(ctx context.Context, broker string) error {
+	client, err := mqtt.Open(broker, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var s mqtt.Subscriber = client // Publish would not compile
+
+	var printing sync.WaitGroup
+	printing.Go(func() { demo.PrintStates(s.States(context.Background())) })
+
+	sub, err := s.Subscribe(ctx,
+		mqtt.Filter{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce},
+		mqtt.Filter{Topic: "foo/bar/baz2", QoS: mqtt.AtLeastOnce},
+		mqtt.Filter{Topic: "foo/bar/baz3", QoS: mqtt.ExactlyOnce},
+	)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("granted   QoS %d\n", sub.Granted())
+	printing.Go(func() {
+		for m := range sub.Messages() {
+			fmt.Printf("received  %s at QoS %d: %s\n", m.Topic, m.QoS, m.Payload)
+		}
+	})
+
+	<-ctx.Done() // Ctrl-C: the acks of what was handed over still go out
+	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = s.Shutdown(grace)
+	printing.Wait()
+	st := s.Stats()
+	fmt.Printf("settled   %d received, %d unacknowledged\n", st.Received, st.Unacked)
+	return err
+}

@@ -1,0 +1,122 @@
+package mqtt_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/go-millrace/mqtt"
+
+// imports is what the files of each package of this module import, by the path
+// of the package: those of the build, and those of its tests.
+func imports(t *testing.T) (build, tests map[string][]string) {
+	t.Helper()
+	build, tests = map[string][]string{}, map[string][]string{}
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name == "." {
+				return nil
+			}
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil { // another module
+				return fs.SkipDir
+			}
+			if base := d.Name(); base == "testdata" || base[0] == '.' || base[0] == '_' {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		of := build
+		if strings.HasSuffix(name, "_test.go") {
+			of = tests
+		}
+		pkg := path.Join(module, filepath.ToSlash(filepath.Dir(name)))
+		for _, i := range f.Imports {
+			if p := strings.Trim(i.Path.Value, `"`); !slices.Contains(of[pkg], p) {
+				of[pkg] = append(of[pkg], p)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return build, tests
+}
+
+// isStandard reports whether p is of the standard library, whose paths have no
+// dot in their first element.
+func isStandard(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(first, ".")
+}
+
+// frames <- flow <- stream <- mqtt, and streamtest beside flow.
+func TestImportsPointOneWay(t *testing.T) {
+	const backoff = "github.com/jpillora/backoff"
+	allowed := map[string][]string{
+		module + "/frames":            nil,
+		module + "/flow":              {module + "/frames", backoff},
+		module + "/stream":            {module + "/frames", module + "/flow", backoff},
+		module + "/stream/streamtest": {module + "/frames"},
+		module:                        {module + "/frames", module + "/flow", module + "/stream"},
+	}
+	build, _ := imports(t)
+	for pkg, list := range build {
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("%s is a package that this test does not know", pkg)
+		}
+		for _, p := range list {
+			if !isStandard(p) && !slices.Contains(may, p) {
+				t.Errorf("%s imports %s", pkg, p)
+			}
+		}
+	}
+	for pkg := range allowed {
+		if build[pkg] == nil {
+			t.Errorf("%s was not found", pkg)
+		}
+	}
+}
+
+// Brokers and other clients are for the modules beside this one.
+func TestModuleNeedsNothingButBackoffAndGoleak(t *testing.T) {
+	allowed := []string{"github.com/jpillora/backoff", "go.uber.org/goleak"}
+	_, tests := imports(t)
+	for pkg, list := range tests {
+		for _, p := range list {
+			own := p == module || strings.HasPrefix(p, module+"/")
+			if !isStandard(p) && !own && !slices.Contains(allowed, p) {
+				t.Errorf("the tests of %s import %s", pkg, p)
+			}
+		}
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mod)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "require ")
+		name, _, _ := strings.Cut(line, " ")
+		if strings.Contains(name, "/") && !slices.Contains(allowed, name) {
+			t.Errorf("go.mod names %s", name)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package integration
+
+import (
+	"crypto/tls"
+	"testing"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// A broker is one that a test has to itself. It ends with the test.
+type broker struct {
+	name string
+	url  string // of its listener for TCP
+
+	// With the setup.
+	tlsURL, unixURL string
+
+	process *mosquitto // nil: it runs in the test process
+}
+
+// inOrder says that what waited for an absent session comes in order. mochi sends
+// it in that of a map.
+func (b *broker) inOrder() bool { return b.process != nil }
+
+// setup is what a broker has beside a TCP listener for everybody.
+type setup struct {
+	// TLS and Unix add listeners.
+	cert *certificate
+	unix bool
+
+	// user and password, if set, are needed to connect.
+	user, password string
+
+	// deny is a topic filter that nobody may subscribe to; mochi alone has it.
+	deny string
+
+	// persistent has mosquitto keep its sessions in a file when it is terminated.
+	persistent bool
+}
+
+type certificate struct {
+	tls         tls.Certificate
+	cert, key   []byte // PEM
+	roots       *tls.Config
+	serverNames []string
+}
+
+// A kind is a kind of broker.
+type kind struct {
+	name  string
+	start func(*testing.T, setup) *broker
+}
+
+// kinds returns those that there are on this machine.
+func kinds(t *testing.T) []kind {
+	all := []kind{{"mochi", startMochi}}
+	if mosquittoPath() == "" {
+		t.Log(notInstalled)
+		return all
+	}
+	return append(all, kind{"mosquitto", startMosquitto})
+}
+
+var versions = []mqtt.Version{mqtt.V31, mqtt.V311}
+
+// withEach runs test with a broker of each kind, in both versions.
+func withEach(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.Version)) {
+	t.Parallel()
+	for _, k := range kinds(t) {
+		for _, v := range versions {
+			t.Run(k.name+"/"+v.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, k.start(t, s), v)
+			})
+		}
+	}
+}
+
+// withMosquitto runs test with mosquitto, in both versions.
+func withMosquitto(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.Version)) {
+	t.Parallel()
+	if mosquittoPath() == "" {
+		t.Log(notInstalled)
+		return
+	}
+	for _, v := range versions {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, startMosquitto(t, s), v)
+		})
+	}
+}

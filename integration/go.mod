@@ -1,0 +1,18 @@
+module github.com/go-millrace/mqtt/integration
+
+go 1.25
+
+require (
+	github.com/go-millrace/mqtt v0.0.0
+	github.com/jpillora/backoff v1.1.0
+	github.com/mochi-mqtt/server/v2 v2.7.9
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/gorilla/websocket v1.5.0 // indirect
+	github.com/rs/xid v1.4.0 // indirect
+	gopkg.in/yaml.v3 v3.0.1 // indirect
+)
+
+replace github.com/go-millrace/mqtt => ../

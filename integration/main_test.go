@@ -1,0 +1,15 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if mosquittoPath() == "" {
+		fmt.Println(notInstalled)
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,82 @@
+package integration
+
+import (
+	"bytes"
+	"crypto/tls"
+	"log/slog"
+	"math"
+	"net"
+	"path/filepath"
+	"testing"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+func startMochi(t *testing.T, s setup) *broker {
+	t.Helper()
+	// The defaults disconnect a client with more than 1,024 publications in flight
+	// and drop what goes to a slow one.
+	limits := mochi.NewDefaultServerCapabilities()
+	limits.ReceiveMaximum = math.MaxUint16
+	limits.MaximumInflight = math.MaxUint16
+	limits.MaximumClientWritesPending = math.MaxUint16
+	server := mochi.New(&mochi.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
+	if err := server.AddHook(&gate{setup: s}, nil); err != nil {
+		t.Fatal(err)
+	}
+
+	listen := func(network, address string) *door {
+		t.Helper()
+		l, err := net.Listen(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newDoor(address, l)
+	}
+	add := func(d *door) {
+		t.Helper()
+		if err := server.AddListener(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := &broker{name: "mochi"}
+	tcp := listen("tcp", "127.0.0.1:0")
+	b.url = "mqtt://" + tcp.Address()
+	add(tcp)
+	if s.cert != nil {
+		l := listen("tcp", "localhost:0")
+		b.tlsURL = "mqtts://" + l.Address()
+		l.Listener = tls.NewListener(l.Listener, &tls.Config{Certificates: []tls.Certificate{s.cert.tls}})
+		add(l)
+	}
+	if s.unix {
+		path := filepath.Join(t.TempDir(), "mqtt")
+		b.unixURL = "unix://" + path
+		add(listen("unix", path))
+	}
+	if err := server.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// gate decides who may connect and what may be subscribed to.
+type gate struct {
+	auth.AllowHook
+	setup
+}
+
+func (g *gate) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
+	return g.user == "" || string(p.Connect.Username) == g.user && bytes.Equal(p.Connect.Password, []byte(g.password))
+}
+
+func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
+	return write || g.deny == "" || topic != g.deny
+}

@@ -1,0 +1,201 @@
+package integration
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const notInstalled = "mosquitto is not installed: its rows are left out, only mochi is tested"
+
+// mosquittoPath returns where mosquitto is; empty when it is not installed.
+var mosquittoPath = sync.OnceValue(func() string {
+	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+})
+
+// mosquitto is a process of the broker, or one after another on the same port.
+type mosquitto struct {
+	t      *testing.T
+	config string
+
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when the process has ended
+
+	mu  sync.Mutex
+	log []string
+}
+
+func startMosquitto(t *testing.T, s setup) *broker {
+	t.Helper()
+	for range 5 { // somebody else may take the port before the broker does
+		dir := t.TempDir()
+		b := &broker{name: "mosquitto", process: &mosquitto{t: t, config: filepath.Join(dir, "conf")}}
+		if err := os.WriteFile(b.process.config, []byte(b.configure(dir, s)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := b.process.start()
+		if err == nil {
+			t.Cleanup(b.process.end)
+			return b
+		}
+		t.Log(err)
+	}
+	t.Fatal("mosquitto does not start")
+	return nil
+}
+
+// configure returns the configuration for s. Its limits are off: past
+// max_inflight_messages it would acknowledge QoS 2 publications and drop them.
+func (b *broker) configure(dir string, s setup) string {
+	t := b.process.t
+	var c strings.Builder
+	add := func(format string, args ...any) { fmt.Fprintf(&c, format+"\n", args...) }
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	add("max_inflight_messages 0")
+	add("max_queued_messages 0")
+	add("set_tcp_nodelay true")
+	add("log_dest stderr")
+	add("log_type error\nlog_type warning\nlog_type notice\nlog_type information")
+	if os.Geteuid() == 0 {
+		add("user root") // another user could not use dir
+	}
+	if s.persistent {
+		add("persistence true")
+		add("persistence_location %s/", dir)
+	}
+	if s.user == "" {
+		add("allow_anonymous true")
+	} else {
+		passwords := write("passwords", nil)
+		if out, err := exec.Command("mosquitto_passwd", "-b", passwords, s.user, s.password).CombinedOutput(); err != nil {
+			t.Fatalf("mosquitto_passwd: %v\n%s", err, out)
+		}
+		add("allow_anonymous false")
+		add("password_file %s", passwords)
+	}
+	port := freePort(t)
+	add("listener %d 127.0.0.1", port)
+	b.url = fmt.Sprintf("mqtt://127.0.0.1:%d", port)
+	if s.cert != nil {
+		port := freePort(t)
+		add("listener %d 127.0.0.1", port)
+		add("certfile %s", write("cert", s.cert.cert))
+		add("keyfile %s", write("key", s.cert.key))
+		b.tlsURL = fmt.Sprintf("mqtts://127.0.0.1:%d", port)
+	}
+	if s.unix {
+		path := filepath.Join(dir, "socket")
+		add("listener 0 %s", path)
+		b.unixURL = "unix://" + path
+	}
+	return c.String()
+}
+
+// freePort returns a port that nobody listens on. It lies below those that
+// systems give to outgoing connections: while a broker is away, none of them can
+// take its port.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + rand.N(12_000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+// start starts the process and waits until it listens.
+func (m *mosquitto) start() error {
+	m.cmd = exec.Command(mosquittoPath(), "-c", m.config)
+	stderr, err := m.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := m.cmd.Start(); err != nil {
+		return err
+	}
+	listens := make(chan struct{})
+	m.gone = make(chan struct{})
+	go func() {
+		defer close(m.gone)
+		for s := bufio.NewScanner(stderr); s.Scan(); {
+			m.mu.Lock()
+			m.log = append(m.log, s.Text())
+			m.mu.Unlock()
+			if strings.HasSuffix(s.Text(), " running") {
+				close(listens)
+			}
+		}
+		m.cmd.Wait()
+	}()
+	select {
+	case <-listens:
+		return nil
+	case <-m.gone:
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return errors.New("mosquitto has ended:\n" + strings.Join(m.log, "\n"))
+	case <-time.After(patience):
+		m.kill()
+		return errors.New("mosquitto does not listen")
+	}
+}
+
+// restart starts the process again, on the same port.
+func (m *mosquitto) restart() {
+	m.t.Helper()
+	if err := m.start(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// kill ends the process at once: what it has in memory is lost.
+func (m *mosquitto) kill() {
+	m.cmd.Process.Kill()
+	<-m.gone
+}
+
+// terminate ends the process in order.
+func (m *mosquitto) terminate() {
+	m.signal(syscall.SIGTERM)
+	<-m.gone
+}
+
+func (m *mosquitto) signal(s os.Signal) {
+	m.t.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// end is the end of the test.
+func (m *mosquitto) end() {
+	m.kill()
+	if m.t.Failed() {
+		m.t.Log("mosquitto says:\n" + strings.Join(m.log, "\n"))
+	}
+}

@@ -1,0 +1,186 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// Traffic is a publisher and a subscriber with kept sessions, and numbered
+// messages between them, at QoS 1 and 2 in turn.
+type traffic struct {
+	t          *testing.T
+	window     int
+	publisher  *mqtt.Client
+	subscriber *mqtt.Client
+
+	wires [2]*wire // of publisher and subscriber
+
+	sent     int
+	receipts chan mqtt.Receipt
+
+	mu      sync.Mutex
+	arrived [3][]int // by QoS, in order of arrival
+	ended   chan struct{}
+}
+
+const finis = "finis"
+
+func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int) *traffic {
+	t.Helper()
+	f := &traffic{t: t, window: window, receipts: make(chan mqtt.Receipt, 1<<16), ended: make(chan struct{})}
+	for i := range f.wires {
+		f.wires[i] = new(wire)
+	}
+	f.subscriber = dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true,
+		KeepAlive: time.Second, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[1].DialContext})
+	sub := subscribe(t, f.subscriber, mqtt.Filter{Topic: "traffic/+", QoS: mqtt.ExactlyOnce})
+	f.publisher = dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", KeepSession: true, Window: window,
+		KeepAlive: time.Second, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[0].DialContext})
+	go func() {
+		for d := range sub.Deliveries() {
+			if string(d.Payload) == finis {
+				d.Ack()
+				close(f.ended)
+				break
+			}
+			i, err := strconv.Atoi(string(d.Payload))
+			if err != nil || d.Topic != topicOf(d.QoS) || d.QoS != qosOf(i) {
+				t.Errorf("got %s", show(d.Message))
+			}
+			f.mu.Lock()
+			f.arrived[d.QoS] = append(f.arrived[d.QoS], i)
+			f.mu.Unlock()
+			d.Ack()
+		}
+		for d := range sub.Deliveries() { // finis comes again with each new subscription
+			d.Ack()
+		}
+	}()
+	return f
+}
+
+func topicOf(q mqtt.QoS) string { return fmt.Sprintf("traffic/%d", q) }
+func qosOf(i int) mqtt.QoS      { return mqtt.QoS(1 + i%2) }
+
+// send publishes the next n messages; it waits for room, not for receipts.
+func (f *traffic) send(n int) {
+	f.t.Helper()
+	timeout := time.After(patience)
+	for range n {
+		m := text(topicOf(qosOf(f.sent)), strconv.Itoa(f.sent), qosOf(f.sent))
+		select {
+		case f.publisher.Publishes() <- mqtt.Publishing{Message: m, Tag: f.sent, Ack: f.receipts}:
+			f.sent++
+		case <-timeout:
+			f.t.Fatal("no room for another publication")
+		}
+	}
+}
+
+// settle waits until everything sent has ended. Each publication must have exactly
+// one receipt, without an error.
+func (f *traffic) settle() {
+	f.t.Helper()
+	seen := make([]int, f.sent)
+	for range f.sent {
+		r := next(f.t, f.receipts)
+		i := r.Tag.(int)
+		if seen[i]++; r.Err != nil || r.ID == 0 || string(r.Payload) != strconv.Itoa(i) {
+			f.t.Errorf("receipt %d: %s as packet %d, %v", i, r.Payload, r.ID, r.Err)
+		}
+	}
+	if i := slices.IndexFunc(seen, func(n int) bool { return n != 1 }); i >= 0 {
+		f.t.Errorf("publication %d has %d receipts", i, seen[i])
+	}
+	if err := f.publisher.Flush(within(f.t)); err != nil {
+		f.t.Error(err)
+	}
+	select {
+	case r := <-f.receipts:
+		f.t.Errorf("one receipt too many: %v", r)
+	default:
+	}
+}
+
+// finish ends the traffic and waits until all that comes has come. The last
+// message is a retained one, so that a subscriber on its way back gets it too.
+func (f *traffic) finish() {
+	f.t.Helper()
+	last := text(topicOf(1), finis, 1)
+	last.Retain = true
+	publish(f.t, f.publisher, last)
+	select {
+	case <-f.ended:
+	case <-time.After(patience):
+		f.t.Fatal("the last message does not come")
+	}
+}
+
+// missing returns what has not arrived from the publication number first on.
+func (f *traffic) missing(first int) (none []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	arrived := make([]bool, f.sent)
+	for _, list := range f.arrived {
+		for _, i := range list {
+			arrived[i] = true
+		}
+	}
+	for i := first; i < f.sent; i++ {
+		if !arrived[i] {
+			none = append(none, i)
+		}
+	}
+	return none
+}
+
+// check verifies what must hold whatever the broker loses: QoS 2 is never
+// delivered twice, and what arrives for the first time is in order.
+func (f *traffic) check() {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for q, list := range f.arrived {
+		seen := make(map[int]bool)
+		newest := -1
+		for _, i := range list {
+			switch {
+			case seen[i] && mqtt.QoS(q) == mqtt.ExactlyOnce:
+				f.t.Errorf("QoS 2: %d came twice", i)
+			case !seen[i] && i < newest:
+				f.t.Errorf("QoS %d: %d came after %d", q, i, newest)
+			}
+			seen[i] = true
+			newest = max(newest, i)
+		}
+	}
+	if f.t.Failed() {
+		for i, w := range f.wires {
+			os.WriteFile(fmt.Sprintf("/tmp/wire-%s-%d", strings.ReplaceAll(f.t.Name(), "/", "_"), i), []byte(strings.Join(w.log.lines, "\n")), 0o644)
+		}
+		fmt.Println("WROTE", f.t.Name())
+	}
+	f.t.Logf("sent %d; arrived %d at QoS 1, %d at QoS 2; %d connections of the publisher, %d of the subscriber",
+		f.sent, len(f.arrived[1]), len(f.arrived[2]), f.publisher.Stats().Connections, f.subscriber.Stats().Connections)
+}
+
+// offline waits until both clients have noticed that the broker is away.
+func (f *traffic) offline() {
+	f.t.Helper()
+	for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {
+		ctx, cancel := context.WithCancel(f.t.Context())
+		if s := until(f.t, c.States(ctx), func(s mqtt.State) bool { return !s.Online }); s.Err == nil {
+			f.t.Error("offline without an error")
+		}
+		cancel()
+	}
+}

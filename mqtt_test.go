@@ -1,0 +1,494 @@
+package mqtt_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The examples run against a broker in the process that sends every message to
+// whom it concerns. In place of this, a program has its broker's URL and
+// &mqtt.Options{}, or nil.
+const brokerURL = "mqtt://localhost:1883"
+
+var options = &mqtt.Options{DialContext: dialBroker}
+
+var broker = streamtest.Responder{Loopback: true}
+
+func dialBroker(context.Context, string, string) (net.Conn, error) {
+	client, server := streamtest.Pipe(-1)
+	go broker.Serve(server)
+	return client, nil
+}
+
+func ExampleDial() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	err = client.Publish(ctx, mqtt.Message{
+		Topic:   "plant/3/temperature",
+		Payload: []byte("21.5"),
+		QoS:     mqtt.AtLeastOnce,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("the broker has it")
+
+	// Output: the broker has it
+}
+
+// The plain way to receive: a loop over a Subscription, which settles a message
+// when it asks for the next.
+func ExampleClient_Subscribe() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "plant/+/temperature", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() {
+		for i, payload := range []string{"21.5", "19.0", "22.1"} {
+			client.Publish(ctx, mqtt.Message{
+				Topic:   fmt.Sprintf("plant/%d/temperature", i+1),
+				Payload: []byte(payload),
+				QoS:     mqtt.AtLeastOnce,
+			})
+		}
+	}()
+
+	n := 0
+	for d, err := range sub.All(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s: %s\n", d.Topic, d.Payload)
+		if n++; n == 3 {
+			d.Ack() // leaving the loop does not settle
+			break
+		}
+	}
+
+	// Output:
+	// plant/1/temperature: 21.5
+	// plant/2/temperature: 19.0
+	// plant/3/temperature: 22.1
+}
+
+// Everything that a client has to tell is a channel, so one select loop can be
+// all of a program: it receives, answers, and learns what became of the answers.
+func ExampleClient_Publishes() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "question", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	var (
+		deliveries = sub.Deliveries()
+		receipts   = make(chan mqtt.Receipt, 16)
+		publishes  chan<- mqtt.Publishing // nil while there is nothing to publish
+		next       = mqtt.Publishing{Message: mqtt.Message{Topic: "question", Payload: []byte("6 x 7"), QoS: mqtt.AtLeastOnce}}
+	)
+	for publishes = client.Publishes(); ; {
+		select {
+		case publishes <- next: // accepted: it will have one Receipt
+			publishes = nil
+		case d, ok := <-deliveries:
+			if !ok {
+				fmt.Println(sub.Err())
+				return
+			}
+			fmt.Printf("asked for %s\n", d.Payload)
+			next = mqtt.Publishing{
+				Message: mqtt.Message{Topic: "answer", Payload: []byte("42"), QoS: mqtt.ExactlyOnce},
+				Tag:     d,
+				Ack:     receipts,
+			}
+			publishes = client.Publishes()
+		case r := <-receipts:
+			if r.Err != nil {
+				fmt.Println(r.Err)
+				return
+			}
+			r.Tag.(mqtt.Delivery).Ack() // only now may the broker forget the question
+			fmt.Printf("answered %s\n", r.Payload)
+			return
+		case <-client.Done():
+			fmt.Println(client.Err())
+			return
+		}
+	}
+
+	// Output:
+	// asked for 6 x 7
+	// answered 42
+}
+
+// A stage of a pipeline: messages go in, Receipts come out, in the same order.
+func ExampleClient_PublishFrom() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	readings := make(chan mqtt.Message)
+	go func() {
+		defer close(readings)
+		for i := range 3 {
+			readings <- mqtt.Message{Topic: "reading", Payload: fmt.Append(nil, i), QoS: mqtt.QoS(i)}
+		}
+	}()
+	for r := range client.PublishFrom(ctx, readings) {
+		fmt.Printf("%s at QoS %d: %v\n", r.Payload, r.QoS, r.Err)
+	}
+
+	// Output:
+	// 0 at QoS 0: <nil>
+	// 1 at QoS 1: <nil>
+	// 2 at QoS 2: <nil>
+}
+
+type reading struct {
+	Sensor string
+	Value  float64
+}
+
+// Typed channels, in and out.
+func ExampleSubscribe() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	events, err := mqtt.Subscribe(ctx, client, mqtt.JSON[reading], mqtt.Filter{Topic: "readings", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	out := make(chan reading, 2)
+	out <- reading{"inlet", 21.5}
+	out <- reading{"outlet", 19}
+	close(out)
+	for r := range mqtt.PublishFrom(ctx, client, mqtt.JSONTo[reading]("readings", mqtt.AtLeastOnce), out) {
+		if r.Err != nil {
+			fmt.Println(r.Err)
+			return
+		}
+	}
+	if err := client.Publish(ctx, mqtt.Message{Topic: "readings", Payload: []byte("soup"), QoS: mqtt.AtLeastOnce}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		e := <-events
+		if e.Ack(); e.Err != nil {
+			fmt.Printf("%s is no reading\n", e.Payload)
+			continue
+		}
+		fmt.Printf("%s: %.1f\n", e.Value.Sensor, e.Value.Value)
+	}
+
+	// Output:
+	// inlet: 21.5
+	// outlet: 19.0
+	// soup is no reading
+}
+
+// A function that takes a Publisher can do nothing but publish.
+func ExamplePublisher() {
+	report := func(ctx context.Context, p mqtt.Publisher) error {
+		return p.Publish(ctx, mqtt.Message{Topic: "report", Payload: []byte("all well")})
+	}
+
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report(ctx, client))
+	client.Close()
+	err = report(ctx, client)
+	fmt.Println(errors.Is(err, mqtt.ErrNotSent), errors.Is(err, mqtt.ErrClosed), errors.Is(err, net.ErrClosed))
+
+	// Output:
+	// <nil>
+	// true true true
+}
+
+// With a Store a session outlives its Client: what the first one accepted while
+// there was no broker is published by the second.
+func ExampleNewMemoryStore() {
+	nobody := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no broker") }
+	receipts := make(chan mqtt.Receipt, 1)
+	o := mqtt.Options{
+		DialContext: nobody,
+		ClientID:    "gauge",
+		KeepSession: true,
+		Store:       mqtt.NewMemoryStore(),
+		Ack:         receipts,
+	}
+	client, err := mqtt.Open(brokerURL, &o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client.Publishes() <- mqtt.Publishing{Message: mqtt.Message{Topic: "level", Payload: []byte("4.2"), QoS: mqtt.AtLeastOnce}}
+	client.Close()
+	r := <-receipts
+	fmt.Printf("%s unconfirmed: %v\n", r.Payload, errors.Is(r.Err, mqtt.ErrUnconfirmed))
+
+	o.DialContext = dialBroker
+	client, err = mqtt.Open(brokerURL, &o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	r = <-receipts
+	fmt.Printf("%s: %v\n", r.Payload, r.Err)
+
+	// Output:
+	// 4.2 unconfirmed: true
+	// 4.2: <nil>
+}
+
+func ExampleMatch() {
+	fmt.Println(mqtt.Match("plant/+/temperature", "plant/3/temperature"))
+	fmt.Println(mqtt.Match("plant/#", "plant"))
+	fmt.Println(mqtt.Match("#", "$SYS/uptime"))
+	fmt.Println(mqtt.Match("$share/workers/jobs/+", "jobs/1"))
+
+	// Output:
+	// true
+	// true
+	// false
+	// true
+}
+
+// inBubble runs a test with a client whose broker is a script.
+func inBubble(t *testing.T, script func(t *testing.T, client *mqtt.Client, b *streamtest.Broker)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := streamtest.New(t)
+		client, err := mqtt.Open(brokerURL, &mqtt.Options{DialContext: b.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		script(t, client, b)
+	})
+}
+
+func TestEveryMethodOfTheFaceReachesItsSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
+		var (
+			publisher  mqtt.Publisher  = client
+			subscriber mqtt.Subscriber = client
+		)
+		b.Respond(&streamtest.Responder{Loopback: true})
+		ctx := t.Context()
+		states := client.States(ctx)
+		<-client.Online()
+		sub, err := subscriber.Subscribe(ctx, mqtt.Filter{Topic: "a", QoS: mqtt.ExactlyOnce})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if granted := sub.Granted(); !slices.Equal(granted, []mqtt.QoS{mqtt.ExactlyOnce}) {
+			t.Errorf("granted %v", granted)
+		}
+		m := mqtt.Message{Topic: "a", Payload: []byte("x"), QoS: mqtt.ExactlyOnce}
+		if err := publisher.Publish(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		in := make(chan mqtt.Message, 1)
+		in <- m
+		close(in)
+		for r := range publisher.PublishFrom(ctx, in) {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		receipts := make(chan mqtt.Receipt, 1)
+		publisher.Publishes() <- mqtt.Publishing{Message: m, Tag: 7, Ack: receipts}
+		if r := <-receipts; r.Err != nil || r.Tag != 7 {
+			t.Errorf("receipt %+v", r)
+		}
+		if err := publisher.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		for range 3 {
+			if got := <-sub.Messages(); string(got.Payload) != "x" || got.QoS != mqtt.ExactlyOnce {
+				t.Errorf("received %+v", got)
+			}
+		}
+		synctest.Wait()
+		if st := client.Stats(); !st.Online || st.Sent != 3 || st.Received != 3 {
+			t.Errorf("%+v", st)
+		}
+		if st := <-states; !st.Online || st.Endpoint != brokerURL {
+			t.Errorf("%+v", st)
+		}
+		if subscriber.Messages() != client.Messages() || subscriber.Deliveries() != client.Deliveries() {
+			t.Error("other channels")
+		}
+		if err := client.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		<-client.Done()
+		if err := errors.Join(client.Err(), client.Close()); err != nil {
+			t.Error(err)
+		}
+		for _, err := range client.All(ctx) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOpenAndDialReturnTheirErrors(t *testing.T) {
+	var bad *mqtt.OptionError
+	if client, err := mqtt.Open("http://broker", nil); client != nil || !errors.As(err, &bad) || bad.Field != "URL" {
+		t.Errorf("Open: %v, %v", client, err)
+	}
+	if client, err := mqtt.Dial(t.Context(), "mqtt://broker", &mqtt.Options{Window: 65_536}); client != nil || !errors.As(err, &bad) || bad.Field != "Window" {
+		t.Errorf("Dial: %v, %v", client, err)
+	}
+	refused := errors.New("no route")
+	o := &mqtt.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}
+	if client, err := mqtt.Dial(t.Context(), "mqtt://broker", o); client != nil || !errors.Is(err, refused) {
+		t.Errorf("Dial: %v, %v", client, err)
+	}
+}
+
+func TestRefusedConnectionTellsItsCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := streamtest.New(t)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := mqtt.Dial(t.Context(), brokerURL, &mqtt.Options{DialContext: b.Dial})
+			failed <- err
+		}()
+		c := b.Accept()
+		c.ExpectConnect()
+		c.Connack(false, mqtt.NotAuthorized)
+		err := <-failed
+		var refused *mqtt.ConnectError
+		if !errors.Is(err, mqtt.NotAuthorized) || !errors.As(err, &refused) {
+			t.Fatalf("error is %v", err)
+		}
+	})
+}
+
+func TestJSONDecodesAPayload(t *testing.T) {
+	v, err := mqtt.JSON[reading](mqtt.Message{Payload: []byte(`{"Sensor":"inlet","Value":21.5}`)})
+	if err != nil || v != (reading{"inlet", 21.5}) {
+		t.Errorf("decoded %+v, %v", v, err)
+	}
+	var syntax *json.SyntaxError
+	if _, err := mqtt.JSON[reading](mqtt.Message{Payload: []byte("soup")}); !errors.As(err, &syntax) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := mqtt.JSON[reading](mqtt.Message{}); err == nil {
+		t.Error("an empty payload was decoded")
+	}
+	if v, err := mqtt.JSON[[]int](mqtt.Message{Payload: []byte("[1,2]")}); err != nil || !slices.Equal(v, []int{1, 2}) {
+		t.Errorf("decoded %v, %v", v, err)
+	}
+}
+
+func TestJSONToEncodesForItsTopic(t *testing.T) {
+	m, err := mqtt.JSONTo[reading]("readings", mqtt.ExactlyOnce)(reading{"inlet", 21.5})
+	if err != nil || m.Topic != "readings" || m.QoS != mqtt.ExactlyOnce || m.Retain || string(m.Payload) != `{"Sensor":"inlet","Value":21.5}` {
+		t.Errorf("encoded %+v, %v", m, err)
+	}
+	var unsupported *json.UnsupportedTypeError
+	if _, err := mqtt.JSONTo[chan int]("readings", 0)(nil); !errors.As(err, &unsupported) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// What JSON cannot encode comes back in a Receipt, in its place.
+func TestPublishFromReturnsWhatCannotBeEncoded(t *testing.T) {
+	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
+		b.Respond(&streamtest.Responder{})
+		in := make(chan any, 3)
+		in <- "good"
+		in <- strings.NewReplacer // a function
+		in <- 3
+		close(in)
+		var got []string
+		for r := range mqtt.PublishFrom(t.Context(), client, mqtt.JSONTo[any]("a", mqtt.AtLeastOnce), in) {
+			got = append(got, fmt.Sprintf("%s %v", r.Payload, errors.Is(r.Err, mqtt.ErrNotSent)))
+		}
+		if want := []string{`"good" false`, " true", "3 false"}; !slices.Equal(got, want) {
+			t.Fatalf("receipts %q, want %q", got, want)
+		}
+	})
+}
+
+func TestMatchFollowsTheStandard(t *testing.T) {
+	for _, c := range []struct {
+		filter, topic string
+		want          bool
+	}{
+		{"a/b", "a/b", true},
+		{"a/+", "a/b", true},
+		{"a/+", "a", false},
+		{"a/#", "a", true},
+		{"+", "$SYS", false},
+		{"$SYS/#", "$SYS/a", true},
+		{"+/+", "/a", true},
+		{"$share/g/#", "a/b", true},
+	} {
+		if got := mqtt.Match(c.filter, c.topic); got != c.want {
+			t.Errorf("Match(%q, %q) is %v", c.filter, c.topic, got)
+		}
+	}
+}
+
+func TestErrorsOfTheFaceAreThoseOfTheirPackages(t *testing.T) {
+	if !errors.Is(mqtt.ErrClosed, net.ErrClosed) || errors.Is(mqtt.ErrNotSent, mqtt.ErrUnconfirmed) {
+		t.Fatal("the errors do not compare as the package comment says")
+	}
+}

@@ -1,0 +1,35 @@
+package mqtt_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The README's snippets are the tested examples, letter by letter.
+func TestReadmeShowsTheExamples(t *testing.T) {
+	readme := read(t, "README.md")
+	snippet := regexp.MustCompile("(?s)<!-- (examples/\\S+) -->\n```go\n(.*?)```\n")
+	found := snippet.FindAllStringSubmatch(readme, -1)
+	if len(found) < 3 {
+		t.Fatalf("%d snippets that name their file, want the range loop, the select loop and the pipeline", len(found))
+	}
+	for _, f := range found {
+		if f[2] != read(t, f[1]) {
+			t.Errorf("the snippet of %s is not the file's text", f[1])
+		}
+	}
+	if n := strings.Count(readme, "\n"); n >= 200 {
+		t.Errorf("README.md has %d lines, want fewer than 200", n)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,750 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// An authority issues certificates that only those trust who are told to.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{pool: x509.NewCertPool()}
+	a.cert, a.key = a.sign(t, &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "the mill's own authority"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	})
+	a.pool.AddCert(a.cert)
+	return a
+}
+
+// issue makes a certificate for broker, localhost and 127.0.0.1, valid now,
+// unless change says otherwise.
+func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	c := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "an end"},
+		DNSNames:    []string{"broker", "localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if change != nil {
+		change(c)
+	}
+	cert, key := a.sign(t, c)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
+}
+
+// sign completes a certificate; that of the authority signs itself.
+func (a *authority) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, by := a.cert, a.key
+	if parent == nil {
+		parent, by = c, key
+	}
+	c.SerialNumber = big.NewInt(1)
+	if c.NotBefore.IsZero() {
+		c.NotBefore = time.Now().Add(-time.Hour)
+	}
+	if c.NotAfter.IsZero() {
+		c.NotAfter = time.Now().Add(time.Hour)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// listening is a listener on the loopback interface that ends with the test.
+func listening(t *testing.T, network, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// served lets r answer whoever connects to l, until the test ends.
+func served(t *testing.T, l net.Listener, r *streamtest.Responder) {
+	t.Helper()
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				if err := r.Serve(conn); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+}
+
+// hooked takes the next connection of l into f, beside the test, and returns
+// the channel that brings what f returns.
+func hooked[T any](t *testing.T, l net.Listener, f func(net.Conn) T) <-chan T {
+	t.Helper()
+	ch := make(chan T, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			close(ch)
+			return
+		}
+		defer conn.Close()
+		ch <- f(conn)
+	}()
+	return ch
+}
+
+// roundTrip dials url and brings a message of each QoS around: out to the
+// broker and in again.
+func roundTrip(t *testing.T, url string, o *stream.Options) {
+	t.Helper()
+	s, err := stream.Dial(t.Context(), url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sub, err := s.Subscribe(t.Context(), frames.Filter{Topic: "mill/#", QoS: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sub.Deliveries()
+	large := string(bytes.Repeat([]byte("grain "), 20_000))
+	for q := range frames.QoS(3) {
+		for _, payload := range []string{"", "corn", large} {
+			if err := s.Publish(t.Context(), message("mill/wheel", payload, q)); err != nil {
+				t.Fatal(err)
+			}
+			d := <-in
+			if d.Topic != "mill/wheel" || string(d.Payload) != payload || d.QoS != q {
+				t.Fatalf("%d bytes came back at %v, want %d at %v", len(d.Payload), d.QoS, len(payload), q)
+			}
+			d.Ack()
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLoopbackTCP(t *testing.T) {
+	l := listening(t, "tcp", "127.0.0.1:0")
+	served(t, l, &streamtest.Responder{Loopback: true})
+	for _, v := range eachOf {
+		roundTrip(t, "mqtt://"+l.Addr().String(), &stream.Options{Version: v, ClientID: "c"})
+		roundTrip(t, "tcp://"+l.Addr().String(), &stream.Options{Version: v, ClientID: "c"})
+	}
+}
+
+// nil Options are ready to use.
+func TestNilOptions(t *testing.T) {
+	l := listening(t, "tcp", "127.0.0.1:0")
+	served(t, l, &streamtest.Responder{Loopback: true})
+	roundTrip(t, "mqtt://"+l.Addr().String(), nil)
+}
+
+func TestNilOptionsConnectWithTheDefaults(t *testing.T) {
+	l := listening(t, "tcp", "127.0.0.1:0")
+	first := hooked(t, l, func(conn net.Conn) []byte {
+		b := make([]byte, 14)
+		io.ReadFull(conn, b)
+		return b
+	})
+	if s, err := stream.Dial(t.Context(), "mqtt://"+l.Addr().String(), nil); err == nil {
+		s.Close()
+		t.Fatal("connected without CONNACK")
+	}
+	want := "\x10\x0C\x00\x04MQTT\x04\x02\x00\x3C\x00\x00"
+	if got := <-first; string(got) != want {
+		t.Errorf("CONNECT % x, want % x", got, want)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	l := listening(t, "unix", path)
+	served(t, l, &streamtest.Responder{Loopback: true})
+	roundTrip(t, "unix://"+path, nil)
+
+	missing := path + ".none"
+	_, err := stream.Dial(t.Context(), "unix://"+missing, nil)
+	var op *net.OpError
+	if !errors.As(err, &op) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
+	a := newAuthority(t)
+	config := &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}
+	l := tls.NewListener(listening(t, "tcp", "127.0.0.1:0"), config)
+	served(t, l, &streamtest.Responder{Loopback: true})
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, url := range []string{"mqtts://" + l.Addr().String(), "ssl://" + l.Addr().String(), "tls://localhost:" + port} {
+		roundTrip(t, url, &stream.Options{
+			TLS: &tls.Config{RootCAs: a.pool},
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, l.Addr().String()) // whatever localhost is here
+			},
+		})
+	}
+	t.Run("TLS 1.2", func(t *testing.T) {
+		roundTrip(t, "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, MaxVersion: tls.VersionTLS12}})
+	})
+	t.Run("ServerName of the options goes before the URL", func(t *testing.T) {
+		roundTrip(t, "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, ServerName: "broker"}})
+		l := listening(t, "tcp", "127.0.0.1:0")
+		hooked(t, l, func(conn net.Conn) error { return tls.Server(conn, config).Handshake() })
+		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, ServerName: "stranger"}})
+		if !errors.As(err, new(x509.HostnameError)) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// TLS options are for TLS: with mqtt nothing is encrypted.
+func TestTLSOptionsWithoutTLS(t *testing.T) {
+	l := listening(t, "tcp", "127.0.0.1:0")
+	served(t, l, &streamtest.Responder{Loopback: true})
+	roundTrip(t, "mqtt://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{}})
+}
+
+// L1 to L4: a broker whose certificate cannot be verified gets no byte of MQTT.
+func TestTLSVerifiesTheBroker(t *testing.T) {
+	mine, other := newAuthority(t), newAuthority(t)
+	day := 24 * time.Hour
+	for name, row := range map[string]struct {
+		cert  tls.Certificate
+		roots *x509.CertPool // nil: those of the system
+		check func(error) bool
+	}{
+		"L1 expired": {mine.issue(t, func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(-2*day), time.Now().Add(-day)
+		}), mine.pool, isInvalid(x509.Expired)},
+		"L2 not yet valid": {mine.issue(t, func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(day), time.Now().Add(2*day)
+		}), mine.pool, isInvalid(x509.Expired)},
+		"L3 another host": {mine.issue(t, func(c *x509.Certificate) {
+			c.DNSNames, c.IPAddresses = []string{"elsewhere"}, nil
+		}), mine.pool, func(err error) bool { return errors.As(err, new(x509.HostnameError)) }},
+		"L4 unknown authority":     {other.issue(t, nil), mine.pool, isUnknown},
+		"L4 unknown to the system": {mine.issue(t, nil), nil, isUnknown},
+		"L4 not for servers":       {mine.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }), mine.pool, isInvalid(x509.IncompatibleUsage)},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(name+", "+tls.VersionName(version), func(t *testing.T) {
+				l := listening(t, "tcp", "127.0.0.1:0")
+				type outcome struct {
+					n   int
+					err error
+				}
+				seen := hooked(t, l, func(conn net.Conn) outcome {
+					c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{row.cert}})
+					n, err := c.Read(make([]byte, 100)) // shakes hands first
+					return outcome{n, err}
+				})
+				o := &stream.Options{Username: secretUser, Password: []byte(secretPassword)}
+				if row.roots != nil {
+					o.TLS = &tls.Config{RootCAs: row.roots}
+				} else {
+					o.TLS = new(tls.Config)
+				}
+				o.TLS.MaxVersion = version
+				s, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), o)
+				if err == nil {
+					s.Close()
+					t.Fatal("connected")
+				}
+				if !row.check(err) || !errors.As(err, new(*tls.CertificateVerificationError)) {
+					t.Errorf("error %v (%T)", err, errors.Unwrap(err))
+				}
+				wantText(t, err, "TLS")
+				if got := <-seen; got.n > 0 || got.err == nil {
+					t.Errorf("the broker read %d bytes, %v", got.n, got.err)
+				}
+			})
+		}
+	}
+}
+
+func isUnknown(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+
+func isInvalid(reason x509.InvalidReason) func(error) bool {
+	return func(err error) bool {
+		var invalid x509.CertificateInvalidError
+		return errors.As(err, &invalid) && invalid.Reason == reason
+	}
+}
+
+// L5
+func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
+	t.Run("L5 TLS against a plain broker that answers", func(t *testing.T) {
+		l := listening(t, "tcp", "127.0.0.1:0")
+		seen := hooked(t, l, func(conn net.Conn) []byte {
+			conn.Write([]byte{0x20, 2, 0, 0, 0xD0, 0})
+			b, _ := io.ReadAll(conn)
+			return b
+		})
+		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{InsecureSkipVerify: true}, ClientID: "my-client"})
+		if !errors.As(err, new(tls.RecordHeaderError)) {
+			t.Errorf("error %v", err)
+		}
+		wantText(t, err, "TLS")
+		if got := <-seen; bytes.Contains(got, []byte("MQTT")) || bytes.Contains(got, []byte("my-client")) {
+			t.Errorf("the broker read %q", got)
+		}
+	})
+	t.Run("L5 TLS against a plain broker that closes", func(t *testing.T) {
+		l := listening(t, "tcp", "127.0.0.1:0")
+		seen := hooked(t, l, func(conn net.Conn) error {
+			_, err := frames.ReadFrame(frames.NewReader(conn, 0))
+			return err
+		})
+		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), nil)
+		wantText(t, err, "TLS")
+		wantViolation(t, <-seen, "reserved flags") // 0x16, a ClientHello
+	})
+	t.Run("L5 plain against a TLS broker", func(t *testing.T) {
+		l := listening(t, "tcp", "127.0.0.1:0")
+		cert := newAuthority(t).issue(t, nil)
+		seen := hooked(t, l, func(conn net.Conn) error {
+			return tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
+		})
+		_, err := stream.Dial(t.Context(), "mqtt://"+l.Addr().String(), nil)
+		if err == nil {
+			t.Fatal("connected")
+		}
+		wantText(t, err, "CONNACK")
+		if err := <-seen; !errors.As(err, new(tls.RecordHeaderError)) {
+			t.Errorf("the broker saw %v", err)
+		}
+	})
+}
+
+// L6: within ConnectTimeout, on a real socket too; C8 has the exact time.
+func TestTLSHandshakeThatNeverEnds(t *testing.T) {
+	l := listening(t, "tcp", "127.0.0.1:0")
+	seen := hooked(t, l, func(conn net.Conn) []byte {
+		b, _ := io.ReadAll(conn) // until the client gives up
+		return b
+	})
+	_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{ConnectTimeout: 20 * time.Millisecond})
+	wantError(t, err, context.DeadlineExceeded)
+	wantText(t, err, "ConnectTimeout")
+	if b := <-seen; bytes.Contains(b, []byte("MQTT")) {
+		t.Errorf("the broker read %q", b)
+	}
+}
+
+// L7
+func TestClientCertificate(t *testing.T) {
+	brokers, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
+	serverSide := &tls.Config{
+		Certificates: []tls.Certificate{brokers.issue(t, nil)},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    clients.pool,
+	}
+	t.Run("taken", func(t *testing.T) {
+		l := tls.NewListener(listening(t, "tcp", "127.0.0.1:0"), serverSide)
+		served(t, l, &streamtest.Responder{Loopback: true})
+		roundTrip(t, "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{
+			RootCAs:      brokers.pool,
+			Certificates: []tls.Certificate{clients.issue(t, nil)},
+		}})
+	})
+	for name, certs := range map[string][]tls.Certificate{
+		"L7 refused": {strangers.issue(t, nil)},
+		"L7 missing": nil,
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(name+", "+tls.VersionName(version), func(t *testing.T) {
+				l := listening(t, "tcp", "127.0.0.1:0")
+				seen := hooked(t, l, func(conn net.Conn) error {
+					c := tls.Server(conn, serverSide)
+					err := c.Handshake()
+					io.Copy(io.Discard, conn) // a reset would overtake the alert
+					return err
+				})
+				offered := false
+				_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{
+					RootCAs: brokers.pool, MaxVersion: version,
+					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+						offered = true
+						if certs == nil {
+							return new(tls.Certificate), nil
+						}
+						return &certs[0], nil
+					},
+				}})
+				if !errors.As(err, new(tls.AlertError)) && !strings.Contains(fmt.Sprint(err), "remote error: tls:") {
+					t.Errorf("error %v", err)
+				}
+				if !offered {
+					t.Error("no certificate was asked for")
+				}
+				if err := <-seen; err == nil {
+					t.Error("the broker shook hands")
+				}
+			})
+		}
+	}
+}
+
+// TLS in a bubble: the script's side of it runs over Wrap.
+func TestTLSConnectionEnds(t *testing.T) {
+	script := func(t *testing.T, end func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn)) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			a := newAuthority(t)
+			o := faultOptions(frames.V311)
+			o.KeepAlive = 10 * time.Second
+			o.TLS = &tls.Config{RootCAs: a.pool}
+			o = with(b, o)
+			s, err := stream.Open("mqtts://broker", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			o.TLS.RootCAs = nil // the options were copied
+			c := b.Accept()
+			raw := c.Raw()
+			c.Wrap(tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}))
+			c.Handshake(false)
+			<-s.Online()
+			published := goPublish(s, message("t", "p", 2))
+			c.Complete(streamtest.Next[frames.Publish](c))
+			wantError(t, <-published, nil)
+			end(t, s, c, raw)
+		})
+	}
+	t.Run("by Close: DISCONNECT, and an orderly end", func(t *testing.T) {
+		script(t, func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn) {
+			s.Close()
+			c.ExpectDisconnect() // ExpectClosed in it wants close_notify
+		})
+	})
+	t.Run("by a violation: at once, and no orderly end", func(t *testing.T) {
+		script(t, func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn) {
+			start, before := time.Now(), c.Bytes()
+			c.SendBytes(body(0x00))
+			c.ExpectClosed()
+			wantElapsed(t, start, 0)
+			if n := c.Bytes() - before; n > 0 {
+				t.Errorf("%d bytes written, want the end without close_notify", n)
+			}
+			wantViolation(t, lost(t, s), "reserved")
+		})
+	})
+	t.Run("by a broker that freezes in mid-record", func(t *testing.T) {
+		script(t, func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn) {
+			raw.Write([]byte{0x17, 3, 3, 0, 100})
+			start := time.Now()
+			wantText(t, lost(t, s), "PINGREQ")
+			if d := time.Since(start); d > 20*time.Second {
+				t.Errorf("after %v", d)
+			}
+		})
+	})
+}
+
+func TestDialContextMakesTheConnections(t *testing.T) {
+	t.Run("with network, address and deadline", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			type call struct {
+				network, addr string
+				left          time.Duration
+			}
+			var calls []call
+			o := faultOptions(frames.V311)
+			o.ConnectTimeout = 9 * time.Second
+			o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				deadline, _ := ctx.Deadline()
+				calls = append(calls, call{network, addr, time.Until(deadline)})
+				return b.Dial(ctx, network, addr)
+			}
+			s := open(t, b, o)
+			b.Handshake(false).Drop()
+			lost(t, s)
+			c := b.Handshake(false)
+			<-s.Online()
+			if want := (call{"tcp", "broker:1883", 9 * time.Second}); len(calls) != 2 || calls[0] != want || calls[1] != want {
+				t.Errorf("calls %+v, want two of %+v", calls, want)
+			}
+			s.Close()
+			c.ExpectDisconnect()
+		})
+	})
+	t.Run("its errors are kept", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			reason := errors.New("no route to the mill")
+			o := faultOptions(frames.V311)
+			o.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, reason }
+			wantError(t, <-goDial(t.Context(), t, b, "mqtt://broker", o), reason)
+			wantError(t, lost(t, open(t, b, o)), reason)
+		})
+	})
+	t.Run("its context ends with Close", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			b.Hold(1)
+			s := open(t, b, &stream.Options{ConnectTimeout: -1})
+			synctest.Wait()
+			start := time.Now()
+			s.Close()
+			wantElapsed(t, start, 0)
+		})
+	})
+}
+
+func TestCredentialsAreAskedAtEveryConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		n := 0
+		o := faultOptions(frames.V311)
+		o.Username, o.Password = "not", []byte("these")
+		o.Credentials = func(ctx context.Context) (string, []byte, error) {
+			n++
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 10*time.Second {
+				t.Errorf("the context ends at %v (%v)", deadline, ok)
+			}
+			return fmt.Sprint("user", n), fmt.Append(nil, "token", n), nil
+		}
+		open(t, b, o)
+		for i := 1; i < 4; i++ {
+			c := b.Accept()
+			p := c.ExpectConnect()
+			if p.UserName != fmt.Sprint("user", i) || string(p.Password) != fmt.Sprint("token", i) {
+				t.Errorf("CONNECT %d: %+v", i, p)
+			}
+			if i == 1 {
+				c.Connack(false, frames.BadUserNameOrPassword)
+				continue
+			}
+			c.Connack(false, frames.Accepted)
+			c.Drop()
+		}
+	})
+}
+
+func TestCredentialsMayBeNone(t *testing.T) {
+	for name, row := range map[string]struct {
+		user     string
+		password []byte
+		want     frames.Connect
+	}{
+		"neither":        {"", nil, frames.Connect{}},
+		"user alone":     {"u", nil, frames.Connect{UserNameFlag: true, UserName: "u"}},
+		"empty password": {"u", []byte{}, frames.Connect{UserNameFlag: true, UserName: "u", PasswordFlag: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				open(t, b, &stream.Options{Credentials: func(context.Context) (string, []byte, error) { return row.user, row.password, nil }})
+				p := b.Accept().ExpectConnect()
+				if p.UserNameFlag != row.want.UserNameFlag || p.PasswordFlag != row.want.PasswordFlag || p.UserName != row.want.UserName || len(p.Password) > 0 {
+					t.Errorf("CONNECT %+v", p)
+				}
+			})
+		})
+	}
+}
+
+func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
+	reason := errors.New("the vault is shut")
+	for name, row := range map[string]struct {
+		answer func(context.Context) (string, []byte, error)
+		want   string
+		is     error
+	}{
+		"an error":                      {func(context.Context) (string, []byte, error) { return "u", nil, reason }, "vault", reason},
+		"a password without user":       {func(context.Context) (string, []byte, error) { return "", []byte(secretPassword), nil }, "user name", nil},
+		"a user name that is not UTF-8": {func(context.Context) (string, []byte, error) { return "\xFF", nil, nil }, "user name", nil},
+		"a user name with U+0000":       {func(context.Context) (string, []byte, error) { return secretUser + "\x00", nil, nil }, "user name", nil},
+		"a user name that is too long":  {func(context.Context) (string, []byte, error) { return str(65536), nil, nil }, "65535", nil},
+		"a password that is too long":   {func(context.Context) (string, []byte, error) { return "u", make([]byte, 65536), nil }, "65535", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				var good atomic.Bool
+				o := faultOptions(v)
+				o.Credentials = func(ctx context.Context) (string, []byte, error) {
+					if good.Load() {
+						return "good", nil, nil
+					}
+					return row.answer(ctx)
+				}
+				check := func(err error) {
+					t.Helper()
+					wantText(t, err, "Credentials")
+					wantText(t, err, row.want)
+					if row.is != nil {
+						wantError(t, err, row.is)
+					}
+					wantHidden(t, err.Error(), secretUser, secretPassword)
+					if d := b.Dials(); len(d) > 0 {
+						t.Errorf("dialed: %v", d)
+					}
+				}
+				check(<-goDial(t.Context(), t, b, "mqtt://broker", o))
+				start := time.Now()
+				s := open(t, b, o)
+				check(lost(t, s))
+				synctest.Wait()
+				good.Store(true)
+				returns(t, b, s, nil, start)
+			})
+		})
+	}
+}
+
+func TestCredentialsEndWithClose(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s := open(t, b, &stream.Options{ConnectTimeout: -1, Credentials: func(ctx context.Context) (string, []byte, error) {
+			<-ctx.Done()
+			return "", nil, context.Cause(ctx)
+		}})
+		synctest.Wait()
+		start := time.Now()
+		s.Close()
+		wantElapsed(t, start, 0)
+		if d := b.Dials(); len(d) > 0 {
+			t.Errorf("dialed: %v", d)
+		}
+	})
+}
+
+// CONNECT as it stands on the wire, byte for byte: [MQTT-3.1.0-1] is that it
+// comes first, the others are with their rows.
+func TestConnectOnTheWire(t *testing.T) {
+	type options = stream.Options
+	will := func(q frames.QoS, retain bool) *frames.Message {
+		return &frames.Message{Topic: "w/t", Payload: []byte("bye"), QoS: q, Retain: retain}
+	}
+	for _, row := range []struct {
+		name string
+		o    options
+		want string // between protocol level and the end: flags, keep alive, payload
+	}{
+		{"[MQTT-3.1.2-3] [MQTT-3.1.3-3] clean session, nothing else", options{ClientID: "c"},
+			"\x02\x00\x3C" + "\x00\x01c"},
+		{"[MQTT-3.1.2-4] kept session", options{ClientID: "c", KeepSession: true},
+			"\x00\x00\x3C" + "\x00\x01c"},
+		{"[MQTT-3.1.3-4] an identifier of wide characters", options{ClientID: "мельница"},
+			"\x02\x00\x3C" + "\x00\x10мельница"},
+		{"[MQTT-3.1.2-23] no keep alive", options{ClientID: "c", KeepAlive: -1},
+			"\x02\x00\x00" + "\x00\x01c"},
+		{"[MQTT-3.1.2-23] the longest keep alive", options{ClientID: "c", KeepAlive: 65535 * time.Second},
+			"\x02\xFF\xFF" + "\x00\x01c"},
+		{"[MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] no will, no bit of it", options{ClientID: "c", Username: "u"},
+			"\x82\x00\x3C" + "\x00\x01c" + "\x00\x01u"},
+		{"[MQTT-3.1.2-9] will at QoS 0", options{ClientID: "c", Will: will(0, false)},
+			"\x06\x00\x3C" + "\x00\x01c" + "\x00\x03w/t" + "\x00\x03bye"},
+		{"[MQTT-3.1.2-9] [MQTT-3.1.2-14] will at QoS 1", options{ClientID: "c", Will: will(1, false)},
+			"\x0E\x00\x3C" + "\x00\x01c" + "\x00\x03w/t" + "\x00\x03bye"},
+		{"[MQTT-3.1.2-9] [MQTT-3.1.2-14] will at QoS 2, retained", options{ClientID: "c", Will: will(2, true)},
+			"\x36\x00\x3C" + "\x00\x01c" + "\x00\x03w/t" + "\x00\x03bye"},
+		{"[MQTT-3.1.2-9] an empty will", options{ClientID: "c", Will: &frames.Message{Topic: "w"}},
+			"\x06\x00\x3C" + "\x00\x01c" + "\x00\x01w" + "\x00\x00"},
+		{"[MQTT-3.1.2-18] [MQTT-3.1.2-20] neither user name nor password", options{ClientID: "c"},
+			"\x02\x00\x3C" + "\x00\x01c"},
+		{"[MQTT-3.1.2-19] [MQTT-3.1.2-20] user name alone", options{ClientID: "c", Username: "me"},
+			"\x82\x00\x3C" + "\x00\x01c" + "\x00\x02me"},
+		{"[MQTT-3.1.2-21] user name and a password of any bytes", options{ClientID: "c", Username: "me", Password: []byte{0, 0xFF}},
+			"\xC2\x00\x3C" + "\x00\x01c" + "\x00\x02me" + "\x00\x02\x00\xFF"},
+		{"[MQTT-3.1.2-21] an empty password", options{ClientID: "c", Username: "me", Password: []byte{}},
+			"\xC2\x00\x3C" + "\x00\x01c" + "\x00\x02me" + "\x00\x00"},
+		{"[MQTT-3.1.3-1] everything, in its order", options{ClientID: "c", KeepSession: true, KeepAlive: 10 * time.Second, Will: will(2, true), Username: "me", Password: []byte("pw")},
+			"\xF4\x00\x0A" + "\x00\x01c" + "\x00\x03w/t" + "\x00\x03bye" + "\x00\x02me" + "\x00\x02pw"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				row.o.Version = v
+				name := "\x00\x04MQTT\x04" // [MQTT-3.1.2-1] [MQTT-3.1.2-2]
+				if v == frames.V31 {
+					name = "\x00\x06MQIsdp\x03"
+				}
+				wantOnTheWire(t, b, &row.o, name+row.want)
+			})
+		})
+	}
+	t.Run("[MQTT-3.1.3-3] an empty identifier has its length", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			wantOnTheWire(t, b, nil, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x00\x00")
+		})
+	})
+	t.Run("a remaining length of three bytes", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			wantOnTheWire(t, b, &stream.Options{ClientID: str(40_000)}, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x9C\x40"+str(40_000))
+		})
+	})
+}
+
+// wantOnTheWire asks for a CONNECT of this body, and for nothing else until it
+// has been answered, at two connections in a row.
+func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want string) {
+	t.Helper()
+	want = "\x10" + string(header(len(want))[1:]) + want
+	s := open(t, b, o)
+	for range 2 {
+		c := b.Accept()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c.Raw(), got); err != nil || string(got) != want {
+			t.Fatalf("CONNECT %.100q, %v\nwant    %.100q", got, err, want)
+		}
+		synctest.Wait()
+		c.ExpectNone()
+		if n := c.Writes(); n != 1 {
+			t.Errorf("CONNECT took %d writes", n)
+		}
+		c.Connack(false, frames.Accepted)
+		<-s.Online()
+		c.Drop()
+		lost(t, s)
+	}
+}

@@ -1,0 +1,234 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jpillora/backoff"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// faultPause is the interval between connections of the tests of faults.
+const faultPause = 3 * time.Second
+
+// faultOptions are for version v, with exact intervals between connections.
+func faultOptions(v frames.Version) *stream.Options {
+	return &stream.Options{
+		Version:   v,
+		ClientID:  "c",
+		Reconnect: &backoff.Backoff{Min: faultPause, Max: faultPause},
+	}
+}
+
+// inBothVersions runs a script in a bubble for 3.1 and in one for 3.1.1.
+func inBothVersions(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
+	t.Helper()
+	inVersions(t, []frames.Version{frames.V31, frames.V311}, script)
+}
+
+func inVersions(t *testing.T, versions []frames.Version, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
+	t.Helper()
+	for _, v := range versions {
+		t.Run(v.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) { script(t, b, v) })
+		})
+	}
+}
+
+// goDial runs Dial beside the script. A session that comes of it is closed
+// when the test ends.
+func goDial(ctx context.Context, t *testing.T, b *streamtest.Broker, url string, o *stream.Options) <-chan error {
+	t.Helper()
+	o = with(b, o)
+	done := make(chan error, 1)
+	var s *stream.Session
+	var running sync.WaitGroup
+	running.Go(func() {
+		var err error
+		s, err = stream.Dial(ctx, url, o)
+		done <- err
+	})
+	t.Cleanup(func() {
+		running.Wait()
+		if s != nil {
+			s.Close()
+		}
+	})
+	return done
+}
+
+// goPublish runs Publish beside the script.
+func goPublish(s *stream.Session, m frames.Message) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- s.Publish(context.Background(), m) }()
+	return done
+}
+
+// goSubscribe runs Subscribe beside the script.
+func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Subscribe(context.Background(), filters...)
+		done <- err
+	}()
+	return done
+}
+
+// offline waits for a State that shows an error, and returns it.
+func offline(t *testing.T, s *stream.Session) stream.State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for st := range s.States(ctx) {
+		if !st.Online && st.Err != nil {
+			return st
+		}
+	}
+	t.Fatal("the session shows no error")
+	return stream.State{}
+}
+
+// wantViolation asks for a *frames.ProtocolError whose text holds what.
+func wantViolation(t *testing.T, err error, what string) {
+	t.Helper()
+	var violation *frames.ProtocolError
+	if !errors.As(err, &violation) {
+		t.Fatalf("error is %v, want a violation", err)
+	}
+	wantText(t, err, what)
+}
+
+// wantText asks that an error says what.
+func wantText(t *testing.T, err error, what string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), what) {
+		t.Fatalf("error is %v, want %q in it", err, what)
+	}
+}
+
+// wantElapsed asks that exactly d of the bubble's time has passed since start.
+func wantElapsed(t *testing.T, start time.Time, d time.Duration) {
+	t.Helper()
+	if got := time.Since(start); got != d {
+		t.Fatalf("after %v, want exactly %v", got, d)
+	}
+}
+
+// wantPending asks that a call runs still, when all is idle.
+func wantPending(t *testing.T, call <-chan error) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case err := <-call:
+		t.Fatalf("the call has ended: %v", err)
+	default:
+	}
+}
+
+// wantReceipts asks for as many Receipts as want, and no more, when all is idle.
+func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.Receipt {
+	t.Helper()
+	synctest.Wait()
+	var got []stream.Receipt
+	for len(acks) > 0 {
+		got = append(got, <-acks)
+	}
+	if len(got) != want {
+		t.Fatalf("%d Receipts, want %d: %+v", len(got), want, got)
+	}
+	return got
+}
+
+// wantDelivery asks for the next delivery, by topic and payload.
+func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string) stream.Delivery {
+	t.Helper()
+	select {
+	case d, ok := <-in:
+		if !ok || d.Topic != topic || string(d.Payload) != payload {
+			t.Fatalf("delivered %q %q (open: %v), want %q %q", d.Topic, d.Payload, ok, topic, payload)
+		}
+		return d
+	case <-time.After(time.Minute):
+		t.Fatalf("nothing was delivered, want %q %q", topic, payload)
+		return stream.Delivery{}
+	}
+}
+
+// wantNoDelivery asks that nothing has been delivered, when all is idle.
+func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case d, ok := <-in:
+		t.Fatalf("delivered %q %q (open: %v), want nothing", d.Topic, d.Payload, ok)
+	default:
+	}
+}
+
+// returns asks that the session connects again, exactly faultPause after since,
+// and is in good health: a message comes through and its ack comes back.
+func returns(t *testing.T, b *streamtest.Broker, s *stream.Session, in <-chan stream.Delivery, since time.Time) *streamtest.Conn {
+	t.Helper()
+	c := b.Accept()
+	wantElapsed(t, since, faultPause)
+	c.Handshake(false)
+	if in == nil {
+		in = s.Deliveries()
+	} else {
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+	}
+	c.Send(publish("sound", "as a bell", frames.AtLeastOnce, 77, false))
+	wantDelivery(t, in, "sound", "as a bell").Ack()
+	c.Expect(ack(puback, 77))
+	return c
+}
+
+// encoded is packets as they stand on the wire.
+func encoded(t *testing.T, v frames.Version, packets ...frames.Packet) []byte {
+	t.Helper()
+	var b []byte
+	for _, p := range packets {
+		var err error
+		if b, err = p.Append(b, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// wantHidden asks that text shows none of the secrets.
+func wantHidden(t *testing.T, text string, secrets ...string) {
+	t.Helper()
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is shown in:\n%s", secret, text)
+		}
+	}
+}
+
+// record is a buffer for log records, which come from several goroutines.
+type record struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.String()
+}

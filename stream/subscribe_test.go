@@ -1,0 +1,971 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+const (
+	suback   = frames.TypeSuback
+	unsuback = frames.TypeUnsuback
+)
+
+// unsubscribing has the broker answer an UNSUBSCRIBE for these filters.
+func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
+	t.Helper()
+	p := streamtest.Next[frames.Unsubscribe](c)
+	if !slices.Equal(p.Topics, topics) {
+		t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, topics)
+	}
+	c.Send(ack(unsuback, p.ID))
+}
+
+// asked returns the next SUBSCRIBE, which must be for these filters.
+func asked(t *testing.T, c *streamtest.Conn, filters ...frames.Filter) frames.Subscribe {
+	t.Helper()
+	p := streamtest.Next[frames.Subscribe](c)
+	if !slices.Equal(p.Filters, filters) {
+		t.Fatalf("SUBSCRIBE for %v, want %v", p.Filters, filters)
+	}
+	return p
+}
+
+func TestGrantsComeInTheOrderOfTheFilters(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		filters := []frames.Filter{filterOf("a", exactly), filterOf("b/#", atLeast), filterOf("+/c", exactly), filterOf("d", atMost)}
+		call := callSubscribe(t.Context(), t, s, filters...)
+		p := asked(t, c, filters...)
+		call.pending()
+		granted := []frames.QoS{exactly, atMost, atLeast, atMost}
+		c.Send(frames.Suback{ID: p.ID, Granted: granted})
+		if got := call.granted().Granted(); !slices.Equal(got, granted) {
+			t.Fatalf("granted %v, want %v", got, granted)
+		}
+		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 1)
+	})
+}
+
+func TestGrantedIsTheCallersOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		filters := []frames.Filter{filterOf("a", atLeast)}
+		call := callSubscribe(t.Context(), t, s, filters...)
+		c.Grant(asked(t, c, filters...))
+		sub := call.granted()
+		sub.Granted()[0] = frames.Refused
+		filters[0].Topic = "changed" // the caller's slice is copied
+		if got := sub.Granted(); got[0] != atLeast {
+			t.Fatalf("granted %v", got)
+		}
+		c = droppedAndBack(t, s, b, c, false)
+		c.Grant(asked(t, c, filterOf("a", atLeast)))
+	})
+}
+
+// Of the field's reports: a refused filter goes unnoticed.
+func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("secret", atLeast), filterOf("c", atLeast))
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, frames.Refused, atMost}})
+		err := call.ended()
+		var refused *stream.RefusedError
+		if !errors.As(err, &refused) || len(refused.Filters) != 1 || refused.Filters[0] != filterOf("secret", atLeast) {
+			t.Fatalf("error is %v", err)
+		}
+		if text := err.Error(); !strings.Contains(text, `"secret"`) || strings.Contains(text, `"a"`) {
+			t.Fatalf("the error reads %q", text)
+		}
+		unsubscribed(t, c, "a", "c")
+		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
+		c.Send(publish("c", "still on its way", atLeast, 8, false))
+		c.Expect(ack(puback, 8)) // nobody wants it
+		wantStat(t, s, "Unclaimed", func(st stream.Stats) int { return st.Unclaimed }, 0)
+		c = droppedAndBack(t, s, b, c, false)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestRefusalIsComparedFilterByFilter(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", exactly), filterOf("c", atMost))
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused, frames.Refused, frames.Refused}})
+		var refused *stream.RefusedError
+		if err := call.ended(); !errors.As(err, &refused) || len(refused.Filters) != 3 || refused.Filters[1].Topic != "b" {
+			t.Fatalf("error is %v", err)
+		}
+		synctest.Wait()
+		c.ExpectNone() // the broker has none of them
+	})
+}
+
+// T1 of the fault table.
+func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		began := time.Now()
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast), filterOf("b", atMost))
+		p := streamtest.Next[frames.Subscribe](c)
+		<-call.done
+		wantError(t, call.ended(), context.DeadlineExceeded)
+		if took := time.Since(began); took != 5*time.Second {
+			t.Fatalf("it took %v, want 5 s", took)
+		}
+		unsubscribed(t, c, "a", "b")
+		c.Grant(p) // late, and harmless
+		c.Send(publish("a", "x", atLeast, 1, false))
+		c.Expect(ack(puback, 1)) // nobody wants it
+		wantStat(t, s, "Discarded", func(st stream.Stats) uint64 { return st.Discarded }, 1)
+		if sub := subscribed(t, s, c, "a", atLeast); sub.Err() != nil {
+			t.Fatal(sub.Err())
+		}
+		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
+	})
+}
+
+func TestSubscribeEndsWithTheCauseOfItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		cause := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
+		streamtest.Next[frames.Subscribe](c)
+		cancel(cause)
+		wantError(t, call.ended(), cause)
+		unsubscribed(t, c, "a")
+
+		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // and nothing is sent
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestSubscribeGivenUpOfflineIsNotSent(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s := open(t, b, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
+		call.pending()
+		cancel()
+		wantError(t, call.ended(), context.Canceled)
+		c := b.Handshake(false)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestSubscribeGivenUpOfflineIsTakenBackFromAKeptSession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		ctx, cancel := context.WithCancel(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
+		streamtest.Next[frames.Subscribe](c) // the broker may have it
+		c.Drop()
+		lost(t, s)
+		cancel()
+		wantError(t, call.ended(), context.Canceled)
+		c = b.Handshake(true)
+		unsubscribed(t, c, "a")
+	})
+}
+
+func TestMessagesThatComeBeforeTheSubackAreKept(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Send(inboundRun("a", atLeast, 1, 3)...)
+		call.pending()
+		c.Grant(p)
+		c.Send(inboundRun("a", atLeast, 4, 1)...)
+		wantPayloads(t, call.granted().Messages(), countUp(1, 4)...)
+		c.Expect(ackRun(puback, 1, 4)...)
+	})
+}
+
+// The field's oldest report: reconnected, but no data.
+func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a/+", exactly), filterOf("b/#", atMost))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		first := call.granted()
+		second := subscribed(t, s, c, "c", atLeast)
+		ch := first.Messages()
+
+		c.Drop()
+		lost(t, s)
+		published := inBackground(func() error { return s.Publish(t.Context(), message("x", "queued", atLeast)) })
+		c = b.Handshake(false)
+		p, q := asked(t, c, filterOf("a/+", exactly), filterOf("b/#", atMost)), asked(t, c, filterOf("c", atLeast))
+		out := streamtest.Next[frames.Publish](c)
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, atMost}}, frames.Suback{ID: q.ID, Granted: []frames.QoS{atLeast}})
+		c.Complete(out)
+		if err := takeFrom(t, published); err != nil {
+			t.Fatal(err)
+		}
+		c.Send(publish("a/1", "one", atLeast, 1, false), publish("c", "two", atLeast, 2, false))
+		wantPayloads(t, ch, "one")
+		wantPayloads(t, second.Messages(), "two")
+		c.Expect(ackRun(puback, 1, 2)...)
+		if got, want := first.Granted(), []frames.QoS{atLeast, atMost}; !slices.Equal(got, want) {
+			t.Fatalf("granted %v, want %v, as on the new connection", got, want)
+		}
+	})
+}
+
+func TestKeptSessionRestoresItsSubscriptionsBeforeWhatIsSentAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		subscribed(t, s, c, "a", atLeast)
+		published := inBackground(func() error { return s.Publish(t.Context(), message("x", "in flight", exactly)) })
+		out := streamtest.Next[frames.Publish](c)
+		c = droppedAndBack(t, s, b, c, false)
+		p := asked(t, c, filterOf("a", atLeast))
+		again := streamtest.Next[frames.Publish](c)
+		if string(again.Payload) != string(out.Payload) {
+			t.Fatalf("sent again: %v, want %v", again, out)
+		}
+		c.Grant(p)
+		c.Complete(again)
+		if err := takeFrom(t, published); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestResumedSessionDoesNotSubscribeAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, true)
+		synctest.Wait()
+		c.ExpectNone()
+		c.Send(publish("a", "x", atLeast, 1, false))
+		wantPayloads(t, sub.Messages(), "x")
+		c.Expect(ack(puback, 1))
+	})
+}
+
+// On 3.1 nobody says whether the session is there.
+func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: keep})
+				subscribed(t, s, c, "a", atLeast)
+				for _, present := range []bool{false, true} { // ignored, whatever it is
+					c = droppedAndBack(t, s, b, c, present)
+					c.Grant(asked(t, c, filterOf("a", atLeast)))
+				}
+			})
+		})
+	}
+}
+
+// A SUBSCRIBE that restores can be lost as well as any other.
+func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, false)
+		asked(t, c, filterOf("a", atLeast)) // and not answered
+		c = droppedAndBack(t, s, b, c, true)
+		c.Grant(asked(t, c, filterOf("a", atLeast)))
+		c.Send(publish("a", "x", atLeast, 1, false))
+		wantPayloads(t, sub.Messages(), "x")
+		c.Expect(ack(puback, 1))
+		c = droppedAndBack(t, s, b, c, true)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+// A broker need not answer in the order of the questions.
+func TestFilterThatIsWantedAgainIsNotUnsubscribedByALateRepeat(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		ctx, cancel := context.WithCancel(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+		p := streamtest.Next[frames.Subscribe](c)
+		cancel()
+		wantError(t, call.ended(), context.Canceled)
+		c.Grant(p)
+		streamtest.Next[frames.Unsubscribe](c) // not answered
+		subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, true)
+		unsubscribed(t, c, "b")
+	})
+}
+
+func TestSubscribeThatLostItsConnectionIsAskedAgain(t *testing.T) {
+	for _, present := range []bool{false, true} {
+		t.Run(fmt.Sprintf("session present %v", present), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, keepingSession())
+				call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+				streamtest.Next[frames.Subscribe](c)
+				c = droppedAndBack(t, s, b, c, present)
+				call.pending()
+				c.Grant(asked(t, c, filterOf("a", atLeast)))
+				call.granted()
+			})
+		})
+	}
+}
+
+func TestFilterRefusedAtRestoreEndsItsSubscriptionOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var log logBook
+		s, c := connected(t, b, &stream.Options{Logger: log.logger()})
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		gone, stays := call.granted(), subscribed(t, s, c, "c", atLeast)
+		ch := gone.Messages()
+		errs := make(chan error, 1)
+		go func() {
+			for _, err := range gone.All(context.Background()) {
+				errs <- err
+			}
+		}()
+		synctest.Wait()
+
+		c = droppedAndBack(t, s, b, c, false)
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, frames.Refused}})
+		unsubscribed(t, c, "a")
+		wantEnd(t, ch)
+		var refused *stream.RefusedError
+		for _, err := range []error{gone.Err(), takeFrom(t, errs)} {
+			if !errors.As(err, &refused) || len(refused.Filters) != 1 || refused.Filters[0].Topic != "b" {
+				t.Fatalf("the Subscription ended with %v", err)
+			}
+		}
+		if n := log.count("not restored"); n != 1 {
+			t.Fatalf("it was logged %d times:\n%s", n, log.text.String())
+		}
+		c.Send(publish("c", "goes on", atLeast, 3, false))
+		wantPayloads(t, stays.Messages(), "goes on")
+		if err := stays.Err(); err != nil {
+			t.Fatalf("the other Subscription has ended: %v", err)
+		}
+		c.Expect(ack(puback, 3))
+		c = droppedAndBack(t, s, b, c, false)
+		c.Grant(asked(t, c, filterOf("c", atLeast)))
+		if err := gone.Unsubscribe(t.Context()); err != nil {
+			t.Fatalf("Unsubscribe of what is gone: %v", err)
+		}
+	})
+}
+
+func TestSameFilterInTwoSubscriptionsAsksForTheHigherQoS(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		first := subscribed(t, s, c, "a", exactly)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atMost), filterOf("b", atMost))
+		c.Grant(asked(t, c, filterOf("a", exactly), filterOf("b", atMost))) // else the broker would lower the first
+		second := call.granted()
+		call = callSubscribe(t.Context(), t, s, filterOf("$share/g/a", atMost))
+		c.Grant(asked(t, c, filterOf("$share/g/a", atMost))) // another filter, though it routes alike
+		call.granted()
+
+		c = droppedAndBack(t, s, b, c, false)
+		for range 3 {
+			for _, f := range func() []frames.Filter { p := streamtest.Next[frames.Subscribe](c); c.Grant(p); return p.Filters }() {
+				if f.Topic == "a" && f.QoS != exactly {
+					t.Fatalf("restored with %v", f)
+				}
+			}
+		}
+		c.Send(publish("a", "both", atLeast, 1, false))
+		wantPayloads(t, first.Messages(), "both")
+		wantPayloads(t, second.Messages(), "both")
+	})
+}
+
+func TestFilterThatAnotherSubscriptionHasStaysSubscribed(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		first, second := call.granted(), subscribed(t, s, c, "a", atLeast)
+
+		done := inBackground(func() error { return first.Unsubscribe(t.Context()) })
+		unsubscribed(t, c, "b")
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		wantEnd(t, first.Messages())
+		c.Send(publish("a", "x", atLeast, 1, false))
+		wantPayloads(t, second.Messages(), "x")
+		c.Expect(ack(puback, 1))
+
+		third := subscribed(t, s, c, "a", atLeast)
+		if err := second.Unsubscribe(t.Context()); err != nil { // nothing to tell the broker
+			t.Fatal(err)
+		}
+		wantEnd(t, second.Messages())
+		c.Send(publish("a", "y", atLeast, 2, false))
+		wantPayloads(t, third.Messages(), "y")
+		c.Expect(ack(puback, 2))
+		done = inBackground(func() error { return third.Unsubscribe(t.Context()) })
+		unsubscribed(t, c, "a")
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// E5 of the fault table.
+func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		const n = 10_000
+		filters := make([]frames.Filter, n)
+		for i := range filters {
+			filters[i] = filterOf("f/"+strconv.Itoa(i), frames.QoS(i%3))
+		}
+		grant := func(f frames.Filter, i int) frames.QoS { return min(f.QoS, frames.QoS(i%2)) }
+		answer := func() (packets []frames.Packet) {
+			ids := map[uint16]bool{}
+			for i := 0; i < n; {
+				p := streamtest.Next[frames.Subscribe](c)
+				if len(p.Filters) > 256 || ids[p.ID] || !slices.Equal(p.Filters, filters[i:i+len(p.Filters)]) {
+					t.Fatalf("SUBSCRIBE %d has %d filters, from %v", p.ID, len(p.Filters), p.Filters[0])
+				}
+				ids[p.ID] = true
+				a := frames.Suback{ID: p.ID}
+				for range p.Filters {
+					a.Granted = append(a.Granted, grant(filters[i], i))
+					i++
+				}
+				packets = append(packets, a)
+			}
+			return packets
+		}
+		call := callSubscribe(t.Context(), t, s, filters...)
+		acks := answer()
+		slices.Reverse(acks) // in whatever order
+		c.Send(acks[1:]...)
+		call.pending()
+		c.Send(acks[0])
+		sub := call.granted()
+		for i, q := range sub.Granted() {
+			if q != grant(filters[i], i) {
+				t.Fatalf("filter %d is granted %v", i, q)
+			}
+		}
+		c.Send(publish("f/9999", "x", atLeast, 1, false))
+		wantPayloads(t, sub.Messages(), "x")
+		c.Expect(ack(puback, 1))
+
+		c = droppedAndBack(t, s, b, c, false)
+		c.Send(answer()...)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		for left := n; left > 0; {
+			p := streamtest.Next[frames.Unsubscribe](c)
+			if left -= len(p.Topics); len(p.Topics) > 256 {
+				t.Fatalf("UNSUBSCRIBE with %d filters", len(p.Topics))
+			}
+			if left > 0 {
+				c.Send(ack(unsuback, p.ID))
+				continue
+			}
+			wantIdle(t, done)
+			c.Send(ack(unsuback, p.ID))
+		}
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestLongFiltersAreSplitBySize(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		var filters []frames.Filter
+		for i, n := range []int{10_000, 65_535, 10, 5_000, 5_000, 5_000, 5_000} {
+			filters = append(filters, filterOf(fmt.Sprintf("%0*d", n, i), atMost))
+		}
+		call := callSubscribe(t.Context(), t, s, filters...)
+		for rest := filters; len(rest) > 0; {
+			p := streamtest.Next[frames.Subscribe](c)
+			size := 0
+			for _, f := range p.Filters {
+				size += len(f.Topic)
+			}
+			if len(p.Filters) > 1 && size > 16<<10 {
+				t.Fatalf("SUBSCRIBE with %d filters of %d bytes", len(p.Filters), size)
+			}
+			rest = rest[len(p.Filters):]
+			c.Grant(p)
+		}
+		call.granted()
+	})
+}
+
+func TestOneRefusalInASplitSubscribeTakesAllBack(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		filters := make([]frames.Filter, 600)
+		for i := range filters {
+			filters[i] = filterOf(strconv.Itoa(i), atLeast)
+		}
+		call := callSubscribe(t.Context(), t, s, filters...)
+		for i := range 3 {
+			call.pending() // until all packets are answered
+			p := streamtest.Next[frames.Subscribe](c)
+			a := frames.Suback{ID: p.ID, Granted: make([]frames.QoS, len(p.Filters))}
+			if i == 1 {
+				a.Granted[17] = frames.Refused
+			}
+			c.Send(a)
+		}
+		var refused *stream.RefusedError
+		if err := call.ended(); !errors.As(err, &refused) || len(refused.Filters) != 1 || refused.Filters[0].Topic != "273" {
+			t.Fatalf("error is %v", err)
+		}
+		var topics []string
+		for len(topics) < 599 {
+			p := streamtest.Next[frames.Unsubscribe](c)
+			topics = append(topics, p.Topics...)
+			c.Send(ack(unsuback, p.ID))
+		}
+		if len(topics) != 599 || slices.Contains(topics, "273") {
+			t.Fatalf("UNSUBSCRIBE for %d filters", len(topics))
+		}
+	})
+}
+
+func TestSubscribeWaitsForTheConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		b.Refuse(2, nil)
+		s := open(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+		c := b.Accept()
+		call.pending()
+		c.Handshake(false)
+		c.Grant(asked(t, c, filterOf("a", atLeast)))
+		call.granted()
+	})
+}
+
+func TestCloseEndsSubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+		streamtest.Next[frames.Subscribe](c)
+		s.Close()
+		wantError(t, call.ended(), stream.ErrClosed, net.ErrClosed)
+		wantError(t, callSubscribe(t.Context(), t, s, filterOf("a", atLeast)).ended(), stream.ErrClosed)
+		c.ExpectDisconnect()
+	})
+}
+
+func TestSessionThatEndsByItselfEndsSubscribeWithTheReason(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{NoReconnect: true})
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+		streamtest.Next[frames.Subscribe](c)
+		c.Drop()
+		wantError(t, call.ended(), stream.ErrClosed, io.EOF)
+	})
+}
+
+func TestArgumentsOfSubscribeAreCheckedBeforeAnythingIsSent(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		var none *stream.OptionError
+		if err := callSubscribe(t.Context(), t, s).ended(); !errors.As(err, &none) || none.Field != "filters" {
+			t.Fatalf("no filters: error is %v", err)
+		}
+		for _, bad := range []frames.Filter{
+			filterOf("", atMost), filterOf("a#", atMost), filterOf("#/a", atMost), filterOf("a+/b", atMost), filterOf("a\x00", atMost),
+			filterOf("a\xff", atMost), filterOf(strings.Repeat("a", 65_536), atMost), filterOf("a", 3), filterOf("$share//a", atMost),
+		} {
+			var invalid *frames.InvalidError
+			if err := callSubscribe(t.Context(), t, s, filterOf("good", atMost), bad).ended(); !errors.As(err, &invalid) {
+				t.Errorf("%.20q at %d: error is %v", bad.Topic, bad.QoS, err)
+			} else if want := map[bool]string{true: "filter", false: "QoS"}[bad.QoS < 3]; invalid.Field != want {
+				t.Errorf("%.20q at %d: error names %q", bad.Topic, bad.QoS, invalid.Field)
+			}
+		}
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b/#", exactly))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		sub := call.granted()
+		ch := sub.Deliveries()
+		c.Send(publish("a", "1", atLeast, 1, false))
+
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		p := streamtest.Next[frames.Unsubscribe](c)
+		if want := []string{"a", "b/#"}; !slices.Equal(p.Topics, want) {
+			t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, want)
+		}
+		wantIdle(t, done)
+		c.Send(publish("b/1", "2", exactly, 2, false)) // on its way
+		c.Send(ack(unsuback, p.ID), publish("b/1", "3", exactly, 3, false))
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		one, two := takeFrom(t, ch), takeFrom(t, ch)
+		wantEnd(t, ch)
+		if err := sub.Err(); err != nil {
+			t.Fatalf("Err is %v, want nil after Unsubscribe", err)
+		}
+		// What came before the UNSUBACK is handed over, and its exchange is completed [MQTT-3.10.4-3].
+		two.Ack()
+		one.Ack()
+		c.Expect(ack(puback, 1), ack(pubrec, 2), ack(pubrec, 3))
+		c.Send(ack(pubrel, 2), ack(pubrel, 3))
+		c.Expect(ack(pubcomp, 2), ack(pubcomp, 3))
+		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
+	})
+}
+
+func TestUnsubscribeIsIdempotent(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		one := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		p := streamtest.Next[frames.Unsubscribe](c)
+		two := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		wantIdle(t, one)
+		wantIdle(t, two)
+		c.ExpectNone()
+		c.Send(ack(unsuback, p.ID))
+		for _, err := range []error{takeFrom(t, one), takeFrom(t, two), sub.Unsubscribe(t.Context())} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.ExpectNone()
+		s.Close()
+		wantError(t, sub.Unsubscribe(t.Context()), stream.ErrClosed)
+	})
+}
+
+func TestUnsubscribeOfACleanSessionOfflineReturnsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		ch := sub.Messages()
+		c.Drop()
+		lost(t, s)
+		began := time.Now()
+		if err := sub.Unsubscribe(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Fatalf("after %v: %v", time.Since(began), err)
+		}
+		wantEnd(t, ch)
+		c = b.Handshake(false)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestUnsubscribeOfAKeptSessionOfflineIsSentByTheNextConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub, stays := subscribed(t, s, c, "a", atLeast), subscribed(t, s, c, "b", atLeast)
+		c.Drop()
+		lost(t, s)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		wantIdle(t, done)
+		c = b.Handshake(true)
+		unsubscribed(t, c, "a")
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		wantEnd(t, sub.Messages())
+		wantIdle(t, stays.Messages())
+	})
+}
+
+func TestUnsubscribeNeedsNoPacketWhenTheKeptSessionIsGone(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		c.Drop()
+		lost(t, s)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		c = b.Handshake(false)
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestUnsubscribeThatLostItsConnectionIsSentAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		streamtest.Next[frames.Unsubscribe](c)
+		c = droppedAndBack(t, s, b, c, true)
+		wantIdle(t, done)
+		unsubscribed(t, c, "a")
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		wantError(t, sub.Unsubscribe(ctx), context.DeadlineExceeded)
+		p := streamtest.Next[frames.Unsubscribe](c)
+		c.Send(ack(unsuback, p.ID)) // late, and ends it all the same
+		wantEnd(t, sub.Messages())
+		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
+	})
+}
+
+func TestUnsubscribeWhileTheSubscriptionIsBeingRestored(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, false)
+		p := asked(t, c, filterOf("a", atLeast))
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		q := streamtest.Next[frames.Unsubscribe](c)
+		c.Grant(p)
+		wantIdle(t, done)
+		c.Send(ack(unsuback, q.ID))
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		wantEnd(t, sub.Messages())
+	})
+}
+
+func TestUnsubscribeWhileTheConnectionEndsIsNotLeftWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		streamtest.Next[frames.Unsubscribe](c)
+		c.Abort()
+		if err := takeFrom(t, done); err != nil { // a clean session ends with its connection
+			t.Fatal(err)
+		}
+		c = b.Handshake(false)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+func TestCloseEndsUnsubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		streamtest.Next[frames.Unsubscribe](c)
+		s.Close()
+		wantError(t, takeFrom(t, done), stream.ErrClosed) // the broker may have it still
+		wantEnd(t, sub.Messages())
+	})
+}
+
+func TestSubscribeAgainAfterUnsubscribeReceives(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		for i := range 3 {
+			sub := subscribed(t, s, c, "a", atLeast)
+			c.Send(inboundRun("a", atLeast, i+1, 1)...)
+			wantPayloads(t, sub.Messages(), countUp(i+1, 1)...)
+			c.Expect(ack(puback, uint16(i+1)))
+			done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			unsubscribed(t, c, "a")
+			if err := takeFrom(t, done); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestPacketIdentifiersAreSharedByPublishSubscribeAndUnsubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Window: 10})
+		old := subscribed(t, s, c, "old", atLeast)
+		inUse := map[uint16]frames.Packet{}
+		take := func() frames.Packet {
+			t.Helper()
+			var id uint16
+			p := streamtest.Next[frames.Packet](c)
+			switch p := p.(type) {
+			case frames.Publish:
+				id = p.ID
+			case frames.Subscribe:
+				id = p.ID
+			case frames.Unsubscribe:
+				id = p.ID
+			}
+			if id == 0 || inUse[id] != nil {
+				t.Fatalf("%v has the identifier of %v", p, inUse[id])
+			}
+			inUse[id] = p
+			return p
+		}
+		for i := range 20 {
+			s.Publishes() <- stream.Publishing{Message: message("x", strconv.Itoa(i), atLeast)}
+		}
+		for range 10 {
+			take()
+		}
+		call := callSubscribe(t.Context(), t, s, filterOf("new", atLeast))
+		p := take().(frames.Subscribe)
+		done := inBackground(func() error { return old.Unsubscribe(t.Context()) })
+		q := take().(frames.Unsubscribe)
+		// A PUBACK for the identifier of a SUBSCRIBE is for nobody (A1).
+		c.Send(ack(puback, p.ID), ack(puback, q.ID))
+		call.pending()
+		wantIdle(t, done)
+		for range 10 { // those that come free are used again, the others are not
+			for id, p := range inUse {
+				if _, ok := p.(frames.Publish); ok {
+					c.Send(ack(puback, id))
+					delete(inUse, id)
+					break
+				}
+			}
+			take()
+		}
+		c.Grant(p)
+		c.Send(ack(unsuback, q.ID))
+		call.granted()
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// E1 of the fault table, for requests.
+func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		const all = 65_535
+		s, c := connected(t, b, &stream.Options{Window: all, Queue: all})
+		go func() {
+			for range all + 1 {
+				select {
+				case s.Publishes() <- stream.Publishing{Message: message("x", "", atLeast)}:
+				case <-s.Done():
+				}
+			}
+		}()
+		for range all {
+			streamtest.Next[frames.Publish](c)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		givenUp := callSubscribe(ctx, t, s, filterOf("a", atLeast))
+		givenUp.pending()
+		call := callSubscribe(t.Context(), t, s, filterOf("b", atLeast))
+		call.pending()
+		c.ExpectNone()
+		cancel()
+		wantError(t, givenUp.ended(), context.Canceled)
+
+		c.Send(ack(puback, 4711))
+		p := asked(t, c, filterOf("b", atLeast))
+		if p.ID != 4711 {
+			t.Fatalf("SUBSCRIBE has the identifier %d, and 4711 is the only one that is free", p.ID)
+		}
+		c.Grant(p)
+		call.granted()
+		unsubscribed(t, c, "a") // which the broker never had
+		c.Expect(publish("x", "", atLeast, 4711, false))
+	})
+}
+
+func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
+	for name, answer := range map[string]func(frames.Subscribe) frames.Packet{
+		"another identifier": func(p frames.Subscribe) frames.Packet {
+			return frames.Suback{ID: p.ID + 1, Granted: []frames.QoS{atMost, atMost}}
+		},
+		"too few codes": func(p frames.Subscribe) frames.Packet { return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost}} },
+		"too many codes": func(p frames.Subscribe) frames.Packet {
+			return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost, atMost, atMost}}
+		},
+		"a reserved code": func(p frames.Subscribe) frames.Packet {
+			return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost, 3}}
+		},
+		"UNSUBACK": func(p frames.Subscribe) frames.Packet { return ack(unsuback, p.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, nil)
+				call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+				c.Send(answer(streamtest.Next[frames.Subscribe](c)))
+				c.ExpectClosed()
+				var violation *frames.ProtocolError
+				if err := lost(t, s); !errors.As(err, &violation) {
+					t.Fatalf("the connection ended with %v", err)
+				}
+				c = b.Handshake(false) // and the call goes on
+				c.Grant(streamtest.Next[frames.Subscribe](c))
+				call.granted()
+			})
+		})
+	}
+}
+
+// With Retry what is not answered is sent again, in the order of the first time:
+// SUBSCRIBE behind the UNSUBSCRIBE that came before it.
+func TestRetrySendsRequestsAgainInTheirOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "c", Retry: &flow.Retry{Initial: 5 * time.Second}})
+		sub := subscribed(t, s, c, "0", atLeast)
+		var first []frames.Packet
+		for i := range 10 {
+			done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			p := streamtest.Next[frames.Unsubscribe](c)
+			call := callSubscribe(t.Context(), t, s, filterOf(strconv.Itoa(i+1), atLeast))
+			q := streamtest.Next[frames.Subscribe](c)
+			if i < 9 {
+				c.Grant(q)
+				sub = call.granted()
+			}
+			p.DUP, q.DUP = true, true
+			if first = append(first, p); i == 9 {
+				first = append(first, q)
+			}
+			_ = done
+		}
+		c.Expect(first...)
+	})
+}
