@@ -1,4 +1,4 @@
-// Selectloop has MQTT in a select loop, beside a ticker and a signal.
+// Selectloop has MQTT in a select loop, beside a ticker and a context.
 package main
 
 import (

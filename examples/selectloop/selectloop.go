@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/go-millrace/mqtt"
 )
 
-// selectLoop switches a lamp and sends a heartbeat, until Ctrl-C.
+// selectLoop switches a lamp and sends a heartbeat, until ctx ends.
 func selectLoop(ctx context.Context, broker string) error {
 	client, err := mqtt.Dial(ctx, broker, nil)
 	if err != nil {
@@ -23,8 +20,6 @@ func selectLoop(ctx context.Context, broker string) error {
 		return err
 	}
 
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	commands, ticks, receipts := sub.Messages(), time.Tick(time.Second), make(chan mqtt.Receipt, 1)
 	var publishes chan<- mqtt.Publishing // nil while there is nothing to publish
 	beat := mqtt.Publishing{Message: mqtt.Message{Topic: "lamp/alive", QoS: mqtt.AtLeastOnce}, Ack: receipts}
@@ -42,7 +37,7 @@ func selectLoop(ctx context.Context, broker string) error {
 			publishes = nil
 		case r := <-receipts:
 			fmt.Println("heartbeat", string(r.Payload), r.Err)
-		case <-signals:
+		case <-ctx.Done():
 			return client.Close()
 		}
 	}
