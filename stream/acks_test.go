@@ -49,7 +49,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 					c.Expect(ack(pubcomp, id))
 					published := goPublish(s, message("t", "out", frames.ExactlyOnce))
 					c.Complete(streamtest.Next[frames.Publish](c))
-					wantError(t, <-published, nil)
+					wantError(t, outcome(t, published), nil)
 				})
 			})
 		}
@@ -63,7 +63,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 			c.Expect(ack(pubrel, p.ID))
 			wantPending(t, asked)
 			c.Grant(p)
-			wantError(t, <-asked, nil)
+			wantError(t, outcome(t, asked), nil)
 		})
 	})
 }
@@ -157,12 +157,12 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 				t.Errorf("sent %+v", p)
 			}
 			c.Send(ack(puback, p.ID))
-			if err := <-published; !errors.As(err, &down) || down.ID != p.ID {
+			if err := outcome(t, published); !errors.As(err, &down) || down.ID != p.ID {
 				t.Errorf("error %v, want a DowngradedError of %d", err, p.ID)
 			}
 			published = goPublish(s, message("t", "3", frames.ExactlyOnce))
 			c.Complete(streamtest.Next[frames.Publish](c))
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 			wantReceipts(t, receipts, 0)
 			if n := s.Stats().Connections; n != 1 {
 				t.Errorf("%d connections", n)
@@ -504,6 +504,6 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 		c.Expect(ack(pubcomp, id))
 		wantPending(t, published)
 		c.Send(ack(pubcomp, id))
-		wantError(t, <-published, nil)
+		wantError(t, outcome(t, published), nil)
 	})
 }

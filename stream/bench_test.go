@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -157,5 +158,35 @@ func BenchmarkReceive(b *testing.B) {
 				take(rig, b, b.N)
 			})
 		}
+	}
+}
+
+// What the benchmarks show is held: allocations per message, and one write call
+// for each batch.
+func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
+	const n = 10_000
+	for _, q := range levels {
+		rig := newBench(t, 1000)
+		for name, run := range map[string]func(){
+			"PublishFrom": func() { rig.publishFrom(t, q, n) },
+			"Publishes":   func() { rig.publishes(t, q, n) },
+			"All":         func() { rig.feed(q, n); rig.all(t, n) },
+			"Deliveries":  func() { rig.feed(q, n); rig.deliveries(t, n) },
+		} {
+			run() // buffers grow to their size
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			run()
+			runtime.ReadMemStats(&after)
+			if got := float64(after.Mallocs-before.Mallocs) / n; got > 0.5 {
+				t.Errorf("%s, %v: %.2f allocations for each message", name, q, got)
+			}
+		}
+		rig.s.Close()
+		writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // but for CONNECT
+		if uint64(writes) != batches {
+			t.Errorf("%v: %d write calls for %d batches", q, writes, batches)
+		}
+		t.Logf("%v: %.1f messages in each write", q, 8*n/float64(writes))
 	}
 }

@@ -218,7 +218,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c := b.Handshake(false)
 			in := make(chan frames.Message, 10)
 			out := s.PublishFrom(context.Background(), in)
-			idle := s.PublishFrom(context.Background(), nil)
+			idle := s.PublishFrom(context.Background(), make(chan frames.Message))
 			in <- message("t", "", 1)
 			streamtest.Next[frames.Publish](c)
 			t.Cleanup(func() {

@@ -459,10 +459,10 @@ func TestTLSConnectionEnds(t *testing.T) {
 			raw := c.Raw()
 			c.Wrap(tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}))
 			c.Handshake(false)
-			<-s.Online()
+			up(t, s)
 			published := goPublish(s, message("t", "p", 2))
 			c.Complete(streamtest.Next[frames.Publish](c))
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 			end(t, s, c, raw)
 		})
 	}
@@ -515,7 +515,7 @@ func TestDialContextMakesTheConnections(t *testing.T) {
 			b.Handshake(false).Drop()
 			lost(t, s)
 			c := b.Handshake(false)
-			<-s.Online()
+			up(t, s)
 			if want := (call{"tcp", "broker:1883", 9 * time.Second}); len(calls) != 2 || calls[0] != want || calls[1] != want {
 				t.Errorf("calls %+v, want two of %+v", calls, want)
 			}
@@ -528,7 +528,7 @@ func TestDialContextMakesTheConnections(t *testing.T) {
 			reason := errors.New("no route to the mill")
 			o := faultOptions(frames.V311)
 			o.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, reason }
-			wantError(t, <-goDial(t.Context(), t, b, "mqtt://broker", o), reason)
+			wantError(t, outcome(t, goDial(t.Context(), t, b, "mqtt://broker", o)), reason)
 			wantError(t, lost(t, open(t, b, o)), reason)
 		})
 	})
@@ -631,7 +631,7 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 						t.Errorf("dialed: %v", d)
 					}
 				}
-				check(<-goDial(t.Context(), t, b, "mqtt://broker", o))
+				check(outcome(t, goDial(t.Context(), t, b, "mqtt://broker", o)))
 				start := time.Now()
 				s := open(t, b, o)
 				check(lost(t, s))
@@ -743,7 +743,7 @@ func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want s
 			t.Errorf("CONNECT took %d writes", n)
 		}
 		c.Connack(false, frames.Accepted)
-		<-s.Online()
+		up(t, s)
 		c.Drop()
 		lost(t, s)
 	}

@@ -199,42 +199,44 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 // password either.
 func TestUserInfoIsNeverShown(t *testing.T) {
 	const broker = "mqtt://" + secretUser + ":" + secretPassword + "@broker"
-	for name, fail := range map[string]func(b *streamtest.Broker){
-		"refused dial": func(b *streamtest.Broker) { b.Refuse(1, nil) },
-		"dial in vain": func(b *streamtest.Broker) { b.Hold(1) },
-		"EOF":          func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.Drop() },
-		"reset":        func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.Abort() },
-		"silence":      func(b *streamtest.Broker) { b.Accept().ExpectConnect() },
-		"bad password": func(b *streamtest.Broker) {
+	never := func(*streamtest.Broker) {}
+	for name, row := range map[string]struct{ plan, fail func(b *streamtest.Broker) }{
+		"refused dial": {func(b *streamtest.Broker) { b.Refuse(1, nil) }, never},
+		"dial in vain": {func(b *streamtest.Broker) { b.Hold(1) }, never},
+		"EOF":          {never, func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.Drop() }},
+		"reset":        {never, func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.Abort() }},
+		"silence":      {never, func(b *streamtest.Broker) { b.Accept().ExpectConnect() }},
+		"bad password": {never, func(b *streamtest.Broker) {
 			c := b.Accept()
 			c.ExpectConnect()
 			c.Connack(false, frames.BadUserNameOrPassword)
-		},
-		"another first": func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.SendBytes([]byte("HTTP/1.1 400")) },
-		"violation": func(b *streamtest.Broker) {
+		}},
+		"another first": {never, func(b *streamtest.Broker) { c := b.Accept(); c.ExpectConnect(); c.SendBytes([]byte("HTTP/1.1 400")) }},
+		"violation": {never, func(b *streamtest.Broker) {
 			c := b.Handshake(false)
 			c.Connack(false, 0)
 			c.ExpectClosed()
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				var records record
 				o := with(b, faultOptions(frames.V311))
 				o.Logger = slog.New(slog.NewTextHandler(&records, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				row.plan(b)
 				s, err := stream.Open(broker, o)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer s.Close()
-				fail(b)
+				row.fail(b)
 				st := offline(t, s)
 				wantHidden(t, fmt.Sprintf("%+v %#v", st, st.Err), secretUser, secretPassword)
 				if st.Endpoint != "mqtt://broker:1883" {
 					t.Errorf("endpoint %q", st.Endpoint)
 				}
 				b.Handshake(false)
-				<-s.Online()
+				up(t, s)
 				wantHidden(t, fmt.Sprintf("%+v", <-s.States(t.Context())), secretUser, secretPassword)
 				s.Close()
 				wantHidden(t, fmt.Sprintf("%+v", <-s.States(context.Background())), secretUser, secretPassword)
@@ -249,7 +251,7 @@ func TestUserInfoIsNeverShown(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			c.Connack(false, frames.BadUserNameOrPassword)
-			err := <-dialed
+			err := outcome(t, dialed)
 			wantHidden(t, fmt.Sprintf("%v %#v", err, err), secretUser, secretPassword)
 		})
 	})

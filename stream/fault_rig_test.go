@@ -83,6 +83,29 @@ func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	return done
 }
 
+// outcome is the error of a call that runs beside the script. The wait has an
+// end, so that a session that goes on for ever does not keep a test from failing.
+func outcome(t *testing.T, call <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-call:
+		return err
+	case <-time.After(time.Hour):
+		t.Fatal("the call does not end")
+		return nil
+	}
+}
+
+// up waits until the session is online.
+func up(t *testing.T, s *stream.Session) {
+	t.Helper()
+	select {
+	case <-s.Online():
+	case <-time.After(time.Hour):
+		t.Fatal("the session is not online")
+	}
+}
+
 // offline waits for a State that shows an error, and returns it.
 func offline(t *testing.T, s *stream.Session) stream.State {
 	t.Helper()

@@ -110,7 +110,7 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 			m.Retain = q == 1
 			published := goPublish(s, m)
 			c.Complete(streamtest.Next[frames.Publish](c))
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 		}
 		wantLines(t, packetsOf(t, book.take()),
 			"sent PUBLISH DUP=false QoS=0 id=0 retain=false size=14 topic=out",
@@ -188,7 +188,7 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 		s := open(t, b, o)
 		b.Handshake(true).Drop()
 		c := b.Handshake(false)
-		<-s.Online()
+		up(t, s)
 		c.SendBytes(body(0x00))
 		c.ExpectClosed()
 		lost(t, s)
@@ -237,7 +237,7 @@ func TestLogFollowsItsLevel(t *testing.T) {
 		exchange := func(s *stream.Session, c *streamtest.Conn) {
 			published := goPublish(s, message("t", "p", 1))
 			c.Complete(streamtest.Next[frames.Publish](c))
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 		}
 		s, c := connected(t, b, o)
 		exchange(s, c)
@@ -273,7 +273,7 @@ func TestLogIsSilentWithoutALogger(t *testing.T) {
 		s, c := connected(t, b, nil)
 		published := goPublish(s, message("t", "p", 1))
 		c.Complete(streamtest.Next[frames.Publish](c))
-		wantError(t, <-published, nil)
+		wantError(t, outcome(t, published), nil)
 		s.Close()
 		if list := book.take(); len(list) > 0 {
 			t.Errorf("the default logger got %+v", list)

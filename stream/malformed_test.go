@@ -53,7 +53,7 @@ func closesAtOnce(t *testing.T, rows []violation) {
 				c.ExpectClosed()
 				wantElapsed(t, start, 0)
 				wantViolation(t, lost(t, s), row.want)
-				err := <-published
+				err := outcome(t, published)
 				wantError(t, err, stream.ErrUnconfirmed)
 				wantViolation(t, err, row.want)
 
@@ -190,7 +190,7 @@ func TestByteOrderMarkInATopicIsKept(t *testing.T) {
 				t.Errorf("published to %q", p.Topic)
 			}
 			c.Complete(p)
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 		})
 	})
 	t.Run("M9 other characters that look odd", func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 					t.Errorf("asked for %v, then for %v", p.Filters, again.Filters)
 				}
 				c.Grant(again)
-				wantError(t, <-asked, nil)
+				wantError(t, outcome(t, asked), nil)
 			})
 		})
 	}
@@ -308,7 +308,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Grant(p)
-			wantError(t, <-asked, nil)
+			wantError(t, outcome(t, asked), nil)
 			c.Grant(p)
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
@@ -322,7 +322,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0}})
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
-			wantError(t, <-published, stream.ErrUnconfirmed)
+			wantError(t, outcome(t, published), stream.ErrUnconfirmed)
 		})
 	})
 	t.Run("M12 the identifier of an UNSUBSCRIBE", func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0, 0}})
 			c.ExpectClosed()
-			err := <-asked
+			err := outcome(t, asked)
 			wantError(t, err, stream.ErrClosed)
 			wantViolation(t, err, "2 return codes for 1 filters")
 			<-s.Done()
@@ -364,7 +364,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 				frames.Filter{Topic: "good/2", QoS: 2}, frames.Filter{Topic: "bad/3", QoS: 2})
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0, frames.Refused, 1, frames.Refused}})
-			err := <-asked
+			err := outcome(t, asked)
 			var refused *stream.RefusedError
 			want := []frames.Filter{{Topic: "bad/1", QoS: 1}, {Topic: "bad/3", QoS: 2}}
 			if !errors.As(err, &refused) || !slices.Equal(refused.Filters, want) {
@@ -400,7 +400,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			}()
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{1, 0, 1}})
-			wantError(t, <-done, nil)
+			wantError(t, outcome(t, done), nil)
 			if got := sub.Granted(); !slices.Equal(got, []frames.QoS{1, 0, 1}) {
 				t.Errorf("granted %v", got)
 			}
@@ -430,7 +430,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				c.Send(ack(frames.TypeUnsuback, id(u.ID)))
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
-				wantError(t, <-left, nil) // the broker's session went with the connection, and the filter with it
+				wantError(t, outcome(t, left), nil) // the broker's session went with the connection, and the filter with it
 				returns(t, b, s, nil, start)
 			})
 		})
@@ -446,7 +446,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 			wantPending(t, asked)
 			c = b.Handshake(false)
 			c.Grant(streamtest.Next[frames.Subscribe](c))
-			wantError(t, <-asked, nil)
+			wantError(t, outcome(t, asked), nil)
 		})
 	})
 }
@@ -593,7 +593,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 			c.SendBytes([]byte{0x20, 0xFF, 0xFF, 0xFF, 0x7F})
 			c.ExpectClosed()
 			var large *frames.TooLargeError
-			if err := <-dialed; !errors.As(err, &large) {
+			if err := outcome(t, dialed); !errors.As(err, &large) {
 				t.Errorf("error %v, want a TooLargeError", err)
 			}
 		})
@@ -624,11 +624,11 @@ func TestPacketsByteByByte(t *testing.T) {
 			c.SendSplit(1, ack(pubrec, p.ID))
 			c.Expect(ack(pubrel, p.ID))
 			c.SendSplit(1, ack(pubcomp, p.ID))
-			wantError(t, <-published, nil)
+			wantError(t, outcome(t, published), nil)
 			asked := goSubscribe(s, frames.Filter{Topic: "f", QoS: 1})
 			q := streamtest.Next[frames.Subscribe](c)
 			c.SendSplit(1, frames.Suback{ID: q.ID, Granted: []frames.QoS{1}})
-			wantError(t, <-asked, nil)
+			wantError(t, outcome(t, asked), nil)
 		})
 	})
 }
@@ -664,7 +664,7 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 			encoded(t, v, publish("c", "behind", 0, 0, false)),
 		))
 		c.ExpectClosed()
-		wantError(t, <-published, nil)
+		wantError(t, outcome(t, published), nil)
 		wantDelivery(t, in, "a", "before")
 		wantViolation(t, lost(t, s), "QoS 3")
 		returns(t, b, s, in, start)

@@ -162,7 +162,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 				c := b.Accept()
 				got := c.ExpectConnect()
 				c.Connack(false, frames.Accepted)
-				<-s.Online()
+				up(t, s)
 				want := row.want
 				if want.Version == 0 {
 					want.Version = frames.V311
@@ -361,7 +361,7 @@ func TestMessagesAtTheirLimitsAreSent(t *testing.T) {
 					t.Errorf("sent %.200s", fmt.Sprintf("%+v", p))
 				}
 				c.Complete(p)
-				wantError(t, <-published, nil)
+				wantError(t, outcome(t, published), nil)
 			})
 		})
 	}
@@ -454,7 +454,7 @@ func TestFiltersAtTheirLimitsAreSent(t *testing.T) {
 						t.Errorf("asked for %.100s", fmt.Sprintf("%+v", p.Filters))
 					}
 					c.Grant(p)
-					wantError(t, <-asked, nil)
+					wantError(t, outcome(t, asked), nil)
 				})
 			})
 		}
@@ -548,7 +548,7 @@ func TestDefaults(t *testing.T) {
 			c.ExpectNone()
 			c.Complete(p)
 			c.Complete(streamtest.Next[frames.Publish](c))
-			wantError(t, errors.Join(<-one, <-two), nil)
+			wantError(t, errors.Join(outcome(t, one), outcome(t, two)), nil)
 		})
 	})
 	t.Run("Queue is 1024", func(t *testing.T) {

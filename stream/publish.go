@@ -52,7 +52,7 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	select {
 	case s.publishes <- Publishing{Message: m, Ack: w.receipt, waiter: w}:
 	case <-ctx.Done():
-		return notSent(ctx.Err())
+		return notSent(context.Cause(ctx))
 	case <-s.intakeEnds:
 		return notSent(s.endedBy())
 	}
