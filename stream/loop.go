@@ -146,10 +146,10 @@ func (l *loop) turn() {
 	}
 	l.flush()
 	l.wakeStages()
-	l.checkFlushers()
 	if l.failed != nil && !l.busy && !l.writing {
 		l.down()
 	}
+	l.checkFlushers()
 	if l.redialDue() {
 		l.redial()
 	}

@@ -76,9 +76,11 @@ type Options struct {
 	// connection. 0 is 1,024.
 	Queue int
 
-	// ReceiveBytes is how much may be received and not yet handed over. Past it
-	// the oldest QoS 0 messages go; when it is full of QoS 1 and 2, reading
-	// pauses. 0 is 16 MiB.
+	// ReceiveBytes is how much may be received and not yet handed over, payload,
+	// topic and 128 bytes for each message. Past it the oldest QoS 0 messages go;
+	// when it is full of QoS 1 and 2, reading pauses. What consumers have taken
+	// comes on top: up to 64 messages or 64 KiB on the way to each channel, and
+	// the buffer of Deliveries. 0 is 16 MiB.
 	ReceiveBytes int
 
 	// MaxPacket is the largest packet accepted from the broker, in bytes. 0 is

