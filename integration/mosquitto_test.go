@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-millrace/mqtt/frames"
 )
 
 const notInstalled = "mosquitto is not installed: its rows are left out, only mochi is tested"
@@ -32,6 +35,7 @@ var mosquittoPath = sync.OnceValue(func() string {
 type mosquitto struct {
 	t      *testing.T
 	config string
+	addr   string
 
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
@@ -72,7 +76,13 @@ func (b *broker) configure(dir string, s setup) string {
 		}
 		return path
 	}
-	add("max_inflight_messages 0")
+	if s.persistent {
+		// Without a limit, 2.0.11 forgets on the way through the file which QoS 2
+		// messages have had their PUBREL, and sends their PUBLISH again.
+		add("max_inflight_messages 2000")
+	} else {
+		add("max_inflight_messages 0")
+	}
 	add("max_queued_messages 0")
 	add("set_tcp_nodelay true")
 	add("log_dest stderr")
@@ -96,7 +106,8 @@ func (b *broker) configure(dir string, s setup) string {
 	}
 	port := freePort(t)
 	add("listener %d 127.0.0.1", port)
-	b.url = fmt.Sprintf("mqtt://127.0.0.1:%d", port)
+	b.process.addr = fmt.Sprintf("127.0.0.1:%d", port)
+	b.url = "mqtt://" + b.process.addr
 	if s.cert != nil {
 		port := freePort(t)
 		add("listener %d 127.0.0.1", port)
@@ -154,7 +165,7 @@ func (m *mosquitto) start() error {
 	}()
 	select {
 	case <-listens:
-		return nil
+		return m.probe()
 	case <-m.gone:
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -163,6 +174,27 @@ func (m *mosquitto) start() error {
 		m.kill()
 		return errors.New("mosquitto does not listen")
 	}
+}
+
+// probe waits until the broker answers: it says that it is running a moment before it
+// can be terminated.
+func (m *mosquitto) probe() error {
+	conn, err := net.Dial("tcp", m.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	connect := frames.Connect{Version: frames.V311, ClientID: "probe", CleanSession: true}
+	hello, err := connect.Append(nil, frames.V311)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(hello); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(conn, make([]byte, 4)) // a CONNACK, whatever it says
+	return err
 }
 
 // restart starts the process again, on the same port.

@@ -26,17 +26,18 @@ type traffic struct {
 
 	sent     int
 	receipts chan mqtt.Receipt
+	seen     []int // receipts, by the number of the publication
+	settled  int
 
 	mu      sync.Mutex
 	arrived [3][]int // by QoS, in order of arrival
-	ended   chan struct{}
+	marks   chan int
+	mark    int
 }
-
-const finis = "finis"
 
 func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int) *traffic {
 	t.Helper()
-	f := &traffic{t: t, window: window, receipts: make(chan mqtt.Receipt, 1<<16), ended: make(chan struct{})}
+	f := &traffic{t: t, window: window, receipts: make(chan mqtt.Receipt, 1<<16), marks: make(chan int, 1<<10)}
 	for i := range f.wires {
 		f.wires[i] = new(wire)
 	}
@@ -47,26 +48,24 @@ func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int) *traffic {
 		KeepAlive: time.Second, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[0].DialContext})
 	go func() {
 		for d := range sub.Deliveries() {
-			if string(d.Payload) == finis {
-				d.Ack()
-				close(f.ended)
-				break
-			}
 			i, err := strconv.Atoi(string(d.Payload))
-			if err != nil || d.Topic != topicOf(d.QoS) || d.QoS != qosOf(i) {
+			switch {
+			case d.Topic == markTopic && err == nil:
+				f.marks <- i
+			case err != nil || d.Topic != topicOf(d.QoS) || d.QoS != qosOf(i):
 				t.Errorf("got %s", show(d.Message))
+			default:
+				f.mu.Lock()
+				f.arrived[d.QoS] = append(f.arrived[d.QoS], i)
+				f.mu.Unlock()
 			}
-			f.mu.Lock()
-			f.arrived[d.QoS] = append(f.arrived[d.QoS], i)
-			f.mu.Unlock()
-			d.Ack()
-		}
-		for d := range sub.Deliveries() { // finis comes again with each new subscription
 			d.Ack()
 		}
 	}()
 	return f
 }
+
+const markTopic = "traffic/mark"
 
 func topicOf(q mqtt.QoS) string { return fmt.Sprintf("traffic/%d", q) }
 func qosOf(i int) mqtt.QoS      { return mqtt.QoS(1 + i%2) }
@@ -86,20 +85,28 @@ func (f *traffic) send(n int) {
 	}
 }
 
+// progress takes n receipts: the traffic is under way.
+func (f *traffic) progress(n int) {
+	f.t.Helper()
+	for range n {
+		r := next(f.t, f.receipts)
+		i := r.Tag.(int)
+		f.seen = append(f.seen, make([]int, f.sent-len(f.seen))...)
+		f.seen[i]++
+		f.settled++
+		if r.Err != nil || r.ID == 0 || string(r.Payload) != strconv.Itoa(i) {
+			f.t.Errorf("receipt %d: %s as packet %d, %v", i, r.Payload, r.ID, r.Err)
+		}
+	}
+}
+
 // settle waits until everything sent has ended. Each publication must have exactly
 // one receipt, without an error.
 func (f *traffic) settle() {
 	f.t.Helper()
-	seen := make([]int, f.sent)
-	for range f.sent {
-		r := next(f.t, f.receipts)
-		i := r.Tag.(int)
-		if seen[i]++; r.Err != nil || r.ID == 0 || string(r.Payload) != strconv.Itoa(i) {
-			f.t.Errorf("receipt %d: %s as packet %d, %v", i, r.Payload, r.ID, r.Err)
-		}
-	}
-	if i := slices.IndexFunc(seen, func(n int) bool { return n != 1 }); i >= 0 {
-		f.t.Errorf("publication %d has %d receipts", i, seen[i])
+	f.progress(f.sent - f.settled)
+	if i := slices.IndexFunc(f.seen, func(n int) bool { return n != 1 }); i >= 0 {
+		f.t.Errorf("publication %d has %d receipts", i, f.seen[i])
 	}
 	if err := f.publisher.Flush(within(f.t)); err != nil {
 		f.t.Error(err)
@@ -111,18 +118,16 @@ func (f *traffic) settle() {
 	}
 }
 
-// finish ends the traffic and waits until all that comes has come. The last
-// message is a retained one, so that a subscriber on its way back gets it too.
+// finish waits until all that comes has come, by a last message: a retained one, so
+// that a subscriber on its way back gets it too.
 func (f *traffic) finish() {
 	f.t.Helper()
-	last := text(topicOf(1), finis, 1)
+	f.settle()
+	f.mark++
+	last := text(markTopic, strconv.Itoa(f.mark), 1)
 	last.Retain = true
 	publish(f.t, f.publisher, last)
-	select {
-	case <-f.ended:
-	case <-time.After(patience):
-		f.t.Fatal("the last message does not come")
-	}
+	until(f.t, f.marks, func(mark int) bool { return mark == f.mark })
 }
 
 // missing returns what has not arrived from the publication number first on.

@@ -67,7 +67,7 @@ func TestStatesTellEachChange(t *testing.T) {
 		want("resumed", 3*time.Second, stream.State{Online: true, Resumed: true}, nil)
 		c.Drop()
 		want("lost", 3*time.Second, stream.State{}, io.EOF)
-		c = b.Handshake(false)
+		b.Handshake(false)
 		want("anew", 4*time.Second, stream.State{Online: true}, nil)
 		s.Close()
 		want("closed", 4*time.Second, stream.State{}, stream.ErrClosed)

@@ -149,12 +149,12 @@ func hooked[T any](t *testing.T, l net.Listener, f func(net.Conn) T) <-chan T {
 // broker and in again.
 func roundTrip(t *testing.T, url string, o *stream.Options) {
 	t.Helper()
-	s, err := stream.Dial(t.Context(), url, o)
+	s, err := stream.Dial(aMinute(t), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	sub, err := s.Subscribe(t.Context(), frames.Filter{Topic: "mill/#", QoS: 2})
+	sub, err := s.Subscribe(aMinute(t), frames.Filter{Topic: "mill/#", QoS: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,12 +162,12 @@ func roundTrip(t *testing.T, url string, o *stream.Options) {
 	large := string(bytes.Repeat([]byte("grain "), 20_000))
 	for q := range frames.QoS(3) {
 		for _, payload := range []string{"", "corn", large} {
-			if err := s.Publish(t.Context(), message("mill/wheel", payload, q)); err != nil {
+			if err := s.Publish(aMinute(t), message("mill/wheel", payload, q)); err != nil {
 				t.Fatal(err)
 			}
-			d := <-in
-			if d.Topic != "mill/wheel" || string(d.Payload) != payload || d.QoS != q {
-				t.Fatalf("%d bytes came back at %v, want %d at %v", len(d.Payload), d.QoS, len(payload), q)
+			d := wantDelivery(t, in, "mill/wheel", payload)
+			if d.QoS != q {
+				t.Fatalf("came back at %v, want %v", d.QoS, q)
 			}
 			d.Ack()
 		}
@@ -200,7 +200,7 @@ func TestNilOptionsConnectWithTheDefaults(t *testing.T) {
 		io.ReadFull(conn, b)
 		return b
 	})
-	if s, err := stream.Dial(t.Context(), "mqtt://"+l.Addr().String(), nil); err == nil {
+	if s, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), nil); err == nil {
 		s.Close()
 		t.Fatal("connected without CONNACK")
 	}
@@ -217,7 +217,7 @@ func TestUnixSocket(t *testing.T) {
 	roundTrip(t, "unix://"+path, nil)
 
 	missing := path + ".none"
-	_, err := stream.Dial(t.Context(), "unix://"+missing, nil)
+	_, err := stream.Dial(aMinute(t), "unix://"+missing, nil)
 	var op *net.OpError
 	if !errors.As(err, &op) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("error %v", err)
@@ -245,7 +245,7 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 		roundTrip(t, "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, ServerName: "broker"}})
 		l := listening(t, "tcp", "127.0.0.1:0")
 		hooked(t, l, func(conn net.Conn) error { return tls.Server(conn, config).Handshake() })
-		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, ServerName: "stranger"}})
+		_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{RootCAs: a.pool, ServerName: "stranger"}})
 		if !errors.As(err, new(x509.HostnameError)) {
 			t.Errorf("error %v", err)
 		}
@@ -300,7 +300,7 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 					o.TLS = new(tls.Config)
 				}
 				o.TLS.MaxVersion = version
-				s, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), o)
+				s, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), o)
 				if err == nil {
 					s.Close()
 					t.Fatal("connected")
@@ -335,7 +335,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 			b, _ := io.ReadAll(conn)
 			return b
 		})
-		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{InsecureSkipVerify: true}, ClientID: "my-client"})
+		_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{InsecureSkipVerify: true}, ClientID: "my-client"})
 		if !errors.As(err, new(tls.RecordHeaderError)) {
 			t.Errorf("error %v", err)
 		}
@@ -350,7 +350,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 			_, err := frames.ReadFrame(frames.NewReader(conn, 0))
 			return err
 		})
-		_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), nil)
+		_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), nil)
 		wantText(t, err, "TLS")
 		wantViolation(t, <-seen, "reserved flags") // 0x16, a ClientHello
 	})
@@ -360,7 +360,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		seen := hooked(t, l, func(conn net.Conn) error {
 			return tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
 		})
-		_, err := stream.Dial(t.Context(), "mqtt://"+l.Addr().String(), nil)
+		_, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), nil)
 		if err == nil {
 			t.Fatal("connected")
 		}
@@ -378,7 +378,7 @@ func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 		b, _ := io.ReadAll(conn) // until the client gives up
 		return b
 	})
-	_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{ConnectTimeout: 20 * time.Millisecond})
+	_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), &stream.Options{ConnectTimeout: 20 * time.Millisecond})
 	wantError(t, err, context.DeadlineExceeded)
 	wantText(t, err, "ConnectTimeout")
 	if b := <-seen; bytes.Contains(b, []byte("MQTT")) {
@@ -416,7 +416,7 @@ func TestClientCertificate(t *testing.T) {
 					return err
 				})
 				offered := false
-				_, err := stream.Dial(t.Context(), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{
+				_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{
 					RootCAs: brokers.pool, MaxVersion: version,
 					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 						offered = true
@@ -528,7 +528,7 @@ func TestDialContextMakesTheConnections(t *testing.T) {
 			reason := errors.New("no route to the mill")
 			o := faultOptions(frames.V311)
 			o.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, reason }
-			wantError(t, outcome(t, goDial(t.Context(), t, b, "mqtt://broker", o)), reason)
+			wantError(t, outcome(t, goDial(aMinute(t), t, b, "mqtt://broker", o)), reason)
 			wantError(t, lost(t, open(t, b, o)), reason)
 		})
 	})
@@ -631,7 +631,7 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 						t.Errorf("dialed: %v", d)
 					}
 				}
-				check(outcome(t, goDial(t.Context(), t, b, "mqtt://broker", o)))
+				check(outcome(t, goDial(aMinute(t), t, b, "mqtt://broker", o)))
 				start := time.Now()
 				s := open(t, b, o)
 				check(lost(t, s))

@@ -164,7 +164,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 				o := with(b, &stream.Options{Logger: slog.New(slog.NewTextHandler(&records, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 				for _, start := range []func() (*stream.Session, error){
 					func() (*stream.Session, error) { return stream.Open(row.url, o) },
-					func() (*stream.Session, error) { return stream.Dial(t.Context(), row.url, o) },
+					func() (*stream.Session, error) { return stream.Dial(aMinute(t), row.url, o) },
 				} {
 					s, err := start()
 					if s != nil || err == nil {

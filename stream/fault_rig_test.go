@@ -83,6 +83,15 @@ func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	return done
 }
 
+// aMinute bounds a call that must not wait at all, so that the test fails and
+// does not hang when it does.
+func aMinute(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // outcome is the error of a call that runs beside the script. The wait has an
 // end, so that a session that goes on for ever does not keep a test from failing.
 func outcome(t *testing.T, call <-chan error) error {
@@ -177,11 +186,11 @@ func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string
 	select {
 	case d, ok := <-in:
 		if !ok || d.Topic != topic || string(d.Payload) != payload {
-			t.Fatalf("delivered %q %q (open: %v), want %q %q", d.Topic, d.Payload, ok, topic, payload)
+			t.Fatalf("delivered %.100q %.100q (open: %v), want %.100q %.100q", d.Topic, d.Payload, ok, topic, payload)
 		}
 		return d
 	case <-time.After(time.Minute):
-		t.Fatalf("nothing was delivered, want %q %q", topic, payload)
+		t.Fatalf("nothing was delivered, want %.100q %.100q", topic, payload)
 		return stream.Delivery{}
 	}
 }

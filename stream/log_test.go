@@ -245,6 +245,7 @@ func TestLogFollowsItsLevel(t *testing.T) {
 			t.Errorf("at Info: %+v", list)
 		}
 		level.Set(slog.LevelDebug)
+		c.ExpectQuiet(time.Second)
 		exchange(s, c)
 		if n := len(packetsOf(t, book.take())); n != 2 {
 			t.Errorf("at Debug: %d packets", n)

@@ -105,7 +105,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 					}
 				}
 				check(stream.Open("mqtt://broker", with(b, &row.o)))
-				check(stream.Dial(t.Context(), "mqtt://broker", with(b, &row.o)))
+				check(stream.Dial(aMinute(t), "mqtt://broker", with(b, &row.o)))
 				synctest.Wait()
 				if d := b.Dials(); len(d) > 0 {
 					t.Errorf("dialed: %v", d)
@@ -247,7 +247,7 @@ func misfit(t *testing.T, err error, wants []string) {
 // refuses it in its own manner, and that nothing is sent.
 func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m frames.Message, wants []string) {
 	t.Helper()
-	misfit(t, s.Publish(t.Context(), m), wants)
+	misfit(t, s.Publish(aMinute(t), m), wants)
 
 	receipts := make(chan stream.Receipt, 4)
 	s.Publishes() <- stream.Publishing{Message: m, Tag: "tag", Ack: receipts}
@@ -261,7 +261,7 @@ func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m fram
 	in <- m
 	close(in)
 	n := 0
-	for r := range s.PublishFrom(t.Context(), in) {
+	for r := range s.PublishFrom(aMinute(t), in) {
 		n++
 		misfit(t, r.Err, wants)
 		if r.ID != 0 || r.Topic != m.Topic {
@@ -311,7 +311,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			in <- message("#", "", 1)
 			in <- message("c", "", 1)
 			close(in)
-			out := s.PublishFrom(t.Context(), in)
+			out := s.PublishFrom(aMinute(t), in)
 			c.Complete(streamtest.Next[frames.Publish](c))
 			c.Complete(streamtest.Next[frames.Publish](c))
 			var got []string
@@ -327,7 +327,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			b.Hold(1)
 			s := open(t, b, nil)
-			misfit(t, s.Publish(t.Context(), message("#", "", 0)), []string{"topic", "wildcard"})
+			misfit(t, s.Publish(aMinute(t), message("#", "", 0)), []string{"topic", "wildcard"})
 			if n := s.Stats().Queued; n != 0 {
 				t.Errorf("%d queued", n)
 			}
@@ -413,9 +413,9 @@ func TestBadFiltersAreNotSent(t *testing.T) {
 						t.Errorf("%v does not say whose error it is", err)
 					}
 				}
-				_, err := s.Subscribe(t.Context(), row.filters...)
+				_, err := s.Subscribe(aMinute(t), row.filters...)
 				check(err)
-				_, err = stream.Subscribe(t.Context(), s, func(m frames.Message) (string, error) { return m.Topic, nil }, row.filters...)
+				_, err = stream.Subscribe(aMinute(t), s, func(m frames.Message) (string, error) { return m.Topic, nil }, row.filters...)
 				check(err)
 				synctest.Wait()
 				c.ExpectNone()
@@ -638,7 +638,7 @@ func TestBadArgumentsAreNamedWhateverElseIsWrong(t *testing.T) {
 		}
 		s.Close()
 		c.ExpectDisconnect()
-		misfit(t, s.Publish(t.Context(), message("#", "", 0)), []string{"topic"})
+		misfit(t, s.Publish(aMinute(t), message("#", "", 0)), []string{"topic"})
 		_, err := s.Subscribe(t.Context())
 		wantText(t, err, "filters")
 	})

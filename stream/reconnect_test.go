@@ -418,10 +418,16 @@ func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 		}
 		defer s.Close()
 		states := s.States(t.Context())
-		<-states
+		attempt := 0
 		fails := func(target error) error {
 			t.Helper()
 			st := <-states
+			if attempt++; st.Attempt == 0 { // the first has not failed yet
+				st = <-states
+			}
+			if st.Attempt != attempt {
+				t.Fatalf("%+v, want attempt %d", st, attempt)
+			}
 			wantError(t, st.Err, target)
 			return st.Err
 		}
@@ -597,6 +603,7 @@ func TestConnectTimeoutBoundsEveryAttempt(t *testing.T) {
 		c.ExpectConnect()
 		c.ExpectClosed()
 		wantElapsed(t, start, 11*time.Second+4*time.Second)
+		synctest.Wait()
 		st := offline(t, s)
 		wantError(t, st.Err, context.DeadlineExceeded)
 		if st.Attempt != 3 {
