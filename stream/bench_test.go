@@ -165,28 +165,27 @@ func BenchmarkReceive(b *testing.B) {
 // for each batch.
 func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	const n = 10_000
-	for _, q := range levels {
-		rig := newBench(t, 1000)
-		for name, run := range map[string]func(){
-			"PublishFrom": func() { rig.publishFrom(t, q, n) },
-			"Publishes":   func() { rig.publishes(t, q, n) },
-			"All":         func() { rig.feed(q, n); rig.all(t, n) },
-			"Deliveries":  func() { rig.feed(q, n); rig.deliveries(t, n) },
-		} {
-			run() // buffers grow to their size
+	for name, run := range map[string]func(*bench, frames.QoS){
+		"PublishFrom": func(b *bench, q frames.QoS) { b.publishFrom(t, q, n) },
+		"Publishes":   func(b *bench, q frames.QoS) { b.publishes(t, q, n) },
+		"All":         func(b *bench, q frames.QoS) { b.feed(q, n); b.all(t, n) },
+		"Deliveries":  func(b *bench, q frames.QoS) { b.feed(q, n); b.deliveries(t, n) },
+	} {
+		for _, q := range levels {
+			rig := newBench(t, 1000)
+			run(rig, q) // buffers grow to their size
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			run()
+			run(rig, q)
 			runtime.ReadMemStats(&after)
 			if got := float64(after.Mallocs-before.Mallocs) / n; got > 0.5 {
 				t.Errorf("%s, %v: %.2f allocations for each message", name, q, got)
 			}
+			rig.s.Close()
+			writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // but for CONNECT
+			if uint64(writes) != batches {
+				t.Errorf("%s, %v: %d write calls for %d batches", name, q, writes, batches)
+			}
 		}
-		rig.s.Close()
-		writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // but for CONNECT
-		if uint64(writes) != batches {
-			t.Errorf("%v: %d write calls for %d batches", q, writes, batches)
-		}
-		t.Logf("%v: %.1f messages in each write", q, 8*n/float64(writes))
 	}
 }

@@ -204,3 +204,33 @@ func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 		})
 	}
 }
+
+// The ack that a consumer waits for lies behind more than ReceiveBytes of
+// messages that nobody but this consumer would take.
+func TestAConsumerThatPublishesIsNotStoppedByItsOwnFullInbox(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		sub := subscribed(t, s, c, "in", frames.AtLeastOnce)
+		done := make(chan error)
+		go func() {
+			for range sub.All(t.Context()) {
+				done <- s.Publish(t.Context(), message("out", "x", frames.AtLeastOnce))
+				return
+			}
+		}()
+		c.Send(publish("in", "first", frames.AtLeastOnce, 1, false))
+		p := streamtest.Next[frames.Publish](c)
+		for i := range uint16(10) {
+			c.Send(publish("in", strings.Repeat("x", 100), frames.AtLeastOnce, 2+i, false))
+		}
+		synctest.Wait()
+		c.Send(ack(puback, p.ID))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if !s.Stats().Paused {
+			t.Error("reading goes on, though the inbox is full and no answer is awaited")
+		}
+	})
+}

@@ -168,12 +168,13 @@ func (b *boxes) unlock() {
 	b.mu.Unlock()
 }
 
-// checkFull reports whether reading must pause, and remembers it, so that the
-// consumer who makes room tells the loop.
-func (b *boxes) checkFull() bool {
+// checkFull reports whether reading must pause, since more than so many limits
+// are in use, and remembers it, so that the consumer who makes room tells the
+// loop.
+func (b *boxes) checkFull(limits int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.full = b.bytes > b.limit
+	b.full = b.bytes/limits > b.limit
 	return b.full
 }
 

@@ -342,7 +342,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				for range 3 {
 					<-receipts
 				}
-				if err := s.Publish(t.Context(), message("#", payload, 1)); err == nil {
+				if err := s.Publish(aMinute(t), message("#", payload, 1)); err == nil {
 					t.Error("published to #")
 				}
 				goPublish(s, message("out", payload, 2))

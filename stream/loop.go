@@ -177,11 +177,20 @@ func (l *loop) acks() {
 // reading pauses: answers must not pile up for a broker that does not read.
 const maxBacklog = 1 << 20
 
-// pause decides whether the next turn listens to the reader.
+// patience is how many times ReceiveBytes may be in use while an answer of the
+// broker is awaited.
+const patience = 4
+
+// pause decides whether the next turn listens to the reader. What a publish or
+// a Subscribe waits for lies behind the messages that a consumer has not taken,
+// and it may be that consumer who waits: so reading goes on for longer then.
 func (l *loop) pause() {
-	was := l.paused
+	was, limits := l.paused, 1
+	if l.sender.InFlight() > 0 || len(l.subs.asked) > 0 {
+		limits = patience
+	}
 	l.paused = l.draining == running && // Shutdown takes no messages, but acks
-		(l.s.boxes.checkFull() || l.receiver.Unacked() >= flow.MaxUnacked) ||
+		(l.s.boxes.checkFull(limits) || l.receiver.Unacked() >= flow.MaxUnacked) ||
 		len(l.next.bytes) > maxBacklog
 	if was && !l.paused {
 		l.keep.heard(l.now) // the silence was ours

@@ -78,7 +78,9 @@ type Options struct {
 
 	// ReceiveBytes is how much may be received and not yet handed over, payload,
 	// topic and 128 bytes for each message. Past it the oldest QoS 0 messages go;
-	// when it is full of QoS 1 and 2, reading pauses. What consumers have taken
+	// when it is full of QoS 1 and 2, reading pauses; while the broker owes an ack
+	// of ours, not before four times as much, since a consumer who publishes may
+	// wait for that ack with its messages in front of it. What consumers have taken
 	// comes on top: up to 64 messages or 64 KiB on the way to each channel, and
 	// the buffer of Deliveries. 0 is 16 MiB.
 	ReceiveBytes int

@@ -8,7 +8,7 @@ type Stats struct {
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages that went for want of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped since nobody claims them
-	BytesIn      uint64 // on the wire
+	BytesIn      uint64 // on the wire, after CONNECT and CONNACK
 	BytesOut     uint64
 	Writes       uint64 // batches handed to the connection
 	Reads        uint64 // batches that the connection delivered

@@ -106,7 +106,8 @@ func (sub *Subscription) Granted() []frames.QoS {
 func (sub *Subscription) Err() error { return sub.box.Err() }
 
 // Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The
-// channels hand over what had arrived, then close. Filters that another
+// channels hand over what had arrived, then close: read them to the end, since
+// what is left withholds the acks of all later messages. Filters that another
 // Subscription of the session has too stay subscribed. When ctx ends first, the
 // Subscription ends all the same.
 func (sub *Subscription) Unsubscribe(ctx context.Context) error {
