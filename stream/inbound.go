@@ -49,6 +49,32 @@ func (l *loop) batchIn(packets []packet) {
 	clear(packets) // the payloads have owners now
 }
 
+// packetIn is one packet of the broker.
+func (l *loop) packetIn(p *packet) {
+	switch p.kind {
+	case frames.TypePublish:
+		l.deliver(p)
+		return
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
+		l.logIn(p)
+		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
+	case frames.TypePubrel:
+		l.logIn(p)
+		l.receiver.Release(p.id)
+		l.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
+	case frames.TypeSuback:
+		l.logIn(p)
+		l.suback(p.id, p.codes)
+	case frames.TypeUnsuback:
+		l.logIn(p)
+		l.unsuback(p.id)
+	case frames.TypePingresp:
+		l.logIn(p)
+		l.keep.answered()
+		l.shrink()
+	}
+}
+
 // deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
 func (l *loop) deliver(p *packet) {
 	l.stats.Received++

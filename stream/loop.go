@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
-	"github.com/go-millrace/mqtt/frames"
 )
 
 // loop owns the protocol state of a session. It runs on one goroutine and never
@@ -305,32 +304,6 @@ func (l *loop) retry() {
 		if l.retryAt = at; !ok {
 			l.retryAt = 0
 		}
-	}
-}
-
-// packetIn is one packet of the broker.
-func (l *loop) packetIn(p *packet) {
-	switch p.kind {
-	case frames.TypePublish:
-		l.deliver(p)
-		return
-	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
-		l.logIn(p)
-		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
-	case frames.TypePubrel:
-		l.logIn(p)
-		l.receiver.Release(p.id)
-		l.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
-	case frames.TypeSuback:
-		l.logIn(p)
-		l.suback(p.id, p.codes)
-	case frames.TypeUnsuback:
-		l.logIn(p)
-		l.unsuback(p.id)
-	case frames.TypePingresp:
-		l.logIn(p)
-		l.keep.answered()
-		l.shrink()
 	}
 }
 
