@@ -2,6 +2,7 @@ package integration
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
@@ -38,11 +39,11 @@ type setup struct {
 	persistent bool
 }
 
+// A certificate is one that has signed itself.
 type certificate struct {
-	tls         tls.Certificate
-	cert, key   []byte // PEM
-	roots       *tls.Config
-	serverNames []string
+	tls       tls.Certificate
+	cert, key []byte // PEM
+	roots     *x509.CertPool
 }
 
 // A kind is a kind of broker.

@@ -141,7 +141,6 @@ type wire struct {
 	conn  net.Conn // the newest
 	dials int
 	down  bool
-	log   tapLog
 }
 
 var errDown = errors.New("the wire is down")
@@ -160,8 +159,6 @@ func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		w.mu.Lock()
 		w.conn = conn
 		w.mu.Unlock()
-		w.log.add("connected")
-		return &tapConn{Conn: conn, log: &w.log}, nil
 	}
 	return conn, err
 }

@@ -33,7 +33,7 @@ func startMochi(t *testing.T, s setup) *broker {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newDoor(address, l)
+		return newDoor(l.Addr().String(), l)
 	}
 	add := func(d *door) {
 		t.Helper()
@@ -46,7 +46,7 @@ func startMochi(t *testing.T, s setup) *broker {
 	b.url = "mqtt://" + tcp.Address()
 	add(tcp)
 	if s.cert != nil {
-		l := listen("tcp", "localhost:0")
+		l := listen("tcp", "127.0.0.1:0")
 		b.tlsURL = "mqtts://" + l.Address()
 		l.Listener = tls.NewListener(l.Listener, &tls.Config{Certificates: []tls.Certificate{s.cert.tls}})
 		add(l)

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
@@ -9,7 +10,7 @@ import (
 
 // withWindows runs test with window 1 and with a wide one.
 func withWindows(t *testing.T, test func(t *testing.T, window int)) {
-	for _, window := range []int{1, 50} {
+	for _, window := range []int{1, 100} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) { test(t, window) })
 	}
 }
@@ -64,7 +65,13 @@ func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 			f.send(200)
 			f.finish()
 			f.check()
-			if lost := f.missing(first); lost != nil {
+			lost := f.missing(first)
+			if v == mqtt.V31 {
+				// There nothing tells that the session is gone: a QoS 2 message with the
+				// identifier of one that had its PUBREC, but no PUBREL, is taken for that.
+				lost = slices.DeleteFunc(lost, func(i int) bool { return qosOf(i) == mqtt.ExactlyOnce })
+			}
+			if len(lost) > 0 {
 				t.Errorf("lost, with the broker up: %d", lost)
 			}
 		})

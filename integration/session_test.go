@@ -96,6 +96,30 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 	})
 }
 
+// What comes before the next client has subscribed waits for its Subscription. (mochi
+// refuses a SUBSCRIBE with the identifier of a message that it has in flight to the
+// same client, though the two count by themselves: there the client needs luck.)
+func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
+	withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
+		options := mqtt.Options{Version: v, ClientID: "kept", KeepSession: true}
+		filter := mqtt.Filter{Topic: "kept", QoS: mqtt.ExactlyOnce}
+		for run := range 3 {
+			c := dial(t, b.url, options)
+			sub := subscribe(t, c, filter)
+			for i := range 10 * min(run, 1) {
+				expect(t, sub.Messages(), text("kept", strconv.Itoa(i), 1))
+			}
+			if err := c.Shutdown(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 10 {
+				publish(t, publisher, text("kept", strconv.Itoa(i), 1))
+			}
+		}
+	})
+}
+
 // A session that is wanted clean ends the kept one.
 func TestACleanSessionEndsTheKeptOne(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {

@@ -3,10 +3,8 @@ package integration
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,7 +128,7 @@ func (f *traffic) finish() {
 	until(f.t, f.marks, func(mark int) bool { return mark == f.mark })
 }
 
-// missing returns what has not arrived from the publication number first on.
+// missing returns what has not arrived, from the publication number first on.
 func (f *traffic) missing(first int) (none []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,12 +165,6 @@ func (f *traffic) check() {
 			seen[i] = true
 			newest = max(newest, i)
 		}
-	}
-	if f.t.Failed() {
-		for i, w := range f.wires {
-			os.WriteFile(fmt.Sprintf("/tmp/wire-%s-%d", strings.ReplaceAll(f.t.Name(), "/", "_"), i), []byte(strings.Join(w.log.lines, "\n")), 0o644)
-		}
-		fmt.Println("WROTE", f.t.Name())
 	}
 	f.t.Logf("sent %d; arrived %d at QoS 1, %d at QoS 2; %d connections of the publisher, %d of the subscriber",
 		f.sent, len(f.arrived[1]), len(f.arrived[2]), f.publisher.Stats().Connections, f.subscriber.Stats().Connections)

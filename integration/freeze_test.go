@@ -1,0 +1,56 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// A broker that is frozen still accepts connections and takes bytes: only its
+// silence tells.
+func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
+	withWindows(t, func(t *testing.T, window int) {
+		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+			f := newTraffic(t, b, v, window) // keep alive: a second
+			f.send(100)
+			f.progress(100)
+
+			b.process.signal(syscall.SIGSTOP)
+			frozen := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := f.publisher.Publish(ctx, text(topicOf(1), "100", 1)) // as send would
+			if !errors.Is(err, mqtt.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Publish: got %v, want ErrUnconfirmed because of the deadline", err)
+			}
+			if window == 1 { // the one before has it
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer cancel()
+				err := f.publisher.Publish(ctx, text("never", "sent", 2))
+				if !errors.Is(err, mqtt.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Publish: got %v, want ErrNotSent because of the deadline", err)
+				}
+			}
+			f.sent = 101
+			f.seen, f.settled = append(f.seen, 1), 101 // it has no other receipt
+			f.send(100)
+			f.offline()
+			if after := time.Since(frozen); after > 5*time.Second {
+				t.Errorf("the silence was noticed after %v; keep alive and its timeout are a second each", after)
+			}
+
+			b.process.signal(syscall.SIGCONT)
+			f.finish()
+			f.check()
+			if lost := f.missing(0); lost != nil {
+				t.Errorf("lost: %d", lost)
+			}
+		})
+	})
+}

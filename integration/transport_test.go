@@ -1,0 +1,138 @@
+package integration
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// selfSigned returns a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) *certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "millrace test broker"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &certificate{
+		cert:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		key:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+		roots: x509.NewCertPool(),
+	}
+	if c.tls, err = tls.X509KeyPair(c.cert, c.key); err != nil {
+		t.Fatal(err)
+	}
+	c.roots.AppendCertsFromPEM(c.cert)
+	return c
+}
+
+// roundTrip sends a message at each QoS to itself.
+func roundTrip(t *testing.T, url string, o mqtt.Options) {
+	t.Helper()
+	c := dial(t, url, o)
+	sub := subscribe(t, c, mqtt.Filter{Topic: "round/trip", QoS: mqtt.ExactlyOnce})
+	for _, q := range levels {
+		publish(t, c, text("round/trip", "hello", q))
+		expect(t, sub.Messages(), text("round/trip", "hello", q))
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	cert, other := selfSigned(t), selfSigned(t)
+	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
+		roundTrip(t, b.tlsURL, mqtt.Options{Version: v, ClientID: "tls", TLS: &tls.Config{RootCAs: cert.roots}})
+
+		_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: other.roots}}))
+		var unknown x509.UnknownAuthorityError
+		if !errors.As(err, &unknown) {
+			t.Errorf("with the roots of another: got %v, want an x509.UnknownAuthorityError", err)
+		}
+		_, err = mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: cert.roots, ServerName: "elsewhere"}}))
+		var hostname x509.HostnameError
+		if !errors.As(err, &hostname) {
+			t.Errorf("with another name: got %v, want an x509.HostnameError", err)
+		}
+	})
+}
+
+func TestTLSAndPlainDoNotMeet(t *testing.T) {
+	cert := selfSigned(t)
+	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
+		o := mqtt.Options{Version: v, ClientID: "wrong", TLS: &tls.Config{RootCAs: cert.roots}, ConnectTimeout: 2 * time.Second}
+		for _, url := range []string{
+			"mqtts" + b.url[len("mqtt"):],
+			"mqtt" + b.tlsURL[len("mqtts"):],
+		} {
+			if c, err := mqtt.Dial(within(t), url, withLog(t, o)); err == nil {
+				t.Errorf("%s: no error", url)
+				c.Close()
+			}
+		}
+	})
+}
+
+func TestUnixSocket(t *testing.T) {
+	withEach(t, setup{unix: true}, func(t *testing.T, b *broker, v mqtt.Version) {
+		roundTrip(t, b.unixURL, mqtt.Options{Version: v, ClientID: "unix"})
+	})
+}
+
+func TestDialContextMakesTheConnection(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		dialed := make(chan string, 1)
+		roundTrip(t, "mqtt://broker.example:42", mqtt.Options{Version: v, ClientID: "dialed",
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialed <- network + " " + addr
+				return new(net.Dialer).DialContext(ctx, "tcp", b.url[len("mqtt://"):])
+			}})
+		if got := next(t, dialed); got != "tcp broker.example:42" {
+			t.Errorf("dialed %s", got)
+		}
+	})
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, err = mqtt.Dial(within(t), "mqtt://"+l.Addr().String(), nil)
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "dial" {
+		t.Errorf("got %v, want the *net.OpError of a dial", err)
+	}
+}
