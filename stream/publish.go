@@ -94,11 +94,12 @@ func (s *Session) waiter() *waiter {
 // closed; select it with Done.
 func (s *Session) Publishes() chan<- Publishing { return s.publishes }
 
-// accept takes p and whatever else is ready, up to a batch.
+// accept takes p and whatever else is ready, up to a batch. What it has
+// received it must add: its sender has been told that it was accepted.
 func (l *loop) accept(p Publishing) {
-	for range 64 {
+	for n := 1; ; n++ {
 		l.add(p)
-		if l.sender.Queued() >= l.s.options.Queue {
+		if n == 64 || l.sender.Queued() >= l.s.options.Queue {
 			return
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -226,6 +227,41 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 			}
 		})
 	})
+}
+
+// However many are waiting to be accepted at once, each one that is gets its
+// Receipt.
+func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
+	for _, n := range []int{64, 65, 66, 129, 1000} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{
+				Window: 2000, Queue: 2000, Logger: slog.New(&sleeper{at: "PUBREL", pause: time.Second}),
+			})
+			c.Send(ack(pubrel, 1)) // puts the session to sleep, and they queue up
+			synctest.Wait()
+			acks := make(chan stream.Receipt, n)
+			for i := range n {
+				go offer(s, i, i+1, frames.QoS(i%2), acks)
+			}
+			time.Sleep(time.Second)
+			c.Expect(ack(pubcomp, 1))
+			for range n {
+				p := streamtest.Next[frames.Publish](c)
+				if p.QoS == 1 {
+					c.Send(ack(puback, p.ID))
+				}
+			}
+			seen := map[any]bool{}
+			for _, r := range wantReceipts(t, acks, n) {
+				seen[r.Tag] = r.Err == nil
+			}
+			for i := range n {
+				if !seen[i] {
+					t.Errorf("no Receipt for %d", i)
+				}
+			}
+		})
+	}
 }
 
 // What its caller gives up while it waits in line never leaves.
