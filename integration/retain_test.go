@@ -9,7 +9,9 @@ import (
 func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
-		early := subscribe(t, dial(t, b.url, mqtt.Options{Version: v, ClientID: "early"}), mqtt.Filter{Topic: "kept/+", QoS: mqtt.ExactlyOnce})
+		first := dial(t, b.url, mqtt.Options{Version: v, ClientID: "first"})
+		early := subscribe(t, first, mqtt.Filter{Topic: "kept/+", QoS: mqtt.ExactlyOnce})
+		publish(t, first, text("elsewhere", "", 1)) // mochi looks for retained messages after its SUBACK
 		late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
 		for _, q := range levels {
 			kept := text("kept/1", "old", q)
