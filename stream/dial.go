@@ -94,7 +94,7 @@ func (l *link) handshake(ctx context.Context, s *Session, hello []byte) error {
 	f, err := frames.ReadFrame(l.reader)
 	if err == nil && f.Type() == frames.TypeConnack {
 		l.connack, err = frames.ParseConnack(f, s.options.Version)
-	} else if err == nil || !first.isConnack() && first.n > 0 {
+	} else if err == nil || !first.isConnack() && !first.isConnect() && first.n > 0 {
 		err = first.stranger(f, err, s.options.Version)
 	}
 	switch {
@@ -143,6 +143,9 @@ func (s *sniffer) Read(p []byte) (int, error) {
 
 func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
 
+// isConnect says that our own packet came back, which is not to be quoted.
+func (s *sniffer) isConnect() bool { return s.head[0] == byte(frames.TypeConnect)<<4 }
+
 // stranger says what came instead of a CONNACK: the type of a packet, whose
 // payload is not to be shown, or how it begins.
 func (s *sniffer) stranger(f frames.Frame, err error, v frames.Version) error {
@@ -159,7 +162,4 @@ func (s *sniffer) stranger(f frames.Frame, err error, v frames.Version) error {
 func (l *link) hangUp() { l.raw.Close() }
 
 // hangUpOrderly closes after DISCONNECT [MQTT-3.14.4-1].
-func (l *link) hangUpOrderly() {
-	l.raw.SetWriteDeadline(time.Now().Add(lastWrites))
-	l.conn.Close()
-}
+func (l *link) hangUpOrderly() { l.conn.Close() }

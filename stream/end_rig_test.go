@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,6 +161,13 @@ func wantEnded(t *testing.T, s *stream.Session) {
 	case <-s.Online():
 		t.Fatal("it is online")
 	default:
+	}
+	synctest.Wait()
+	stacks := make([]byte, 1<<20)
+	for _, stack := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if strings.Contains(stack, "synctest bubble") && strings.Contains(stack, "millrace/mqtt/stream.") {
+			t.Fatalf("a goroutine is left:\n%s", stack)
+		}
 	}
 }
 

@@ -25,6 +25,11 @@ func (l *loop) batchIn(packets []packet) {
 	l.keep.heard(l.now)
 	l.keep.bytesIn = l.link.bytesIn.Load()
 	l.stats.Reads++
+	if l.debug { // before the lock: a log handler is code of the user
+		for i := range packets {
+			l.logIn(&packets[i])
+		}
+	}
 	l.s.boxes.mu.Lock()
 	locked := true
 	for i := range packets {
@@ -47,6 +52,10 @@ func (l *loop) batchIn(packets []packet) {
 		l.s.boxes.unlock()
 	}
 	clear(packets) // the payloads have owners now
+	for _, topic := range l.subs.fresh {
+		l.log.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
+	}
+	l.subs.fresh = l.subs.fresh[:0]
 }
 
 // packetIn is one packet of the broker.
@@ -56,20 +65,15 @@ func (l *loop) packetIn(p *packet) {
 		l.deliver(p)
 		return
 	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
-		l.logIn(p)
 		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
 	case frames.TypePubrel:
-		l.logIn(p)
 		l.receiver.Release(p.id)
 		l.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
 	case frames.TypeSuback:
-		l.logIn(p)
 		l.suback(p.id, p.codes)
 	case frames.TypeUnsuback:
-		l.logIn(p)
 		l.unsuback(p.id)
 	case frames.TypePingresp:
-		l.logIn(p)
 		l.keep.answered()
 		l.shrink()
 	}
@@ -78,15 +82,12 @@ func (l *loop) packetIn(p *packet) {
 // deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
 func (l *loop) deliver(p *packet) {
 	l.stats.Received++
-	if l.debug {
-		l.logPublish("received", &frames.Publish{Message: p.message, ID: p.id, DUP: p.dup}, p.size)
-	}
 	if l.draining != 0 {
 		return // not taken, not acknowledged: a kept session gets it again
 	}
 	subs := l.subs.routes.lookup(p.message.Topic)
 	d := Delivery{Message: p.message, Duplicate: p.dup}
-	unwanted := len(subs) == 0 && (l.s.options.DiscardUnclaimed || l.hasLeft(p.message.Topic))
+	unwanted := len(subs) == 0 && l.unwanted(p.message.Topic)
 	if p.message.QoS > frames.AtMostOnce {
 		first, fresh := l.receiver.Arrive(p.message.QoS, p.id, max(1, len(subs)))
 		if !fresh {
@@ -111,7 +112,7 @@ func (l *loop) deliver(p *packet) {
 	}
 }
 
-// noteUnclaimed logs, once for each topic, that messages wait for nobody.
+// noteUnclaimed has it logged, once for each topic, that messages wait for nobody.
 func (l *loop) noteUnclaimed(topic string) {
 	if _, ok := l.subs.noted[topic]; ok || len(l.subs.noted) >= maxNoted {
 		return
@@ -120,5 +121,5 @@ func (l *loop) noteUnclaimed(topic string) {
 		l.subs.noted = make(map[string]struct{})
 	}
 	l.subs.noted[topic] = struct{}{}
-	l.log.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
+	l.subs.fresh = append(l.subs.fresh, topic)
 }

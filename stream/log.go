@@ -14,9 +14,11 @@ func (l *loop) logAck(what string, a frames.Ack, size int) {
 	l.log.Debug(what, "type", a.Kind.String(), "id", a.ID, "DUP", a.DUP, "size", size)
 }
 
-// logIn records a packet of the broker other than PUBLISH.
+// logIn records a packet of the broker.
 func (l *loop) logIn(p *packet) {
-	if l.debug {
-		l.log.Debug("received", "type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size)
+	if p.kind == frames.TypePublish {
+		l.logPublish("received", &frames.Publish{Message: p.message, ID: p.id, DUP: p.dup}, p.size)
+		return
 	}
+	l.log.Debug("received", "type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size)
 }

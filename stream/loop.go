@@ -45,7 +45,7 @@ type loop struct {
 	next      batch
 	inHand    batch
 	writing   bool
-	taken     uint64 // the number of the last batch that the writer took
+	taken     uint64 // the number of the last batch whose bytes the writer took
 	spare     batch
 	commitErr error
 	commitAt  time.Duration // when to try again
@@ -189,64 +189,10 @@ func (l *loop) pause() {
 		limits = patience
 	}
 	l.paused = l.draining == running && // Shutdown takes no messages, but acks
-		(l.s.boxes.checkFull(limits) || l.receiver.Unacked() >= flow.MaxUnacked) ||
+		(l.s.boxes.checkFull(limits) || l.receiver.Unacked() > flow.MaxUnacked) ||
 		len(l.next.bytes) > maxBacklog
 	if was && !l.paused {
 		l.keep.heard(l.now) // the silence was ours
-	}
-}
-
-// flush hands the batch to the writer, if it is free: changes always, bytes
-// with a connection.
-func (l *loop) flush() {
-	if l.writing || l.now < l.commitAt || l.failed != nil && !l.over {
-		return
-	}
-	l.next.changes = l.journal.MoveTo(l.next.changes)
-	if len(l.next.changes) == 0 && len(l.next.bytes) == 0 {
-		return
-	}
-	if len(l.next.bytes) > 0 {
-		l.next.conn = l.link.conn
-		l.keep.sent(l.now)
-		l.stats.Writes++
-		l.stats.BytesOut += uint64(len(l.next.bytes))
-	}
-	l.inHand, l.writing, l.taken = l.next, true, l.next.number
-	l.s.batches <- l.inHand // cap 1, and the writer is idle
-	l.next = batch{number: l.taken + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
-	l.spare = batch{}
-}
-
-// wrote takes the writer's answer.
-func (l *loop) wrote(w written) {
-	l.writing = false
-	switch {
-	case w.commit != nil:
-		// Nothing of the batch has happened. Its changes stay owed, its bytes go
-		// with the connection [MQTT-4.8.0-2].
-		l.next.changes = append(l.inHand.changes, l.next.changes...)
-		l.taken--
-		l.commitErr, l.commitAt = w.commit, l.now+time.Second
-		l.log.Error("store", "error", w.commit)
-		l.fail(w.commit)
-	case w.write != nil:
-		l.commitErr = nil
-		l.fail(w.write)
-	default:
-		l.commitErr = nil
-		if l.inHand.conn != nil {
-			l.keep.sent(l.now)
-		}
-		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) {
-			l.receipt(e.Owner, Receipt{Message: e.Message})
-		})
-	}
-	clear(l.inHand.changes)
-	l.spare = l.inHand
-	l.inHand = batch{}
-	if cap(l.spare.bytes) > 4*batchBytes {
-		l.spare.bytes = nil
 	}
 }
 

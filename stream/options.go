@@ -187,9 +187,6 @@ func setZero[T comparable](v *T, to T) {
 }
 
 func (o *Options) check() error {
-	if o.KeepAlive < 0 {
-		o.KeepAlive = 0
-	}
 	switch {
 	case o.Version != frames.V31 && o.Version != frames.V311:
 		return badOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
@@ -204,6 +201,8 @@ func (o *Options) check() error {
 	case o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket:
 		return badOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
 	}
+	// What CONNECT announces is what is kept: whole seconds, rounded up.
+	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
 	connect := o.connect(o.Username, o.Password)
 	if err := connect.Validate(); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
@@ -214,19 +213,13 @@ func (o *Options) check() error {
 	return nil
 }
 
-// keepAliveSeconds is the keep alive as CONNECT has it: whole seconds, rounded
-// up, so that what is announced is never shorter than what is kept.
-func (o *Options) keepAliveSeconds() uint16 {
-	return uint16((o.KeepAlive + time.Second - 1) / time.Second)
-}
-
 // connect is the first packet of every connection [MQTT-3.1.0-1].
 func (o *Options) connect(user string, password []byte) *frames.Connect {
 	return &frames.Connect{
 		Version:      o.Version,
 		ClientID:     o.ClientID,
 		CleanSession: !o.KeepSession,
-		KeepAlive:    o.keepAliveSeconds(),
+		KeepAlive:    uint16(o.KeepAlive / time.Second),
 		Will:         o.Will,
 		UserNameFlag: user != "",
 		UserName:     user,

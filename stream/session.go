@@ -231,8 +231,12 @@ func (l *loop) attach() error {
 		return l.discard(snap)
 	}
 	for _, p := range snap.Publications {
-		if !l.sender.Restore(p, owner{ack: o.Ack}) {
-			err := fmt.Errorf("mqtt: store: publication %d with packet identifier %d is not what a sound store gives", p.Seq, p.ID)
+		err := p.Message.Validate(o.Version)
+		if err == nil && !l.sender.Restore(p, owner{ack: o.Ack}) {
+			err = errors.New("its place, QoS or identifier is not what a sound store gives")
+		}
+		if err != nil {
+			err = fmt.Errorf("mqtt: store: publication %d with packet identifier %d: %w", p.Seq, p.ID, err)
 			return errors.Join(err, o.Store.Detach())
 		}
 	}

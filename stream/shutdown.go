@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -138,7 +139,10 @@ func (l *loop) end() {
 func (l *loop) hangUp() {
 	s := l.s
 	if l.online && l.failed == nil {
-		l.link.raw.finish()
+		raw := l.link.raw // the timer may fire when link is gone
+		raw.finish()
+		// For a connection that knows no deadlines.
+		defer time.AfterFunc(lastWrites, func() { raw.Close() }).Stop()
 		l.settle()
 		l.acks()
 		before := len(l.next.bytes)
@@ -171,7 +175,10 @@ func (l *loop) hangUp() {
 // endPublications gives every publication that has not ended its Receipt.
 func (l *loop) endPublications() {
 	cause := l.s.endedBy()
-	if l.failed != nil {
+	switch {
+	case l.commitErr != nil:
+		cause = &ended{ErrClosed, l.commitErr}
+	case l.failed != nil:
 		cause = &ended{ErrClosed, l.failed}
 	}
 	l.disconnected(cause)

@@ -16,8 +16,9 @@ type subscriptions struct {
 	asked   map[uint16]*request // sent, by packet identifier
 	sent    uint64              // how many have been
 
-	left  []string            // filters given up, newest last: what still comes for them is dropped
+	left  []string            // filters of UNSUBSCRIBE, newest last: what still comes for them is dropped
 	noted map[string]struct{} // unclaimed topics that were logged
+	fresh []string            // those of them that are to be logged in this turn
 }
 
 const (
@@ -31,6 +32,7 @@ func (l *loop) subscribe(sub *Subscription) {
 	l.subs.desired = append(l.subs.desired, sub)
 	for _, f := range sub.filters {
 		l.subs.routes.add(f, sub)
+		l.subs.left = slices.DeleteFunc(l.subs.left, func(topic string) bool { return topic == f.Topic })
 	}
 	l.claim(l.s.unclaimed, sub)
 	if l.online {

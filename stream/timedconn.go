@@ -19,10 +19,8 @@ type timedConn struct {
 func (c *timedConn) Write(p []byte) (n int, err error) {
 	for {
 		if c.timeout > 0 && !c.final.Load() {
-			if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-				return n, err
-			}
-			if c.final.Load() { // finish came in between: its deadline holds
+			c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // a connection without deadlines has no timeout
+			if c.final.Load() {                                // finish came in between: its deadline holds
 				c.finish()
 			}
 		}
@@ -32,6 +30,15 @@ func (c *timedConn) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// SetWriteDeadline is for TLS, which sets one of its own when it closes: not
+// past the last one.
+func (c *timedConn) SetWriteDeadline(t time.Time) error {
+	if c.final.Load() {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // lastWrites is how long Close waits for what it has to write.

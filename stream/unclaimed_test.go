@@ -204,6 +204,7 @@ func TestMessagesOfASubscriptionThatNeverWasWaitUnclaimed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		c.Send(inboundRun("a", atLeast, 1, 2)...)
+		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
 		streamtest.Next[frames.Subscribe](c)

@@ -79,6 +79,10 @@ func (l *loop) withdrawFilters(sub, waits *Subscription) {
 		}
 		r.topics = append(r.topics, f.Topic)
 		size += len(f.Topic) + 2
+		l.subs.left = append(l.subs.left, f.Topic)
+	}
+	if n := len(l.subs.left) - maxLeft; n > 0 {
+		l.subs.left = slices.Delete(l.subs.left, 0, n)
 	}
 }
 
@@ -100,27 +104,38 @@ func (l *loop) forget(sub *Subscription) {
 	l.subs.desired = slices.DeleteFunc(l.subs.desired, func(s *Subscription) bool { return s == sub })
 	for _, f := range sub.filters {
 		l.subs.routes.remove(f, sub)
-		if len(l.sharing(f.Topic, sub)) == 0 {
-			l.subs.left = append(l.subs.left, f.Topic)
-		}
-	}
-	if n := len(l.subs.left) - maxLeft; n > 0 {
-		l.subs.left = slices.Delete(l.subs.left, 0, n)
 	}
 }
 
 // returnUnclaimed gives back what a Subscription that never was had claimed. Who
-// has a copy or has come since does not leave it unclaimed.
+// has a copy or has come since does not leave it unclaimed; what came for its
+// filters only is dropped, as what still comes for them will be.
 func (l *loop) returnUnclaimed(sub *Subscription) {
-	l.s.boxes.dropShared(sub.box, func(d *Delivery) {
+	l.settleDropped(sub.box, func(n *node) bool { return n.shared })
+	for _, other := range l.subs.desired {
+		l.claim(sub.box, other)
+	}
+	l.stats.Discarded += l.settleDropped(sub.box, func(n *node) bool {
+		return !n.claimed && l.unwanted(n.delivery.Topic)
+	})
+	l.s.boxes.move(sub.box, l.s.unclaimed, func(*Delivery) bool { return true })
+}
+
+// settleDropped removes from an inbox what is not to be handed over, and settles it.
+func (l *loop) settleDropped(box *inbox, unwanted func(*node) bool) (n uint64) {
+	l.s.boxes.drop(box, unwanted, func(d *Delivery) {
+		n++
 		if d.settler != nil {
 			l.receiver.Settle(d.seq)
 		}
 	})
-	for _, other := range l.subs.desired {
-		l.claim(sub.box, other)
-	}
-	l.s.boxes.move(sub.box, l.s.unclaimed, func(*Delivery) bool { return true })
+	return n
+}
+
+// unwanted reports whether a message that no Subscription claims is to be
+// acknowledged and dropped [MQTT-4.5.0-2].
+func (l *loop) unwanted(topic string) bool {
+	return l.s.options.DiscardUnclaimed || l.hasLeft(topic)
 }
 
 // hasLeft reports whether topic belongs to a filter that was unsubscribed.

@@ -1,0 +1,62 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+// flush hands the batch to the writer, if it is free: changes always, bytes
+// with a connection.
+func (l *loop) flush() {
+	if l.writing || l.now < l.commitAt || l.failed != nil && !l.over {
+		return
+	}
+	l.next.changes = l.journal.MoveTo(l.next.changes)
+	if len(l.next.changes) == 0 && len(l.next.bytes) == 0 {
+		return
+	}
+	if len(l.next.bytes) > 0 {
+		l.next.conn = l.link.conn
+		l.taken = l.next.number
+		l.keep.sent(l.now)
+		l.stats.Writes++
+		l.stats.BytesOut += uint64(len(l.next.bytes))
+	}
+	l.inHand, l.writing = l.next, true
+	l.s.batches <- l.inHand // cap 1, and the writer is idle
+	l.next = batch{number: l.inHand.number + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
+	l.spare = batch{}
+}
+
+// wrote takes the writer's answer.
+func (l *loop) wrote(w written) {
+	l.writing = false
+	switch {
+	case w.commit != nil:
+		// Nothing of the batch has happened. Its changes stay owed, its bytes go
+		// with the connection [MQTT-4.8.0-2].
+		l.next.changes, l.inHand.changes = append(l.inHand.changes, l.next.changes...), nil
+		l.taken = min(l.taken, l.inHand.number-1)
+		l.commitErr, l.commitAt = w.commit, l.now+time.Second
+		l.log.Error("store", "error", w.commit)
+		l.fail(w.commit)
+	case w.write != nil:
+		l.commitErr = nil
+		l.fail(w.write)
+	case l.inHand.conn == nil:
+		l.commitErr = nil
+	default:
+		l.commitErr = nil
+		l.keep.sent(l.now)
+		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) {
+			l.receipt(e.Owner, Receipt{Message: e.Message})
+		})
+	}
+	clear(l.inHand.changes)
+	l.spare = l.inHand
+	l.inHand = batch{}
+	if cap(l.spare.bytes) > 4*batchBytes {
+		l.spare.bytes = nil
+	}
+}

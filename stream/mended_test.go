@@ -1,0 +1,211 @@
+package stream_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// A commit that failed is made up for, change by change.
+func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := &fullDisk{Store: flow.NewMemoryStore()}
+		o := kept(10, nil)
+		o.Store = store
+		s := open(t, b, o)
+		b.Hold(100)
+		store.full.Store(true)
+		sendAll(s, message("out", "1", 1), message("out", "2", 2))
+		synctest.Wait()
+		store.full.Store(false)
+		sendAll(s, message("out", "3", 1))
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		snap, err := store.Attach("kept")
+		if err != nil || len(snap.Publications) != 3 {
+			t.Errorf("the store holds %+v, %v; want the three publications", snap, err)
+		}
+	})
+}
+
+// Close does not count as written what it did not write.
+func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks := make(chan stream.Receipt, 10)
+		o := kept(10, acks)
+		o.Store = flow.NewMemoryStore()
+		s, c := connected(t, b, o)
+		c.Stall()
+		sendAll(s, message("a", "its write blocks", 1))
+		synctest.Wait()
+		sendAll(s, message("zero", "behind it", 0), message("b", "behind it", 1))
+		synctest.Wait()
+		s.Close()
+		for range 3 {
+			if r := <-acks; r.Topic == "zero" {
+				wantError(t, r.Err, stream.ErrNotSent)
+			} else {
+				wantError(t, r.Err, stream.ErrUnconfirmed)
+			}
+		}
+	})
+}
+
+// What had arrived before Unsubscribe is handed over, whatever the connection does.
+func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, kept(10, nil))
+		sub := subscribed(t, s, c, "a", 1)
+		c.Send(publish("a", "x", 1, 1, false))
+		synctest.Wait()
+		done := make(chan error, 1)
+		go func() { done <- sub.Unsubscribe(t.Context()) }()
+		u := streamtest.Next[frames.Unsubscribe](c)
+		c.Send(frames.Ack{Kind: frames.TypeUnsuback, ID: u.ID})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		c.Drop()
+		c = b.Handshake(true)
+		c.Send(publish("a", "x", 1, 1, true))
+		synctest.Wait()
+		if m, ok := <-sub.Messages(); !ok || string(m.Payload) != "x" {
+			t.Errorf("handed over %q, %v", m.Payload, ok)
+		}
+	})
+}
+
+// A filter that the broker refused was never subscribed, so what matches it is
+// not a leftover of ours.
+func TestARefusedFilterDropsNoMessages(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s := open(t, b, kept(10, nil))
+		c := b.Handshake(true)
+		<-s.Online()
+		refused := make(chan error, 1)
+		go func() {
+			_, err := s.Subscribe(t.Context(), frames.Filter{Topic: "#", QoS: 1})
+			refused <- err
+		}()
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused}})
+		if err := <-refused; err == nil {
+			t.Fatal("not refused")
+		}
+		c.Send(publish("a/b", "x", 1, 1, false))
+		synctest.Wait()
+		if st := s.Stats(); st.Discarded != 0 || st.Unclaimed != 1 {
+			t.Errorf("discarded %d, unclaimed %d", st.Discarded, st.Unclaimed)
+		}
+	})
+}
+
+// What came for a Subscription that was given up holds nobody's acks.
+func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
+	for _, discard := range []bool{false, true} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{DiscardUnclaimed: discard})
+			other := subscribed(t, s, c, "other", 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			failed := make(chan error, 1)
+			go func() {
+				_, err := s.Subscribe(ctx, frames.Filter{Topic: "a", QoS: 1})
+				failed <- err
+			}()
+			p := streamtest.Next[frames.Subscribe](c)
+			c.Send(publish("a", "early", 1, 1, false))
+			synctest.Wait()
+			cancel()
+			wantError(t, <-failed, context.Canceled)
+			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{1}}, publish("a", "late", 1, 2, false), publish("other", "x", 1, 3, false))
+			<-other.Messages()
+			synctest.Wait()
+			if st := s.Stats(); st.Unacked != 0 || st.Discarded != 2 {
+				t.Errorf("discard %v: unacked %d, discarded %d", discard, st.Unacked, st.Discarded)
+			}
+		})
+	}
+}
+
+// A broker may have a message in flight for every identifier; the ack of a
+// publish is read even then.
+func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{KeepAlive: -1})
+		sub := subscribed(t, s, c, "a", 1)
+		var all []byte
+		for id := 1; id <= flow.MaxUnacked; id++ {
+			all, _ = publish("a", "", 1, uint16(id), false).Append(all, frames.V311)
+		}
+		c.SendBytes(all)
+		synctest.Wait()
+		done := make(chan error, 1)
+		go func() {
+			for range sub.All(t.Context()) {
+				done <- s.Publish(t.Context(), message("out", "x", 1))
+				return
+			}
+		}()
+		c.Send(ack(puback, streamtest.Next[frames.Publish](c).ID))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A keep alive without its unit is a second, not nanoseconds.
+func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s := open(t, b, &stream.Options{KeepAlive: 30})
+		c := b.Accept()
+		if got := c.ExpectConnect().KeepAlive; got != 1 {
+			t.Errorf("announced %d s", got)
+		}
+		c.Connack(false, frames.Accepted)
+		<-s.Online()
+		c.ExpectQuiet(900*time.Millisecond - 1)
+		c.Expect(frames.Pingreq{})
+	})
+}
+
+// A log handler is code of the user: it may use what it logs about.
+func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var sub *stream.Subscription
+		looks := 0
+		s, c := connected(t, b, &stream.Options{Logger: slog.New(observer{slog.DiscardHandler, func() {
+			if sub != nil {
+				sub.Granted()
+				looks++
+			}
+		}})})
+		sub = subscribed(t, s, c, "a", 1)
+		c.Send(publish("a", "x", 1, 1, false), publish("nobody", "x", 1, 2, false))
+		<-sub.Messages()
+		if looks == 0 {
+			t.Error("nothing was logged")
+		}
+	})
+}
+
+type observer struct {
+	slog.Handler
+	look func()
+}
+
+func (observer) Enabled(context.Context, slog.Level) bool { return true }
+
+func (o observer) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "received" || r.Level == slog.LevelInfo {
+		o.look()
+	}
+	return nil
+}
