@@ -21,13 +21,14 @@
 // # Channels
 //
 // The library closes the channels that it gives out, each once and after its
-// last value. It never closes or probes a channel of yours.
+// last value. It never closes or probes a channel of yours; do not close one
+// that it may still send to.
 //
 //	channel                who sends       who closes                      what bounds it
 //	Client.Publishes       you             nobody; select it with Done     unbuffered; blocks while Options.Queue is full
 //	PublishFrom, input     you             you: that ends the stage        yours
 //	PublishFrom, output    the stage       the stage, when all has ended   256, then the stage stops reading its input
-//	Publishing.Ack         the client      nobody                          yours; a full one holds up only its own Receipts
+//	Publishing.Ack         the client      nobody                          yours; what it cannot take waits, without bound, and holds up nobody else
 //	Messages               a feeder        the feeder                      unbuffered: the hand-off settles the message
 //	Deliveries             a feeder        the feeder                      256; then Options.ReceiveBytes, as for all inbound
 //	Subscribe[T]           a feeder        the feeder                      as Deliveries
@@ -63,16 +64,27 @@
 //
 // # Order and delivery
 //
-// Publications leave in the order in which they were accepted, those sent again
-// after a reconnect included, with their identifiers and DUP. With Window 1
+// Publications leave in the order in which they were accepted. With KeepSession
+// those in flight when a connection ends are sent again on the next one, in the
+// same order, with their identifiers and DUP; without, they end. With Window 1
 // nothing can overtake on the way either. Inbound, each Subscription gets its
 // messages in order of arrival. Acks leave in order of arrival whatever the
 // order of settling: a consumer that sits on one message holds back the acks of
-// all later ones. Nothing at QoS 1 or 2 is ever dropped; QoS 0 is, oldest first,
-// when more than Options.ReceiveBytes waits, and Stats.Dropped counts it.
+// all later ones, those of other Subscriptions too, and a broker stops sending
+// QoS 1 and 2 when it has as many unacknowledged as it allows (mosquitto: 20).
+// Consumers that may sleep for long belong into clients of their own. Nothing at
+// QoS 1 or 2 is ever dropped; QoS 0 is, oldest first, when more than
+// Options.ReceiveBytes waits, and Stats.Dropped counts it.
 //
 // No consumer can block the client: it goes on pinging, publishing, handing out
-// Receipts and messages to others, and Close works, whoever sleeps.
+// Receipts and whatever the broker sends to others, and Close works, whoever
+// sleeps.
+//
+// # Where to read on
+//
+// Most types are aliases. Their fields and methods are documented in package
+// stream (go doc github.com/go-millrace/mqtt/stream Options, and Subscription,
+// Delivery, Stats and so on), those of the standard in package frames.
 package mqtt
 
 import (
@@ -210,8 +222,10 @@ func Open(url string, o *Options) (*Client, error) {
 }
 
 // Dial is Open, and waits for the first connection. If the first attempt fails,
-// or ctx ends before it has succeeded, the client is closed and the error says
-// why. ctx bounds Dial only.
+// for a refusal by the broker too, or ctx ends before it has succeeded, the
+// client is closed and the error says why. ctx bounds Dial only. Open, and a
+// client that was connected once, go on trying whatever the reason; States tells
+// it.
 func Dial(ctx context.Context, url string, o *Options) (*Client, error) {
 	s, err := stream.Dial(ctx, url, o)
 	if err != nil {
@@ -249,9 +263,12 @@ type Lifecycle interface {
 	Close() error
 }
 
-// Publish publishes m and waits until its QoS exchange is complete, across
-// reconnects if need be. When ctx ends first, m is withdrawn if it was still
-// queued (ErrNotSent); otherwise it may arrive (ErrUnconfirmed).
+// Publish publishes m and waits until its QoS exchange is complete. What is
+// queued waits for the next connection. What is in flight when the connection
+// ends is sent again on the next one with Options.KeepSession; without, it ends
+// then (ErrUnconfirmed), as the clean session does. When ctx ends first, m is
+// withdrawn if it was still queued (ErrNotSent); otherwise it may arrive
+// (ErrUnconfirmed).
 func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publish(ctx, m) }
 
 // Publishes returns the channel that takes publishings. It is unbuffered: a send
@@ -263,8 +280,9 @@ func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 // PublishFrom is a stage of a pipeline: it publishes what in delivers and
 // returns the Receipts, in the order of the messages. The returned channel is
 // closed when in is closed and everything from it has ended, or when ctx or the
-// client ends; it must be read until then. When ctx ends, what is still queued
-// is withdrawn.
+// client ends; it must be read until then. When ctx or the client ends, the stage
+// reads in no more (select your sends to in with the same ctx and Done), and what
+// is still queued is withdrawn. A nil in is a closed one.
 func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Receipt {
 	return c.s.PublishFrom(ctx, in)
 }
@@ -272,7 +290,9 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 // Subscribe asks the broker for the filters and waits until it has granted all
 // of them. If it refuses one, none stays, and the error is a *RefusedError that
 // names it; if ctx ends first, what was asked for is taken back. A Subscription
-// is restored at every connection until it is unsubscribed.
+// is restored at every connection, unless the broker still has it (State.Resumed),
+// until it is unsubscribed. Messages, Deliveries and All of one Subscription
+// compete for its messages: use one of them.
 //
 // A message goes to every Subscription with a filter that it matches, and is
 // acknowledged when all of them have settled it. $share/group/filter receives
@@ -336,7 +356,8 @@ func (c *Client) Close() error { return c.s.Close() }
 
 // Subscribe is Client.Subscribe with a channel of decoded values. A payload that
 // dec cannot decode comes as an Event with Err set, still to be acked. ctx bounds
-// the call, not the channel, which is closed when the client ends.
+// the call, not the channel, which is closed when the client ends: to unsubscribe,
+// use Client.Subscribe and decode by hand. dec runs on a goroutine of the client.
 func Subscribe[T any](ctx context.Context, c *Client, dec Decoder[T], f ...Filter) (<-chan Event[T], error) {
 	return stream.Subscribe(ctx, c.s, dec, f...)
 }

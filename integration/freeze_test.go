@@ -17,7 +17,7 @@ import (
 func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-			f := newTraffic(t, b, v, window) // keep alive: a second
+			f := newTraffic(t, b, v, window, time.Second)
 			f.send(100)
 			f.progress(100)
 

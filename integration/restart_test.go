@@ -21,7 +21,7 @@ func withWindows(t *testing.T, test func(t *testing.T, window int)) {
 func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{persistent: true}, func(t *testing.T, b *broker, v mqtt.Version) {
-			f := newTraffic(t, b, v, window)
+			f := newTraffic(t, b, v, window, 0)
 			for range 3 {
 				f.send(200)
 				f.progress(100) // the rest is on its way, at the broker or in the queue
@@ -50,7 +50,7 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-			f := newTraffic(t, b, v, window)
+			f := newTraffic(t, b, v, window, 0)
 			for range 3 {
 				f.send(200)
 				f.progress(100) // the rest is on its way, at the broker or in the queue

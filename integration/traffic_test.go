@@ -33,17 +33,17 @@ type traffic struct {
 	mark    int
 }
 
-func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int) *traffic {
+func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int, keepAlive time.Duration) *traffic {
 	t.Helper()
 	f := &traffic{t: t, window: window, receipts: make(chan mqtt.Receipt, 1<<16), marks: make(chan int, 1<<10)}
 	for i := range f.wires {
 		f.wires[i] = new(wire)
 	}
 	f.subscriber = dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true,
-		KeepAlive: time.Second, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[1].DialContext})
+		KeepAlive: keepAlive, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[1].DialContext})
 	sub := subscribe(t, f.subscriber, mqtt.Filter{Topic: "traffic/+", QoS: mqtt.ExactlyOnce})
 	f.publisher = dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", KeepSession: true, Window: window,
-		KeepAlive: time.Second, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[0].DialContext})
+		KeepAlive: keepAlive, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[0].DialContext})
 	go func() {
 		for d := range sub.Deliveries() {
 			i, err := strconv.Atoi(string(d.Payload))

@@ -252,11 +252,13 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 	})
 }
 
-// TLS options are for TLS: with mqtt nothing is encrypted.
-func TestTLSOptionsWithoutTLS(t *testing.T) {
-	l := listening(t, "tcp", "127.0.0.1:0")
-	served(t, l, &streamtest.Responder{Loopback: true})
-	roundTrip(t, "mqtt://"+l.Addr().String(), &stream.Options{TLS: &tls.Config{}})
+// TLS options are for TLS: with mqtt nothing would be encrypted.
+func TestTLSOptionsWithoutTLSAreAnError(t *testing.T) {
+	_, err := stream.Open("mqtt://broker", &stream.Options{TLS: &tls.Config{}})
+	var option *stream.OptionError
+	if !errors.As(err, &option) || option.Field != "TLS" {
+		t.Errorf("error %v, want one that names TLS", err)
+	}
 }
 
 // L1 to L4: a broker whose certificate cannot be verified gets no byte of MQTT.

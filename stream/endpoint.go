@@ -30,7 +30,7 @@ func (e *endpoint) String() string {
 func parseEndpoint(raw string) (*endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, badOption("URL", "cannot be parsed")
+		return nil, badOption("URL", "cannot be parsed; it has the form mqtt://user:password@host:port, with %%xx for special characters")
 	}
 	e := &endpoint{scheme: strings.ToLower(u.Scheme), network: "tcp", user: u.User, host: u.Hostname()}
 	port := "1883"

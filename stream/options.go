@@ -60,8 +60,8 @@ type Options struct {
 	// DISCONNECT (section 3.1.2.5).
 	Will *frames.Message
 
-	// TLS configures mqtts. nil verifies the broker against the roots of the
-	// system and the name in the URL.
+	// TLS configures mqtts; with another scheme it is an error. nil verifies the
+	// broker against the roots of the system and the name in the URL.
 	TLS *tls.Config
 
 	// DialContext makes connections; nil is that of net.Dialer. network is tcp
@@ -176,7 +176,7 @@ func (o *Options) withDefaults(e *endpoint) (Options, error) {
 		}
 		c.Retry = &r
 	}
-	return c, c.check()
+	return c, c.check(e)
 }
 
 func setZero[T comparable](v *T, to T) {
@@ -186,8 +186,10 @@ func setZero[T comparable](v *T, to T) {
 	}
 }
 
-func (o *Options) check() error {
+func (o *Options) check(e *endpoint) error {
 	switch {
+	case o.TLS != nil && !e.tls:
+		return badOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts", e.scheme)
 	case o.Version != frames.V31 && o.Version != frames.V311:
 		return badOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:

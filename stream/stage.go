@@ -65,6 +65,11 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 		wake: make(chan struct{}, 1),
 	}
 	st.batch.stage = st
+	if enc == nil {
+		enc = func(T) (m frames.Message, err error) {
+			return m, badOption("enc", "is nil; PublishFrom needs an Encoder")
+		}
+	}
 	s.takers.running.Add(1)
 	if !s.start(func() { runStage(st, enc, in) }) {
 		st.leave()

@@ -18,6 +18,9 @@ type Event[T any] struct {
 // (256) and closed when the session ends or the broker refuses to restore a
 // filter. ctx bounds the call, not the channel.
 func Subscribe[T any](ctx context.Context, s *Session, dec func(frames.Message) (T, error), filters ...frames.Filter) (<-chan Event[T], error) {
+	if dec == nil {
+		return nil, badOption("dec", "is nil; Subscribe needs a Decoder")
+	}
 	sub, err := s.Subscribe(ctx, filters...)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func selectLoop(ctx context.Context, broker string) error {
 		case r := <-receipts:
 			fmt.Println("heartbeat", string(r.Payload), r.Err)
 		case <-ctx.Done():
-			return client.Close()
+			return nil
 		}
 	}
 }

@@ -209,3 +209,22 @@ func (o observer) Handle(_ context.Context, r slog.Record) error {
 	}
 	return nil
 }
+
+// Nil functions are reported, not called.
+func TestNilDecoderAndEncoderAreErrors(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, _ := connected(t, b, nil)
+		if _, err := stream.Subscribe[int](t.Context(), s, nil, frames.Filter{Topic: "a"}); err == nil {
+			t.Error("Subscribe took a nil decoder")
+		}
+		in := make(chan int, 1)
+		in <- 5
+		close(in)
+		for r := range stream.PublishFrom(t.Context(), s, nil, in) {
+			wantError(t, r.Err, stream.ErrNotSent)
+			if r.Tag != 5 {
+				t.Errorf("tag %v", r.Tag)
+			}
+		}
+	})
+}
