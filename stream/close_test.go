@@ -115,7 +115,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c.Stall()
 			acks := make(chan stream.Receipt, 100)
 			offer(s, 0, 50, 1, acks)
-			time.Sleep(time.Hour)
+			elapse(time.Hour)
 			t.Cleanup(func() { wantReceipts(t, acks, 50) })
 			return c
 		}, takes: time.Second, o: stream.Options{WriteTimeout: -1, KeepAlive: noPing, Window: 10}},
@@ -266,7 +266,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 					}
 				}
 				dials := len(b.Dials())
-				time.Sleep(time.Hour)
+				elapse(time.Hour)
 				if len(b.Dials()) != dials {
 					t.Fatal("it dialed again")
 				}
@@ -472,7 +472,7 @@ func TestCloseWaitsForSlowTakersOfReceipts(t *testing.T) {
 		offer(s, 0, 10, 1, acks)
 		done := callClose(t, s)
 		for n := range 10 {
-			time.Sleep(900 * time.Millisecond)
+			elapse(900 * time.Millisecond)
 			if r := <-acks; r.Tag != n || r.Err == nil {
 				t.Fatalf("Receipt %+v", r)
 			}
@@ -660,7 +660,7 @@ func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 		offer(s, 0, 1, 1, acks)
 		synctest.Wait()
 		done := callClose(t, s)
-		time.Sleep(300 * time.Millisecond)
+		elapse(300 * time.Millisecond)
 		c.Abort()
 		if err := done.after(300 * time.Millisecond); err != nil {
 			t.Fatal(err)
@@ -678,7 +678,7 @@ func TestCloseGivesABrokerASecondToRead(t *testing.T) {
 		offer(s, 0, 1, 1, make(chan stream.Receipt, 1))
 		synctest.Wait()
 		done := callClose(t, s)
-		time.Sleep(900 * time.Millisecond)
+		elapse(900 * time.Millisecond)
 		c.Resume()
 		if err := done.after(900 * time.Millisecond); err != nil {
 			t.Fatal(err)

@@ -325,7 +325,7 @@ func TestConnectTimeoutEndsAnAttemptExactly(t *testing.T) {
 		"C8 dial and CONNACK together": {
 			plan: func(b *streamtest.Broker, o *stream.Options) {
 				o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					time.Sleep(5 * time.Second)
+					elapse(5 * time.Second)
 					return b.Dial(ctx, network, addr)
 				}
 			},

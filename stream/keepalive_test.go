@@ -224,7 +224,7 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 				long = long[1:]
 				next := time.Now().Add(9 * time.Second)
 				for time.Now().Before(next) {
-					time.Sleep(time.Second)
+					elapse(time.Second)
 				}
 			}
 			if time.Since(start) < time.Hour {
@@ -239,7 +239,7 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				o := faultOptions(frames.V311)
 				s, c := connected(t, b, o)
-				time.Sleep(at - 1)
+				elapse(at - 1)
 				c.SendBytes(encoded(t, frames.V311, publish("t", strings.Repeat("x", 400), 1, 1, false))[:200])
 				reads := c.Reads()
 				c.Expect(frames.Pingreq{})
@@ -337,7 +337,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 			s, c := connected(t, b, nil)
 			published := goPublish(s, message("t", strings.Repeat("x", 20<<10), 1))
 			for range 19 { // 1 KiB in 9 s: nowhere near the whole in 10 s
-				time.Sleep(9 * time.Second)
+				elapse(9 * time.Second)
 				if _, err := io.ReadFull(c.Raw(), make([]byte, 1<<10)); err != nil {
 					t.Fatal(err)
 				}
@@ -360,7 +360,7 @@ func TestSlowLineIsNotADeadBroker(t *testing.T) {
 		published := goPublish(s, message("t", strings.Repeat("x", 200<<10), 1))
 		raw := c.Raw()
 		for n := 200 << 10; n > 0; {
-			time.Sleep(5 * time.Second)
+			elapse(5 * time.Second)
 			got, err := io.ReadFull(raw, make([]byte, min(n, 5<<10)))
 			if err != nil {
 				t.Fatalf("with %d bytes to go: %v; %v", n, err, lost(t, s))
@@ -456,7 +456,7 @@ func (h *sleeper) Enabled(context.Context, slog.Level) bool { return h.pause > 0
 func (h *sleeper) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "type" && a.Value.String() == h.at {
-			time.Sleep(h.pause)
+			elapse(h.pause)
 			h.pause = 0
 			return false
 		}
@@ -480,7 +480,7 @@ func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 					if pinged {
 						c.Send(frames.Pingresp{}) // it is there, and nobody looks
 					}
-					time.Sleep(jump)
+					elapse(jump)
 					woke := time.Now()
 					c.Expect(ack(pubcomp, 7))
 					wantElapsed(t, woke, 0)

@@ -361,7 +361,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				goPublish(s, message("out", payload, 1))
 				streamtest.Next[frames.Publish](c)
 				c.SendBytes(body(0x30, 0xFF, 0xFF, payload)) // the payload taken for a topic
-				time.Sleep(time.Millisecond)
+				elapse(time.Millisecond)
 				c = b.Accept()
 				c.ExpectConnect()
 				c.Send(publish("in/x", payload, 0, 0, false)) // in place of CONNACK

@@ -26,7 +26,7 @@ func TestPublishCompletesWithItsQoS(t *testing.T) {
 			c.Stall()
 			published := goPublish(s, message("t", "p", 0))
 			wantPending(t, published)
-			time.Sleep(5 * time.Second)
+			elapse(5 * time.Second)
 			wantPending(t, published)
 			c.Resume()
 			if err := takeFrom(t, published); err != nil {
@@ -41,7 +41,7 @@ func TestPublishCompletesWithItsQoS(t *testing.T) {
 			b.Refuse(3, nil)
 			s := open(t, b, &stream.Options{Reconnect: every(time.Minute)})
 			published := goPublish(s, message("t", "p", 0))
-			time.Sleep(3*time.Minute - 1)
+			elapse(3*time.Minute - 1)
 			wantPending(t, published)
 			c := b.Handshake(false)
 			c.Expect(publish("t", "p", 0, 0, false))
@@ -243,7 +243,7 @@ func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 			for i := range n {
 				go offer(s, i, i+1, frames.QoS(i%2), acks)
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			c.Expect(ack(pubcomp, 1))
 			for range n {
 				p := streamtest.Next[frames.Publish](c)
@@ -407,7 +407,7 @@ type lateCancel struct {
 func (c *lateCancel) Done() <-chan struct{} {
 	ended := make(chan struct{})
 	if c.asked.Add(1) > 1 {
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		close(ended)
 	}
 	return ended
@@ -428,7 +428,7 @@ func TestReadyResultBeatsAnEndedContext(t *testing.T) {
 				ctx := &lateCancel{Context: t.Context()}
 				published := inBackground(func() error { return s.Publish(ctx, message("t", "", q)) })
 				c.Complete(streamtest.Next[frames.Publish](c))
-				time.Sleep(2 * time.Second)
+				elapse(2 * time.Second)
 				if err := takeFrom(t, published); err != nil {
 					t.Fatal(err)
 				}
@@ -449,7 +449,7 @@ func TestAckAndContextAtTheSameInstant(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			published := inBackground(func() error { return s.Publish(ctx, message("t", "", 1)) })
 			p := streamtest.Next[frames.Publish](c)
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			c.Complete(p)
 			err := takeFrom(t, published)
 			if outcomes[err == nil]++; err != nil {

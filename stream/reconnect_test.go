@@ -136,7 +136,7 @@ func TestFleetDoesNotReturnInStep(t *testing.T) {
 		for range fleet {
 			sessions = append(sessions, open(t, b, &stream.Options{DialContext: dial, KeepAlive: noPing}))
 		}
-		time.Sleep(5 * time.Minute)
+		elapse(5 * time.Minute)
 		mu.Lock()
 		up, start = true, time.Now()
 		mu.Unlock()
@@ -191,7 +191,7 @@ func TestOnlyAConnectionThatLastedStartsTheIntervalsOver(t *testing.T) {
 			c = b.Handshake(false)
 			wantElapsed(t, start, row.before)
 			<-s.Online()
-			time.Sleep(row.lasts)
+			elapse(row.lasts)
 		}
 	})
 }
@@ -216,7 +216,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 	for name, end := range map[string]func(c *streamtest.Conn){
 		"R2 CONNACK, then the end":             (*streamtest.Conn).Drop,
 		"R2 CONNACK, then a reset":             (*streamtest.Conn).Abort,
-		"R2 CONNACK, a second of life":         func(c *streamtest.Conn) { time.Sleep(time.Second - 1); c.Drop() },
+		"R2 CONNACK, a second of life":         func(c *streamtest.Conn) { elapse(time.Second - 1); c.Drop() },
 		"R2 CONNACK and nonsense behind it":    func(c *streamtest.Conn) { c.SendBytes([]byte{0}); c.ExpectClosed() },
 		"R2 CONNACK and the end in one moment": nil,
 	} {
@@ -649,7 +649,7 @@ func TestPublishingOverAConnectionThatFlaps(t *testing.T) {
 							c.Send(ack(pubcomp, p.ID))
 						}
 					}
-					time.Sleep(time.Millisecond)
+					elapse(time.Millisecond)
 					c.Drop()
 				}
 				seen := map[any]bool{}

@@ -305,7 +305,7 @@ func TestCopiesDoNotPileUpForABrokerThatDoesNotRead(t *testing.T) {
 		acks := make(chan stream.Receipt, 10)
 		offer(s, 0, 5, 1, acks)
 		callSubscribe(t.Context(), t, s, filterOf("f", 1))
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		c.Resume()
 		synctest.Wait()
 		sent := c.Bytes()

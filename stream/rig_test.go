@@ -105,6 +105,9 @@ func lost(t *testing.T, s *stream.Session) error {
 	return nil
 }
 
+// elapse lets the bubble's time pass.
+func elapse(d time.Duration) { <-time.After(d) }
+
 func wantError(t *testing.T, err error, targets ...error) {
 	t.Helper()
 	for _, target := range targets {

@@ -129,7 +129,7 @@ func TestShutdownDrainsAPipeline(t *testing.T) {
 		for range 3 {
 			pipeline.Go(func() {
 				for d := range sub.Deliveries() {
-					time.Sleep(time.Second)
+					elapse(time.Second)
 					m := d.Message
 					m.Topic = "out"
 					if err := s.Publish(t.Context(), m); err != nil {
@@ -477,11 +477,11 @@ func TestShutdownWaitsForTheBodyOfALoop(t *testing.T) {
 					return err
 				}
 				got = append(got, string(d.Payload))
-				time.Sleep(10 * time.Second)
+				elapse(10 * time.Second)
 			}
 			return nil
 		})
-		time.Sleep(15 * time.Second)
+		elapse(15 * time.Second)
 		down := callShutdown(t.Context(), t, s)
 		if err := down.after(5 * time.Second); err != nil {
 			t.Fatal(err)
@@ -502,7 +502,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 		offer(s, 0, 1, 1, acks)
 		down := callShutdown(t.Context(), t, s)
 		other := callShutdown(t.Context(), t, s)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		if err := callClose(t, s).after(0); err != nil {
 			t.Fatal(err)
 		}

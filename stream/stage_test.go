@@ -135,7 +135,7 @@ func TestStageClosesWhenItsChannelIsClosedAndAllHasEnded(t *testing.T) {
 			b.Refuse(1, nil)
 			s := open(t, b, &stream.Options{Reconnect: every(time.Minute)})
 			out := s.PublishFrom(t.Context(), filled(3, 1, 0))
-			time.Sleep(30 * time.Second)
+			elapse(30 * time.Second)
 			wantIdle(t, out)
 			c := b.Handshake(false)
 			c.Complete(streamtest.Next[frames.Publish](c))
@@ -226,7 +226,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			out := s.PublishFrom(ctx, filled(10, 0, 1, 2))
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 			for n := range 10 {
 				wantStagedError(t, out, n, stream.ErrNotSent, context.DeadlineExceeded)
 			}

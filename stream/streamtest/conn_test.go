@@ -90,7 +90,7 @@ func TestAutoPingAnswersWhileAStepWaits(t *testing.T) {
 		cl, c := linked(t, AutoPing())
 		go func() {
 			for range 3 {
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				cl.send(frames.Pingreq{})
 				cl.expect(frames.Pingresp{})
 			}

@@ -94,7 +94,7 @@ func TestDialsAreRecordedWithTheirTimes(t *testing.T) {
 			if _, err := b.Dial(t.Context(), "tcp", addr); (err == nil) != (i == 2) {
 				t.Errorf("dial %d: %v", i, err)
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		want := []Dialing{
 			{"tcp", "one", start},

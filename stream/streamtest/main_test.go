@@ -141,3 +141,6 @@ func pub(topic, payload string, q frames.QoS, id uint16) frames.Publish {
 
 // ack is an acknowledgment.
 func ack(kind frames.Type, id uint16) frames.Ack { return frames.Ack{Kind: kind, ID: id} }
+
+// elapse lets the bubble's time pass.
+func elapse(d time.Duration) { <-time.After(d) }

@@ -73,7 +73,7 @@ func TestFailureShowsTheDifferingFieldsAndTheLastPackets(t *testing.T) {
 			cl := dial(t, b)
 			cl.send(hello)
 			c := b.Handshake(false)
-			time.Sleep(1500 * time.Millisecond)
+			elapse(1500 * time.Millisecond)
 			cl.send(pub("b", strings.Repeat("x", 99)+"y", 1, 7))
 			c.Expect(pub("a", strings.Repeat("x", 99)+"z", 1, 7))
 		})

@@ -208,7 +208,7 @@ func TestPublishWaitsForAClientFarBehind(t *testing.T) {
 			if done == nil {
 				t.Fatal("Publish did not wait")
 			}
-			time.Sleep(time.Hour)
+			elapse(time.Hour)
 			_ = cl.conn.Close()
 			<-done
 		})
