@@ -1,0 +1,190 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// The field's oldest report: reconnected, but no data.
+func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		call := callSubscribe(t.Context(), t, s, filterOf("a/+", exactly), filterOf("b/#", atMost))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		first := call.granted()
+		second := subscribed(t, s, c, "c", atLeast)
+		ch := first.Messages()
+
+		c.Drop()
+		lost(t, s)
+		published := inBackground(func() error { return s.Publish(t.Context(), message("x", "queued", atLeast)) })
+		c = b.Handshake(false)
+		p, q := asked(t, c, filterOf("a/+", exactly), filterOf("b/#", atMost)), asked(t, c, filterOf("c", atLeast))
+		out := streamtest.Next[frames.Publish](c)
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, atMost}}, frames.Suback{ID: q.ID, Granted: []frames.QoS{atLeast}})
+		c.Complete(out)
+		if err := takeFrom(t, published); err != nil {
+			t.Fatal(err)
+		}
+		c.Send(publish("a/1", "one", atLeast, 1, false), publish("c", "two", atLeast, 2, false))
+		wantPayloads(t, ch, "one")
+		wantPayloads(t, second.Messages(), "two")
+		c.Expect(ackRun(puback, 1, 2)...)
+		if got, want := first.Granted(), []frames.QoS{atLeast, atMost}; !slices.Equal(got, want) {
+			t.Fatalf("granted %v, want %v, as on the new connection", got, want)
+		}
+	})
+}
+
+func TestKeptSessionRestoresItsSubscriptionsBeforeWhatIsSentAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		subscribed(t, s, c, "a", atLeast)
+		published := inBackground(func() error { return s.Publish(t.Context(), message("x", "in flight", exactly)) })
+		out := streamtest.Next[frames.Publish](c)
+		c = droppedAndBack(t, s, b, c, false)
+		p := asked(t, c, filterOf("a", atLeast))
+		again := streamtest.Next[frames.Publish](c)
+		if string(again.Payload) != string(out.Payload) {
+			t.Fatalf("sent again: %v, want %v", again, out)
+		}
+		c.Grant(p)
+		c.Complete(again)
+		if err := takeFrom(t, published); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestResumedSessionDoesNotSubscribeAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, true)
+		synctest.Wait()
+		c.ExpectNone()
+		c.Send(publish("a", "x", atLeast, 1, false))
+		wantPayloads(t, sub.Messages(), "x")
+		c.Expect(ack(puback, 1))
+	})
+}
+
+// On 3.1 nobody says whether the session is there.
+func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: keep})
+				subscribed(t, s, c, "a", atLeast)
+				for _, present := range []bool{false, true} { // ignored, whatever it is
+					c = droppedAndBack(t, s, b, c, present)
+					c.Grant(asked(t, c, filterOf("a", atLeast)))
+				}
+			})
+		})
+	}
+}
+
+// A SUBSCRIBE that restores can be lost as well as any other.
+func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, false)
+		asked(t, c, filterOf("a", atLeast)) // and not answered
+		c = droppedAndBack(t, s, b, c, true)
+		c.Grant(asked(t, c, filterOf("a", atLeast)))
+		c.Send(publish("a", "x", atLeast, 1, false))
+		wantPayloads(t, sub.Messages(), "x")
+		c.Expect(ack(puback, 1))
+		c = droppedAndBack(t, s, b, c, true)
+		synctest.Wait()
+		c.ExpectNone()
+	})
+}
+
+// A broker need not answer in the order of the questions.
+func TestFilterThatIsWantedAgainIsNotUnsubscribedByALateRepeat(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		ctx, cancel := context.WithCancel(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+		p := streamtest.Next[frames.Subscribe](c)
+		cancel()
+		wantError(t, call.ended(), context.Canceled)
+		c.Grant(p)
+		streamtest.Next[frames.Unsubscribe](c) // not answered
+		subscribed(t, s, c, "a", atLeast)
+		c = droppedAndBack(t, s, b, c, true)
+		unsubscribed(t, c, "b")
+	})
+}
+
+func TestSubscribeThatLostItsConnectionIsAskedAgain(t *testing.T) {
+	for _, present := range []bool{false, true} {
+		t.Run(fmt.Sprintf("session present %v", present), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, keepingSession())
+				call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast))
+				streamtest.Next[frames.Subscribe](c)
+				c = droppedAndBack(t, s, b, c, present)
+				call.pending()
+				c.Grant(asked(t, c, filterOf("a", atLeast)))
+				call.granted()
+			})
+		})
+	}
+}
+
+func TestFilterRefusedAtRestoreEndsItsSubscriptionOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var log logBook
+		s, c := connected(t, b, &stream.Options{Logger: log.logger()})
+		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		gone, stays := call.granted(), subscribed(t, s, c, "c", atLeast)
+		ch := gone.Messages()
+		errs := make(chan error, 1)
+		go func() {
+			for _, err := range gone.All(context.Background()) {
+				errs <- err
+			}
+		}()
+		synctest.Wait()
+
+		c = droppedAndBack(t, s, b, c, false)
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, frames.Refused}})
+		unsubscribed(t, c, "a")
+		wantEnd(t, ch)
+		var refused *stream.RefusedError
+		for _, err := range []error{gone.Err(), takeFrom(t, errs)} {
+			if !errors.As(err, &refused) || len(refused.Filters) != 1 || refused.Filters[0].Topic != "b" {
+				t.Fatalf("the Subscription ended with %v", err)
+			}
+		}
+		if n := log.count("not restored"); n != 1 {
+			t.Fatalf("it was logged %d times:\n%s", n, log.text.String())
+		}
+		c.Send(publish("c", "goes on", atLeast, 3, false))
+		wantPayloads(t, stays.Messages(), "goes on")
+		if err := stays.Err(); err != nil {
+			t.Fatalf("the other Subscription has ended: %v", err)
+		}
+		c.Expect(ack(puback, 3))
+		c = droppedAndBack(t, s, b, c, false)
+		c.Grant(asked(t, c, filterOf("c", atLeast)))
+		if err := gone.Unsubscribe(t.Context()); err != nil {
+			t.Fatalf("Unsubscribe of what is gone: %v", err)
+		}
+	})
+}

@@ -1,0 +1,288 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+func TestQoS0IsDroppedOldestFirstAndCounted(t *testing.T) {
+	const room = 10
+	cost := costOfMessage(t, "a", 100)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: room*cost + cost - 1})
+		sub := subscribed(t, s, c, "a", atMost)
+		for i := range 35 {
+			c.Send(publish("a", fmt.Sprintf("%0100d", i), atMost, 0, false))
+		}
+		synctest.Wait()
+		st := s.Stats()
+		if st.Dropped != 35-room || st.Inbox != room || st.InboxBytes != room*cost || st.Received != 35 || st.Paused {
+			t.Fatalf("of 35 messages into room for %d: %+v", room, st)
+		}
+		ch := sub.Messages()
+		for i := range room {
+			wantPayloads(t, ch, fmt.Sprintf("%0100d", 35-room+i))
+		}
+		wantIdle(t, ch)
+		c.Send(publish("a", "there is room again", atMost, 0, false))
+		wantPayloads(t, ch, "there is room again")
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 35-room)
+	})
+}
+
+func TestWhatALoopLeavesIsTheOldestAgain(t *testing.T) {
+	const room = 10
+	cost := costOfMessage(t, "a", 3)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: room * cost})
+		sub := subscribed(t, s, c, "a", atMost)
+		c.Send(inboundRun("a", atMost, 101, room)...)
+		synctest.Wait()
+		for range sub.All(t.Context()) { // takes them all, and leaves all but one
+			c.Send(inboundRun("a", atMost, 201, 3)...)
+			synctest.Wait()
+			break
+		}
+		// They are 12 now, two too many, which is no reason to pause.
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 2)
+		c.Send(inboundRun("a", atMost, 301, 1)...)
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 3)
+		want := append(append(countUp(105, 6), countUp(201, 3)...), "301")
+		wantPayloads(t, sub.Messages(), want...)
+	})
+}
+
+func TestSlowConsumerOfQoS0CostsOnlyItsOwnOldest(t *testing.T) {
+	const room = 10
+	cost := costOfMessage(t, "a", 10)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: room * cost})
+		slow := subscribed(t, s, c, "a", atMost)
+		quick := subscribed(t, s, c, "b", atMost)
+		ch := quick.Deliveries()
+		for i := range 50 {
+			c.Send(publish("a", fmt.Sprintf("%010d", i), atMost, 0, false), publish("b", fmt.Sprintf("%010d", i), atMost, 0, false))
+			wantPayloads(t, ch, fmt.Sprintf("%010d", i))
+		}
+		// The quick one's messages needed room too, each for a moment.
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 50-(room-1))
+		for i := range room - 1 {
+			wantPayloads(t, slow.Messages(), fmt.Sprintf("%010d", 50-(room-1)+i))
+		}
+	})
+}
+
+func TestQoS0MakesRoomForQoS1(t *testing.T) {
+	const room = 10
+	cost := costOfMessage(t, "a", 3)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: room * cost})
+		sub := subscribed(t, s, c, "a", atLeast)
+		c.Send(inboundRun("a", atMost, 100, room)...)
+		c.Send(inboundRun("a", atLeast, 201, 4)...)
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 4)
+		c.Send(inboundRun("a", atLeast, 205, 6)...)
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room)
+		c.Send(inboundRun("a", atMost, 300, 1)...) // no older one can make room for it
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room+1)
+		wantPayloads(t, sub.Deliveries(), countUp(201, 10)...)
+		wantIdle(t, sub.Deliveries())
+	})
+}
+
+// T6 of the fault table, and the reports of slow handlers that kill their own
+// connection.
+func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
+	cost := costOfMessage(t, "a", 1000)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 8 * cost, KeepAlive: time.Minute})
+		sub := subscribed(t, s, c, "a", atLeast)
+		other := subscribed(t, s, c, "b", atLeast)
+		c.Send(publish("b", "early", atLeast, 500, false))
+		const n = 100
+		payload := func(i int) string { return fmt.Sprintf("%01000d", i) }
+		unread := 0
+		for i := range n {
+			c.Send(publish("a", payload(i), atLeast, uint16(i+1), false))
+			synctest.Wait()
+			if was := unread; c.Unread() < was {
+				t.Fatalf("message %d: %d bytes are unread, %d before", i, c.Unread(), was)
+			}
+			unread = c.Unread()
+		}
+		if unread < (n-20)*1000 {
+			t.Fatalf("only %d bytes of %d messages are unread: reading did not pause", unread, n)
+		}
+		st := s.Stats()
+		if !st.Paused || st.Dropped != 0 || st.InboxBytes <= 8*cost || st.InboxBytes > 16*cost {
+			t.Fatalf("with room for 8 messages: %+v", st)
+		}
+		// PINGREQ go on. Their PINGRESP lie behind what is not read, and that is
+		// no fault of the broker.
+		for range 10 {
+			began := time.Now()
+			c.Expect(frames.Pingreq{})
+			if took := time.Since(began); took != 54*time.Second {
+				t.Fatalf("PINGREQ after %v of silence, want 54 s", took)
+			}
+			c.Send(frames.Pingresp{})
+		}
+		// What has arrived for others is theirs to take.
+		d := takeFrom(t, other.Deliveries())
+		d.Ack()
+		c.Expect(ack(puback, 500))
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+
+		ch := sub.Messages()
+		for i := range n {
+			wantPayloads(t, ch, payload(i))
+			c.Expect(ack(puback, uint16(i+1)))
+		}
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, false)
+		if c.Unread() != 0 {
+			t.Fatalf("%d bytes are unread", c.Unread())
+		}
+		for range 3 { // from here on the broker's silence counts again
+			c.Expect(frames.Pingreq{})
+			c.Send(frames.Pingresp{})
+		}
+		c.Expect(frames.Pingreq{})
+		c.ExpectClosed()
+	})
+}
+
+func TestPauseOfOurOwnIsNotHeldAgainstTheBroker(t *testing.T) {
+	cost := costOfMessage(t, "a", 1000)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost, KeepAlive: 20 * time.Second})
+		sub := subscribed(t, s, c, "a", atLeast)
+		for i := range 10 {
+			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
+		}
+		for range 17 { // five minutes of them, not answered
+			c.Expect(frames.Pingreq{})
+		}
+		for range 10 {
+			takeFrom(t, sub.Messages())
+		}
+		c.Expect(ackRun(puback, 1, 10)...)
+		resumed := time.Now()
+		c.Send(frames.Pingresp{})
+		c.Expect(frames.Pingreq{})
+		if took := time.Since(resumed); took > 18*time.Second {
+			t.Fatalf("PINGREQ %v after the last ack", took)
+		}
+	})
+}
+
+func TestReadingGoesOnWhenRoomIsMadeWithoutAnAck(t *testing.T) {
+	cost := costOfMessage(t, "a", 1000)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost})
+		sub := subscribed(t, s, c, "a", atLeast)
+		for i := range 10 {
+			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
+		}
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+		ch := sub.Deliveries() // takes them all into its buffer
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, false)
+		if len(ch) != 10 || c.Unread() != 0 {
+			t.Fatalf("%d messages in the channel and %d bytes unread, want all 10", len(ch), c.Unread())
+		}
+		c.ExpectNone()
+	})
+}
+
+func TestBrokerHasItsTimeAfterAPauseOfOurOwn(t *testing.T) {
+	cost := costOfMessage(t, "a", 1000)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost, KeepAlive: 20 * time.Second})
+		sub := subscribed(t, s, c, "a", atLeast)
+		c.Send(publish("a", strings.Repeat("x", 1000), atLeast, 1, false), publish("a", strings.Repeat("x", 1000), atLeast, 2, false))
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+		c.Expect(frames.Pingreq{})
+		c.ExpectQuiet(15 * time.Second) // longer than a broker has that is listened to
+		next := time.AfterFunc(5*time.Second, func() { c.Send(frames.Pingresp{}) })
+		defer next.Stop()
+		takeFrom(t, sub.Messages())
+		takeFrom(t, sub.Messages())
+		c.Expect(ackRun(puback, 1, 2)...)
+		c.Expect(frames.Pingreq{})
+		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
+	})
+}
+
+func TestMessageLargerThanReceiveBytesGetsThrough(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		sub := subscribed(t, s, c, "a", atLeast)
+		large := strings.Repeat("x", 5000)
+		for i := range 3 {
+			c.Send(publish("a", large, atLeast, uint16(i+1), false))
+		}
+		for range 3 {
+			wantPayloads(t, sub.Messages(), large)
+		}
+		c.Expect(ackRun(puback, 1, 3)...)
+	})
+}
+
+// A consumer that sleeps through a reconnect does not keep the session offline.
+func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
+	for _, o := range []*stream.Options{{}, keepingSession()} {
+		t.Run(fmt.Sprintf("KeepSession %v", o.KeepSession), func(t *testing.T) {
+			cost := costOfMessage(t, "a", 1000)
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				o.ReceiveBytes = cost
+				s, c := connected(t, b, o)
+				subscribed(t, s, c, "a", exactly)
+				for i := range 10 {
+					c.Send(publish("a", strings.Repeat("x", 1000), exactly, uint16(i+1), false))
+				}
+				wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+				c.Abort() // shows at the next PINGREQ
+				c = b.Handshake(o.KeepSession)
+				if !o.KeepSession {
+					c.Grant(streamtest.Next[frames.Subscribe](c))
+				}
+				published := inBackground(func() error { return s.Publish(t.Context(), message("b", "out", atMost)) })
+				c.Expect(publish("b", "out", atMost, 0, false))
+				if err := takeFrom(t, published); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
+	cost := costOfMessage(t, "a", 1000)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost})
+		subscribed(t, s, c, "a", atLeast)
+		for i := range 10 {
+			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
+		}
+		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+		published := inBackground(func() error { return s.Publish(t.Context(), message("b", "out", atLeast)) })
+		c.Complete(streamtest.Next[frames.Publish](c))
+		// Its PUBACK lies behind messages that nobody will take any more.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := takeFrom(t, published); err != nil {
+			t.Fatal(err)
+		}
+		c.ExpectDisconnect()
+	})
+}
