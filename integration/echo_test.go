@@ -37,6 +37,7 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 					})
 				}
 				in := make(chan mqtt.Message)
+				open := make(chan struct{}, 10_000) // calls not yet echoed: mochi drops what is too much
 				loops.Go(func() {
 					for r := range caller.PublishFrom(ctx, in) {
 						if r.Err != nil {
@@ -47,12 +48,14 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 				loops.Go(func() {
 					defer close(in)
 					for i := range n {
+						open <- struct{}{}
 						in <- text(there, strconv.Itoa(i), q)
 					}
 				})
 				seen := make(map[string]bool)
 				for i := range n {
 					m := next(t, echoed.Messages())
+					<-open
 					if want := strconv.Itoa(i); window == 1 && string(m.Payload) != want {
 						t.Fatalf("got %s, want %s", m.Payload, want)
 					}

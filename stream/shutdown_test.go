@@ -449,9 +449,9 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 			held := takeFrom(t, sub.Deliveries())
 			down := callShutdown(t.Context(), t, s)
 			synctest.Wait()
-			c.Send(inboundRun("f", 1, 2, 5)...)
-			c.Send(inboundRun("f", 2, 7, 5)...)
-			c.Send(inboundRun("unclaimed", 2, 12, 5)...)
+			c.Send(inboundRun("unclaimed", 1, 2, 5)...) // which is discarded otherwise
+			c.Send(inboundRun("unclaimed", 2, 7, 5)...)
+			c.Send(inboundRun("f", 1, 12, 5)...)
 			c.ExpectQuiet(time.Second)
 			held.Ack()
 			c.Expect(ack(puback, 1))
