@@ -53,7 +53,7 @@ type Options struct {
 	ConnectTimeout time.Duration
 
 	// WriteTimeout is how long a write may make no progress. 0 is 10 s,
-	// negative is for ever.
+	// negative is for ever: KeepAlive does not end a write under way.
 	WriteTimeout time.Duration
 
 	// Will is published by the broker when the connection ends without
