@@ -51,7 +51,7 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 		if id++; id == 0 {
 			id = 1
 		}
-		seq, fresh := r.Arrive(qos, id, 1)
+		seq, fresh := r.Arrive(qos, id, false, 1)
 		if !fresh {
 			tb.Fatal("not fresh")
 		}

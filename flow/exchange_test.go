@@ -136,7 +136,7 @@ func (x *exchange) receive(out Outgoing) {
 		return
 	}
 	token := token(out.Publish.Message)
-	if seq, fresh := x.r.Arrive(out.Publish.QoS, out.Publish.ID, 1); fresh {
+	if seq, fresh := x.r.Arrive(out.Publish.QoS, out.Publish.ID, out.Publish.DUP, 1); fresh {
 		x.open[seq] = token
 		if !slices.Contains(x.delivered, token) {
 			x.delivered = append(x.delivered, token)

@@ -41,6 +41,7 @@ type inbound struct {
 	owed   int    // acks in the ring
 	copied uint64 // the second copy on this connection, whose PUBREC waits for them; 0: none
 	stored bool   // the journal has it
+	doubt  bool   // of an earlier connection, and nobody knows whether the broker has it too
 }
 
 // MaxUnacked is how many messages may be without an ack: as many as there are
@@ -66,13 +67,17 @@ func (r *Receiver) Restore(id uint16) {
 //
 // At QoS 1 the same identifier is a new message whatever DUP says
 // [MQTT-4.3.2-2]; at QoS 2 it is the same message until PUBREL, whatever DUP
-// says [MQTT-4.3.3-2] [MQTT-3.3.1-3].
-func (r *Receiver) Arrive(qos frames.QoS, id uint16, n int) (first uint64, fresh bool) {
+// says [MQTT-4.3.3-2] [MQTT-3.3.1-3], unless Doubt has been cast on it.
+func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, fresh bool) {
 	if qos == frames.AtLeastOnce {
 		r.unsettled += n
 		return r.push(handover{id: id, qos: qos}, n), true
 	}
 	in := r.ids.find(id)
+	if in != nil && in.doubt && !dup {
+		r.Release(id) // a broker that still had the message would have set DUP
+		in = nil
+	}
 	if in == nil {
 		r.ids.force(id, inbound{left: n, owed: 1})
 		r.unsettled += n
@@ -275,6 +280,14 @@ func (r *Receiver) Clear() {
 	r.ids = table[inbound]{}
 	r.unsettled -= len(r.parked)
 	r.parked = nil
+}
+
+// Doubt takes note that a connection has begun on which the broker does not
+// tell whether it has our session, as on 3.1. A broker that lost it gives the
+// identifiers that we hold to new messages, and those are the ones without DUP:
+// what is sent a second time has it set (MQTT 3.1, section 2.1).
+func (r *Receiver) Doubt() {
+	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
 // Unacked returns how many messages of this connection await their ack.

@@ -16,6 +16,8 @@ type inMessage struct {
 	id   uint16
 	conn int
 	open map[uint64]bool // hand-overs that are not settled
+
+	doubt bool // whether the broker has it is not known
 }
 
 // arrival is one PUBLISH of this connection.
@@ -104,8 +106,12 @@ var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
 
 func (r *receiverRun) arrive() {
 	qos, id, n := frames.QoS(1+r.rnd.IntN(2)), pick(r.rnd, inboundIDs), 1+r.rnd.IntN(1+r.rnd.IntN(4))
-	first, fresh := r.r.Arrive(qos, id, n)
-	r.note("QoS %d #%d for %d: %d, %v", qos, id, n, first, fresh)
+	dup := r.rnd.IntN(2) == 0
+	first, fresh := r.r.Arrive(qos, id, dup, n)
+	r.note("QoS %d #%d DUP %v for %d: %d, %v", qos, id, dup, n, first, fresh)
+	if m := r.held[id]; qos == qos2 && m != nil && m.doubt && !dup {
+		r.released(id)
+	}
 	m := r.held[id]
 	if qos == qos1 {
 		m = nil
@@ -183,6 +189,11 @@ func (r *receiverRun) release() {
 	id := pick(r.rnd, inboundIDs)
 	r.note("PUBREL#%d", id)
 	r.r.Release(id)
+	r.released(id)
+}
+
+// released is the end of an identifier, if it is held.
+func (r *receiverRun) released(id uint16) {
 	m := r.held[id]
 	if m == nil {
 		return
@@ -218,6 +229,13 @@ func (r *receiverRun) lost() {
 			r.r.Clear()
 		}
 		clear(r.held)
+	}
+	if r.rnd.IntN(3) == 0 {
+		r.note("the broker does not tell")
+		r.r.Doubt()
+		for _, m := range r.held {
+			m.doubt = true
+		}
 	}
 	for _, m := range r.waiting {
 		if r.held[m.id] != m {

@@ -31,7 +31,7 @@ func newInScript(t *testing.T) *inScript {
 // returns the number of the first hand-over.
 func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
 	s.t.Helper()
-	first, fresh := s.Arrive(qos, id, n)
+	first, fresh := s.Arrive(qos, id, false, n)
 	if !fresh {
 		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
 	}
@@ -43,7 +43,12 @@ func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
 
 func (s *inScript) copied(id uint16) {
 	s.t.Helper()
-	if _, fresh := s.Arrive(qos2, id, 2); fresh {
+	s.copiedAs(id, false)
+}
+
+func (s *inScript) copiedAs(id uint16, dup bool) {
+	s.t.Helper()
+	if _, fresh := s.Arrive(qos2, id, dup, 2); fresh {
 		s.t.Errorf("#%d is delivered again", id)
 	}
 }

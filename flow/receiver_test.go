@@ -305,9 +305,35 @@ func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
 	s.fresh(qos2, 7, 1)
 }
 
+// On 3.1 a broker that has lost the session does not say so. Its new messages
+// bear identifiers that we hold, and no DUP.
+func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
+	s := newInScript(t)
+	s.Restore(7)
+	s.Restore(8)
+	s.Settle(s.fresh(qos2, 9, 1))
+	s.acks("PUBREC#9")
+	s.told(Change{Kind: Received, ID: 9})
+	unsettled := s.fresh(qos2, 10, 1)
+	s.Lost(true)
+	s.Doubt()
+	s.copiedAs(7, true) // it still has this one
+	s.acks("PUBREC#7")
+	s.Settle(s.fresh(qos2, 8, 1))
+	s.Settle(s.fresh(qos2, 9, 1))
+	s.told(Change{Kind: Forgotten, ID: 8}, Change{Kind: Received, ID: 8},
+		Change{Kind: Forgotten, ID: 9}, Change{Kind: Received, ID: 9})
+	fresh := s.fresh(qos2, 10, 1)
+	equal(t, "waited for", s.Unsettled(unsettled), false)
+	s.acks("PUBREC#8", "PUBREC#9")
+	s.copied(10) // of this connection there is no doubt
+	s.Settle(fresh)
+	s.acks("PUBREC#10", "PUBREC#10")
+}
+
 func TestReceiverWithoutAStoreWorks(t *testing.T) {
 	r := NewReceiver(nil)
-	a, _ := r.Arrive(qos2, 7, 1)
+	a, _ := r.Arrive(qos2, 7, false, 1)
 	r.Settle(a)
 	if ack, ok := r.Next(); !ok || ack != (frames.Ack{Kind: frames.TypePubrec, ID: 7}) {
 		t.Errorf("ack %+v, %v", ack, ok)

@@ -102,13 +102,15 @@ func (l *loop) up(c *link) {
 	l.backoff.upAt = l.now
 	l.keep = keepAlive{lastSent: c.began.Sub(l.s.epoch), lastHeard: l.now}
 	l.stats.Connections++
-	if o.Version != frames.V31 && o.KeepSession { // on 3.1 nobody knows: go on as if it were there
-		if resumed {
-			l.purge()
-		} else {
-			l.sender.SessionLost()
-			l.receiver.Clear()
-		}
+	switch {
+	case !o.KeepSession:
+	case o.Version == frames.V31: // nobody tells: go on as if it were there
+		l.receiver.Doubt()
+	case resumed:
+		l.purge()
+	default:
+		l.sender.SessionLost()
+		l.receiver.Clear()
 	}
 	l.restore(resumed || o.Version == frames.V31 && o.KeepSession)
 	l.log.Info("connected", "endpoint", l.s.endpoint.String(), "version", o.Version.String(), "client", o.ClientID, "resumed", resumed)

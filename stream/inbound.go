@@ -89,7 +89,7 @@ func (l *loop) deliver(p *packet) {
 	d := Delivery{Message: p.message, Duplicate: p.dup}
 	unwanted := len(subs) == 0 && l.unwanted(p.message.Topic)
 	if p.message.QoS > frames.AtMostOnce {
-		first, fresh := l.receiver.Arrive(p.message.QoS, p.id, max(1, len(subs)))
+		first, fresh := l.receiver.Arrive(p.message.QoS, p.id, p.dup, max(1, len(subs)))
 		if !fresh {
 			return
 		}

@@ -299,6 +299,30 @@ func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	}
 }
 
+// On 3.1 a broker that lost the session does not tell. What it sends without DUP
+// under an identifier that is still held is a new message.
+func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := kept(1, nil)
+		o.Version, o.Store = frames.V31, flow.NewMemoryStore()
+		s, c := connected(t, b, o)
+		c.Send(publish("in", "old", 2, 7, false), publish("in", "kept", 2, 8, false))
+		in := s.Deliveries()
+		wantDelivery(t, in, "in", "old").Ack()
+		wantDelivery(t, in, "in", "kept").Ack()
+		c.Expect(ack(pubrec, 7), ack(pubrec, 8))
+		c.Drop()
+
+		c = b.Handshake(false)
+		c.Send(publish("in", "new", 2, 7, false), publish("in", "kept", 2, 8, true))
+		wantDelivery(t, in, "in", "new").Ack()
+		c.Expect(ack(pubrec, 7), ack(pubrec, 8))
+		c.Send(ack(pubrel, 7), ack(pubrel, 8))
+		c.Expect(ack(pubcomp, 7), ack(pubcomp, 8))
+		wantNoDelivery(t, in)
+	})
+}
+
 // One write call takes all that was ready when it began.
 func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
