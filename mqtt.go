@@ -240,6 +240,7 @@ type Publisher interface {
 	Publishes() chan<- Publishing
 	PublishFrom(context.Context, <-chan Message) <-chan Receipt
 	Flush(context.Context) error
+	Sync(context.Context) error
 	Lifecycle
 }
 
@@ -320,6 +321,15 @@ func (c *Client) All(ctx context.Context) iter.Seq2[Delivery, error] { return c.
 
 // Flush waits until no publication is queued or in flight.
 func (c *Client) Flush(ctx context.Context) error { return c.s.Flush(ctx) }
+
+// Sync waits until Options.Store has the QoS 1 and 2 publishings that were sent
+// on Publishes, and the QoS 2 deliveries that were settled, before the call. A
+// durable Store then keeps them whatever becomes of the process; a send on
+// Publishes that has returned promises no more than that the publishing is in
+// memory. Calls from many goroutines share one commit. An error of the Store
+// says that not all of it is stored, the Receipts say which publishings are
+// concerned. Without a Store and KeepSession Sync is an error.
+func (c *Client) Sync(ctx context.Context) error { return c.s.Sync(ctx) }
 
 // Online returns a channel that is closed while the client is connected. It is a
 // level: get it anew for each wait.

@@ -12,7 +12,7 @@ import (
 // with the end of each publication.
 //
 // Every publication that Add took ends exactly once: by Acknowledge, Written,
-// Withdraw, Lost or Drain.
+// Withdraw, Lost, Unstored or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -235,6 +235,26 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	e.owner = none
 	e.message = e.message.Clone() // QoS 0 too: Lost puts it back in line when its batch was never taken
 	return false, true
+}
+
+// Unstored ends the publications whose acceptance is among changes, the commit
+// of which has failed. They were never sent, since a commit comes before the
+// bytes that depend on it. Where it is not known what the store has of them, the
+// journal asks that it be removed.
+func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
+	accepted := make(map[uint64]bool)
+	for _, c := range changes {
+		if c.Kind == Accepted {
+			accepted[c.Seq] = true
+		}
+	}
+	for i := s.line.head; i != 0 && len(accepted) > 0; {
+		next := s.links[i].next
+		if accepted[s.entries[i].seq] {
+			end(s.finish(i))
+		}
+		i = next
+	}
 }
 
 // Drain ends all publications after Lost, in order of acceptance; sent tells

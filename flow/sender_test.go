@@ -321,3 +321,29 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s.add(1, strings.Repeat("y", 3))
 	s.sends("yyy#1001")
 }
+
+// What a store did not take has ended, whatever its state: those around it go on,
+// and the window and the identifiers are as if it had never been.
+func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
+	s := newScript(t, 3, nil)
+	s.add(qos1, "a")
+	s.journal.MoveTo(nil)
+	s.add(qos1, "b")
+	s.add(0, "zero")
+	s.add(qos2, "c")
+	failed := s.journal.MoveTo(nil)
+	s.add(qos1, "d")
+	s.sends("a#1", "b#2", "zero", "c#3")
+	s.journal.MoveTo(nil)
+
+	var ended []string
+	s.Unstored(failed, func(e Ended[string]) { ended = append(ended, e.Owner) })
+	s.same("ended", ended, []string{"b", "c"})
+	if got, want := s.journal.MoveTo(nil), []Change{{Kind: Settled, Seq: 2}, {Kind: Settled, Seq: 4}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the store is told %+v, want %+v", got, want)
+	}
+	equal(t, "in flight", s.InFlight(), 1)
+	equal(t, "identifiers in use", s.ids.Len(), 1)
+	s.sends("d#4")
+	equal(t, "not ended", s.Len(), 3)
+}

@@ -22,7 +22,9 @@ type Store interface {
 
 	// Commit applies the changes in order and all together: after an error, or
 	// a crash, either all of them are in the store or none is. It keeps no
-	// reference to the slice or to the payloads.
+	// reference to the slice or to the payloads. After an error the changes come
+	// again, in front of later ones, except for publications accepted by them:
+	// those have ended with the error, and are settled.
 	Commit(changes []Change) error
 
 	// Detach ends the session's use of the store; its content stays.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
@@ -34,13 +35,7 @@ func (l *loop) wrote(w written) {
 	l.writing = false
 	switch {
 	case w.commit != nil:
-		// Nothing of the batch has happened. Its changes stay owed, its bytes go
-		// with the connection [MQTT-4.8.0-2].
-		l.next.changes, l.inHand.changes = append(l.inHand.changes, l.next.changes...), nil
-		l.taken = min(l.taken, l.inHand.number-1)
-		l.commitErr, l.commitAt = w.commit, l.now+time.Second
-		l.log.Error("store", "error", w.commit)
-		l.fail(w.commit)
+		l.uncommitted(w.commit)
 	case w.write != nil:
 		l.commitErr = nil
 		l.fail(w.write)
@@ -53,10 +48,27 @@ func (l *loop) wrote(w written) {
 			l.receipt(e.Owner, Receipt{Message: e.Message})
 		})
 	}
+	l.synced(l.inHand.number, w.commit)
 	clear(l.inHand.changes)
 	l.spare = l.inHand
 	l.inHand = batch{}
 	if cap(l.spare.bytes) > 4*batchBytes {
 		l.spare.bytes = nil
 	}
+}
+
+// uncommitted takes note that the store did not take the batch: nothing of it
+// has happened. Its bytes go with the connection [MQTT-4.8.0-2]. What was
+// accepted in it ends with the error rather than wait, half accepted, for a disk
+// that may stay full; its other changes stay owed.
+func (l *loop) uncommitted(err error) {
+	l.taken = min(l.taken, l.inHand.number-1)
+	l.commitErr, l.commitAt = err, l.now+time.Second
+	l.log.Error("store", "error", err)
+	l.fail(err)
+	l.sender.Unstored(l.inHand.changes, func(e flow.Ended[owner]) {
+		l.receipt(e.Owner, Receipt{Message: e.Message, Err: notSent(err)})
+	})
+	owed := slices.DeleteFunc(l.inHand.changes, func(c flow.Change) bool { return c.Kind == flow.Accepted })
+	l.next.changes, l.inHand.changes = append(owed, l.next.changes...), nil
 }

@@ -56,6 +56,7 @@ type loop struct {
 	lagging   map[chan<- Receipt]*laggard
 	warnedLag bool
 	flushers  []chan struct{}
+	syncers   []syncer
 	settled   []uint64
 
 	// The end.
@@ -193,25 +194,6 @@ func (l *loop) pause() {
 		len(l.next.bytes) > maxBacklog
 	if was && !l.paused {
 		l.keep.heard(l.now) // the silence was ours
-	}
-}
-
-func (l *loop) checkFlushers() {
-	if len(l.flushers) == 0 || l.sender.Len() > 0 || len(l.waiting.list) > 0 {
-		return
-	}
-	for _, empty := range l.flushers {
-		close(empty)
-	}
-	l.flushers = nil
-}
-
-func (l *loop) dropFlusher(empty chan struct{}) {
-	for i, f := range l.flushers {
-		if f == empty {
-			l.flushers = append(l.flushers[:i], l.flushers[i+1:]...)
-			return
-		}
 	}
 }
 

@@ -193,30 +193,6 @@ func (s *Session) Deliveries() <-chan Delivery { return s.unclaimed.Deliveries()
 // All is Subscription.All for what no Subscription claims.
 func (s *Session) All(ctx context.Context) iter.Seq2[Delivery, error] { return s.unclaimed.All(ctx) }
 
-// Flush waits until no publication is queued or in flight.
-func (s *Session) Flush(ctx context.Context) error {
-	empty := make(chan struct{})
-	if !s.call(func(l *loop) { l.flushers = append(l.flushers, empty) }) {
-		return s.endedBy()
-	}
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-	case <-s.ending:
-	}
-	select {
-	case <-empty:
-		return nil
-	default:
-	}
-	s.call(func(l *loop) { l.dropFlusher(empty) })
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return s.endedBy()
-}
-
 // attach takes over the session that the Store holds.
 func (l *loop) attach() error {
 	o := &l.s.options

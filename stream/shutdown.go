@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
@@ -210,5 +211,9 @@ func (l *loop) endCalls() {
 			reply <- cause
 		}
 	}
+	if l.commitErr != nil {
+		cause = l.commitErr
+	}
+	l.synced(math.MaxUint64, cause)
 	l.firstResult(cause)
 }

@@ -1,13 +1,14 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
@@ -27,8 +28,9 @@ func (s *fullDisk) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// What is not in the store is not on the wire: the connection goes, the state
-// stays, and all of it goes on when there is room again.
+// What is not in the store is not on the wire: the connection goes, what could
+// not be stored ends with the reason, and the rest goes on when there is room
+// again. D1
 func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -46,28 +48,107 @@ func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 		sendAll(s, message("out", "1", 1))
 		c = b.Handshake(true)
 		c.ExpectClosed() // no PUBLISH
+		r := <-acks
+		wantError(t, r.Err, stream.ErrNotSent, errFull)
+		wantError(t, s.Publish(t.Context(), message("out", "2", 2)), stream.ErrNotSent, errFull)
+		if st := s.Stats(); !st.StoreFailing || st.Queued != 0 || st.InFlight != 0 {
+			t.Errorf("something is left of what could not be stored: %+v", st)
+		}
 
 		store.full.Store(false)
 		c = b.Handshake(true)
-		c.Expect(publish("out", "1", 1, 1, false)) // for the first time
-		c.Send(ack(puback, 1), publish("in", "x", 2, 7, true))
+		c.Send(publish("in", "x", 2, 7, true))
 		c.Expect(ack(pubrec, 7))
 		c.Send(ack(pubrel, 7))
 		c.Expect(ack(pubcomp, 7))
-		if r := <-acks; r.Err != nil {
-			t.Error(r.Err)
-		}
-		synctest.Wait()
-		if n := len(s.Deliveries()); n != 0 {
-			t.Errorf("delivered %d times more", n)
-		}
+		wantNoDelivery(t, s.Deliveries())
+		sendAll(s, message("out", "3", 1))
+		c.Complete(streamtest.Next[frames.Publish](c))
+		wantReceipts(t, acks, 1)
 		if st := s.Stats(); st.StoreFailing {
 			t.Error("the store still counts as failing")
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
+		s.Close()
+		snap, err := store.Attach("kept")
+		if err != nil || len(snap.Publications) > 0 {
+			t.Errorf("half accepted: %+v, %v", snap, err)
 		}
 	})
+}
+
+// Sync returns when the changes in front of it are committed, and not before.
+func TestSyncWaitsForTheStore(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
+		defer close(store.release)
+		o := kept(10, nil)
+		o.Store = store
+		s, c := connected(t, b, o)
+		sync := func() <-chan error { return inBackground(func() error { return s.Sync(t.Context()) }) }
+		if err := s.Sync(t.Context()); err != nil { // there is nothing to store
+			t.Error(err)
+		}
+		sendAll(s, message("out", "1", 1))
+		first := sync()
+		wantPending(t, first)
+		sendAll(s, message("out", "2", 2))
+		second, third := sync(), sync()
+		store.release <- nil
+		if err := takeFrom(t, first); err != nil {
+			t.Error(err)
+		}
+		wantPending(t, second)
+		store.release <- nil
+		if err := errors.Join(takeFrom(t, second), takeFrom(t, third)); err != nil {
+			t.Error(err)
+		}
+		c.Expect(publish("out", "1", 1, 1, false), publish("out", "2", 2, 2, false))
+
+		c.Send(publish("in", "x", 2, 7, false))
+		wantDelivery(t, s.Deliveries(), "in", "x").Ack()
+		settled := sync()
+		wantPending(t, settled)
+		store.release <- nil
+		if err := takeFrom(t, settled); err != nil {
+			t.Error(err)
+		}
+		c.Expect(ack(pubrec, 7))
+
+		sendAll(s, message("out", "3", 1))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantError(t, s.Sync(ctx), context.DeadlineExceeded)
+		failed := sync()
+		wantPending(t, failed)
+		store.release <- errFull
+		wantError(t, takeFrom(t, failed), errFull)
+	})
+}
+
+// Without a store there is nothing to wait for, and to say so would be a lie.
+func TestSyncNeedsAStoreAndAKeptSession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		for _, o := range []*stream.Options{nil, {Store: flow.NewMemoryStore()}, {ClientID: "k", KeepSession: true}} {
+			s := open(t, b, o)
+			var bad *stream.OptionError
+			if err := s.Sync(t.Context()); !errors.As(err, &bad) {
+				t.Errorf("%+v: error %v", o, err)
+			}
+		}
+	})
+}
+
+// slowDisk is a store whose commits wait for the script.
+type slowDisk struct {
+	flow.Store
+	release chan error // closed: no more waiting
+}
+
+func (s *slowDisk) Commit(c []flow.Change) error {
+	if err := <-s.release; err != nil {
+		return err
+	}
+	return s.Store.Commit(c)
 }
 
 // Close says that the store does not hold what it should.
