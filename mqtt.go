@@ -354,10 +354,12 @@ func (c *Client) Err() error { return c.s.Err() }
 // channels close), waits until those handed out are settled, stops accepting
 // publishings, waits until those accepted have ended, sends the last acks and
 // DISCONNECT, and closes. When ctx ends first it closes at once, and the error
-// says how much was left.
+// says how many publications and deliveries were left; with KeepSession and a
+// Store the next client finds them there, or at the broker.
 func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) }
 
-// Close ends the client at once: DISCONNECT is sent, within a second, every
+// Close ends the client at once: DISCONNECT is sent and the broker is given until
+// a second has passed to read it and to close (it does so at once), every
 // publication that has not ended gets its Receipt, and all goroutines are gone
 // when it returns. It can be called any number of times. Receipts are offered
 // until their channels have taken none for a second; the error says how many

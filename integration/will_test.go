@@ -25,7 +25,11 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			}
 			_, w := mortal("dies", true)
 			w.cut()
-			expect(t, sub.Messages(), text("will/dies", fmt.Sprintf("QoS %d", q), q))
+			// mochi may send the retained one of the level before twice.
+			m := until(t, sub.Messages(), func(m mqtt.Message) bool { return !m.Retain })
+			if want := text("will/dies", fmt.Sprintf("QoS %d", q), q); show(m) != show(want) {
+				t.Fatalf("got %s, want %s", show(m), show(want))
+			}
 
 			late := subscribe(t, watcher, mqtt.Filter{Topic: "will/dies", QoS: mqtt.ExactlyOnce})
 			kept := text("will/dies", fmt.Sprintf("QoS %d", q), q)
@@ -39,6 +43,9 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 		}
 		// What Close had left behind would have come by now.
 		publish(t, watcher, text("will/end", "", 2))
-		expect(t, sub.Messages(), text("will/end", "", 2))
+		m := until(t, sub.Messages(), func(m mqtt.Message) bool { return !m.Retain })
+		if want := text("will/end", "", 2); show(m) != show(want) {
+			t.Fatalf("got %s, want %s", show(m), show(want))
+		}
 	})
 }

@@ -161,5 +161,12 @@ func (s *sniffer) stranger(f frames.Frame, err error, v frames.Version) error {
 // peer, and that is not to look like an orderly end.
 func (l *link) hangUp() { l.raw.Close() }
 
-// hangUpOrderly closes after DISCONNECT [MQTT-3.14.4-1].
+// closeWrite tells the broker that nothing more comes, where the connection can.
+func (l *link) closeWrite() {
+	if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite() // its failure shows in what is read
+	}
+}
+
+// hangUpOrderly closes after DISCONNECT.
 func (l *link) hangUpOrderly() { l.conn.Close() }

@@ -24,7 +24,8 @@ const (
 // receive channels close), waits until those handed out are settled, stops
 // accepting publishings, waits until those accepted have ended, sends the last
 // acks and DISCONNECT, and closes. When ctx ends first it closes at once, and
-// the error says how much was left.
+// the error says how many publications and deliveries were left; with
+// KeepSession and a Store the next session finds them there, or at the broker.
 func (s *Session) Shutdown(ctx context.Context) error {
 	s.call(func(l *loop) {
 		if l.draining == running {
@@ -48,8 +49,9 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// Close ends the session at once: what is encoded is written and DISCONNECT is
-// sent, within a second, all publications end with their Receipts, and every
+// Close ends the session at once: what is encoded is written, DISCONNECT is sent,
+// and the broker is given until a second has passed to read it and to close (it
+// does so at once); all publications end with their Receipts, and every
 // goroutine is gone when it returns. It can be called any number of times; the
 // error says what could not be done.
 //
@@ -135,14 +137,14 @@ func (l *loop) end() {
 }
 
 // hangUp writes what is due and DISCONNECT, after which nothing is sent
-// [MQTT-3.14.4-2], and closes the connection. A connection that has failed is
+// [MQTT-3.14.4-2], and ends the connection. A connection that has failed is
 // closed without.
 func (l *loop) hangUp() {
 	s := l.s
 	if l.online && l.failed == nil {
 		raw := l.link.raw // the timer may fire when link is gone
 		raw.finish()
-		// For a connection that knows no deadlines.
+		// For a connection that knows no deadlines, and a broker that does not close.
 		defer time.AfterFunc(lastWrites, func() { raw.Close() }).Stop()
 		l.settle()
 		l.acks()
@@ -169,8 +171,21 @@ func (l *loop) hangUp() {
 		l.cancel()
 	}
 	if l.online && l.failed == nil {
-		l.link.hangUpOrderly()
+		l.linger()
 	}
+}
+
+// linger closes our side of the connection and reads on until the broker has
+// closed its own [MQTT-3.14.4-1]. A connection that is closed while something
+// comes in is reset, and a broker that is reset may drop what it has not read
+// yet: the last acks, and the DISCONNECT that keeps the will from being
+// published. A broker that does not close is given up with the last deadline.
+func (l *loop) linger() {
+	l.link.closeWrite()
+	for e := (event{}); e.err == nil; {
+		e = <-l.s.events // no ack counts any more
+	}
+	l.link.hangUpOrderly()
 }
 
 // endPublications gives every publication that has not ended its Receipt.

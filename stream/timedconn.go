@@ -41,6 +41,14 @@ func (c *timedConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// CloseWrite closes one direction of a connection that knows two.
+func (c *timedConn) CloseWrite() error {
+	if c, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // lastWrites is how long Close waits for what it has to write.
 const lastWrites = time.Second
 

@@ -85,6 +85,7 @@ func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, serve
 	}
 	var end *PipeConn
 	client, end = pipe(limitOf(b.o.buffer), 0, Addr{network, "client"}, Addr{network, addr})
+	client.answered = !b.o.open
 	c = newConn(b, len(b.conns)+1, client, end)
 	b.conns = append(b.conns, c)
 	if b.auto != nil {

@@ -7,6 +7,7 @@ type settings struct {
 	timeout  time.Duration
 	buffer   int
 	autoPing bool
+	open     bool
 }
 
 // Option changes a Broker at New.
@@ -22,6 +23,10 @@ func Buffer(bytes int) Option { return func(o *settings) { o.buffer = bytes } }
 
 // AutoPing answers PINGREQ while a step waits for something else, and hides it from the script.
 func AutoPing() Option { return func(o *settings) { o.autoPing = true } }
+
+// KeepOpen leaves the broker's side of a connection open when the client closes its own: a broker that is frozen.
+// Without it the broker closes in answer, at once and without a step of the script, as brokers do after DISCONNECT.
+func KeepOpen() Option { return func(o *settings) { o.open = true } }
 
 // defaultTimeout tells a bubble by its clock, which starts in the year 2000.
 func defaultTimeout() time.Duration {

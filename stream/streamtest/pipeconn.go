@@ -18,6 +18,7 @@ const DefaultBuffer = 64 << 10
 type PipeConn struct {
 	in, out       *half
 	local, remote net.Addr
+	answered      bool // the other end closes its writing direction when this one does
 }
 
 // Pipe connects two ends. Each direction holds up to buffer bytes, 0 meaning [DefaultBuffer]; a negative buffer sets
@@ -73,9 +74,12 @@ func (c *PipeConn) Close() error {
 	return nil
 }
 
-// CloseWrite ends the writing direction only.
+// CloseWrite ends the writing direction only. What a Broker then does is said at [KeepOpen].
 func (c *PipeConn) CloseWrite() error {
 	c.out.closeWriter()
+	if c.answered {
+		c.in.closeWriter()
+	}
 	return nil
 }
 

@@ -1,0 +1,61 @@
+package stream_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// What the broker sends before it has read DISCONNECT is read, so that the
+// connection is not reset under our last acks; nothing of it counts any more.
+func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *stream.Session) *closing{
+		"Close":    callClose,
+		"Shutdown": func(t *testing.T, s *stream.Session) *closing { return callShutdown(t.Context(), t, s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, nil)
+				sub := subscribed(t, s, c, "f", 1)
+				c.Send(inboundRun("f", 1, 1, 1)...)
+				takeFrom(t, sub.Deliveries()).Ack()
+				down := end(t, s)
+				c.Expect(ack(puback, 1))
+				c.ExpectDisconnect()
+				down.pending()
+				elapse(time.Second / 2)
+				for range 10_000 {
+					c.Send(publish("f", "too late", 1, 2, false), ack(frames.TypePubrel, 3))
+				}
+				synctest.Wait()
+				if n := c.Unread(); n != 0 {
+					t.Errorf("%d bytes lie unread: to close now would reset the connection", n)
+				}
+				down.pending()
+				c.Drop()
+				if err := down.after(time.Second / 2); err != nil {
+					t.Error(err)
+				}
+				wantEnd(t, sub.Deliveries())
+				wantEnded(t, s)
+			}, streamtest.KeepOpen())
+		})
+	}
+}
+
+// A broker that does not close is given a second.
+func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
+	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		down := callClose(t, s)
+		c.ExpectDisconnect()
+		if err := down.after(time.Second); err != nil {
+			t.Error(err)
+		}
+		wantEnded(t, s)
+	}, streamtest.KeepOpen())
+}
