@@ -6,3 +6,5 @@ require (
 	github.com/jpillora/backoff v1.1.0
 	go.uber.org/goleak v1.3.0
 )
+
+require github.com/coder/websocket v1.8.15 // indirect

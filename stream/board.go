@@ -13,7 +13,7 @@ type State struct {
 	Attempt  int       // connection attempts since the last one that succeeded
 	Err      error     // why the session is not online, or why the last attempt failed; nil before the first
 	Since    time.Time // of this state
-	Endpoint string    // the broker's URL, without user and password
+	Endpoint string    // the URL that was connected last, without user, password and query; at first that of Open
 }
 
 // board shows the newest State to whoever looks. The loop writes, and never

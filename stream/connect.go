@@ -34,9 +34,13 @@ func (b *backoffState) init(policy *backoff.Backoff) {
 	b.max = policy.ForAttempt(1 << 20)
 }
 
-// schedule sets the next attempt after a failure.
-func (b *backoffState) schedule(now time.Duration) {
+// schedule sets the next attempt after a failure, with slowest after the longest
+// interval.
+func (b *backoffState) schedule(now time.Duration, slowest bool) {
 	b.delay = b.policy.ForAttempt(float64(b.attempt))
+	if slowest {
+		b.delay = b.max
+	}
 	if b.spread {
 		b.delay -= rand.N(b.delay/2 + 1)
 	}
@@ -68,7 +72,7 @@ func (l *loop) redial() {
 
 func (l *loop) attemptFailed(err error) {
 	l.cancel()
-	l.log.Info("connection failed", "endpoint", l.s.endpoint.String(), "attempt", l.backoff.attempt+1, "error", err)
+	l.log.Info("connection failed", "endpoint", l.endpoint.String(), "attempt", l.backoff.attempt+1, "error", err)
 	l.s.board.set(func(st *State) { st.Attempt++; st.Err = err })
 	l.firstResult(err)
 	l.again(err)
@@ -83,7 +87,7 @@ func (l *loop) again(cause error) {
 		l.over = true
 		return
 	}
-	l.backoff.schedule(l.now)
+	l.backoff.schedule(l.now, unwelcome(cause))
 }
 
 func (l *loop) firstResult(err error) {
@@ -98,7 +102,7 @@ func (l *loop) firstResult(err error) {
 func (l *loop) up(c *link) {
 	o := &l.s.options
 	resumed := c.connack.SessionPresent
-	l.link, l.online = c, true
+	l.link, l.endpoint, l.online = c, c.endpoint, true
 	l.backoff.upAt = l.now
 	l.keep = keepAlive{lastSent: c.began.Sub(l.s.epoch), lastHeard: l.now}
 	l.stats.Connections++
@@ -113,8 +117,10 @@ func (l *loop) up(c *link) {
 		l.receiver.Clear()
 	}
 	l.restore(resumed || o.Version == frames.V31 && o.KeepSession)
-	l.log.Info("connected", "endpoint", l.s.endpoint.String(), "version", o.Version.String(), "client", o.ClientID, "resumed", resumed)
-	l.s.board.set(func(st *State) { st.Online, st.Resumed, st.Attempt, st.Err = true, resumed, 0, nil })
+	l.log.Info("connected", "endpoint", l.endpoint.String(), "version", o.Version.String(), "client", o.ClientID, "resumed", resumed)
+	l.s.board.set(func(st *State) {
+		st.Online, st.Resumed, st.Attempt, st.Err, st.Endpoint = true, resumed, 0, nil, l.endpoint.String()
+	})
 	l.firstResult(nil)
 }
 
@@ -142,7 +148,7 @@ func (l *loop) fail(err error) {
 // down ends a connection that failed.
 func (l *loop) down() {
 	err := l.failed
-	l.log.Info("connection lost", "endpoint", l.s.endpoint.String(), "error", err, "lasted", l.now-l.backoff.upAt)
+	l.log.Info("connection lost", "endpoint", l.endpoint.String(), "error", err, "lasted", l.now-l.backoff.upAt)
 	l.disconnected(err)
 	l.s.board.set(func(st *State) { st.Online, st.Resumed, st.Attempt, st.Err = false, false, 0, err })
 	if l.over {

@@ -30,6 +30,7 @@ type loop struct {
 	// The connection. busy: the reader has an attempt or a connection. failed:
 	// why the connection is being torn down, until reader and writer let go.
 	link     *link
+	endpoint *endpoint // of the link, or of the last one; at first the URL's
 	online   bool
 	busy     bool
 	failed   error
@@ -67,7 +68,7 @@ type loop struct {
 
 func newLoop(s *Session) *loop {
 	o := &s.options
-	l := &loop{s: s, log: o.Logger, accepts: true, next: batch{number: 1}}
+	l := &loop{s: s, log: o.Logger, endpoint: s.endpoints[0], accepts: true, next: batch{number: 1}}
 	if o.KeepSession && o.Store != nil {
 		l.journal = new(flow.Journal)
 	}

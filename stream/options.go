@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/jpillora/backoff"
@@ -36,7 +38,9 @@ type Options struct {
 
 	// Credentials, if set, is asked at every connection instead, so that tokens
 	// can expire. Its context ends with ConnectTimeout. An error fails the
-	// attempt. An empty user name with a nil password sends neither.
+	// attempt. An empty user name with a nil password sends neither. A broker that
+	// refuses them ends Dial; later it is asked again at the longest interval of
+	// Reconnect.
 	Credentials func(context.Context) (user string, password []byte, err error)
 
 	// KeepSession asks the broker to keep the session when the connection ends
@@ -60,13 +64,38 @@ type Options struct {
 	// DISCONNECT (section 3.1.2.5).
 	Will *frames.Message
 
-	// TLS configures mqtts; with another scheme it is an error. nil verifies the
-	// broker against the roots of the system and the name in the URL.
+	// TLS configures mqtts and wss; without an endpoint of these schemes it is an
+	// error. nil verifies the broker against the roots of the system. A ServerName
+	// that is empty is the host in the URL, NextProtos that are nil are mqtt (with
+	// wss always http/1.1), and TLS 1.2 is the least version whatever it says.
 	TLS *tls.Config
 
+	// TLSConfig, if set, is asked at every connection instead, so that
+	// certificates can rotate. Its context ends with ConnectTimeout. An error
+	// fails the attempt.
+	TLSConfig func(context.Context) (*tls.Config, error)
+
+	// Header, if set, is asked at every connection for the HTTP headers of the
+	// WebSocket handshake (ws, wss), such as a token. Its context ends with
+	// ConnectTimeout. An error fails the attempt.
+	Header func(context.Context) (http.Header, error)
+
+	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The
+	// standard asks for mqtt (section 6), and without it the server is refused.
+	AnySubprotocol bool
+
 	// DialContext makes connections; nil is that of net.Dialer. network is tcp
-	// or unix. TLS is put on top of what it returns.
+	// or unix. TLS and WebSocket are put on top of what it returns. A proxy goes
+	// here.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Fallbacks are more endpoints, in the forms of the URL; one without user and
+	// password has those of the URL. An attempt to connect tries the endpoints in
+	// turn, beginning with the one that was connected last, each within
+	// ConnectTimeout. The URL is first at the start; the order of the others
+	// differs from client to client, so that a fleet that loses a broker spreads
+	// over those that are left. State.Endpoint tells which is in use.
+	Fallbacks []string
 
 	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535.
 	// 0 is 1, which keeps the order whatever happens on the way.
@@ -131,7 +160,7 @@ const (
 
 // withDefaults returns a checked copy of o with every zero replaced by what it
 // stands for, and with 0 for what is switched off.
-func (o *Options) withDefaults(e *endpoint) (Options, error) {
+func (o *Options) withDefaults(endpoints []*endpoint) (Options, error) {
 	var c Options
 	if o != nil {
 		c = *o
@@ -158,12 +187,6 @@ func (o *Options) withDefaults(e *endpoint) (Options, error) {
 	if c.DialContext == nil {
 		c.DialContext = new(net.Dialer).DialContext
 	}
-	if c.Username == "" && c.Password == nil && e.user != nil {
-		c.Username = e.user.Username()
-		if p, ok := e.user.Password(); ok {
-			c.Password = []byte(p)
-		}
-	}
 	if c.Reconnect == nil {
 		c.Reconnect = &backoff.Backoff{Min: 100 * time.Millisecond, Max: time.Minute, Jitter: true}
 	} else {
@@ -176,7 +199,7 @@ func (o *Options) withDefaults(e *endpoint) (Options, error) {
 		}
 		c.Retry = &r
 	}
-	return c, c.check(e)
+	return c, c.check(endpoints)
 }
 
 func setZero[T comparable](v *T, to T) {
@@ -186,10 +209,16 @@ func setZero[T comparable](v *T, to T) {
 	}
 }
 
-func (o *Options) check(e *endpoint) error {
+func (o *Options) check(endpoints []*endpoint) error {
+	secured := slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.tls })
+	webSocket := slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.path != "" })
 	switch {
-	case o.TLS != nil && !e.tls:
-		return badOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts", e.scheme)
+	case o.TLS != nil && o.TLSConfig != nil:
+		return badOption("TLSConfig", "is set beside TLS; use one of them")
+	case (o.TLS != nil || o.TLSConfig != nil) && !secured:
+		return badOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts or wss", endpoints[0].scheme)
+	case (o.Header != nil || o.AnySubprotocol) && !webSocket:
+		return badOption("Header", "or AnySubprotocol is set, but the URL's scheme is %s, which does not use it; use ws or wss", endpoints[0].scheme)
 	case o.Version != frames.V31 && o.Version != frames.V311:
 		return badOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:
@@ -205,12 +234,14 @@ func (o *Options) check(e *endpoint) error {
 	}
 	// What CONNECT announces is what is kept: whole seconds, rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
-	connect := o.connect(o.Username, o.Password)
-	if err := connect.Validate(); err != nil {
-		return fmt.Errorf("mqtt: %w", err)
-	}
-	if _, err := connect.Append(nil, o.Version); err != nil {
-		return fmt.Errorf("mqtt: %w", err)
+	for _, e := range endpoints {
+		connect := o.connect(e.login(o))
+		if err := connect.Validate(); err != nil {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+		if _, err := connect.Append(nil, o.Version); err != nil {
+			return fmt.Errorf("mqtt: %w", err)
+		}
 	}
 	return nil
 }

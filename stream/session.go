@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -16,9 +17,9 @@ import (
 // be called from any goroutine.
 type Session struct {
 	// Set by Open and never changed.
-	options  Options
-	endpoint *endpoint
-	epoch    time.Time // what the loop's clock counts from
+	options   Options
+	endpoints []*endpoint // the URL's, then the Fallbacks, in an order of this session's own
+	epoch     time.Time   // what the loop's clock counts from
 
 	// From users to the loop. None is ever closed.
 	publishes chan Publishing
@@ -34,8 +35,10 @@ type Session struct {
 	quit    chan struct{}
 	core    sync.WaitGroup // reader and writer
 
-	// The reader's: topic names met before.
+	// The reader's: topic names met before, and the endpoint that took a
+	// connection last.
 	topics frames.Topics
+	good   int
 
 	// The end, in order. The loop closes all but closing.
 	closing    chan struct{} // Close or Shutdown wants it
@@ -64,17 +67,23 @@ type Session struct {
 // Open starts a session and does not wait for the broker. The error is about
 // the arguments or the Store.
 func Open(rawURL string, o *Options) (*Session, error) {
-	e, err := parseEndpoint(rawURL)
+	var fallbacks []string
+	if o != nil {
+		fallbacks = o.Fallbacks
+	}
+	endpoints, err := parseEndpoints(rawURL, fallbacks)
 	if err != nil {
 		return nil, err
 	}
-	options, err := o.withDefaults(e)
+	options, err := o.withDefaults(endpoints)
 	if err != nil {
 		return nil, err
 	}
+	others := endpoints[1:]
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	s := &Session{
 		options:    options,
-		endpoint:   e,
+		endpoints:  endpoints,
 		epoch:      time.Now(),
 		publishes:  make(chan Publishing),
 		intakes:    make(chan intake),
@@ -92,7 +101,7 @@ func Open(rawURL string, o *Options) (*Session, error) {
 		takers:     takers{abandon: make(chan struct{})},
 		waiters:    make(waiters, 64),
 		first:      make(chan error, 1),
-		board:      newBoard(e.String()),
+		board:      newBoard(endpoints[0].String()),
 	}
 	s.boxes = newBoxes(options.ReceiveBytes, s.poke)
 	s.unclaimed = newInbox(s)

@@ -130,7 +130,7 @@ func (l *loop) end() {
 	}
 	s.closeErr = err
 	l.timer.Stop()
-	l.log.Info("closed", "endpoint", s.endpoint.String(), "error", s.Err())
+	l.log.Info("closed", "endpoint", l.endpoint.String(), "error", s.Err())
 	s.board.set(func(st *State) { st.Online, st.Resumed, st.Err = false, false, s.endedBy() })
 	s.board.close()
 	close(s.done)
