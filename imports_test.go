@@ -69,11 +69,11 @@ func isStandard(p string) bool {
 
 // frames <- flow <- stream <- mqtt, and streamtest beside flow.
 func TestImportsPointOneWay(t *testing.T) {
-	const backoff = "github.com/jpillora/backoff"
+	const backoff, websocket = "github.com/jpillora/backoff", "github.com/coder/websocket"
 	allowed := map[string][]string{
 		module + "/frames":            nil,
 		module + "/flow":              {module + "/frames", backoff},
-		module + "/stream":            {module + "/frames", module + "/flow", backoff},
+		module + "/stream":            {module + "/frames", module + "/flow", backoff, websocket},
 		module + "/stream/streamtest": {module + "/frames"},
 		module:                        {module + "/frames", module + "/flow", module + "/stream"},
 	}
@@ -98,7 +98,7 @@ func TestImportsPointOneWay(t *testing.T) {
 
 // Brokers and other clients are for the modules beside this one.
 func TestModuleNeedsNothingButBackoffAndGoleak(t *testing.T) {
-	allowed := []string{"github.com/jpillora/backoff", "go.uber.org/goleak"}
+	allowed := []string{"github.com/jpillora/backoff", "go.uber.org/goleak", "github.com/coder/websocket"}
 	_, tests := imports(t)
 	for pkg, list := range tests {
 		for _, p := range list {

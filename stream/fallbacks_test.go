@@ -1,0 +1,259 @@
+package stream_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jpillora/backoff"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// wantDialed asks which endpoint a connection is for.
+func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
+	t.Helper()
+	if _, got := c.Dialed(); got != addr {
+		t.Fatalf("dialed %s, want %s", got, addr)
+	}
+}
+
+// An attempt goes round the endpoints at once; intervals lie between the rounds.
+// The next round begins with the endpoint that was connected last. N1, N3
+func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := faultOptions(frames.V311)
+		o.Fallbacks = []string{"mqtt://b:4242"}
+		b.Refuse(2, nil)
+		s := open(t, b, o) // mqtt://broker
+		st := offline(t, s)
+		wantText(t, st.Err, "mqtt://broker:1883: ")
+		wantText(t, st.Err, "mqtt://b:4242: ")
+
+		b.Refuse(1, nil)
+		start := time.Now()
+		c := b.Accept()
+		wantElapsed(t, start, faultPause)
+		wantDialed(t, c, "b:4242")
+		c.Handshake(false)
+		up(t, s)
+		if st := <-s.States(t.Context()); st.Endpoint != "mqtt://b:4242" {
+			t.Errorf("shown as %q", st.Endpoint)
+		}
+		c.Drop()
+		if st := offline(t, s); st.Endpoint != "mqtt://b:4242" {
+			t.Errorf("shown as %q after the loss", st.Endpoint)
+		}
+		c = b.Accept()
+		wantDialed(t, c, "b:4242")
+		c.ExpectConnect()
+		c.Drop() // before CONNACK: the next one, in the same round
+		start = time.Now()
+		c = b.Accept()
+		wantElapsed(t, start, 0)
+		wantDialed(t, c, "broker:1883")
+		c.Handshake(false)
+		up(t, s)
+	})
+}
+
+// ConnectTimeout is for each endpoint: one that takes connections and says
+// nothing does not use up the time of the others.
+func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		b.Hold(1)
+		done := goDial(t.Context(), t, b, "mqtt://hole", &stream.Options{Fallbacks: []string{"mqtt://b"}, ConnectTimeout: time.Second})
+		start := time.Now()
+		c := b.Accept()
+		wantElapsed(t, start, time.Second)
+		wantDialed(t, c, "b:1883")
+		c.Handshake(false)
+		if err := outcome(t, done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A fleet that loses a broker spreads over the others.
+func TestTheOrderOfFallbacksDiffersFromClientToClient(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		second := make(map[string]int)
+		for range 300 {
+			b.Refuse(1, nil)
+			o := faultOptions(frames.V311)
+			o.Fallbacks = []string{"mqtt://b", "mqtt://c", "mqtt://d"}
+			s := open(t, b, o)
+			c := b.Handshake(false)
+			_, addr := c.Dialed()
+			second[addr]++
+			s.Close()
+		}
+		for _, addr := range []string{"b:1883", "c:1883", "d:1883"} {
+			if n := second[addr]; n < 60 {
+				t.Errorf("%s was second %d times of 300: %v", addr, n, second)
+			}
+		}
+	})
+}
+
+func TestBadFallbacksAreNamed(t *testing.T) {
+	for _, row := range []struct {
+		fallbacks []string
+		words     []string
+	}{
+		{[]string{"mqtt://b", "b:1883"}, []string{"Fallbacks[1]", "scheme"}},
+		{[]string{"http://b"}, []string{"Fallbacks[0]", "http", "wss"}},
+		{[]string{"mqtt://u:hush@b:0"}, []string{"Fallbacks[0]", "port"}},
+		{[]string{"mqtt://:hush@b"}, []string{"password", "user name"}},
+	} {
+		_, err := stream.Open("mqtt://broker", &stream.Options{Fallbacks: row.fallbacks})
+		for _, word := range row.words {
+			wantText(t, err, word)
+		}
+		wantHidden(t, err.Error(), "hush")
+	}
+}
+
+// User and password in a fallback are for that endpoint; one without has those
+// of the URL, and those of the Options are for all.
+func TestEachEndpointHasItsOwnUser(t *testing.T) {
+	for _, row := range []struct {
+		o    stream.Options
+		want []string
+	}{
+		{stream.Options{}, []string{"first", "first", "second"}},
+		{stream.Options{Username: "all"}, []string{"all", "all", "all"}},
+	} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			row.o.Fallbacks = []string{"mqtt://b", "mqtt://second:hush@c"}
+			s, err := stream.Open("mqtt://first:hush@broker", with(b, &row.o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var users []string
+			for range 3 {
+				c := b.Accept()
+				users = append(users, c.ExpectConnect().UserName)
+				c.Drop()
+			}
+			if slices.Sort(users); !slices.Equal(users, row.want) {
+				t.Errorf("users %q, want %q", users, row.want)
+			}
+		})
+	}
+}
+
+// Credentials that a broker refuses are asked for again at the longest interval,
+// and the session goes on when they are good. In Dial a refusal is the end.
+func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
+	for _, code := range []frames.ConnackCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			asked := 0
+			o := &stream.Options{
+				Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute},
+				Credentials: func(context.Context) (string, []byte, error) {
+					asked++
+					return strings.Repeat("i", asked), nil, nil
+				},
+			}
+			s, c := connected(t, b, o)
+			c.Drop()
+			c = b.Accept()
+			for n := 2; n < 5; n++ {
+				if user := c.ExpectConnect().UserName; len(user) != n {
+					t.Errorf("user %q at connection %d", user, n)
+				}
+				c.Connack(false, code)
+				start := time.Now()
+				synctest.Wait()
+				wantError(t, offline(t, s).Err, code)
+				c = b.Accept()
+				wantElapsed(t, start, time.Minute)
+			}
+			c.Handshake(false)
+			up(t, s)
+
+			refused := goDial(t.Context(), t, b, "mqtt://broker", nil)
+			c = b.Accept()
+			c.ExpectConnect()
+			c.Connack(false, code)
+			wantError(t, outcome(t, refused), code)
+			b.ExpectNoDial(time.Hour)
+		})
+	}
+}
+
+// TLSConfig is asked at every connection, so that certificates can rotate.
+func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		old, renewed := newAuthority(t), newAuthority(t)
+		trusted := []*authority{old, old, renewed}
+		asked := 0
+		errVault := errors.New("the vault is sealed")
+		o := faultOptions(frames.V311)
+		o.TLSConfig = func(ctx context.Context) (*tls.Config, error) {
+			if _, bounded := ctx.Deadline(); !bounded {
+				t.Error("its context has no deadline")
+			}
+			if asked == len(trusted) {
+				return nil, errVault
+			}
+			asked++
+			return &tls.Config{RootCAs: trusted[asked-1].pool, MinVersion: tls.VersionTLS10}, nil
+		}
+		s, err := stream.Open("mqtts://broker", with(b, o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		for i, a := range []*authority{old, renewed, renewed} {
+			c := b.Accept()
+			secured := tls.Server(c.Raw(), &tls.Config{
+				Certificates: []tls.Certificate{a.issue(t, nil)},
+				NextProtos:   []string{"mqtt"},
+			})
+			c.Wrap(secured)
+			if i == 1 { // the certificate is new, the client does not know it yet
+				if err := secured.Handshake(); err == nil {
+					t.Error("an unknown authority was trusted")
+				}
+				offline(t, s)
+				continue
+			}
+			c.Handshake(false)
+			up(t, s)
+			if p := secured.ConnectionState().NegotiatedProtocol; p != "mqtt" {
+				t.Errorf("the protocol is %q", p)
+			}
+			c.Drop()
+			offline(t, s)
+		}
+		b.ExpectNoDial(faultPause)
+		wantError(t, offline(t, s).Err, errVault)
+	})
+}
+
+// TLS 1.2 is the floor, whatever the configuration says.
+func TestTLS11IsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		a := newAuthority(t)
+		done := goDial(t.Context(), t, b, "mqtts://broker", &stream.Options{TLS: &tls.Config{RootCAs: a.pool, MinVersion: tls.VersionTLS10}})
+		secured := tls.Server(b.Accept().Raw(), &tls.Config{
+			Certificates: []tls.Certificate{a.issue(t, nil)},
+			MinVersion:   tls.VersionTLS10,
+			MaxVersion:   tls.VersionTLS11,
+		})
+		if err := secured.Handshake(); err == nil {
+			t.Error("the server could speak TLS 1.1")
+		}
+		wantText(t, outcome(t, done), "tls")
+	})
+}
