@@ -180,6 +180,7 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 			}
 			c.Handshake(false)
 			up(t, s)
+			s.Close()
 
 			refused := goDial(t.Context(), t, b, "mqtt://broker", nil)
 			c = b.Accept()
