@@ -332,6 +332,8 @@ func (a *arena) answer() {
 			a.send(frames.Suback{ID: p.ID, Granted: granted})
 		case frames.Unsubscribe:
 			a.send(ack(frames.TypeUnsuback, p.ID))
+		case frames.Ack:
+			a.send(ack(pubcomp, p.ID))
 		}
 	}
 	for n := range a.log.out { // in order

@@ -201,6 +201,8 @@ func (w *fuzzWire) released(a frames.Ack) {
 		}
 		if ok && w.log.out[n].received {
 			w.fly(a.ID, n)
+		} else {
+			w.asked = append(w.asked, a) // its PUBLISH will never come
 		}
 	}
 	if ok && w.log.out[n].received {
