@@ -48,6 +48,13 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) 
 	return Ended[T]{}, Violation
 }
 
+// Unsent reports whether the publication of packet identifier id waits in batch,
+// which nobody has been handed yet, and was not sent before: no ack can be for it.
+func (s *Sender[T]) Unsent(id uint16, batch uint64) bool {
+	i, ok := s.ids.Lookup(id)
+	return ok && i > 0 && s.entries[i].batch == batch && !s.entries[i].sent
+}
+
 // left reports whether the publication may be known to the broker.
 func (e *entry[T]) left() bool { return e.batch != 0 || e.sent }
 
