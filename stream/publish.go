@@ -184,13 +184,7 @@ func must(b []byte, err error) []byte {
 
 // acknowledged takes a PUBACK, PUBREC or PUBCOMP from the broker.
 func (l *loop) acknowledged(a frames.Ack) {
-	if l.sender.Unsent(a.ID, l.next.number) { // as for an unknown identifier
-		if a.Kind == frames.TypePubrec {
-			l.ack(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
-		}
-		return
-	}
-	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.now)
+	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.next.number-1, l.now)
 	switch outcome {
 	case flow.Completed:
 		l.stats.Acknowledged++
