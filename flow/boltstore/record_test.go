@@ -1,0 +1,83 @@
+package boltstore
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+// Whatever is accepted is what the encoder makes of it.
+func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
+	key := seqKey(7)
+	m := accepted(7, "payload").Message
+	m.Retain = true
+	p, _ := appendPublication(nil, key, m, flight{9, true})
+	s := state{publications: tally{1, 2}, flight: tally{3, 4}, received: tally{5, 6}, owner: "pump"}
+	for _, value := range [][]byte{p, appendFlight(nil, key, flight{9, true})} {
+		f.Add(key, value)
+	}
+	f.Add(idKey(3), appendReceived(nil, idKey(3)))
+	f.Add(stateKey, s.append(nil))
+	f.Add(formatKey, appendFormat(nil, version))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		for _, sealAt := range []int{-1, 0, stateSize - 4, formatSize - 4} { // a right checksum lets more through
+			value := bytes.Clone(value)
+			if sealAt >= 0 && len(value) >= sealAt+4 {
+				seal(key, value, sealAt)
+			}
+			same := func(what string, again []byte) {
+				if !bytes.Equal(again, value) {
+					t.Errorf("%s: %x becomes %x", what, value, again)
+				}
+			}
+			if m, topic, fl, err := parsePublication(key, value); err == nil {
+				m.Topic = string(topic)
+				again, err := appendPublication(nil, key, m, fl)
+				if err != nil {
+					t.Error(err)
+				}
+				same("publication", again)
+			}
+			if fl, err := parseFlight(key, value); err == nil {
+				same("flight", appendFlight(nil, key, fl))
+			}
+			if id, err := parseReceived(key, value); err == nil {
+				same("received", appendReceived(nil, idKey(id)))
+			}
+			if s, err := parseState(value); err == nil {
+				same("state", s.append(nil))
+			}
+			if v, err := parseFormat(value); err == nil {
+				same("format", appendFormat(nil, v))
+			}
+		}
+	})
+}
+
+// Any file at all: an error, or a store that was not changed in a way that counts.
+func FuzzImageIsReadWithoutPanic(f *testing.F) {
+	path, _ := sample(f)
+	f.Add(read(f, path)[:24<<10])
+	f.Fuzz(func(t *testing.T, file []byte) {
+		c := content{im: &image{r: bytes.NewReader(file), size: int64(len(file)), path: "file"}, keep: true}
+		if err := c.read(true); err == nil && c.state == nil {
+			t.Error("a store without a state")
+		}
+	})
+}
+
+func TestARecordUnderAnotherKeyIsDamaged(t *testing.T) {
+	p, err := appendPublication(nil, seqKey(7), accepted(7, "x").Message, flight{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := parsePublication(seqKey(6), p); !errors.Is(err, errChecksum) {
+		t.Errorf("publication: %v", err)
+	}
+	if _, err := parseFlight(seqKey(6), appendFlight(nil, seqKey(7), flight{})); !errors.Is(err, errChecksum) {
+		t.Errorf("flight: %v", err)
+	}
+	if _, err := parseReceived(idKey(6), appendReceived(nil, idKey(7))); !errors.Is(err, errChecksum) {
+		t.Errorf("received: %v", err)
+	}
+}
