@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"testing"
 )
 
@@ -54,14 +55,19 @@ func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	})
 }
 
-// Any file at all: an error, or a store that was not changed in a way that counts.
-func FuzzImageIsReadWithoutPanic(f *testing.F) {
-	path, _ := sample(f)
-	f.Add(read(f, path)[:24<<10])
-	f.Fuzz(func(t *testing.T, file []byte) {
+// A store that was written over somewhere: its session, or an error.
+func FuzzDamageIsAnErrorOrOfNoConsequence(f *testing.F) {
+	path, want := sample(f)
+	whole := read(f, path)
+	f.Add(uint16(0), []byte("x"))
+	f.Add(uint16(pageHeader+metaSize-1), whole[4096:][:200])
+	f.Add(uint16(5*4096), []byte{0xFF, 0xFF, 0, 1})
+	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
+		file := bytes.Clone(whole)
+		copy(file[int(at)%len(file):], patch)
 		c := content{im: &image{r: bytes.NewReader(file), size: int64(len(file)), path: "file"}, keep: true}
-		if err := c.read(true); err == nil && c.state == nil {
-			t.Error("a store without a state")
+		if err := c.read(false); err == nil && !reflect.DeepEqual(c.snap, want) {
+			t.Errorf("%+v", c.snap)
 		}
 	})
 }
