@@ -207,4 +207,3 @@ func byteSeeds(f *testing.F) (seeds [][]byte) {
 	}
 	return seeds
 }
-
