@@ -90,8 +90,12 @@ func (c *child) play() error {
 	}
 	finish := make(chan struct{})
 	go func() {
-		bufio.NewScanner(os.Stdin).Scan() // the command, or the end of the parent
-		close(finish)
+		commands := bufio.NewScanner(os.Stdin)
+		if commands.Scan() {
+			close(finish)
+			commands.Scan()
+		}
+		os.Exit(1) // the parent has gone
 	}()
 	random := rand.New(rand.NewPCG(c.Seed, uint64(c.Run)))
 	ctx := context.Background()

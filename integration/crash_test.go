@@ -25,23 +25,22 @@ func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	start := func(name string, v mqtt.Version, broker func(*testing.T) *broker) {
+	run := func(name string, v mqtt.Version, start func(*testing.T, *crash)) {
 		t.Run(name+"/"+v.String(), func(t *testing.T) {
 			t.Parallel()
 			t.Logf("-crash.seed=%d", seed)
-			test(t, &crash{t: t, broker: broker(t), version: v, seed: seed, dir: t.TempDir(), ledger: newLedger(t)})
+			c := &crash{t: t, version: v, seed: seed, dir: t.TempDir(), ledger: newLedger(t)}
+			start(t, c)
+			test(t, c)
 		})
 	}
 	for _, v := range versions {
-		start("keeper", v, func(t *testing.T) *broker {
-			_, b := startKeeper(t, seed, 3000)
-			return b
-		})
+		run("keeper", v, func(t *testing.T, c *crash) { c.keeper, c.broker = startKeeper(t, seed, 3000) })
 		if mosquittoPath() == "" {
 			t.Log(notInstalled)
 			continue
 		}
-		start("mosquitto", v, func(t *testing.T) *broker { return startMosquitto(t, setup{}) })
+		run("mosquitto", v, func(t *testing.T, c *crash) { c.broker = startMosquitto(t, setup{}) })
 	}
 }
 
@@ -49,6 +48,7 @@ func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 type crash struct {
 	t       *testing.T
 	broker  *broker
+	keeper  *keeper // nil: it is mosquitto
 	version mqtt.Version
 	seed    uint64
 	dir     string
@@ -195,7 +195,8 @@ func (c *crash) finishSubscriber(k *killer) {
 	}
 }
 
-// The same with both of them killed, independently.
+// The same with both of them killed, independently, and with a broker that is killed
+// as well if it is one that can stand it.
 func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		publishers, subscribers := c.publishers(), c.subscribers()
@@ -210,7 +211,13 @@ func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T
 		enough := make(chan struct{}) // until then the subscribers need something to receive
 		done := make(chan error)
 		go func() { done <- publishers.rounds(*kills, enough) }()
-		err = subscribers.rounds(*kills-1, nil)
+		for left := *kills - 1; left > 0 && err == nil; left -= 8 {
+			err = subscribers.rounds(min(left, 8), nil)
+			if c.keeper != nil {
+				c.keeper.kill()
+				c.keeper.start()
+			}
+		}
 		close(enough)
 		if err := errors.Join(<-done, err); err != nil {
 			t.Fatal(err)

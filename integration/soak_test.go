@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/stream/streamtest"
+	"github.com/jpillora/backoff"
 )
 
 var soakTime = flag.Duration("soak", 5*time.Second, "how long TestManyPublishersOverAFlappingConnection lasts")
@@ -29,7 +30,7 @@ func TestManyPublishersOverAFlappingConnection(t *testing.T) {
 	b, exact := startMosquittoOr(t)
 	link := new(wire)
 	publisher := dial(t, b.url, mqtt.Options{ClientID: "soak", KeepSession: true, Window: 100,
-		Reconnect: soon(), ConnectTimeout: time.Second, DialContext: link.DialContext})
+		Reconnect: &backoff.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond, Jitter: true}, ConnectTimeout: time.Second, DialContext: link.DialContext})
 	subscriber := dial(t, b.url, mqtt.Options{ClientID: "soaked"})
 	got := &soaked{seen: make(map[string]int), end: make(chan struct{})}
 	go got.read(subscribe(t, subscriber, mqtt.Filter{Topic: "soak/+", QoS: mqtt.ExactlyOnce}))

@@ -130,6 +130,7 @@ func (a *arena) connect(present bool) {
 		if a.wire.alive() {
 			break
 		}
+		a.take() // the end of a connection is not read while reading pauses
 		elapse(arenaPause)
 	}
 	if !a.wire.alive() {
