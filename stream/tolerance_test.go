@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -167,6 +168,40 @@ func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 			c.Expect(ack(puback, 6))
 		}
 	})
+}
+
+// [MQTT-4.3.2-2] A consumer that breaks down before it has settled a message owes
+// the ack: none leaves, not at the end of the session either, and the message
+// comes again.
+func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
+	for _, q := range []frames.QoS{atLeast, exactly} {
+		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			o := faultOptions(v)
+			o.KeepSession, o.Store = true, flow.NewMemoryStore()
+			s, c := connected(t, b, o)
+			sub := subscribed(t, s, c, "a", q)
+			c.Send(publish("a", "x", q, 5, false))
+			func() {
+				defer func() { _ = recover() }()
+				for range sub.All(t.Context()) {
+					panic("handler")
+				}
+			}()
+			synctest.Wait()
+			c.ExpectNone()
+			s.Close()
+			c.ExpectDisconnect()
+
+			s = open(t, b, o)
+			c = b.Handshake(true)
+			c.Send(publish("a", "x", q, 5, true))
+			d := wantDelivery(t, s.Deliveries(), "a", "x")
+			synctest.Wait()
+			c.ExpectNone()
+			d.Ack()
+			c.Expect(ack([]frames.Type{puback, pubrec}[q-1], 5))
+		})
+	}
 }
 
 // K9 [MQTT-4.1.0-2] A write that fails ends the connection, and no state with it:
