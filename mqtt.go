@@ -80,6 +80,20 @@
 // Receipts and whatever the broker sends to others, and Close works, whoever
 // sleeps.
 //
+// # Sessions
+//
+// With Options.KeepSession the session outlives the connection, with a Store
+// (NewMemoryStore) the client, and with the store of flow/boltstore the process:
+// it holds the publications that were accepted and have not ended, in order, and
+// the identifiers of QoS 2 messages that were taken. What depends on a change
+// leaves only when the change is in the store; one commit serves a batch. Open
+// takes over what it finds: Stats counts it, Flush waits for it, Options.Ack
+// takes its Receipts, and it goes out in front of all that is new. A send on
+// Publishes that has returned is in memory, and an Ack is on its way: Sync
+// returns when both are in the store, and from then on a kill costs nothing. A
+// publication that the store cannot take ends with ErrNotSent and the reason; the
+// connection is made anew, since nothing may leave that is not stored.
+//
 // # Where to read on
 //
 // Most types are aliases. Their fields and methods are documented in package

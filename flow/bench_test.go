@@ -29,10 +29,10 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	return func() {
 		last := puback
 		if qos == qos2 {
-			s.Acknowledge(pubrec, inFlight[i], 0)
+			s.Acknowledge(pubrec, inFlight[i], allTaken, 0)
 			last = pubcomp
 		}
-		if _, outcome := s.Acknowledge(last, inFlight[i], 0); outcome != Completed {
+		if _, outcome := s.Acknowledge(last, inFlight[i], allTaken, 0); outcome != Completed {
 			tb.Fatalf("outcome %d", outcome)
 		}
 		inFlight[i] = send()

@@ -148,7 +148,7 @@ func (x *exchange) receive(out Outgoing) {
 }
 
 func (x *exchange) acked(ack frames.Ack) {
-	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, 0)
+	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, allTaken, 0)
 	switch outcome {
 	case Completed:
 		if x.settled[e.Owner] == 0 {

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -52,6 +53,9 @@ func token(m frames.Message) int {
 	}
 	return n
 }
+
+// allTaken is for acks where the writer has all that was sent.
+const allTaken = math.MaxUint64
 
 func pick[T any](rnd *rand.Rand, s []T) T { return s[rnd.IntN(len(s))] }
 

@@ -17,11 +17,12 @@ const (
 	Violation                 // the ack does not fit the exchange: the connection must be closed [MQTT-4.8.0-1]
 )
 
-// Acknowledge takes a PUBACK, PUBREC or PUBCOMP. Ended has meaning with
-// Completed and Downgraded.
-func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) (Ended[T], Outcome) {
+// Acknowledge takes a PUBACK, PUBREC or PUBCOMP; taken is the last batch that was
+// handed to the writer, since no ack can be for what waits in a later one. Ended
+// has meaning with Completed and Downgraded.
+func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
-	if !ok || i <= 0 || !s.entries[i].left() { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
+	if !ok || i <= 0 || !s.entries[i].left(taken) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
 		if kind == frames.TypePubrec {
 			return Ended[T]{}, Release // the broker waits for it, whatever we know
 		}
@@ -49,7 +50,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, now time.Duration) 
 }
 
 // left reports whether the publication may be known to the broker.
-func (e *entry[T]) left() bool { return e.batch != 0 || e.sent }
+func (e *entry[T]) left(taken uint64) bool { return e.sent || e.batch != 0 && e.batch <= taken }
 
 // Lost takes note that the connection is gone; taken is the last batch that was
 // handed to its writer. What later batches held was never sent. With keep the

@@ -55,7 +55,7 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 	case p.qos == 2 && kind == pubrec:
 		want = Release
 	}
-	e, got := r.s.Acknowledge(kind, id, r.now)
+	e, got := r.s.Acknowledge(kind, id, allTaken, r.now)
 	r.note("%v#%d: %d", kind, id, got)
 	if got != want {
 		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)

@@ -41,10 +41,10 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 			s.sends("a#1")
 			last := len(c.acks) - 1
 			for _, kind := range c.acks[:last] {
-				s.Acknowledge(kind, 1, 0)
+				s.Acknowledge(kind, 1, allTaken, 0)
 			}
 			left := s.Len()
-			e, got := s.Acknowledge(c.acks[last], c.id, 0)
+			e, got := s.Acknowledge(c.acks[last], c.id, allTaken, 0)
 			equal(t, "outcome", got, c.want)
 			ended := c.want == Completed || c.want == Downgraded
 			if ended {
@@ -149,7 +149,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s.ack(pubcomp, 65_533, Completed, "d")
 	s.sends("e#65534 dup")
 	for _, id := range []uint16{65_532, 65_530, 65_534} {
-		s.Acknowledge(puback, id, 0)
+		s.Acknowledge(puback, id, allTaken, 0)
 	}
 	s.sends("f#65535 dup", "g#1 dup", "PUBREL#2")
 }
@@ -350,4 +350,20 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	s.overdue(7*sec, true, "a#1 dup")
 	s.now = 7 * sec
 	s.overdue(10*sec, true)
+}
+
+// What waits in a batch that nobody has been handed has not left: an ack with its
+// identifier is for something else.
+func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
+	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: Release, pubcomp: Ignored} {
+		s := newScript(t, 2, nil)
+		s.add(qos2, "a")
+		s.sends("a#1")
+		if _, got := s.Acknowledge(kind, 1, s.batch-1, 0); got != want {
+			t.Errorf("%v: outcome %d, want %d", kind, got, want)
+		}
+		s.take()
+		s.ack(pubrec, 1, Release, "")
+		s.ack(pubcomp, 1, Completed, "a")
+	}
 }

@@ -51,6 +51,35 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// [MQTT-4.7.3-4] Bytes are compared: whatever looks or reads alike is another topic.
+func TestMatchTakesNothingForItsLike(t *testing.T) {
+	for _, pair := range [][2]string{
+		{"caf\u00e9", "cafe\u0301"}, // one character, or a letter and an accent
+		{"\u212b", "\u00c5"},        // two signs that normal forms make one
+		{"ACCOUNTS", "Accounts"},
+		{"stra\u00dfe", "strasse"},
+		{"a b", "a\u00a0b"},
+		{"a", " a"},
+		{"a", "\ufeffa"},
+		{"a/b", "a//b"},
+		{"a/b", "/a/b"},
+		{"a/b", "a/b/"},
+		{"a/b", "a/./b"},
+		{"\uff41", "a"},
+		{"%61", "a"},
+	} {
+		for i, one := range pair {
+			other := pair[1-i]
+			if !Match(one, one) || !Match("+/"+one+"/+", "x/"+one+"/y") {
+				t.Errorf("%+q does not match itself", one)
+			}
+			if Match(one, other) || Match("+/"+one+"/+", "x/"+other+"/y") {
+				t.Errorf("%+q matches %+q", one, other)
+			}
+		}
+	}
+}
+
 func TestRouteStripsTheGroup(t *testing.T) {
 	for filter, want := range map[string]string{
 		"a/b":             "a/b",

@@ -2,6 +2,10 @@
 // runs in the test process, always, and mosquitto when it is installed. Each
 // test has brokers of its own and runs in both versions of the protocol.
 //
+// The tests whose names begin with TestAKilled start this binary again as a process
+// that they kill; -crash.kills says how often, -crash.seed repeats the draw of the
+// moments.
+//
 // What a broker loses or repeats by itself is not the client's to answer for. A
 // test that provokes it says in a comment what that is, and checks the rest.
 package integration

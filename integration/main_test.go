@@ -8,6 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	beChild()
 	if mosquittoPath() == "" {
 		fmt.Println(notInstalled)
 	}

@@ -42,3 +42,52 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 		}
 	})
 }
+
+// [MQTT-3.1.2-7] What is retained outlives the session of who published it,
+// [MQTT-3.3.1-5] [MQTT-3.3.1-7] the last at whatever QoS is kept, [MQTT-3.3.1-9]
+// [MQTT-3.3.1-12] and a message that is not retained leaves it alone.
+func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		for _, q := range levels {
+			topic := "outlives/" + string('0'+rune(q))
+			publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
+			kept := text(topic, "first", mqtt.ExactlyOnce)
+			kept.Retain = true
+			publish(t, publisher, kept)
+			kept = text(topic, "last", q)
+			kept.Retain = true
+			publish(t, publisher, kept, text(topic, "in passing", q), text("elsewhere", "", 1))
+			if err := publisher.Close(); err != nil { // its session was a clean one
+				t.Fatal(err)
+			}
+			late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
+			sub := subscribe(t, late, mqtt.Filter{Topic: topic, QoS: mqtt.ExactlyOnce})
+			expect(t, sub.Messages(), kept)
+			publish(t, late, text(topic, "the next", 1))
+			expect(t, sub.Messages(), text(topic, "the next", 1))
+			late.Close()
+		}
+	})
+}
+
+// [MQTT-3.8.4-3] A filter that is subscribed to again is there once, and its
+// retained messages come again: to both Subscriptions of the client.
+func TestSubscribingAgainBringsTheRetainedMessageAgain(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
+		kept := text("again", "kept", 1)
+		kept.Retain = true
+		publish(t, c, kept)
+		filter := mqtt.Filter{Topic: "again", QoS: mqtt.AtLeastOnce}
+		first := subscribe(t, c, filter)
+		expect(t, first.Messages(), kept)
+		second := subscribe(t, c, filter)
+		expect(t, second.Messages(), kept)
+		expect(t, first.Messages(), kept)
+		for _, payload := range []string{"once", "and the next"} {
+			publish(t, c, text("again", payload, 1))
+			expect(t, first.Messages(), text("again", payload, 1))
+			expect(t, second.Messages(), text("again", payload, 1))
+		}
+	})
+}

@@ -2,10 +2,12 @@ package integration
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/frames"
 )
 
 func TestSeveralFiltersAreGrantedInTheirOrder(t *testing.T) {
@@ -95,6 +97,76 @@ func TestARefusedFilterIsNamedAndNothingOfItStays(t *testing.T) {
 			expect(t, rest.Messages(), text("rest", "works", 2))
 			if st := c.Stats(); st.Received != 1 || st.Subscribed != 1 {
 				t.Errorf("got %d messages and %d Subscriptions, want one of each", st.Received, st.Subscribed)
+			}
+		})
+	}
+}
+
+// [MQTT-3.10.4-1] UNSUBSCRIBE takes away the filters that are spelt like those in it
+// and no other that matches the same, [MQTT-3.10.4-6] any number with one answer.
+func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
+		filters := func(topics ...string) (fs []mqtt.Filter) {
+			for _, topic := range topics {
+				fs = append(fs, mqtt.Filter{Topic: topic, QoS: mqtt.ExactlyOnce})
+			}
+			return fs
+		}
+		wide, exact := subscribe(t, c, filters("a/+", "b/#", "#")...), subscribe(t, c, filters("a/x", "b/x/y")...)
+		rest := subscribe(t, c, filters("c")...)
+		if err := wide.Unsubscribe(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, c, text("a/x", "1", 2), text("b/x", "no", 2), text("a/y", "no", 2), text("b/x/y", "2", 2), text("c", "3", 2))
+		expect(t, exact.Messages(), text("a/x", "1", 2))
+		expect(t, exact.Messages(), text("b/x/y", "2", 2))
+		expect(t, rest.Messages(), text("c", "3", 2))
+		if n := c.Stats().Received; n != 3 {
+			t.Errorf("received %d messages, want those of 3 filters", n)
+		}
+
+		wide = subscribe(t, c, filters("a/+", "b/#")...)
+		if err := exact.Unsubscribe(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, c, text("a/x", "4", 2), text("b/x/y", "5", 2))
+		expect(t, wide.Messages(), text("a/x", "4", 2))
+		expect(t, wide.Messages(), text("b/x/y", "5", 2))
+	})
+}
+
+// [MQTT-3.10.4-5] UNSUBSCRIBE is answered though the broker has no such filter. Here
+// somebody else took it away in the client's name.
+func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds(t) { // on 3.1 the client would subscribe again
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			b := k.start(t, setup{})
+			w := new(wire)
+			c := dial(t, b.url, mqtt.Options{ClientID: "kept", KeepSession: true, DialContext: w.DialContext, Reconnect: soon()})
+			sub := subscribe(t, c, mqtt.Filter{Topic: "gone", QoS: mqtt.ExactlyOnce})
+			states := c.States(within(t))
+			w.setDown(true)
+			other := handshake(t, b, frames.Connect{Version: mqtt.V311, ClientID: "kept"})
+			until(t, states, func(s mqtt.State) bool { return !s.Online })
+			send(t, other, frames.Unsubscribe{ID: 1, Topics: []string{"gone"}}, mqtt.V311)
+			if _, err := io.ReadFull(other, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			send(t, other, frames.Disconnect{}, mqtt.V311)
+			io.Copy(io.Discard, other) // the broker has taken leave
+			w.setDown(false)
+			if s := until(t, states, func(s mqtt.State) bool { return s.Online }); !s.Resumed {
+				t.Fatal("the session was not resumed")
+			}
+			publish(t, c, text("gone", "to nobody", 2))
+			if err := sub.Unsubscribe(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			if st := c.Stats(); st.Received != 0 || st.Connections != 2 {
+				t.Errorf("received %d messages over %d connections", st.Received, st.Connections)
 			}
 		})
 	}

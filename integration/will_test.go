@@ -1,7 +1,11 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
@@ -48,4 +52,84 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			t.Fatalf("got %s, want %s", show(m), show(want))
 		}
 	})
+}
+
+// [MQTT-3.1.2-10] A will is published once and then forgotten, [MQTT-3.1.2-12] who
+// has none leaves none, [MQTT-3.1.2-16] [MQTT-3.1.2-17] and it is retained if it
+// says so.
+func TestAWillIsPublishedOnce(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
+		sub := subscribe(t, watcher, mqtt.Filter{Topic: "will/#", QoS: mqtt.ExactlyOnce})
+		for _, q := range levels {
+			for _, retain := range []bool{false, true} {
+				topic := fmt.Sprintf("will/%d/%t", q, retain)
+				will := text(topic, "bye", q)
+				will.Retain = retain
+				w := new(wire)
+				dial(t, b.url, mqtt.Options{Version: v, ClientID: "mortal", Will: &will, DialContext: w.DialContext, NoReconnect: true})
+				w.cut()
+				expect(t, sub.Messages(), text(topic, "bye", q))
+
+				// The same client without a will, which dies too, before one whose will tells.
+				second := new(wire)
+				dial(t, b.url, mqtt.Options{Version: v, ClientID: "mortal", DialContext: second.DialContext, NoReconnect: true})
+				second.cut()
+				last := text("will/last", topic, 1)
+				third := new(wire)
+				dial(t, b.url, mqtt.Options{Version: v, ClientID: "last", Will: &last, DialContext: third.DialContext, NoReconnect: true})
+				third.cut()
+				expect(t, sub.Messages(), last)
+
+				late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
+				kept := subscribe(t, late, mqtt.Filter{Topic: topic, QoS: mqtt.ExactlyOnce})
+				if retain {
+					expect(t, kept.Messages(), will)
+				}
+				publish(t, watcher, text(topic, "end", 1))
+				expect(t, kept.Messages(), text(topic, "end", 1))
+				expect(t, sub.Messages(), text(topic, "end", 1))
+				late.Close()
+			}
+		}
+	})
+}
+
+// [MQTT-3.14.4-3] A client that meets a violation of the protocol goes without
+// DISCONNECT, so that its will is published; one that has said DISCONNECT has none.
+func TestAClientThatMeetsAViolationLeavesItsWill(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
+		sub := subscribe(t, watcher, mqtt.Filter{Topic: "will/#", QoS: mqtt.ExactlyOnce})
+		var bad atomic.Bool
+		will := text("will/violation", "bye", 1)
+		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "strict", Will: &will, NoReconnect: true,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return &garbler{conn, &bad}, err
+			}})
+		subscribe(t, c, mqtt.Filter{Topic: "fine", QoS: mqtt.AtMostOnce})
+		bad.Store(true)
+		publish(t, watcher, text("fine", "until it gets there", 0))
+		expect(t, sub.Messages(), will)
+		ends(t, c)
+		var violation *mqtt.ProtocolError
+		if !errors.As(c.Err(), &violation) {
+			t.Errorf("it ended with %v, want a ProtocolError", c.Err())
+		}
+	})
+}
+
+// garbler turns what is read into packets of type 0, while bad is set.
+type garbler struct {
+	net.Conn
+	bad *atomic.Bool
+}
+
+func (g *garbler) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if g.bad.Load() {
+		clear(p[:n])
+	}
+	return n, err
 }

@@ -507,3 +507,31 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 		wantError(t, outcome(t, published), nil)
 	})
 }
+
+// What waits in the batch behind a write that blocks has not left: an ack with
+// its identifier is for something else, and must not end it or keep it back.
+func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
+	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
+		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			o := faultOptions(v)
+			o.KeepSession, o.Window = true, 10
+			acks := make(chan stream.Receipt, 2)
+			s, c := connected(t, b, o)
+			c.Stall()
+			offer(s, 0, 1, atMost, acks)
+			synctest.Wait()
+			offer(s, 1, 2, exactly, acks)
+			synctest.Wait()
+			c.Send(ack(kind, 1))
+			wantReceipts(t, acks, 0)
+			c.Abort()
+			c = b.Handshake(true)
+			wantReceipt(t, acks, 0, stream.ErrUnconfirmed)
+			c.Expect(frames.Publish{Message: numbered(1, exactly), ID: 1})
+			c.Send(ack(pubrec, 1))
+			c.Expect(ack(pubrel, 1))
+			c.Send(ack(pubcomp, 1))
+			wantReceipt(t, acks, 1)
+		})
+	}
+}

@@ -61,7 +61,8 @@ type Options struct {
 	WriteTimeout time.Duration
 
 	// Will is published by the broker when the connection ends without
-	// DISCONNECT (section 3.1.2.5).
+	// DISCONNECT (section 3.1.2.5). Its payload is any 65,535 bytes at most; the
+	// text of 3.1 knows ASCII only, and other bytes are sent there all the same.
 	Will *frames.Message
 
 	// TLS configures mqtts and wss; without an endpoint of these schemes it is an

@@ -184,7 +184,7 @@ func must(b []byte, err error) []byte {
 
 // acknowledged takes a PUBACK, PUBREC or PUBCOMP from the broker.
 func (l *loop) acknowledged(a frames.Ack) {
-	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.now)
+	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.next.number-1, l.now)
 	switch outcome {
 	case flow.Completed:
 		l.stats.Acknowledged++

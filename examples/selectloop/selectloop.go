@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
-
 	"github.com/go-millrace/mqtt"
+	"time"
 )
 
 // selectLoop switches a lamp and sends a heartbeat, until ctx ends.

@@ -1,0 +1,115 @@
+package mqtt_test
+
+import (
+	"go/parser"
+	"go/token"
+	"strings"
+	"testing"
+)
+
+// rowOf is the line of a row.
+func rowOf(t *testing.T, doc, row string) string {
+	t.Helper()
+	i := strings.Index(doc, "\n| "+row+" |")
+	if i < 0 {
+		t.Fatalf("no row of %s", row)
+	}
+	line, _, _ := strings.Cut(doc[i+1:], "\n")
+	return line + "\n"
+}
+
+// Each kind of mistake in the document is seen.
+func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
+	doc := read(t, "CONFORMANCE.md")
+	if problems := conformanceProblems(doc); len(problems) > 0 {
+		t.Fatalf("it is not true to begin with: %q", problems)
+	}
+	const client, borne, nothing, difference = "MQTT-3.1.0-1", "MQTT-3.2.0-1", "MQTT-7.1.1-1", "strings"
+	replace := func(old, new string) string { return strings.Replace(doc, old, new, 1) }
+	// held is the document with another third cell in a row.
+	held := func(row, text string) string {
+		line := rowOf(t, doc, row)
+		cells := strings.Split(line, "|")
+		cells[3] = " " + text + " "
+		return replace(line, strings.Join(cells, "|"))
+	}
+	good := "`stream.TestConnectOnTheWire`"
+	for name, row := range map[string]struct{ doc, want string }{
+		"no row for a client":             {replace(rowOf(t, doc, client), ""), client + " is missing"},
+		"no row for what is borne":        {replace(rowOf(t, doc, borne), ""), borne + " is missing"},
+		"no mention of what asks nothing": {replace(" "+nothing, ""), nothing + " is missing"},
+		"no row for a difference":         {replace(rowOf(t, doc, difference), ""), difference + " is missing"},
+		"a number that there is not":      {replace(" "+nothing, " "+nothing+" MQTT-9.9.9-9"), "MQTT-9.9.9-9 does not belong"},
+		"a difference that there is not":  {replace(rowOf(t, doc, difference), rowOf(t, doc, difference)+"| size | x | "+good+" |\n"), "size does not belong"},
+		"a row twice":                     {replace(rowOf(t, doc, client), strings.Repeat(rowOf(t, doc, client), 2)), client + " is twice"},
+		"a difference twice":              {replace(rowOf(t, doc, difference), strings.Repeat(rowOf(t, doc, difference), 2)), difference + " is twice"},
+		"a row in another table":          {strings.Replace(replace(rowOf(t, doc, client), ""), rowOf(t, doc, borne), rowOf(t, doc, client)+rowOf(t, doc, borne), 1), client + " does not belong"},
+		"a number in words too":           {replace("# Conformance\n", "# Conformance\n\nSee MQTT-3.1.0-1.\n"), client + " stands in the document more than once"},
+		"a table that has gone":           {replace("## MQTT 3.1\n", "## Elsewhere\n"), difference + " is missing"},
+		"two cells":                       {replace(rowOf(t, doc, client), "| "+client+" | "+good+" |\n"), "has not three cells"},
+		"nothing about it":                {replace(rowOf(t, doc, client), "| "+client+" |  | "+good+" |\n"), client + " does not say"},
+
+		"no test":                          {held(client, ""), "names no test"},
+		"no test for what is borne":        {held(borne, ""), "names no test"},
+		"no test for a difference":         {held(difference, ""), "names no test"},
+		"words for a test":                 {held(client, "TestConnectOnTheWire"), "is not a test"},
+		"not held, but not known as that":  {held(client, notHeldYet), "is not a test"},
+		"by review, but not known as that": {held(borne, reviewed+"looked at."), "is not a test"},
+		"not held, in other words":         {held("MQTT-6.0.0-1", "Not held yet: later."), "knows it as not held"},
+		"held after all":                   {held("MQTT-6.0.0-4", good), "knows it as not held"},
+		"a review of nothing":              {held("MQTT-7.0.0-2", reviewed), "knows it as held by review"},
+
+		"a test that there is not":           {held(client, good+" `stream.TestNoSuchThing`"), "no test TestNoSuchThing in stream"},
+		"a test of another folder":           {held(client, "`flow.TestConnectOnTheWire`"), "no test TestConnectOnTheWire in flow"},
+		"a folder that has no tests to name": {held(client, "`examples.TestConnectOnTheWire`"), "is not a test"},
+		"TestMain":                           {held(client, "`stream.TestMain`"), "no test TestMain in stream"},
+		"a benchmark":                        {held(client, "`frames.BenchmarkMatch`"), "is not a test"},
+		"an example":                         {held(client, "`frames.ExampleMatch`"), "is not a test"},
+		"a helper":                           {held(client, "`stream.bubble`"), "is not a test"},
+		"a comma between":                    {held(client, good+", `stream.TestUnixSocket`"), "is not a test"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if row.doc == doc {
+				t.Fatal("the mistake was not made")
+			}
+			problems := strings.Join(conformanceProblems(row.doc), "\n")
+			if !strings.Contains(problems, row.want) {
+				t.Errorf("the problems are %q, want %q", problems, row.want)
+			}
+		})
+	}
+	for _, good := range []string{"`frames.FuzzMatch`", "`stream/streamtest.TestRingIsAQueueWhateverTheSteps`", "`mqtt.TestImportsPointOneWay`"} {
+		if problems := conformanceProblems(held(client, good)); len(problems) > 0 {
+			t.Errorf("%s is not taken: %q", good, problems)
+		}
+	}
+}
+
+// What only looks like a test counts as none.
+func TestConformanceKnowsATestByItsForm(t *testing.T) {
+	const source = `package p
+import "testing"
+func TestGood(t *testing.T) {}
+func FuzzGood(f *testing.F) {}
+func TestHelper(t *testing.T, n int) {}
+func TestResult(t *testing.T) error { return nil }
+func TestPlain() {}
+func TestMain(m *testing.M) {}
+func TestFuzz(f *testing.F) {}
+func FuzzTest(t *testing.T) {}
+func (x *rig) TestMethod(t *testing.T) {}
+func helper(t *testing.T) {}
+`
+	f, err := parser.ParseFile(token.NewFileSet(), "p_test.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, is := range testsOf(f) {
+		if want := name == "TestGood" || name == "FuzzGood"; is != want {
+			t.Errorf("%s is taken for a test: %t", name, is)
+		}
+	}
+	if tests := testsOf(f); !tests["TestGood"] || !tests["FuzzGood"] {
+		t.Errorf("the tests are %v", tests)
+	}
+}

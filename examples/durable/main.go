@@ -1,0 +1,70 @@
+// Durable publishes a reading every second from a session on disk. Stop the
+// broker, kill this program with SIGKILL, start both again: what it called
+// stored arrives.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+	"github.com/go-millrace/mqtt/flow/boltstore"
+)
+
+var (
+	file  = flag.String("store", filepath.Join(os.TempDir(), "millrace-durable.db"), "`file` of the session")
+	every = flag.Duration("every", time.Second, "`interval` between two readings")
+)
+
+func main() { demo.Main(run, demo.Feed{}) }
+
+func run(ctx context.Context, broker string) error {
+	store, err := boltstore.Open(*file, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	receipts := make(chan mqtt.Receipt, 64)
+	client, err := mqtt.Open(broker, &mqtt.Options{
+		ClientID: "gateway-7", KeepSession: true, Store: store, // what the last run left goes out first
+		Window: 20, Ack: receipts, DiscardUnclaimed: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if st := client.Stats(); st.Queued+st.InFlight > 0 {
+		fmt.Printf("recovered %d publications\n", st.Queued+st.InFlight)
+	}
+
+	ticks := time.Tick(*every)
+	for n := 1; ; {
+		select {
+		case <-ticks:
+			reading := mqtt.Message{Topic: "plant/7/flow", QoS: mqtt.ExactlyOnce, Payload: fmt.Append(nil, n)}
+			select {
+			case client.Publishes() <- mqtt.Publishing{Message: reading}:
+			case <-ctx.Done():
+				continue
+			}
+			if err := client.Sync(ctx); err != nil && ctx.Err() == nil {
+				return err // a full disk, say: its Receipt tells the same
+			}
+			fmt.Printf("stored    reading %d\n", n)
+			n++
+		case r := <-receipts:
+			fmt.Printf("receipt   reading %s, packet %d, error %v\n", r.Payload, r.ID, r.Err)
+		case <-ctx.Done():
+			grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			err := client.Shutdown(grace) // what it cannot settle stays in the store
+			return errors.Join(err, store.Close())
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package integration
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"runtime"
+	"runtime/metrics"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+const (
+	floodMessages = 1_000_000
+	floodChunk    = 500 // messages in a write
+	floodReceive  = 16 << 20
+	floodExtra    = 8 << 20 // what a client may take beside ReceiveBytes
+)
+
+// E4. A flood that nobody reads costs its oldest messages, each of them counted,
+// and not the memory or the connection. It must not run beside other tests: what
+// is measured is the memory of the process.
+func TestAFloodThatNobodyReadsIsBoundedAndCounted(t *testing.T) {
+	for _, payload := range []int{64, 1024} {
+		t.Run(fmt.Sprintf("payloads of %d bytes", payload), func(t *testing.T) { flood(t, payload) })
+	}
+}
+
+func flood(t *testing.T, payload int) {
+	src := newFloodSource(t, payload)
+	c := dial(t, src.url, mqtt.Options{ClientID: "flooded", KeepAlive: time.Second, ReceiveBytes: floodReceive, NoReconnect: true})
+	sub := subscribe(t, c, mqtt.Filter{Topic: "flood/+", QoS: mqtt.AtLeastOnce})
+	base := memoryInUse()
+	sub.Deliveries()         // it is there, and asleep
+	var most, garbage uint64 // above base after collections; of the process without
+	sample := func() { most = max(most, memoryInUse()-base) }
+	for n := 0; n < floodMessages; n += floodChunk {
+		src.write(src.chunk)
+		if n%(floodMessages/20) == 0 {
+			sample()
+		}
+		garbage = max(garbage, heapObjects())
+		if n == floodMessages/2 {
+			src.ping() // the client lives, in the middle of it
+		}
+	}
+	src.ping()
+	src.write(src.last)
+	src.ping() // what was written before the answer has been read
+	sample()
+
+	delivered := 0
+	for d := range sub.Deliveries() {
+		d.Ack()
+		if d.Topic == "flood/end" {
+			break
+		}
+		delivered++
+	}
+	st := c.Stats()
+	if got := delivered + int(st.Dropped); got != floodMessages {
+		t.Errorf("%d delivered and %d dropped are %d, not %d", delivered, st.Dropped, got, floodMessages)
+	}
+	if !st.Online || st.Connections != 1 || delivered == 0 || st.Dropped == 0 {
+		t.Errorf("%d delivered, stats %+v", delivered, st)
+	}
+	t.Logf("payloads of %d bytes: at most %.1f MiB in use with ReceiveBytes %d MiB, %.1f MiB with garbage; %d delivered, %d dropped, %d pings",
+		payload, float64(most)/(1<<20), floodReceive>>20, float64(garbage)/(1<<20), delivered, st.Dropped, src.pings)
+	if most > floodReceive+floodExtra {
+		t.Errorf("%d bytes in use, limit %d", most, floodReceive+floodExtra)
+	}
+}
+
+// memoryInUse is what collections leave, and the stacks: the least of three,
+// since what is received and dropped during a collection outlives it.
+func memoryInUse() uint64 {
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		least = min(least, m.HeapAlloc+m.StackInuse)
+	}
+	return least
+}
+
+// heapObjects is what is in use or waits to be collected.
+func heapObjects() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// A floodSource is as much of a broker as a flood needs. It writes from one
+// buffer, so that it takes no memory while it floods.
+type floodSource struct {
+	t     *testing.T
+	url   string
+	chunk []byte // floodChunk messages at QoS 0
+	last  []byte // one at QoS 1
+
+	ready  chan net.Conn // cap 1: SUBACK was written
+	asks   chan struct{} // PINGREQ has come
+	conn   net.Conn
+	pings  int
+	answer []byte
+}
+
+func newFloodSource(t *testing.T, payload int) *floodSource {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &floodSource{
+		t: t, url: "mqtt://" + l.Addr().String(),
+		ready: make(chan net.Conn, 1), asks: make(chan struct{}, 1000), answer: encode(t, frames.Pingresp{}),
+	}
+	m := frames.Publish{Message: mqtt.Message{Topic: "flood/all", Payload: make([]byte, payload)}}
+	for range floodChunk {
+		f.chunk = append(f.chunk, encode(t, m)...)
+	}
+	f.last = encode(t, frames.Publish{Message: text("flood/end", "", mqtt.AtLeastOnce), ID: 1})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.serve(l)
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done // the client is closed by now
+	})
+	return f
+}
+
+func (f *floodSource) serve(l net.Listener) {
+	conn, err := l.Accept()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	connack, suback := encode(f.t, frames.Connack{}), encode(f.t, frames.Suback{ID: 1, Granted: []frames.QoS{1}})
+	r := frames.NewReader(conn, frames.MaxPacket)
+	for {
+		p, err := frames.ReadFrame(r)
+		if err != nil {
+			return
+		}
+		switch p.Type() {
+		case frames.TypeConnect:
+			conn.Write(connack)
+		case frames.TypeSubscribe:
+			conn.Write(suback)
+			f.ready <- conn
+		case frames.TypePingreq:
+			f.asks <- struct{}{}
+		}
+	}
+}
+
+// write answers what pings have come, and then writes b.
+func (f *floodSource) write(b []byte) {
+	if f.conn == nil {
+		f.conn = next(f.t, f.ready)
+	}
+	for len(f.asks) > 0 {
+		<-f.asks
+		f.pong()
+	}
+	if _, err := f.conn.Write(b); err != nil {
+		f.t.Fatalf("the client has gone: %v", err)
+	}
+}
+
+// ping waits for the next PINGREQ and answers it.
+func (f *floodSource) ping() {
+	next(f.t, f.asks)
+	f.pong()
+}
+
+func (f *floodSource) pong() {
+	f.pings++
+	if _, err := f.conn.Write(f.answer); err != nil {
+		f.t.Fatalf("the client has gone: %v", err)
+	}
+}
+
+func encode(t *testing.T, p frames.Packet) []byte {
+	b, err := p.Append(nil, mqtt.V311)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,357 @@
+package integration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// A keeper is a broker in the test process whose sessions outlive everything: all
+// connections can be cut at any packet, and the broker itself can be away. It takes
+// note of a packet before it answers, as one would that syncs its disk. What it sees
+// on the wire it checks, by the numbers of crashMessage.
+type keeper struct {
+	t    *testing.T
+	addr string
+
+	mu       sync.Mutex
+	listener net.Listener // nil while it is away
+	sessions map[string]*kept
+	links    map[*link]bool
+	random   *rand.Rand
+	cutEvery int // packets, at random; 0: never
+	served   sync.WaitGroup
+}
+
+// kept is the broker's half of a session.
+type kept struct {
+	id      string
+	link    *link // nil: offline
+	filters []frames.Filter
+
+	held map[uint16]bool // QoS 2 from the client, before PUBREL
+	out  []*outgoing     // to the client and not complete, in order
+	next uint16
+
+	// For the checks: the identifier that each publication was first seen with, and
+	// the publication that each identifier stood for last.
+	identifiers map[int]uint16
+	numbers     map[uint16]int
+	released    map[int]bool
+}
+
+// outgoing is a message to a client.
+type outgoing struct {
+	message frames.Message
+	id      uint16 // 0: not yet sent
+	rel     bool   // PUBREC has come
+}
+
+// A link is one connection.
+type link struct {
+	k       *keeper
+	conn    net.Conn
+	version frames.Version
+	session *kept
+
+	out  []byte        // under keeper.mu
+	wake chan struct{} // cap 1; closed when the connection is over
+
+	inFlight int
+	acks     []uint16        // identifiers of what was sent on this connection, in order, before PUBACK or PUBREC
+	recs     map[uint16]bool // PUBREC was sent on this connection, and PUBREL has not come
+	newest   int             // publication, of those sent or resumed on this connection
+}
+
+const keeperWindow = 200
+
+func startKeeper(t *testing.T, seed uint64, cutEvery int) (*keeper, *broker) {
+	t.Helper()
+	k := &keeper{t: t, sessions: make(map[string]*kept), links: make(map[*link]bool),
+		random: rand.New(rand.NewPCG(seed, 0)), cutEvery: cutEvery}
+	k.addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	k.start()
+	t.Cleanup(func() {
+		k.kill()
+		k.served.Wait()
+	})
+	return k, &broker{name: "keeper", url: "mqtt://" + k.addr}
+}
+
+// start has the broker listen, at first or again.
+func (k *keeper) start() {
+	k.t.Helper()
+	l, err := net.Listen("tcp", k.addr)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.listener = l
+	k.served.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			k.served.Go(func() { k.serve(l, conn) })
+		}
+	})
+}
+
+// kill ends every connection at once and leaves the port closed.
+func (k *keeper) kill() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.listener != nil {
+		k.listener.Close()
+		k.listener = nil
+	}
+	for l := range k.links {
+		l.conn.Close()
+	}
+}
+
+func (k *keeper) serve(from net.Listener, conn net.Conn) {
+	defer conn.Close()
+	l := &link{k: k, conn: conn, wake: make(chan struct{}, 1), recs: make(map[uint16]bool), newest: -1}
+	k.mu.Lock()
+	if k.listener != from {
+		k.mu.Unlock()
+		return
+	}
+	k.links[l] = true
+	k.mu.Unlock()
+	k.served.Go(l.write)
+	in := frames.NewReader(conn, 0)
+	for {
+		f, err := frames.ReadFrame(in)
+		if err != nil {
+			break
+		}
+		if bye, err := l.frame(f); err != nil || bye {
+			if err != nil && !errors.Is(err, io.EOF) {
+				k.t.Error(err)
+			}
+			break
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.links, l)
+	if l.session != nil && l.session.link == l {
+		l.session.link = nil
+	}
+	close(l.wake)
+}
+
+// write writes what there is to write, so that nobody waits for a slow client.
+func (l *link) write() {
+	for range l.wake {
+		l.k.mu.Lock()
+		b := l.out
+		l.out = nil
+		l.k.mu.Unlock()
+		if _, err := l.conn.Write(b); err != nil {
+			l.conn.Close()
+		}
+	}
+}
+
+func (l *link) send(p frames.Packet) {
+	b, err := p.Append(l.out, l.version)
+	if err != nil {
+		l.k.t.Error(err)
+		return
+	}
+	l.out = b
+	if l.k.links[l] {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// frame takes one packet. An error says what the client has done wrong; io.EOF is a
+// cut by the broker.
+func (l *link) frame(f frames.Frame) (bye bool, err error) {
+	l.k.mu.Lock()
+	defer l.k.mu.Unlock()
+	if !l.k.links[l] || l.session != nil && l.session.link != l {
+		return true, nil // taken over
+	}
+	cut := l.k.cutEvery > 0 && l.session != nil && l.k.random.IntN(l.k.cutEvery) == 0
+	if cut && l.k.random.IntN(2) == 0 {
+		return true, io.EOF // and the packet is lost
+	}
+	packet, err := frames.Parse(f, l.version)
+	if err != nil {
+		return true, err
+	}
+	switch p := packet.(type) {
+	case frames.Connect:
+		err = l.connect(p)
+	case frames.Subscribe:
+		granted := make([]frames.QoS, len(p.Filters))
+		for i, f := range p.Filters {
+			granted[i] = f.QoS
+		}
+		l.session.filters = p.Filters // there is one Subscription in these tests
+		l.send(frames.Suback{ID: p.ID, Granted: granted})
+	case frames.Publish:
+		err = l.publish(p)
+	case frames.Ack:
+		err = l.ack(p)
+	case frames.Pingreq:
+		l.send(frames.Pingresp{})
+	case frames.Disconnect:
+		return true, nil
+	default:
+		err = fmt.Errorf("%v from a client", p.Type())
+	}
+	if err == nil && cut { // the packet counts, the answer is lost
+		return true, io.EOF
+	}
+	return false, err
+}
+
+func (l *link) connect(p frames.Connect) error {
+	l.version = p.Version
+	s, present := l.k.sessions[p.ClientID]
+	if s != nil && s.link != nil {
+		s.link.conn.Close()
+	}
+	if !present || p.CleanSession {
+		present = false
+		s = &kept{id: p.ClientID, held: make(map[uint16]bool), identifiers: make(map[int]uint16),
+			numbers: make(map[uint16]int), released: make(map[int]bool)}
+		l.k.sessions[p.ClientID] = s
+	}
+	s.link, l.session = l, s
+	l.send(frames.Connack{SessionPresent: present})
+	for _, o := range s.out {
+		switch {
+		case o.id == 0:
+		case o.rel:
+			l.inFlight++
+			l.send(frames.Ack{Kind: frames.TypePubrel, ID: o.id})
+		default:
+			l.inFlight++
+			l.acks = append(l.acks, o.id)
+			l.send(frames.Publish{Message: o.message, ID: o.id, DUP: true})
+		}
+	}
+	s.advance()
+	return nil
+}
+
+// advance sends what waits as far as the window has room.
+func (s *kept) advance() {
+	l := s.link
+	if l == nil {
+		return
+	}
+	for _, o := range s.out {
+		if o.id != 0 {
+			continue
+		}
+		if l.inFlight >= keeperWindow {
+			return
+		}
+		if s.next++; s.next == 0 {
+			s.next = 1
+		}
+		o.id = s.next
+		l.inFlight++
+		l.acks = append(l.acks, o.id)
+		l.send(frames.Publish{Message: o.message, ID: o.id})
+	}
+}
+
+func (l *link) publish(p frames.Publish) error {
+	if err := l.watch(p); err != nil {
+		return err
+	}
+	s := l.session
+	if p.QoS == frames.AtMostOnce {
+		return errors.New("QoS 0 is not in these tests")
+	}
+	if p.QoS == frames.AtLeastOnce || !s.held[p.ID] {
+		l.k.route(p.Message)
+	}
+	if p.QoS == frames.AtLeastOnce {
+		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
+		return nil
+	}
+	s.held[p.ID], l.recs[p.ID] = true, true
+	l.send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID})
+	return nil
+}
+
+func (k *keeper) route(m frames.Message) {
+	m.Payload = bytes.Clone(m.Payload)
+	m.Retain = false // [MQTT-3.3.1-9]
+	for _, s := range k.sessions {
+		for _, f := range s.filters {
+			if f.Match(m.Topic) {
+				m := m
+				m.QoS = min(m.QoS, f.QoS)
+				s.out = append(s.out, &outgoing{message: m})
+				s.advance()
+				break
+			}
+		}
+	}
+}
+
+func (l *link) ack(a frames.Ack) error {
+	s := l.session
+	if a.Kind == frames.TypePubrel {
+		if err := l.watchRelease(a.ID); err != nil {
+			return err
+		}
+		delete(s.held, a.ID)
+		delete(l.recs, a.ID)
+		l.send(frames.Ack{Kind: frames.TypePubcomp, ID: a.ID})
+		return nil
+	}
+	if a.Kind != frames.TypePubcomp {
+		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] in order, and for what came on this connection.
+		if len(l.acks) == 0 || l.acks[0] != a.ID {
+			return fmt.Errorf("%s: %v for %d, but %d are owed", s.id, a.Kind, a.ID, l.acks)
+		}
+		l.acks = l.acks[1:]
+	}
+	for i, o := range s.out {
+		if o.id != a.ID {
+			continue
+		}
+		want := frames.TypePuback
+		if o.message.QoS == frames.ExactlyOnce {
+			if want = frames.TypePubrec; o.rel {
+				want = frames.TypePubcomp
+			}
+		}
+		switch {
+		case a.Kind != want:
+			return fmt.Errorf("%s: %v for %d in place of %v", s.id, a.Kind, a.ID, want)
+		case a.Kind == frames.TypePubrec:
+			o.rel = true
+			l.send(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
+		default:
+			s.out = append(s.out[:i], s.out[i+1:]...)
+			l.inFlight--
+			s.advance()
+		}
+		return nil
+	}
+	return fmt.Errorf("%s: %v for %d, which is not in flight", s.id, a.Kind, a.ID)
+}

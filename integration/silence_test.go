@@ -1,0 +1,67 @@
+package integration
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// handshake speaks for a client of which a test needs what no client of ours does.
+func handshake(t *testing.T, b *broker, p frames.Connect) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", b.url[len("mqtt://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	send(t, conn, p, p.Version)
+	connack := make([]byte, 4)
+	if _, err := io.ReadFull(conn, connack); err != nil || connack[3] != 0 {
+		t.Fatalf("CONNACK % x, %v", connack, err)
+	}
+	return conn
+}
+
+func send(t *testing.T, conn net.Conn, p frames.Packet, v mqtt.Version) {
+	t.Helper()
+	packet, err := p.Append(nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(packet); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// [MQTT-3.1.2-24] A broker throws out who is silent for one and a half times the
+// keep alive. A client of ours with the same keep alive, and as little to say,
+// outlasts that.
+func TestAnIdleClientOutlastsASilentOne(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		const keepAlive = 2
+		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "idle", KeepAlive: keepAlive * time.Second})
+		start := time.Now()
+		silent := handshake(t, b, frames.Connect{Version: v, ClientID: "silent", CleanSession: true, KeepAlive: keepAlive})
+		_, err := silent.Read(make([]byte, 1))
+		for err == nil { // mochi says DISCONNECT before it hangs up
+			_, err = silent.Read(make([]byte, 1))
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("the broker bears with silence: %v", err)
+		}
+		if d := time.Since(start); d < keepAlive*time.Second {
+			t.Errorf("thrown out after %v", d)
+		}
+		publish(t, c, text("t", "still here", 2))
+		if n := c.Stats().Connections; n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+}

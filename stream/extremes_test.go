@@ -1,0 +1,56 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// A sink keeps the beginning of a large write and no more of it.
+type sink struct {
+	net.Conn
+	size chan int
+	head []byte
+}
+
+func (c *sink) Write(p []byte) (int, error) {
+	if len(p) < 1<<20 {
+		return c.Conn.Write(p)
+	}
+	c.head = bytes.Clone(p[:8])
+	c.size <- len(p)
+	return len(p), nil
+}
+
+// E3. It takes half a gigabyte, so there is one such test.
+func TestTheLargestPacketIsSentAndOneByteMoreIsAnError(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		out := &sink{size: make(chan int, 1)}
+		s, c := connected(t, b, &stream.Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := b.Dial(ctx, network, addr)
+			out.Conn = conn
+			return out, err
+		}})
+		payload := make([]byte, frames.MaxRemaining-len("\x00\x01t")+1)
+		sent := c.Bytes()
+		wantError(t, s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload}), stream.ErrNotSent)
+		if c.Bytes() != sent || len(out.size) > 0 {
+			t.Error("something of it was written")
+		}
+		if err := s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload[1:]}); err != nil {
+			t.Fatal(err)
+		}
+		if n := takeFrom(t, out.size); n != frames.MaxPacket || string(out.head) != "\x30\xff\xff\xff\x7f\x00\x01t" {
+			t.Errorf("wrote %d bytes that begin with %x", n, out.head)
+		}
+		if err := s.Publish(t.Context(), message("t", "after it", 0)); err != nil {
+			t.Error(err)
+		}
+		c.Expect(publish("t", "after it", atMost, 0, false))
+	})
+}

@@ -1,0 +1,354 @@
+package stream_test
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+)
+
+const (
+	arenaPause   = time.Second // between connections
+	arenaReceive = 1000        // ReceiveBytes: room for a few messages
+	arenaQueue   = 6
+	arenaIDs     = 5 // packet identifiers of the broker's messages
+)
+
+// An arena is a session, a broker that does what a fuzzer says, and the ledger
+// that both are held to.
+type arena struct {
+	t        *testing.T
+	o        stream.Options
+	s        *stream.Session
+	log      *ledger
+	receipts chan stream.Receipt
+	running  sync.WaitGroup // calls that wait for the broker
+	ctx      context.Context
+	stop     context.CancelFunc
+
+	mu     sync.Mutex
+	dialed []*fuzzWire // not yet taken by the script
+
+	wire  *fuzzWire
+	subs  []*stream.Subscription
+	ready chan *stream.Subscription
+	taken []heldDelivery
+	batch []frames.Packet // to be sent in one segment
+}
+
+type heldDelivery struct {
+	stream.Delivery
+	number int
+}
+
+// newArena opens a session as setup says.
+func newArena(t *testing.T, setup byte) *arena {
+	a := &arena{
+		t: t, log: newLedger(t),
+		receipts: make(chan stream.Receipt, 1<<12), ready: make(chan *stream.Subscription, 1<<10),
+	}
+	a.ctx, a.stop = context.WithCancel(context.Background())
+	a.o = stream.Options{
+		Version: frames.V311, ClientID: "arena", KeepAlive: noPing, Reconnect: every(arenaPause),
+		Window: 1 + int(setup>>3&3), Queue: arenaQueue, ReceiveBytes: arenaReceive, Ack: a.receipts,
+		DialContext: a.dial,
+	}
+	if setup&1 != 0 {
+		a.o.Version = frames.V31
+	}
+	if setup&2 != 0 {
+		a.o.KeepSession = true
+		if setup&4 != 0 {
+			a.o.Store = flow.NewMemoryStore()
+		}
+	}
+	if setup&32 != 0 {
+		a.o.DiscardUnclaimed, a.log.discard = true, true
+	}
+	if setup&64 != 0 {
+		a.o.KeepAlive = 20 * time.Second
+	}
+	var err error
+	if a.s, err = stream.Open("mqtt://broker", &a.o); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// dial is for Options.
+func (a *arena) dial(context.Context, string, string) (net.Conn, error) {
+	w := newFuzzWire(a.t, a.o.Version, a.o.Window, a.log)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dialed = append(a.dialed, w)
+	return w.client, nil
+}
+
+// settle lets everything happen that can, and checks it.
+func (a *arena) settle() {
+	synctest.Wait()
+	if a.wire != nil {
+		a.wire.pump()
+	}
+	for len(a.receipts) > 0 {
+		r := <-a.receipts
+		a.log.receipt(r.Tag.(int), r.Err)
+	}
+	st := a.s.Stats()
+	// One batch may be too much, since only then reading pauses.
+	if limit := 4*(arenaReceive+1) + 256*200; st.InboxBytes > limit {
+		a.t.Fatalf("%d bytes in the inboxes, ReceiveBytes is %d", st.InboxBytes, arenaReceive)
+	}
+	if st.Queued > arenaQueue+64 {
+		a.t.Fatalf("%d queued, Queue is %d", st.Queued, arenaQueue)
+	}
+}
+
+// connect takes the connection that the client has dialed, or will dial.
+func (a *arena) connect(present bool) {
+	if a.wire.alive() {
+		return
+	}
+	if a.wire != nil {
+		a.drop(false)
+	}
+	a.wire = nil
+	for range 30 {
+		synctest.Wait()
+		a.mu.Lock()
+		if len(a.dialed) > 0 {
+			a.wire, a.dialed = a.dialed[len(a.dialed)-1], nil
+		}
+		a.mu.Unlock()
+		if a.wire.alive() {
+			break
+		}
+		a.take() // the end of a connection is not read while reading pauses
+		elapse(arenaPause)
+	}
+	if !a.wire.alive() {
+		a.t.Fatal("the client does not connect again")
+	}
+	a.wire.pump()
+	if a.wire.hello == nil {
+		a.t.Fatal("no CONNECT")
+	}
+	present = present && a.o.KeepSession
+	if a.o.KeepSession && !present && a.o.Version == frames.V311 {
+		a.log.forget()
+	}
+	a.wire.up = true
+	a.write(a.encode(frames.Connack{SessionPresent: present}), 0)
+}
+
+// drop ends the connection.
+func (a *arena) drop(abort bool) {
+	w := a.wire
+	if w == nil || w.over {
+		return
+	}
+	a.settle()
+	w.over = true
+	if abort {
+		w.end.Abort()
+	} else {
+		w.end.Close()
+	}
+	a.log.lost(w, a.o.KeepSession)
+	a.batch = nil
+	a.settle()
+}
+
+func (a *arena) encode(p frames.Packet) []byte {
+	b, err := p.Append(nil, a.o.Version)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return b
+}
+
+// write sends bytes in segments of n, 0: in one.
+func (a *arena) write(b []byte, n int) {
+	for len(b) > 0 {
+		k := len(b)
+		if n > 0 {
+			k = min(n, k)
+		}
+		_, _ = a.wire.end.Write(b[:k])
+		a.wire.end.Cut()
+		b = b[k:]
+	}
+}
+
+// send sends a packet, or puts it into the segment that is being filled.
+func (a *arena) send(p frames.Packet) {
+	if !a.wire.alive() || !a.wire.up {
+		return
+	}
+	a.wire.note(p)
+	if a.batch != nil && len(a.batch) < 16 {
+		a.batch = append(a.batch, p)
+		return
+	}
+	a.flush(0)
+	a.wire.sent(p)
+	a.write(a.encode(p), 0)
+}
+
+// flush sends the segment.
+func (a *arena) flush(n int) {
+	batch := a.batch
+	a.batch = nil
+	if len(batch) == 0 || !a.wire.alive() || !a.wire.up {
+		return
+	}
+	var b []byte
+	for _, p := range batch {
+		a.wire.sent(p)
+		b = append(b, a.encode(p)...)
+	}
+	a.write(b, n)
+}
+
+// message sends a message to the client.
+func (a *arena) message(q frames.QoS, id uint16, dup bool, topic string) {
+	if !a.wire.alive() || !a.wire.up {
+		return
+	}
+	if q == frames.AtMostOnce {
+		id, dup = 0, false
+	}
+	p := frames.Publish{ID: id, DUP: dup}
+	p.Topic, p.QoS = topic, q
+	p.Payload = strconv.AppendInt(nil, int64(a.log.numberOf(q, id)), 10)
+	a.send(p)
+}
+
+// publish offers a publication to the session.
+func (a *arena) publish(q frames.QoS) {
+	n := len(a.log.out)
+	select {
+	case a.s.Publishes() <- stream.Publishing{Message: message("out", strconv.Itoa(n), q), Tag: n}:
+		a.log.accepted(q)
+	default:
+	}
+}
+
+// call has Publish publish, for a second at most.
+func (a *arena) call(q frames.QoS) {
+	if a.s.Stats().Queued >= arenaQueue {
+		return // it would be accepted later, out of the order of the numbers
+	}
+	n := len(a.log.out)
+	a.log.accepted(q)
+	a.running.Go(func() {
+		ctx, cancel := context.WithTimeout(a.ctx, time.Second)
+		defer cancel()
+		a.receipts <- stream.Receipt{Tag: n, Err: a.s.Publish(ctx, message("out", strconv.Itoa(n), q))}
+	})
+}
+
+// take receives what consumers are offered.
+func (a *arena) take() {
+	for len(a.ready) > 0 {
+		a.subs = append(a.subs, <-a.ready)
+	}
+	a.drain(a.s.Deliveries(), 0)
+	for i, sub := range a.subs {
+		a.drain(sub.Deliveries(), i+1)
+	}
+}
+
+func (a *arena) drain(in <-chan stream.Delivery, consumer int) {
+	synctest.Wait()
+	for {
+		select {
+		case d, ok := <-in:
+			if !ok {
+				return
+			}
+			a.taken = append(a.taken, heldDelivery{d, a.log.deliver(d, consumer)})
+			synctest.Wait()
+		default:
+			return
+		}
+	}
+}
+
+// ack settles a delivery that was taken.
+func (a *arena) ack(i int) {
+	if len(a.taken) == 0 {
+		return
+	}
+	i %= len(a.taken)
+	d := a.taken[i]
+	a.taken = append(a.taken[:i], a.taken[i+1:]...)
+	a.log.in[d.number].settled = true
+	d.Ack()
+}
+
+func (a *arena) subscribe(filter string) {
+	a.running.Go(func() {
+		if sub, err := a.s.Subscribe(a.ctx, filterOf(filter, exactly)); err == nil {
+			a.ready <- sub
+		}
+	})
+}
+
+func (a *arena) unsubscribe(i int) {
+	if len(a.subs) == 0 {
+		return
+	}
+	a.log.discard = true
+	sub := a.subs[i%len(a.subs)]
+	a.running.Go(func() { _ = sub.Unsubscribe(a.ctx) })
+}
+
+// answer does for each request of the client what a healthy broker does.
+func (a *arena) answer() {
+	a.flush(0)
+	w := a.wire
+	if !w.alive() || !w.up {
+		return
+	}
+	for ; w.pings > 0; w.pings-- {
+		a.send(frames.Pingresp{})
+	}
+	asked := w.asked
+	w.asked = nil
+	for _, p := range asked {
+		switch p := p.(type) {
+		case frames.Subscribe:
+			granted := make([]frames.QoS, len(p.Filters))
+			for i, f := range p.Filters {
+				granted[i] = f.QoS
+			}
+			a.send(frames.Suback{ID: p.ID, Granted: granted})
+		case frames.Unsubscribe:
+			a.send(ack(frames.TypeUnsuback, p.ID))
+		case frames.Ack:
+			a.send(ack(pubcomp, p.ID))
+		}
+	}
+	for n := range a.log.out { // in order
+		p := &a.log.out[n]
+		if at, ok := w.flight[p.id]; !ok || at != n {
+			continue
+		}
+		switch {
+		case p.qos == frames.AtLeastOnce:
+			a.send(ack(puback, p.id))
+		case p.released:
+			a.send(ack(pubcomp, p.id))
+		default:
+			a.send(ack(pubrec, p.id))
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package stream_test
+
+import (
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// A watched connection remembers that its owner has closed it.
+type watched struct {
+	*streamtest.PipeConn
+	closed atomic.Bool
+}
+
+func (c *watched) Close() error {
+	c.closed.Store(true)
+	return c.PipeConn.Close()
+}
+
+// A fuzzWire is the broker's end of one connection. It checks what the client
+// sends against what it was sent, packet by packet.
+type fuzzWire struct {
+	t      *testing.T
+	v      frames.Version
+	window int
+	log    *ledger
+
+	client *watched
+	end    *streamtest.PipeConn
+	in     *frames.Reader
+	hello  *frames.Connect
+	up     bool // CONNACK was sent
+	over   bool // the script has ended it
+	bye    bool // DISCONNECT has come
+
+	// From the client: publications, by identifier, that await an ack, the
+	// number of the newest, and requests that await an answer.
+	flight map[uint16]int
+	newest int
+	asked  []frames.Packet
+	pings  int
+	early  int // acks for what has not come: it may be on its way
+
+	// To the client, by identifier: acks that it may be answering.
+	pubrecs, pubrels map[uint16]int
+
+	// QoS 1 and 2 messages in order of sending, and how many of them the acks so
+	// far may stand for: where one may be left out there is more than one number.
+	arrivals []arrival
+	acked    []int
+}
+
+// An arrival is a QoS 1 or 2 PUBLISH to the client.
+type arrival struct {
+	qos    frames.QoS
+	id     uint16
+	number int
+	free   bool // its PUBREL was sent: no PUBREC is owed
+	unsure bool // it may be taken for an earlier message
+}
+
+// newFuzzWire returns a connection whose client's half is client.
+func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzWire {
+	here, there := streamtest.Pipe(-1)
+	return &fuzzWire{
+		t: t, v: v, window: window, log: log,
+		client: &watched{PipeConn: here}, end: there, in: frames.NewReader(there, frames.MaxPacket),
+		flight: make(map[uint16]int), newest: -1,
+		pubrecs: make(map[uint16]int), pubrels: make(map[uint16]int),
+		acked: []int{0},
+	}
+}
+
+// alive reports that packets still reach the client.
+func (w *fuzzWire) alive() bool { return w != nil && !w.over && !w.client.closed.Load() }
+
+// pump takes what the client has written.
+func (w *fuzzWire) pump() {
+	for w.client.Unread() > 0 && !w.over {
+		if err := w.in.Fill(); err != nil {
+			return
+		}
+		for {
+			f, ok, err := w.in.Next()
+			if err != nil {
+				w.t.Fatalf("the client sent no packet: %v", err)
+			}
+			if !ok {
+				break
+			}
+			w.in.Keep()
+			p, err := frames.Parse(f, w.v)
+			if err != nil {
+				w.t.Fatalf("the client sent what it must not: %v", err)
+			}
+			w.take(p)
+		}
+	}
+}
+
+// take checks one packet of the client.
+func (w *fuzzWire) take(p frames.Packet) {
+	if hello, ok := p.(frames.Connect); ok != (w.hello == nil) {
+		w.t.Fatalf("%v out of place", p.Type())
+	} else if ok {
+		w.hello = &hello
+		return
+	}
+	if testing.Verbose() {
+		w.t.Logf("  got %+v", p)
+	}
+	if w.bye || !w.up {
+		w.t.Fatalf("%v after DISCONNECT (%v) or before CONNACK (%v)", p.Type(), w.bye, !w.up)
+	}
+	switch p := p.(type) {
+	case frames.Publish:
+		w.publish(p)
+	case frames.Ack:
+		switch p.Kind {
+		case pubrel:
+			w.released(p)
+		case pubcomp:
+			if w.pubrels[p.ID]--; w.pubrels[p.ID] < 0 {
+				w.t.Fatalf("PUBCOMP %d for no PUBREL", p.ID)
+			}
+			if w.pubrels[p.ID] == 0 {
+				delete(w.pubrels, p.ID)
+				delete(w.log.unsure, p.ID)
+			}
+		case puback:
+			w.match(frames.AtLeastOnce, p.ID)
+		case pubrec:
+			w.match(frames.ExactlyOnce, p.ID)
+		default:
+			w.t.Fatalf("%v from a client", p.Kind)
+		}
+	case frames.Subscribe, frames.Unsubscribe:
+		w.asked = append(w.asked, p)
+	case frames.Pingreq:
+		w.pings++
+	case frames.Disconnect:
+		w.bye = true
+	default:
+		w.t.Fatalf("%v from a client", p.Type())
+	}
+}
+
+// publish checks identifier, window, order and DUP of a publication.
+func (w *fuzzWire) publish(p frames.Publish) {
+	n, err := strconv.Atoi(string(p.Payload))
+	if err != nil || n >= len(w.log.out) {
+		w.t.Fatalf("a publication that nobody made: %q", p.Payload)
+	}
+	// In order of acceptance, those that are sent again too, and once on each connection.
+	if n <= w.newest {
+		w.t.Fatalf("publication %d after %d", n, w.newest)
+	}
+	w.newest = n
+	pub := &w.log.out[n]
+	if pub.released {
+		w.t.Fatalf("PUBLISH of %d after its PUBREL", n)
+	}
+	if p.QoS != pub.qos {
+		w.t.Fatalf("publication %d at QoS %d", n, p.QoS)
+	}
+	if pub.known && (!p.DUP || p.ID != pub.id) {
+		w.t.Fatalf("publication %d again as %d, DUP %v; it was %d", n, p.ID, p.DUP, pub.id)
+	}
+	if pub.known && p.QoS == frames.AtMostOnce {
+		w.t.Fatalf("QoS 0 publication %d again", n)
+	}
+	pub.seen, pub.known, pub.id = true, true, p.ID
+	if p.QoS == frames.AtMostOnce {
+		return
+	}
+	w.fly(p.ID, n)
+	w.log.current[p.ID] = n
+}
+
+func (w *fuzzWire) fly(id uint16, n int) {
+	if other, ok := w.flight[id]; ok {
+		w.t.Fatalf("identifier %d for %d, while it is that of %d", id, n, other)
+	}
+	w.flight[id] = n
+	if len(w.flight) > w.window+w.early {
+		w.t.Fatalf("%d in flight, the window is %d: %v", len(w.flight), w.window, w.flight)
+	}
+}
+
+// released checks a PUBREL: the answer to a PUBREC, or one that is sent again.
+func (w *fuzzWire) released(a frames.Ack) {
+	n, ok := w.log.current[a.ID]
+	if w.pubrecs[a.ID] > 0 {
+		w.pubrecs[a.ID]--
+	} else {
+		if !w.log.phantoms[a.ID] && (!ok || !w.log.out[n].received) {
+			w.t.Fatalf("PUBREL %d for no PUBREC", a.ID)
+		}
+		if ok && w.log.out[n].received {
+			w.fly(a.ID, n)
+		} else {
+			w.asked = append(w.asked, a) // its PUBLISH will never come
+		}
+	}
+	if ok && w.log.out[n].received {
+		w.log.out[n].released = true
+	}
+}
+
+// match finds the messages that an ack may stand for. Acks leave in order of
+// arrival, none before the message is settled, and none for what was released.
+func (w *fuzzWire) match(q frames.QoS, id uint16) {
+	var next []int
+	for _, from := range w.acked {
+		for i := from; i < len(w.arrivals); i++ {
+			a := &w.arrivals[i]
+			if a.qos == q && a.id == id && (a.unsure || w.log.maySettle(a.number)) {
+				if len(next) == 0 || next[len(next)-1] < i+1 {
+					next = append(next, i+1)
+				}
+			}
+			if !a.free {
+				break
+			}
+		}
+	}
+	if len(next) == 0 {
+		w.t.Fatalf("ack of QoS %d message %d out of turn, or before it was settled: %+v, at %v", q, id, w.arrivals, w.acked)
+	}
+	w.acked = next
+}
+
+// unacked are the messages whose acks have not come.
+func (w *fuzzWire) unacked() (rest []arrival) {
+	for _, a := range w.arrivals[w.acked[len(w.acked)-1]:] {
+		if !a.free {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
+// note takes down what a packet for the client means.
+func (w *fuzzWire) note(p frames.Packet) {
+	if testing.Verbose() {
+		w.t.Logf("  send %+v", p)
+	}
+	switch p := p.(type) {
+	case frames.Publish:
+		if p.QoS > frames.AtMostOnce {
+			w.arrivals = append(w.arrivals, w.log.arrive(p))
+		}
+	case frames.Ack:
+		w.log.acks[ackKey{p.Kind, p.ID}]++
+		switch p.Kind {
+		case pubrec:
+			w.pubrecs[p.ID]++
+		case puback, pubcomp:
+			if _, ok := w.flight[p.ID]; !ok {
+				w.early++
+			}
+			delete(w.flight, p.ID)
+		case pubrel:
+			w.pubrels[p.ID]++
+			delete(w.log.held, p.ID)
+			for i := range w.arrivals {
+				if a := &w.arrivals[i]; a.qos == frames.ExactlyOnce && a.id == p.ID {
+					a.free = true
+				}
+			}
+		}
+	}
+}
+
+// sent takes down that a packet has left for the client.
+func (w *fuzzWire) sent(p frames.Packet) {
+	a, ok := p.(frames.Ack)
+	if !ok || a.Kind != pubrec {
+		return
+	}
+	if n, ok := w.log.current[a.ID]; ok && w.log.out[n].qos == frames.ExactlyOnce {
+		w.log.out[n].received = true
+	} else if w.log.stalled {
+		w.log.phantoms[a.ID] = true
+	}
+}
