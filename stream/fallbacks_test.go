@@ -237,7 +237,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 			c.Drop()
 			offline(t, s)
 		}
-		b.ExpectNoDial(faultPause)
+		b.ExpectNoDial(faultPause + time.Second)
 		wantError(t, offline(t, s).Err, errVault)
 	})
 }
