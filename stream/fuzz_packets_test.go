@@ -168,7 +168,7 @@ func (a *arena) end(how byte) {
 		a.wire.end.Resume()
 	}
 	a.settle()
-	ctx, cancel := context.WithTimeout(a.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	a.ending = how == endShutdown || how == endHealthyShutdown
 	switch how {
@@ -210,7 +210,11 @@ func (a *arena) end(how byte) {
 // recover has broker and consumers do what they should until nothing is left to
 // do, or the session has ended.
 func (a *arena) recover(ended <-chan struct{}) {
-	for range 200 {
+	for turn := range 200 {
+		if turn == 50 { // messages for a Subscription that is asked for may keep its SUBACK from being read
+			a.log.discard = true
+			a.stop()
+		}
 		select {
 		case <-ended:
 			return
