@@ -1,0 +1,62 @@
+package boltstore
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// Pages that are sound by themselves and wrong in their place: no checksum of a
+// record tells.
+func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
+	path, want := large(t)
+	content, size := read(t, path), os.Getpagesize()
+	live, _, _ := parseMeta(content)
+	if other, _, _ := parseMeta(content[size:]); other.txid > live.txid {
+		live = other
+	}
+	refusals := map[string]int{}
+	try := func(what string, id int, change func(page []byte)) {
+		broken := bytes.Clone(content)
+		change(broken[id*size:])
+		if check(t, fmt.Sprintf("%s, page %d", what, id), path, broken, want) {
+			refusals[what]++
+		}
+	}
+	for id := 2; id < int(live.high); id++ {
+		page := content[id*size:]
+		count := native.Uint16(page[10:])
+		if count < 3 {
+			continue
+		}
+		try("an entry less", id, func(p []byte) { native.PutUint16(p[10:], count-1) })
+		if native.Uint16(page[8:]) == branchPage {
+			first, second := pageHeader+8, pageHeader+elementSize+8
+			try("two children change places", id, func(p []byte) {
+				a, b := native.Uint64(p[first:]), native.Uint64(p[second:])
+				native.PutUint64(p[first:], b)
+				native.PutUint64(p[second:], a)
+			})
+			try("one child twice", id, func(p []byte) { native.PutUint64(p[second:], native.Uint64(p[first:])) })
+		}
+	}
+	if len(refusals) != 3 {
+		t.Errorf("refused: %v", refusals)
+	}
+
+	// The list of free pages: one that it lacks, and one that is in use.
+	list := content[int(live.freelist)*size:]
+	free := native.Uint16(list[10:])
+	for what, change := range map[string]func(list []byte){
+		"lacks one":     func(list []byte) { native.PutUint16(list[10:], free-1) },
+		"has a root":    func(list []byte) { native.PutUint64(list[pageHeader:], live.root) },
+		"has one twice": func(list []byte) { copy(list[pageHeader:], list[pageHeader+8:][:8]) },
+	} {
+		broken := bytes.Clone(content)
+		change(broken[int(live.freelist)*size:])
+		if !check(t, what, path, broken, want) {
+			t.Errorf("a list of free pages that %s was accepted", what)
+		}
+	}
+}
