@@ -4,5 +4,8 @@ go 1.25
 
 require (
 	github.com/jpillora/backoff v1.1.0
+	go.etcd.io/bbolt v1.4.3
 	go.uber.org/goleak v1.3.0
 )
+
+require golang.org/x/sys v0.29.0 // indirect

@@ -67,12 +67,15 @@ func isStandard(p string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// frames <- flow <- stream <- mqtt, and streamtest beside flow.
+// frames <- flow <- stream <- mqtt, streamtest beside flow, boltstore and storetest
+// on top of it.
 func TestImportsPointOneWay(t *testing.T) {
 	const backoff = "github.com/jpillora/backoff"
 	allowed := map[string][]string{
 		module + "/frames":            nil,
 		module + "/flow":              {module + "/frames", backoff},
+		module + "/flow/boltstore":    {module + "/frames", module + "/flow", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
+		module + "/flow/storetest":    {module + "/frames", module + "/flow"},
 		module + "/stream":            {module + "/frames", module + "/flow", backoff},
 		module + "/stream/streamtest": {module + "/frames"},
 		module:                        {module + "/frames", module + "/flow", module + "/stream"},
@@ -97,8 +100,8 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // Brokers and other clients are for the modules beside this one.
-func TestModuleNeedsNothingButBackoffAndGoleak(t *testing.T) {
-	allowed := []string{"github.com/jpillora/backoff", "go.uber.org/goleak"}
+func TestModuleNeedsNothingButBackoffBboltAndGoleak(t *testing.T) {
+	allowed := []string{"github.com/jpillora/backoff", "go.etcd.io/bbolt", "go.uber.org/goleak"}
 	_, tests := imports(t)
 	for pkg, list := range tests {
 		for _, p := range list {
@@ -108,6 +111,7 @@ func TestModuleNeedsNothingButBackoffAndGoleak(t *testing.T) {
 			}
 		}
 	}
+	allowed = append(allowed, "golang.org/x/sys") // of bbolt
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/flow/storetest"
 )
 
 func TestMemoryStoreIsAStore(t *testing.T) {
 	var s flow.Store
 	open := func(*testing.T) flow.Store { s = flow.NewMemoryStore(); return s }
-	storeSuite(t, open, func(*testing.T) flow.Store { return s })
+	storetest.Run(t, open, func(*testing.T) flow.Store { return s })
 }
 
 // Attach of a second client while the first one's writer commits.

@@ -3,6 +3,7 @@ module github.com/go-millrace/mqtt/integration
 go 1.25
 
 require (
+	github.com/eclipse/paho.mqtt.golang v1.5.1
 	github.com/go-millrace/mqtt v0.0.0
 	github.com/jpillora/backoff v1.1.0
 	github.com/mochi-mqtt/server/v2 v2.7.9
@@ -10,8 +11,12 @@ require (
 )
 
 require (
-	github.com/gorilla/websocket v1.5.0 // indirect
+	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/rs/xid v1.4.0 // indirect
+	go.etcd.io/bbolt v1.4.3 // indirect
+	golang.org/x/net v0.44.0 // indirect
+	golang.org/x/sync v0.17.0 // indirect
+	golang.org/x/sys v0.36.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 

@@ -1,19 +1,22 @@
-package flow_test
+// Package storetest holds every [flow.Store] to the same promises: the stores of
+// this module, and those that users write.
+package storetest
 
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// storeSuite is what every [flow.Store] must do. open gives a new store; again
-// gives its content to a new process, the last user of it having detached. The
-// suite needs nothing else of this package's tests, so that a store in another
-// package can be held to it by a copy of this file.
-func storeSuite(t *testing.T, open, again func(t *testing.T) flow.Store) {
+// Run tests what every [flow.Store] must do. open gives a new store; again gives
+// the content of the store that open gave last to a new process, its last user
+// having detached. For a store on disk that is: close it, and open its file
+// again.
+func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 	attach := func(t *testing.T, s flow.Store, clientID string) flow.Snapshot {
 		t.Helper()
 		snap, err := s.Attach(clientID)
@@ -186,5 +189,8 @@ func storeSuite(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		if _, err := s.Attach("a"); !errors.As(err, &owner) || owner.Owner != "b" {
 			t.Errorf("error %v", err)
 		}
+	})
+	t.Run("any changes, with restarts between, leave what they leave in memory", func(t *testing.T) {
+		randomly(t, 20, func(t *testing.T, rnd *rand.Rand) { asInMemory(t, rnd, open, again) })
 	})
 }

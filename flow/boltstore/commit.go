@@ -1,0 +1,193 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+// maxBuffer is what is kept of the buffer from one commit to the next.
+const maxBuffer = 1 << 20
+
+// Commit implements [flow.Store]: one transaction, on disk when it returns. After
+// an error the same changes can be committed again.
+func (s *Store) Commit(changes []flow.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if !s.attached {
+		return fmt.Errorf("boltstore: %s: %w", s.path, errNotAttached)
+	}
+	cleared, publications, received := fold(changes)
+	if !cleared && len(publications)+len(received) == 0 {
+		return nil
+	}
+	err := guarded(func() error { return s.transact(cleared, publications, received) })
+	if cap(s.buf) > maxBuffer {
+		s.buf = nil
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("boltstore: %s: %w", s.path, err)
+	if errors.As(err, new(panicked)) {
+		s.broken = err
+	}
+	return err
+}
+
+func (s *Store) transact(cleared bool, publications []outcome, received []touched) error {
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	t := transaction{buf: s.buf[:0]}
+	if err = t.begin(tx, cleared); err == nil {
+		if err = t.publications(publications); err == nil {
+			err = t.received(received)
+		}
+	}
+	if err == nil && t.dirty {
+		err = t.end(s.owner)
+	}
+	if s.buf = t.buf; err != nil || !t.dirty {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// transaction applies what has been folded to the file as it is, so that the
+// tallies are right even when all of it is there already.
+type transaction struct {
+	meta, pub, fly, rec *bbolt.Bucket
+	state               state
+	dirty               bool
+	buf                 []byte // values; bbolt refers to them until it commits
+}
+
+func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
+	t.meta = tx.Bucket([]byte(metaBucket))
+	if t.state, err = parseState(t.meta.Get(stateKey)); err != nil {
+		return fmt.Errorf("%s %x: %w", metaBucket, stateKey, err)
+	}
+	for _, b := range []struct {
+		name   string
+		bucket **bbolt.Bucket
+		tally  *tally
+	}{
+		{publicationsBucket, &t.pub, &t.state.publications},
+		{flightBucket, &t.fly, &t.state.flight},
+		{receivedBucket, &t.rec, &t.state.received},
+	} {
+		if cleared && b.tally.count > 0 {
+			if err := tx.DeleteBucket([]byte(b.name)); err != nil {
+				return err
+			}
+			if _, err := tx.CreateBucket([]byte(b.name)); err != nil {
+				return err
+			}
+			*b.tally, t.dirty = tally{}, true
+		}
+		*b.bucket = tx.Bucket([]byte(b.name))
+		(*b.bucket).FillPercent = 0.95 // keys are appended
+	}
+	return nil
+}
+
+func (t *transaction) end(owner string) error {
+	t.state.owner = owner
+	return t.meta.Put(stateKey, t.state.append(nil))
+}
+
+// put writes the value that begins at from in the buffer.
+func (t *transaction) put(b *bbolt.Bucket, tally *tally, key []byte, from int, known bool) error {
+	if !known {
+		tally.add(key)
+	}
+	t.dirty = true
+	value := t.buf[from:]
+	return b.Put(key, value[:len(value):len(value)])
+}
+
+func (t *transaction) remove(b *bbolt.Bucket, tally *tally, key []byte) error {
+	if tally.count == 0 || b.Get(key) == nil {
+		return nil
+	}
+	tally.remove(key)
+	t.dirty = true
+	return b.Delete(key)
+}
+
+func (t *transaction) publications(list []outcome) error {
+	for i := range list {
+		if err := t.publication(&list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) publication(o *outcome) (err error) {
+	key := seqKey(o.seq)
+	from := len(t.buf)
+	switch {
+	case o.message != nil:
+		if t.buf, err = appendPublication(t.buf, key, *o.message, o.flight); err != nil {
+			return err
+		}
+		err = t.put(t.pub, &t.state.publications, key, from, t.pub.Get(key) != nil)
+		return errors.Join(err, t.remove(t.fly, &t.state.flight, key))
+	case o.settled:
+		err = t.remove(t.fly, &t.state.flight, key)
+		return errors.Join(err, t.remove(t.pub, &t.state.publications, key))
+	}
+	value := t.pub.Get(key)
+	if value == nil {
+		return nil // it has ended
+	}
+	// Only the pages that a commit touches are read again here; Open and Attach
+	// have seen all.
+	_, _, f, err := parsePublication(key, value)
+	if err != nil {
+		return fmt.Errorf("%s %x: %w", publicationsBucket, key, err)
+	}
+	later := t.fly.Get(key)
+	if later != nil {
+		if f, err = parseFlight(key, later); err != nil {
+			return fmt.Errorf("%s %x: %w", flightBucket, key, err)
+		}
+	}
+	now := f
+	if o.assigned {
+		now.id = o.id
+	}
+	now.released = now.released || o.released
+	if now == f {
+		return nil
+	}
+	t.buf = appendFlight(t.buf, key, now)
+	return t.put(t.fly, &t.state.flight, key, from, later != nil)
+}
+
+func (t *transaction) received(list []touched) error {
+	for _, r := range list {
+		key := idKey(r.id)
+		var err error
+		if !r.here {
+			err = t.remove(t.rec, &t.state.received, key)
+		} else if t.rec.Get(key) == nil {
+			from := len(t.buf)
+			t.buf = appendReceived(t.buf, key)
+			err = t.put(t.rec, &t.state.received, key, from, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

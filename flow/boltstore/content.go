@@ -1,0 +1,224 @@
+package boltstore
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+const (
+	metaBucket         = "meta"
+	publicationsBucket = "publications"
+	flightBucket       = "flight"
+	receivedBucket     = "received"
+)
+
+var (
+	formatKey = []byte("format")
+	stateKey  = []byte("state")
+)
+
+// content is what the file of a store holds.
+type content struct {
+	im *image
+
+	format uint32 // 0: there is none
+	state  *state // nil: there is none
+	found  state  // its tallies are those of the records that were found
+	flying map[uint64]flying
+
+	keep  bool // fill snap
+	topic string
+	snap  flow.Snapshot
+}
+
+// flying is an entry in flight, until its publication is met.
+type flying struct {
+	flight
+	offset int64
+}
+
+// root is a bucket as its entry in the tree of buckets gives it.
+type root struct {
+	name   string
+	value  []byte
+	offset int64
+}
+
+// read takes the whole file in, finds every damage, and, if keep is set, fills
+// the snapshot.
+func (c *content) read(fallback bool) error {
+	if err := c.im.header(fallback); err != nil {
+		return err
+	}
+	var roots []root
+	c.im.tree(c.im.meta.root, nil, nil, 0, func(flags uint32, key, value []byte, offset int64) {
+		if flags != 1 || len(value) < bucketHeader {
+			c.im.note(key, offset, "it is not a bucket")
+			return
+		}
+		roots = append(roots, root{string(key), bytes.Clone(value), offset})
+	})
+	if err := c.im.err(); err != nil {
+		return err
+	}
+	// The format first: of a later one nothing else is known.
+	known := map[string]visitor{
+		metaBucket: c.meta, flightBucket: c.flight, publicationsBucket: c.publication, receivedBucket: c.received,
+	}
+	order := []string{metaBucket, flightBucket, publicationsBucket, receivedBucket}
+	for _, name := range order {
+		i := slices.IndexFunc(roots, func(r root) bool { return r.name == name })
+		if i < 0 {
+			continue
+		}
+		c.bucket(roots[i], known[name])
+		roots = slices.Delete(roots, i, i+1)
+		delete(known, name)
+		if c.format > version {
+			return &FormatError{Path: c.im.path, Format: c.format, Known: version}
+		}
+	}
+	if c.format == 0 && len(known) > 0 && c.im.err() == nil {
+		return foreign(c.im.path)
+	}
+	for _, r := range roots {
+		c.im.bucket = r.name
+		c.im.note(nil, r.offset, "the bucket is unknown")
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		c.im.bucket = name
+		c.im.note(nil, int64(c.im.meta.root)*c.im.meta.pageSize, "the bucket is missing")
+	}
+	c.balance()
+	c.im.bucket = ""
+	if c.im.err() == nil { // or pages of damaged branches would be missed as well
+		c.im.freelist()
+	}
+	if c.im.err() == nil {
+		c.im.complete()
+	}
+	return c.im.err()
+}
+
+func (c *content) bucket(r root, visit visitor) {
+	c.im.bucket, c.im.last = r.name, nil
+	defer func() { c.im.bucket = "" }()
+	records := func(flags uint32, key, value []byte, offset int64) {
+		if flags != 0 {
+			c.im.note(key, offset, "it is not a record")
+			return
+		}
+		visit(flags, key, value, offset)
+	}
+	if id := native.Uint64(r.value); id != 0 {
+		c.im.tree(id, nil, nil, 0, records)
+		return
+	}
+	page := r.value[bucketHeader:] // a small bucket has its page here
+	if len(page) < pageHeader || native.Uint16(page[8:]) != leafPage {
+		c.im.note(nil, r.offset, "the bucket has no page")
+		return
+	}
+	c.im.entries(page, r.offset+bucketHeader, nil, nil, records)
+}
+
+// balance compares what was found with the state.
+func (c *content) balance() {
+	for _, seq := range slices.Sorted(maps.Keys(c.flying)) {
+		c.im.bucket = flightBucket
+		c.im.note(seqKey(seq), c.flying[seq].offset, "it belongs to no publication")
+	}
+	if c.im.damage.Total > 0 {
+		return
+	}
+	if c.state == nil || c.format == 0 {
+		c.im.bucket = metaBucket
+		c.im.note(nil, 0, "the format or the state is missing")
+		return
+	}
+	for _, b := range []struct {
+		name        string
+		found, want tally
+	}{
+		{publicationsBucket, c.found.publications, c.state.publications},
+		{flightBucket, c.found.flight, c.state.flight},
+		{receivedBucket, c.found.received, c.state.received},
+	} {
+		if b.found != b.want {
+			c.im.bucket = b.name
+			c.im.note(nil, 0, "%d records with the sum of keys %d were found, and should be %d with %d",
+				b.found.count, b.found.sum, b.want.count, b.want.sum)
+		}
+	}
+}
+
+func (c *content) meta(_ uint32, key, value []byte, offset int64) {
+	var err error
+	switch {
+	case bytes.Equal(key, formatKey):
+		c.format, err = parseFormat(value)
+	case bytes.Equal(key, stateKey):
+		var s state
+		if s, err = parseState(value); err == nil {
+			c.state = &s
+		}
+	default:
+		c.im.note(key, offset, "it is unknown")
+	}
+	if err != nil {
+		c.format = min(c.format, version) // a later one that was not sealed is none
+		c.im.note(key, offset, "%v", err)
+	}
+}
+
+func (c *content) flight(_ uint32, key, value []byte, offset int64) {
+	f, err := parseFlight(key, value)
+	if err != nil {
+		c.im.note(key, offset, "%v", err)
+		return
+	}
+	c.found.flight.add(key)
+	if c.flying == nil {
+		c.flying = make(map[uint64]flying)
+	}
+	c.flying[number(key)] = flying{f, offset}
+}
+
+func (c *content) publication(_ uint32, key, value []byte, offset int64) {
+	seq := number(key)
+	m, topic, f, err := parsePublication(key, value)
+	if err != nil {
+		delete(c.flying, seq) // one damage, not two
+		c.im.note(key, offset, "%v", err)
+		return
+	}
+	c.found.publications.add(key)
+	if later, ok := c.flying[seq]; ok {
+		f = later.flight
+		delete(c.flying, seq)
+	}
+	if !c.keep {
+		return
+	}
+	if c.topic != string(topic) { // mostly, neighbours share it
+		c.topic = string(topic)
+	}
+	m = m.Clone()
+	m.Topic = c.topic
+	c.snap.Publications = append(c.snap.Publications, flow.Publication{Seq: seq, Message: m, ID: f.id, Released: f.released})
+}
+
+func (c *content) received(_ uint32, key, value []byte, offset int64) {
+	id, err := parseReceived(key, value)
+	if err != nil {
+		c.im.note(key, offset, "%v", err)
+		return
+	}
+	c.found.received.add(key)
+	if c.keep {
+		c.snap.Received = append(c.snap.Received, id)
+	}
+}

@@ -1,0 +1,214 @@
+package boltstore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+// check loads a file that has been tampered with: it gives the snapshot, or it is
+// refused and stays as it is. What is accepted takes commits and keeps all; that
+// is tried now and then.
+func check(t *testing.T, what, path string, content []byte, want flow.Snapshot) (refused bool) {
+	t.Helper()
+	write(t, path, content)
+	s, err := Open(path, &Options{NoSync: true})
+	if err != nil {
+		if !bytes.Equal(read(t, path), content) {
+			t.Fatalf("%s: refused and changed: %v", what, err)
+		}
+		return true
+	}
+	defer s.Close()
+	snap, err := s.Attach("a")
+	if err != nil || !reflect.DeepEqual(snap, want) {
+		t.Fatalf("%s: gives something else, %v", what, err)
+	}
+	if rand.IntN(20) > 0 {
+		return false
+	}
+	extra := make([]flow.Change, 3)
+	for i := range extra {
+		extra[i] = accepted(1000+uint64(i), strings.Repeat("y", 3000))
+		mustCommit(t, s, extra[i])
+		want.Publications = append(want.Publications[:len(want.Publications):len(want.Publications)],
+			flow.Publication{Seq: extra[i].Seq, Message: extra[i].Message})
+	}
+	mustClose(t, s)
+	if snap, err = load(path, nil); err != nil || !reflect.DeepEqual(snap, want) {
+		t.Fatalf("%s: after commits it gives something else, %v", what, err)
+	}
+	return false
+}
+
+func flips(t *testing.T, path string, want flow.Snapshot, bit func() byte, next func(int) int) {
+	t.Helper()
+	content := read(t, path)
+	refused, tried := 0, 0
+	for i := 0; i < len(content); i = next(i) {
+		was := content[i]
+		content[i] ^= bit()
+		tried++
+		if check(t, fmt.Sprintf("byte %d from %#x to %#x", i, was, content[i]), path, content, want) {
+			refused++
+		}
+		content[i] = was
+	}
+	t.Logf("%d bytes, %d changed, %d refused", len(content), tried, refused)
+	if refused == 0 || refused == tried {
+		t.Error("nothing or everything was refused")
+	}
+}
+
+// D2
+func TestNoFlippedByteMakesAWrongSession(t *testing.T) {
+	path, want := sample(t)
+	content := read(t, path)
+	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the rest is room to grow
+	flips(t, path, want, func() byte { return byte(1 + rand.IntN(255)) }, func(i int) int {
+		for i++; i < len(used) && content[i] == 0 && i%16 != 0; i++ { // in empty stretches, one of 16
+		}
+		if i >= len(used) {
+			return len(content)
+		}
+		return i
+	})
+}
+
+// D2
+func TestNoFlippedByteInALargeTreeMakesAWrongSession(t *testing.T) {
+	path, want := large(t)
+	flips(t, path, want, func() byte { return 1 << rand.IntN(8) }, func(i int) int { return i + 1 + rand.IntN(400) })
+}
+
+// D2
+func TestNoPageThatIsLostOrStrayMakesAWrongSession(t *testing.T) {
+	path, want := large(t)
+	content := read(t, path)
+	size := os.Getpagesize()
+	for at := 0; at < len(content); at += size {
+		for what, page := range map[string][]byte{
+			"zeros":         make([]byte, size),
+			"ones":          bytes.Repeat([]byte{0xFF}, size),
+			"the next page": content[min(at+size, len(content)-size):][:size],
+			"an old page":   content[size*2:][:size],
+		} {
+			broken := bytes.Clone(content)
+			copy(broken[at:], page)
+			check(t, fmt.Sprintf("%s at %d", what, at), path, broken, want)
+		}
+	}
+}
+
+// D3
+func TestNoTruncatedFileMakesAWrongSession(t *testing.T) {
+	for name, make := range map[string]func(testing.TB) (string, flow.Snapshot){"small": sample, "large": large} {
+		t.Run(name, func(t *testing.T) {
+			path, want := make(t)
+			content := read(t, path)
+			refused := 0
+			for n := 1; n < len(content); n = n/512*512 + 512 {
+				if check(t, fmt.Sprintf("%d bytes", n), path, content[:n], want) {
+					refused++
+				}
+			}
+			if refused < 10 {
+				t.Errorf("%d refused", refused)
+			}
+		})
+	}
+}
+
+func TestEachDamagedRecordIsNamedWithItsPlace(t *testing.T) {
+	path, _ := large(t)
+	content := read(t, path)
+	at := make(map[uint64]int64)
+	for i := range uint64(400) {
+		payload := fmt.Appendf(nil, "payload %0100d", i)
+		for n := bytes.Index(content, payload); n >= 0; n = bytes.Index(content, payload) {
+			content[n] = 'P'
+			at[i+1] = int64(n)
+		}
+	}
+	write(t, path, content)
+	_, err := Open(path, nil)
+	var damage *DamageError
+	if !errors.As(err, &damage) {
+		t.Fatalf("error %v", err)
+	}
+	if damage.Path != path || len(damage.Places) != maxPlaces || damage.Total < 2*maxPlaces ||
+		!strings.Contains(err.Error(), fmt.Sprintf("and %d more", damage.Total-maxPlaces)) {
+		t.Errorf("%s, %d of %d: %v", damage.Path, len(damage.Places), damage.Total, err)
+	}
+	for _, d := range damage.Places {
+		if d.Bucket != publicationsBucket || len(d.Key) != 8 || at[number(d.Key)] == 0 || d.Reason != errChecksum.Error() ||
+			!bytes.HasPrefix(content[d.Offset+publicationSize:], []byte("topicP")) {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+func TestAfterDamageWhileItIsOpenAttachRefuses(t *testing.T) {
+	path, want := sample(t)
+	s := mustOpen(t, path, nil)
+	content := read(t, path)
+	for at := 0; ; { // some copies are in free pages
+		n := bytes.Index(content[at:], []byte("second"))
+		if n < 0 {
+			break
+		}
+		at += n + 1
+		if _, err := s.file.WriteAt([]byte("S"), int64(at-1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var damage *DamageError
+	if _, err := s.Attach("a"); !errors.As(err, &damage) || damage.Total != 1 || damage.Path != path {
+		t.Errorf("error %v", err)
+	}
+	if _, err := s.file.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+	if snap := mustAttach(t, s); !reflect.DeepEqual(snap, want) {
+		t.Errorf("%+v", snap)
+	}
+}
+
+func TestFallbackOpensAtTheStateOfTheGoodHeaderPage(t *testing.T) {
+	path, want := sample(t)
+	content := read(t, path)
+	newest, other := 0, os.Getpagesize()
+	a, _, _ := parseMeta(content)
+	if b, _, _ := parseMeta(content[other:]); b.txid > a.txid {
+		newest, other = other, newest
+	}
+	for at, last := range map[int]bool{newest: false, other: true} {
+		broken := bytes.Clone(content)
+		broken[at+pageHeader+60] ^= 1
+		write(t, path, broken)
+		var damage *DamageError
+		if _, err := Open(path, nil); !errors.As(err, &damage) || damage.Places[0].Offset != int64(at) {
+			t.Errorf("without: error %v", err)
+		}
+		s := mustOpen(t, path, &Options{Fallback: true})
+		snap := mustAttach(t, s)
+		if same := fmt.Sprint(snap) == fmt.Sprint(want); same != last {
+			t.Errorf("damaged at %d: %+v", at, snap)
+		}
+		if len(snap.Publications) != 2 || snap.Publications[0].Released != last {
+			t.Errorf("damaged at %d: %+v", at, snap)
+		}
+		mustCommit(t, s, accepted(10, "x")) // heals it
+		mustClose(t, s)
+		if snap, err := load(path, nil); err != nil || len(snap.Publications) != 3 {
+			t.Errorf("after a commit: %+v, %v", snap, err)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrForeign says that a file is no session store, but something else.
+var ErrForeign = errors.New("the file is not a session store")
+
+var (
+	errNotAttached = errors.New("no session is attached")
+	errRaced       = errors.New("the file changes under another process")
+)
+
+// FormatError says that a file was written by a later version of this package.
+type FormatError struct {
+	Path   string
+	Format uint32 // of the file
+	Known  uint32 // the latest that this version reads
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("boltstore: %s: the file has format version %d, this program knows up to %d", e.Path, e.Format, e.Known)
+}
+
+// DamageError says that the content of a file is not what was written to it.
+type DamageError struct {
+	Path   string
+	Places []Damage // the first 16
+	Total  int      // how many there are
+}
+
+// Damage is one place in a damaged file.
+type Damage struct {
+	Bucket string // empty: in the tree itself
+	Key    []byte // of the record; nil: not of one
+	Offset int64  // in the file, in bytes
+	Reason string
+}
+
+// maxPlaces is how many places a [DamageError] lists.
+const maxPlaces = 16
+
+func (e *DamageError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "boltstore: %s is damaged", e.Path)
+	for i, d := range e.Places {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		b.WriteString(sep)
+		b.WriteString(d.String())
+	}
+	if n := e.Total - len(e.Places); n > 0 {
+		fmt.Fprintf(&b, "; and %d more", n)
+	}
+	return b.String()
+}
+
+func (d Damage) String() string {
+	at := fmt.Sprintf("%s (offset %d)", d.Reason, d.Offset)
+	switch {
+	case d.Key != nil:
+		return fmt.Sprintf("%s %x: %s", d.Bucket, d.Key, at)
+	case d.Bucket != "":
+		return d.Bucket + ": " + at
+	}
+	return at
+}

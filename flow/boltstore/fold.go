@@ -1,0 +1,80 @@
+package boltstore
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// outcome is what the changes of one commit come to for one publication.
+type outcome struct {
+	seq     uint64
+	message *frames.Message // accepted, and not settled since; nil: it is or is not in the file
+	settled bool            // and not accepted since
+
+	// For one with a message: how far it is. Otherwise what changes, if it is in
+	// the file.
+	flight
+	assigned bool
+}
+
+// touched is what becomes of an identifier of a received message.
+type touched struct {
+	id   uint16
+	here bool
+}
+
+// fold reduces changes to what is left of them in the end, in the order of keys.
+// cleared says that all that was there before is gone.
+func fold(changes []flow.Change) (cleared bool, publications []outcome, received []touched) {
+	for i := len(changes) - 1; i >= 0; i-- {
+		if changes[i].Kind == flow.Cleared {
+			cleared, changes = true, changes[i+1:]
+			break
+		}
+	}
+	order := make([]int32, 0, len(changes))
+	for i, c := range changes {
+		switch c.Kind {
+		case flow.Accepted, flow.Assigned, flow.Released, flow.Settled:
+			order = append(order, int32(i))
+		case flow.Received, flow.Forgotten:
+			received = append(received, touched{c.ID, c.Kind == flow.Received})
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(changes[a].Seq, changes[b].Seq) })
+	for _, i := range order {
+		c := &changes[i]
+		if n := len(publications); n == 0 || publications[n-1].seq != c.Seq {
+			publications = append(publications, outcome{seq: c.Seq})
+		}
+		publications[len(publications)-1].apply(c)
+	}
+	slices.SortStableFunc(received, func(a, b touched) int { return cmp.Compare(a.id, b.id) })
+	last := received[:0]
+	for i, t := range received {
+		if i+1 == len(received) || received[i+1].id != t.id {
+			last = append(last, t)
+		}
+	}
+	return cleared, publications, last
+}
+
+func (o *outcome) apply(c *flow.Change) {
+	switch c.Kind {
+	case flow.Accepted:
+		*o = outcome{seq: c.Seq, message: &c.Message}
+	case flow.Settled:
+		*o = outcome{seq: c.Seq, settled: true}
+	case flow.Assigned:
+		if !o.settled {
+			o.id, o.assigned = c.ID, true
+		}
+	case flow.Released:
+		if !o.settled {
+			o.released = true
+		}
+	}
+}

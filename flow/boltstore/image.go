@@ -1,0 +1,127 @@
+package boltstore
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// image reads a file as it lies there. It takes what it reads for damaged until
+// it has been compared with what is possible.
+type image struct {
+	r      io.ReaderAt
+	size   int64
+	path   string
+	damage DamageError
+
+	meta meta
+	seen []bool // by page: in the tree or free
+
+	bucket string // under way
+	last   []byte // the key before
+	buf    []byte // of the leaf under way
+}
+
+// visitor is shown the entries of a bucket in order. The slices are good until
+// it returns.
+type visitor func(flags uint32, key, value []byte, offset int64)
+
+func (im *image) note(key []byte, offset int64, format string, a ...any) {
+	im.damage.Total++
+	if len(im.damage.Places) < maxPlaces {
+		im.damage.Places = append(im.damage.Places,
+			Damage{Bucket: im.bucket, Key: bytes.Clone(key), Offset: offset, Reason: fmt.Sprintf(format, a...)})
+	}
+}
+
+func (im *image) err() error {
+	if im.damage.Total == 0 {
+		return nil
+	}
+	im.damage.Path = im.path
+	return &im.damage
+}
+
+// header finds the header page that counts.
+func (im *image) header(fallback bool) error {
+	first, magic, ok := im.readMeta(0, 0)
+	second, otherMagic, otherOK, at := meta{}, false, false, int64(0)
+	if ok {
+		at = first.pageSize
+		second, otherMagic, otherOK = im.readMeta(at, 1)
+	} else { // the page size is known from the second alone
+		for size := int64(minPageSize); size <= maxPageSize && !otherOK; size *= 2 {
+			var m bool
+			second, m, otherOK = im.readMeta(size, 1)
+			otherMagic, otherOK = otherMagic || m, otherOK && second.pageSize == size
+		}
+	}
+	switch {
+	case ok && otherOK && (first.txid+1 == second.txid || second.txid+1 == first.txid):
+	case !magic && !otherMagic:
+		return foreign(im.path)
+	case !ok && !otherOK:
+		im.note(nil, 0, "both header pages are damaged or missing")
+		return im.err()
+	case !fallback:
+		im.note(nil, at, "one of the two header pages is damaged; the last commit may be missing")
+		return im.err()
+	}
+	if im.meta = first; !ok || otherOK && second.txid > first.txid {
+		im.meta = second
+	}
+	if m := im.meta; m.high > uint64(im.size)/uint64(m.pageSize) {
+		im.note(nil, im.size, "the file ends before its last page, the %d. of %d bytes each", m.high, m.pageSize)
+		return im.err()
+	}
+	im.seen = make([]bool, im.meta.high)
+	return nil
+}
+
+// readMeta reads one of the two, to which bbolt writes its transactions in turn.
+func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
+	var b [pageHeader + metaSize]byte
+	if _, err := im.r.ReadAt(b[:], at); err != nil {
+		return meta{}, false, false
+	}
+	m, magic, ok = parseMeta(b[:])
+	return m, magic, ok && m.txid%2 == turn
+}
+
+// page reads page id and those that continue it into the buffer, and marks them
+// as seen. It returns nil when they cannot be what they should be.
+func (im *image) page(id uint64) (page []byte, offset int64) {
+	size := im.meta.pageSize
+	if id < 2 || id >= im.meta.high {
+		im.note(nil, 0, "there is a reference to page %d of %d", id, im.meta.high)
+		return nil, 0
+	}
+	offset = int64(id) * size
+	var head [pageHeader]byte
+	if _, err := im.r.ReadAt(head[:], offset); err != nil {
+		im.note(nil, offset, "page %d cannot be read: %v", id, err)
+		return nil, 0
+	}
+	overflow := uint64(native.Uint32(head[12:]))
+	if self := native.Uint64(head[:]); self != id || overflow >= im.meta.high-id {
+		im.note(nil, offset, "page %d calls itself page %d with %d more", id, self, overflow)
+		return nil, 0
+	}
+	for i := id; i <= id+overflow; i++ {
+		if im.seen[i] {
+			im.note(nil, offset, "page %d is used twice", i)
+			return nil, 0
+		}
+		im.seen[i] = true
+	}
+	n := int64(overflow+1) * size
+	if int64(cap(im.buf)) < n {
+		im.buf = make([]byte, n)
+	}
+	page = im.buf[:n]
+	if _, err := im.r.ReadAt(page, offset); err != nil {
+		im.note(nil, offset, "page %d cannot be read: %v", id, err)
+		return nil, 0
+	}
+	return page, offset
+}

@@ -1,0 +1,129 @@
+package boltstore
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+var helpers = map[string]func(args []string){"commit": commitForEver, "create": createForEver}
+
+// start runs a helper and returns its lines, and what kills it.
+func start(t *testing.T, part string, args ...string) (lines *bufio.Scanner, kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), helper+"="+part)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return bufio.NewScanner(out), func() { _ = cmd.Process.Kill() }
+}
+
+func fatal(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// commitForEver accepts publications, a random number at a time, settles them
+// 100 later, and prints the last number after each commit.
+func commitForEver(args []string) {
+	s, err := Open(args[0], nil)
+	fatal(err)
+	snap, err := s.Attach("a")
+	fatal(err)
+	var seq uint64
+	if n := len(snap.Publications); n > 0 {
+		seq = snap.Publications[n-1].Seq
+	}
+	for {
+		var changes []flow.Change
+		for range 1 + rand.IntN(20) {
+			seq++
+			changes = append(changes, accepted(seq, strings.Repeat(fmt.Sprint(seq, " "), rand.IntN(100))))
+			if seq > 100 {
+				changes = append(changes, flow.Change{Kind: flow.Settled, Seq: seq - 100})
+			}
+		}
+		fatal(s.Commit(changes))
+		fmt.Println(seq)
+	}
+}
+
+// createForEver makes one store after another and prints its name.
+func createForEver(args []string) {
+	for i := 0; ; i++ {
+		path := filepath.Join(args[0], strconv.Itoa(i))
+		s, err := Open(path, nil)
+		fatal(err)
+		fatal(s.Close())
+		fmt.Println(path)
+	}
+}
+
+// K10, K11
+func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
+	path := newPath(t)
+	for range 20 {
+		lines, kill := start(t, "commit", path)
+		var last uint64
+		for n := rand.IntN(60); lines.Scan(); n-- {
+			last, _ = strconv.ParseUint(lines.Text(), 10, 64)
+			if n == 0 {
+				kill() // and read on: what was printed until then counts
+			}
+		}
+		snap, err := load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(snap.Publications)
+		if last == 0 || n == 0 || snap.Publications[n-1].Seq < last {
+			t.Fatalf("%d was committed, it holds %d publications", last, n)
+		}
+		if snap.Publications[n-1].Seq > last+20 || snap.Publications[n-1].Seq > 100 && n != 100 {
+			t.Errorf("%d publications up to %d, committed: %d", n, snap.Publications[n-1].Seq, last)
+		}
+		for i, p := range snap.Publications {
+			if p.Seq != snap.Publications[0].Seq+uint64(i) || strings.Trim(string(p.Message.Payload), fmt.Sprint(p.Seq, " ")) != "" {
+				t.Fatalf("at place %d: %d with %q", i, p.Seq, p.Message.Payload)
+			}
+		}
+	}
+}
+
+func TestAProcessKilledWhileItMakesAStoreLeavesNoneThatCannotBeOpened(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		lines, kill := start(t, "create", dir)
+		for n := rand.IntN(20); lines.Scan(); n-- {
+			if n == 0 {
+				kill()
+			}
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if snap, err := load(strings.TrimSuffix(filepath.Join(dir, e.Name()), newSuffix), nil); err != nil || !snap.Empty() {
+				t.Errorf("%s: %+v, %v", e.Name(), snap, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// version is the format of the file.
+const version = 1
+
+const magic = "millrace"
+
+const (
+	retainFlag   = 1
+	releasedFlag = 2
+)
+
+// Sizes of values: the whole, or what stands before the parts of any length.
+const (
+	formatSize      = len(magic) + 4 + 4
+	stateSize       = 6*8 + 4
+	publicationSize = 4 + 1 + 1 + 2 + 2
+	flightSize      = 4 + 1 + 2
+	receivedSize    = 4
+)
+
+var (
+	errLength   = errors.New("its length is wrong")
+	errChecksum = errors.New("its checksum is wrong")
+	errFlags    = errors.New("its flags are unknown")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is that of a record whose check stands at value[at : at+4].
+func checksum(key, value []byte, at int) uint32 {
+	sum := crc32.Checksum(key, castagnoli)
+	sum = crc32.Update(sum, castagnoli, value[:at])
+	return crc32.Update(sum, castagnoli, value[at+4:])
+}
+
+func seal(key, value []byte, at int) {
+	binary.BigEndian.PutUint32(value[at:], checksum(key, value, at))
+}
+
+func sealed(key, value []byte, at int) error {
+	if binary.BigEndian.Uint32(value[at:]) != checksum(key, value, at) {
+		return errChecksum
+	}
+	return nil
+}
+
+func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+func idKey(id uint16) []byte   { return binary.BigEndian.AppendUint16(nil, id) }
+
+// flight is how far a publication has come.
+type flight struct {
+	id       uint16
+	released bool
+}
+
+// appendPublication appends the value of key to dst.
+func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, error) {
+	if len(m.Topic) > math.MaxUint16 {
+		return dst, fmt.Errorf("a topic of %d bytes, the limit is %d", len(m.Topic), math.MaxUint16)
+	}
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0, byte(m.QoS), flags(m.Retain, f.released))
+	dst = binary.BigEndian.AppendUint16(dst, f.id)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(m.Topic)))
+	dst = append(dst, m.Topic...)
+	dst = append(dst, m.Payload...)
+	seal(key, dst[at:], 0)
+	return dst, nil
+}
+
+// parsePublication returns parts of value as topic and payload.
+func parsePublication(key, value []byte) (m frames.Message, topic []byte, f flight, err error) {
+	if len(key) != 8 || len(value) < publicationSize {
+		return m, nil, f, errLength
+	}
+	if err := sealed(key, value, 0); err != nil {
+		return m, nil, f, err
+	}
+	n := publicationSize + int(binary.BigEndian.Uint16(value[8:]))
+	if len(value) < n {
+		return m, nil, f, errLength
+	}
+	if value[5] > retainFlag|releasedFlag {
+		return m, nil, f, errFlags
+	}
+	m.QoS, m.Retain, m.Payload = frames.QoS(value[4]), value[5]&retainFlag != 0, value[n:]
+	f = flight{id: binary.BigEndian.Uint16(value[6:]), released: value[5]&releasedFlag != 0}
+	return m, value[publicationSize:n], f, nil
+}
+
+func appendFlight(dst, key []byte, f flight) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0, flags(false, f.released))
+	dst = binary.BigEndian.AppendUint16(dst, f.id)
+	seal(key, dst[at:], 0)
+	return dst
+}
+
+func parseFlight(key, value []byte) (f flight, err error) {
+	if len(key) != 8 || len(value) != flightSize {
+		return f, errLength
+	}
+	if err := sealed(key, value, 0); err != nil {
+		return f, err
+	}
+	if value[4]&^releasedFlag != 0 {
+		return f, errFlags
+	}
+	return flight{id: binary.BigEndian.Uint16(value[5:]), released: value[4] != 0}, nil
+}
+
+func appendReceived(dst, key []byte) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	seal(key, dst[at:], 0)
+	return dst
+}
+
+func parseReceived(key, value []byte) (uint16, error) {
+	if len(key) != 2 || len(value) != receivedSize {
+		return 0, errLength
+	}
+	return binary.BigEndian.Uint16(key), sealed(key, value, 0)
+}
+
+func flags(retain, released bool) (b byte) {
+	if retain {
+		b |= retainFlag
+	}
+	if released {
+		b |= releasedFlag
+	}
+	return b
+}
+
+// tally is what must be in a bucket: how many records, and the sum of their
+// keys, which may wrap.
+type tally struct{ count, sum uint64 }
+
+func (t *tally) add(key []byte)    { t.count++; t.sum += number(key) }
+func (t *tally) remove(key []byte) { t.count--; t.sum -= number(key) }
+
+// number is the value of a key of 2 or 8 bytes, and something for others.
+func number(key []byte) (n uint64) {
+	for _, b := range key {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+// state is the record that each commit writes.
+type state struct {
+	publications, flight, received tally
+	owner                          string
+}
+
+func (s *state) append(dst []byte) []byte {
+	at := len(dst)
+	for _, t := range []tally{s.publications, s.flight, s.received} {
+		dst = binary.BigEndian.AppendUint64(dst, t.count)
+		dst = binary.BigEndian.AppendUint64(dst, t.sum)
+	}
+	dst = append(dst, 0, 0, 0, 0)
+	dst = append(dst, s.owner...)
+	seal(stateKey, dst[at:], stateSize-4)
+	return dst
+}
+
+func parseState(value []byte) (s state, err error) {
+	if len(value) < stateSize {
+		return s, errLength
+	}
+	if err := sealed(stateKey, value, stateSize-4); err != nil {
+		return s, err
+	}
+	for i, t := range []*tally{&s.publications, &s.flight, &s.received} {
+		t.count = binary.BigEndian.Uint64(value[16*i:])
+		t.sum = binary.BigEndian.Uint64(value[16*i+8:])
+	}
+	s.owner = string(value[stateSize:])
+	return s, nil
+}
+
+func appendFormat(dst []byte, v uint32) []byte {
+	at := len(dst)
+	dst = append(dst, magic...)
+	dst = binary.BigEndian.AppendUint32(dst, v)
+	dst = append(dst, 0, 0, 0, 0)
+	seal(formatKey, dst[at:], formatSize-4)
+	return dst
+}
+
+func parseFormat(value []byte) (uint32, error) {
+	if len(value) != formatSize || string(value[:len(magic)]) != magic {
+		return 0, ErrForeign
+	}
+	return binary.BigEndian.Uint32(value[len(magic):]), sealed(formatKey, value, formatSize-4)
+}

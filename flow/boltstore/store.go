@@ -1,0 +1,133 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+// Options configure [Open]. The zero value, and nil, are ready to use.
+type Options struct {
+	// NoSync lets a commit return before it is on disk. A process that is killed
+	// loses nothing; a power cut may cost the last commits, or leave a damaged file.
+	NoSync bool
+
+	// FileMode of a new file, before umask. 0: 0600, since it holds messages.
+	FileMode fs.FileMode
+
+	// Fallback opens a file with one damaged header page at the state of the
+	// other, which may lack the last commit. See the section on damaged files.
+	Fallback bool
+}
+
+// Store is a [flow.Store] in a file. Its methods are safe for concurrent use.
+type Store struct {
+	path    string
+	options Options
+
+	mu       sync.Mutex
+	closed   bool
+	attached bool
+	owner    string // whose session is attached
+	broken   error  // bbolt has panicked: its locks may be held for ever
+
+	db   *bbolt.DB
+	file *os.File // of db, which closes it
+	buf  []byte   // of the values of one commit
+}
+
+var _ flow.Store = (*Store)(nil)
+
+// Open opens the store at path, and makes it if there is no file or an empty
+// one. The folder must exist. It reads all of the file. The store is locked, for
+// other processes and for this one, until Close.
+func Open(path string, o *Options) (*Store, error) {
+	s := &Store{path: path}
+	if o != nil {
+		s.options = *o
+	}
+	if s.options.FileMode == 0 {
+		s.options.FileMode = 0o600
+	}
+	err := errRaced
+	for i := 0; i < 10 && errors.Is(err, errRaced); i++ {
+		var fresh bool
+		if fresh, err = s.openExisting(); fresh && err == nil {
+			err = s.create()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.db.NoSync = s.options.NoSync
+	return s, nil
+}
+
+// Attach implements [flow.Store]. It reads the file; the snapshot is the
+// caller's.
+func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return flow.Snapshot{}, err
+	}
+	if s.attached {
+		return flow.Snapshot{}, flow.ErrInUse
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return flow.Snapshot{}, fmt.Errorf("boltstore: %w", err)
+	}
+	c := content{im: &image{r: s.file, size: info.Size(), path: s.path}, keep: true}
+	if err := c.read(s.options.Fallback); err != nil {
+		return flow.Snapshot{}, err
+	}
+	if !c.snap.Empty() && c.state.owner != clientID {
+		return flow.Snapshot{}, fmt.Errorf("boltstore: %s: %w", s.path, &flow.OwnerError{Owner: c.state.owner, Asked: clientID})
+	}
+	s.attached, s.owner = true, clientID // the first commit writes it
+	return c.snap, nil
+}
+
+// Detach implements [flow.Store]. The file stays open and locked: the store can
+// be attached again.
+func (s *Store) Detach() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached = false
+	return nil
+}
+
+// Close waits for a commit under way and releases the file. A session that is
+// still attached gets errors from then on. It is idempotent.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed, s.buf = true, nil
+	var err error
+	if s.broken != nil {
+		err = s.file.Close() // bbolt might wait for itself; its mapping stays
+	} else {
+		err = s.db.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("boltstore: %s: %w", s.path, err)
+	}
+	return nil
+}
+
+func (s *Store) usable() error {
+	if s.closed {
+		return fmt.Errorf("boltstore: %s: %w", s.path, fs.ErrClosed)
+	}
+	return s.broken
+}
