@@ -369,7 +369,8 @@ func TestOrderOfAcceptanceIsOrderOnTheWire(t *testing.T) {
 			sendAll(s, m)
 		}
 		var got []string
-		x := &twin{t: t, held: make(map[uint16]bool)}
+		x := newTwin(t, 0)
+		x.resume()
 		for len(got) < len(want) {
 			p := streamtest.Next[frames.Packet](c)
 			if p, ok := p.(frames.Publish); ok {

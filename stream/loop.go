@@ -148,6 +148,7 @@ func (l *loop) turn() {
 	l.wakeStages()
 	if l.failed != nil && !l.busy && !l.writing {
 		l.down()
+		l.flush() // the store need not wait for the next connection
 	}
 	l.checkFlushers()
 	if l.redialDue() {
