@@ -19,7 +19,7 @@ type proxy struct {
 	serving sync.WaitGroup
 
 	mu     sync.Mutex
-	manner manner // of connections to come
+	manner manner // of connections to come, not of those that there are
 	relays map[*relay]bool
 	shut   bool
 }
@@ -122,7 +122,6 @@ func (p *proxy) set(m manner) {
 	p.manner = m
 }
 
-// each is for those that there are.
 func (p *proxy) each(f func(*relay)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -21,7 +22,7 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 		p := newProxy(t, b, manner{})
 		var total [2]int
 		p.set(manner{ends: func() end { return end{after: math.MaxInt} }})
-		if err := converse(t, p.url, v, func() {
+		if err := converse(t, p.url, v, 0, func() {
 			p.each(func(r *relay) { total = [2]int{int(r.bytes[up].Load()), int(r.bytes[down].Load())} })
 		}); err != nil {
 			t.Fatal(err)
@@ -29,11 +30,13 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 		if total[up] < 55 || total[down] < 45 {
 			t.Fatalf("only %d bytes were passed on", total)
 		}
+		n := 0
 		for w, bytes := range total {
 			for after := range bytes {
 				for _, reset := range []bool{false, true} {
 					p.set(manner{ends: func() end { return end{way(w), after, reset} }})
-					err := converse(t, p.url, v, nil)
+					n++
+					err := converse(t, p.url, v, n, nil)
 					// The acks of what was received are not waited for.
 					if err == nil && after < bytes-12 {
 						t.Fatalf("way %d, after %d of %d bytes, reset %t: no error", w, after, bytes, reset)
@@ -45,13 +48,14 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 }
 
 // converse has a client subscribe, publish to itself at QoS 1 and 2, and publish once
-// more; if all that went well, done is called before the client closes. Else the error is
-// checked and returned.
-func converse(t *testing.T, url string, v mqtt.Version, done func()) error {
+// more. n makes it another client than those whose end mochi may not have seen yet. If
+// all went well, done is called before the client closes. Else the error is checked
+// and returned.
+func converse(t *testing.T, url string, v mqtt.Version, n int, done func()) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, err := mqtt.Open(url, &mqtt.Options{Version: v, ClientID: "c", NoReconnect: true})
+	c, err := mqtt.Open(url, &mqtt.Options{Version: v, ClientID: fmt.Sprintf("c%03d", n), NoReconnect: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +91,15 @@ func exchange(ctx context.Context, c *mqtt.Client) error {
 			}
 			return err
 		}
-		d, ok := <-sub.Deliveries()
-		if !ok {
-			return c.Err()
+		select {
+		case d, ok := <-sub.Deliveries():
+			if !ok {
+				return c.Err()
+			}
+			d.Ack()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		d.Ack()
 	}
 	return c.Publish(ctx, text("end", "", 1))
 }
