@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,6 +103,8 @@ type process struct {
 	applied bool // although the store has taken it
 	changes int
 	doubt   map[string]bool // accepted by the commit that stumbled, until a later one succeeds
+
+	kept *journal // what has been committed; nil: nobody asks
 }
 
 func (p *process) Commit(changes []flow.Change) error {
@@ -126,13 +129,54 @@ func (p *process) Commit(changes []flow.Change) error {
 				p.doubt[string(c.Message.Payload)] = true
 			}
 		}
+		p.kept.note(changes)
 		return errors.Join(errFull, p.Store.Commit(changes))
 	}
 	err := p.Store.Commit(changes)
 	if err == nil {
 		clear(p.doubt)
+		p.kept.note(changes)
 	}
 	return err
+}
+
+// A journal is what has ever been on a medium: enough to tell whether a packet
+// may be on the wire.
+type journal struct {
+	mu       sync.Mutex
+	payloads map[uint64]string // by place
+	has      map[string]bool
+}
+
+func (j *journal) holds(what string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.has[what]
+}
+
+func (j *journal) note(changes []flow.Change) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.has == nil {
+		j.payloads, j.has = make(map[uint64]string), make(map[string]bool)
+	}
+	for _, c := range changes {
+		switch c.Kind {
+		case flow.Accepted:
+			j.payloads[c.Seq] = string(c.Message.Payload)
+		case flow.Assigned:
+			j.has[fmt.Sprintf("%v %d %s", frames.TypePublish, c.ID, j.payloads[c.Seq])] = true
+		case flow.Released:
+			j.has[fmt.Sprintf("%v %s", pubrel, j.payloads[c.Seq])] = true
+		case flow.Received:
+			j.has[fmt.Sprintf("%v %d", pubrec, c.ID)] = true
+		case flow.Forgotten:
+			j.has[fmt.Sprintf("%v %d", pubcomp, c.ID)] = true
+		}
+	}
 }
 
 func (p *process) Detach() error {

@@ -26,6 +26,7 @@ type twin struct {
 	ended  map[string]bool   // payloads whose PUBREL has come
 	window int               // what the client may have outstanding; 0: it is not watched
 	open   map[uint16]bool   // what it has outstanding on this connection
+	exact  bool              // all that the client has sent has come, so that DUP means a second time
 
 	// To the client.
 	out []*outbound
@@ -36,7 +37,8 @@ type twin struct {
 	connections int
 	settle      func() // lets the consumers settle what they hold
 
-	results results // of the client's publications
+	results results           // of the client's publications
+	stored  func(string) bool // whether the client's store has had what a packet depends on; nil: it has no store
 }
 
 type outbound struct {
@@ -85,13 +87,18 @@ func (x *twin) take(p frames.Packet) {
 		case pubrel:
 			x.outstanding(p.ID)
 			if payload, ok := x.held[p.ID]; ok {
+				x.wantStored("%v %s", p.Kind, payload)
 				x.ended[payload] = true
 			}
 			delete(x.held, p.ID)
 			x.send = append(x.send, ack(pubcomp, p.ID))
 		case pubrec:
+			x.wantStored("%v %d", p.Kind, p.ID)
 			x.find(p.ID).released = true
 			x.send = append(x.send, ack(pubrel, p.ID))
+		case pubcomp:
+			x.wantStored("%v %d", p.Kind, p.ID)
+			x.find(p.ID).done = true
 		default:
 			x.find(p.ID).done = true
 		}
@@ -106,11 +113,14 @@ func (x *twin) publish(p frames.Publish) {
 		x.got = append(x.got, payload)
 		return
 	}
+	x.wantStored("%v %d %s", frames.TypePublish, p.ID, payload)
 	x.outstanding(p.ID)
 	id, again := x.seen[payload]
 	switch {
 	case again && (id != p.ID || !p.DUP):
 		x.t.Fatalf("sent again with identifier %d, DUP %v: %q, which had identifier %d", p.ID, p.DUP, payload, id)
+	case !again && p.DUP && x.exact:
+		x.t.Fatalf("DUP on %q, which was never sent", payload)
 	case x.ended[payload]:
 		x.t.Fatalf("PUBLISH of %q after its PUBREL", payload)
 	}
@@ -128,6 +138,13 @@ func (x *twin) publish(p frames.Publish) {
 		x.t.Fatalf("PUBLISH of %q with identifier %d, which is that of %q still", payload, p.ID, holds)
 	}
 	x.send = append(x.send, ack(pubrec, p.ID))
+}
+
+// wantStored asks that the client's store has had what a packet depends on.
+func (x *twin) wantStored(format string, args ...any) {
+	if what := fmt.Sprintf(format, args...); x.stored != nil && !x.stored(what) {
+		x.t.Fatalf("on the wire before it was stored: %s", what)
+	}
 }
 
 // outstanding asks that the client keeps to its window, for what it sends again too.
