@@ -72,37 +72,49 @@ func TestAFleetComesBackSpreadOut(t *testing.T) {
 	})
 }
 
-// R2: a broker that takes each connection and drops it behind CONNACK is left alone
-// for longer each time. When it keeps connections again, it is found.
+// R2, R4: a broker that drops each connection behind CONNACK, or in the midst of the
+// message that is sent again, is left alone for longer each time. States say why. When
+// it keeps connections again, it is found, and the message arrives.
 func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
-	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-		const first, rounds, connack = 20 * time.Millisecond, 6, 4
-		p := newProxy(t, b, manner{ends: func() end { return end{way: down, after: connack} }})
-		dials := make(chan time.Time, 1000)
-		c, err := mqtt.Open(p.url, withLog(t, mqtt.Options{Version: v, ClientID: "dropped", KeepSession: true,
-			Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // exact, without Jitter
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				dials <- time.Now()
-				return new(net.Dialer).DialContext(ctx, network, addr)
-			}}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		last := next(t, dials)
-		for i := range rounds {
-			at := next(t, dials)
-			if least := first << i; at.Sub(last) < least {
-				t.Errorf("attempt %d came after %v, want %v", i+2, at.Sub(last), least)
-			}
-			last = at
-		}
-		if n := c.Stats().Connections; n < rounds-1 {
-			t.Errorf("%d connections of %d attempts", n, rounds+1)
-		}
-		p.set(manner{})
-		if err := c.Publish(within(t), text("found", "again", 2)); err != nil {
-			t.Error(err)
-		}
-	})
+	for name, at := range map[string]end{
+		"behind CONNACK":     {way: down, after: 4},
+		"in a reset PUBLISH": {way: up, after: 30, reset: true}, // CONNECT has 21 or 23 bytes, PUBLISH 16
+	} {
+		t.Run(name, func(t *testing.T) {
+			withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+				const first, rounds = 20 * time.Millisecond, 6
+				p := newProxy(t, b, manner{ends: func() end { return at }})
+				dials := make(chan time.Time, 1000)
+				c, err := mqtt.Open(p.url, withLog(t, mqtt.Options{Version: v, ClientID: "dropped", KeepSession: true,
+					Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // exact, without Jitter
+					DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						dials <- time.Now()
+						return new(net.Dialer).DialContext(ctx, network, addr)
+					}}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				states := c.States(within(t))
+				published, ctx := make(chan error, 1), within(t)
+				go func() { published <- c.Publish(ctx, text("found", "again", 2)) }()
+				last := next(t, dials)
+				for i := range rounds {
+					lost := until(t, states, func(s mqtt.State) bool { return s.Err != nil })
+					if lost.Online || lost.Attempt != 0 { // the attempt did succeed
+						t.Errorf("after connection %d: %+v", i+1, lost)
+					}
+					at := next(t, dials)
+					if least := first << i; at.Sub(last) < least {
+						t.Errorf("attempt %d came after %v, want %v", i+2, at.Sub(last), least)
+					}
+					last = at
+				}
+				p.set(manner{})
+				if err := next(t, published); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
