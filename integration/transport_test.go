@@ -69,6 +69,7 @@ func roundTrip(t *testing.T, url string, o mqtt.Options) {
 	}
 }
 
+// L3, L4
 func TestTLS(t *testing.T) {
 	cert, other := selfSigned(t), selfSigned(t)
 	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -87,6 +88,7 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// L5
 func TestTLSAndPlainDoNotMeet(t *testing.T) {
 	cert := selfSigned(t)
 	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -123,6 +125,7 @@ func TestDialContextMakesTheConnection(t *testing.T) {
 	})
 }
 
+// N2
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
