@@ -38,6 +38,9 @@ func (k crash) String() string {
 	if k.lost {
 		b.WriteString(" lost")
 	}
+	if k.applied {
+		b.WriteString(" applied")
+	}
 	return b.String()
 }
 
@@ -63,6 +66,18 @@ func crashes() []crash {
 	return list
 }
 
+// onStores runs a test for every kind of store. What is on a disk does not
+// depend on the version, and one is enough.
+func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
+	t.Helper()
+	for _, store := range stores {
+		if store.name == "disk" && k.version == frames.V31 {
+			continue
+		}
+		t.Run(store.name+" "+k.String(), func(t *testing.T) { test(t, store.make) })
+	}
+}
+
 // everyChange plays k with n counting the changes of the store until set has
 // nothing more to go wrong.
 func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set func(k *crash, n int)) {
@@ -79,12 +94,10 @@ func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set fu
 // A process that is killed at any change of its store leaves a session with
 // which the next one loses and repeats nothing. K1 to K6, K10, K11
 func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
-	for _, store := range stores {
-		for _, k := range crashes() {
-			t.Run(store.name+" "+k.String(), func(t *testing.T) {
-				k.everyChange(t, store.make, func(k *crash, n int) { k.die = n })
-			})
-		}
+	for _, k := range crashes() {
+		onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
+			k.everyChange(t, make, func(k *crash, n int) { k.die = n })
+		})
 	}
 }
 
@@ -102,8 +115,11 @@ func TestAProcessKilledWhileTheBrokerLostTheSessionLosesNothing(t *testing.T) {
 func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) {
 	for _, k := range crashes() {
 		t.Run(k.String(), func(t *testing.T) {
-			const enough = 24 // packets, of at most 32
-			for k.cut = 1; k.cut <= enough; k.cut++ {
+			step := 1
+			if k.version == frames.V31 {
+				step = 3
+			}
+			for k.cut = 1; k.cut <= 24; k.cut += step { // of 32 packets at most
 				k.everyChange(t, memoryMedium, func(k *crash, n int) { k.die = n })
 			}
 		})
@@ -115,13 +131,11 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 // after an fsync that failed, or not.
 func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
-		for _, store := range stores {
-			for _, k := range crashes() {
-				k.applied = applied
-				t.Run(fmt.Sprintf("applied %v, %s %s", applied, store.name, k), func(t *testing.T) {
-					k.everyChange(t, store.make, func(k *crash, n int) { k.stumble = n })
-				})
-			}
+		for _, k := range crashes() {
+			k.applied = applied
+			onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
+				k.everyChange(t, make, func(k *crash, n int) { k.stumble = n })
+			})
 		}
 	}
 }
@@ -131,7 +145,7 @@ func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
 			k.applied = applied
-			t.Run(fmt.Sprintf("applied %v, %s", applied, k), func(t *testing.T) {
+			t.Run(k.String(), func(t *testing.T) {
 				for k.cut = 2; k.cut <= 14; k.cut += 3 {
 					k.everyChange(t, memoryMedium, func(k *crash, n int) { k.stumble = n })
 				}
@@ -145,7 +159,7 @@ func TestAProcessKilledAfterACommitThatFailedLosesAndRepeatsNothing(t *testing.T
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
 			k.applied = applied
-			t.Run(fmt.Sprintf("applied %v, %s", applied, k), func(t *testing.T) {
+			t.Run(k.String(), func(t *testing.T) {
 				for distance := 1; distance <= 9; distance += 2 {
 					k.everyChange(t, memoryMedium, func(k *crash, n int) { k.stumble, k.die = n, n+distance })
 				}
@@ -291,10 +305,21 @@ func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Sessi
 		}
 		switch x.run(w, k.version, limit, over) {
 		case all:
+			s.Close()
+			x.rest(w, k.version)
 			return
 		case cut:
 			limit = 0
 			c.Abort()
+		}
+	}
+}
+
+// rest takes what a client that has closed had written.
+func (x *twin) rest(w *wire, v frames.Version) {
+	for p, err := w.next(v); err == nil; p, err = w.next(v) {
+		if _, ok := p.(frames.Disconnect); !ok {
+			x.take(p)
 		}
 	}
 }
