@@ -350,8 +350,8 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 		synctest.Wait()
 		c.Resume()
 		synctest.Wait()
-		if n := c.Writes() - before; n != 2 { // that one, and one for all that came meanwhile
-			t.Errorf("%d write calls for 500 acks, want 2", n)
+		if n := c.Writes() - before; n > 2 { // that one, and one for all that came meanwhile
+			t.Errorf("%d write calls for 500 acks, want 2 at most", n)
 		}
 		for id := range uint16(500) {
 			c.Expect(ack(puback, id+1))
