@@ -109,10 +109,12 @@ func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
 			f := newTrafficVia(t, p.url, p.url, v, window, time.Second)
 			f.send(100)
 			f.progress(100)
-			p.each(func(r *relay) { r.state.Store(lost) })
 			began := time.Now()
+			p.each(func(r *relay) { r.state.Store(lost) })
 			f.send(100)
-			f.offline()
+			for _, c := range []*mqtt.Client{f.publisher, f.subscriber} { // it may be back already
+				until(t, c.States(within(t)), func(s mqtt.State) bool { return !s.Online || s.Since.After(began) })
+			}
 			if after := time.Since(began); after > 5*time.Second {
 				t.Errorf("the silence was noticed after %v; keep alive and its timeout are a second each", after)
 			}
