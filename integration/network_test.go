@@ -8,34 +8,47 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: both connections break off after any number of bytes, in either direction: in
-// the midst of a packet, between a packet and its ack, before CONNACK. All of it
-// arrives in the end, QoS 2 once.
+// N3: a connection breaks off after any number of bytes, in either direction: in the
+// midst of a packet, between a packet and its ack, before CONNACK. All of it arrives in
+// the end. QoS 2 comes once where it is the publisher whose connection breaks. To a
+// subscriber, mosquitto 2.0.11 sends a PUBLISH again that has had its PUBREL, when a
+// connection ends before it could send the PUBREL again, and nobody can tell that from
+// a new message.
 func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
-	withWindows(t, func(t *testing.T, window int) {
-		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-			there, back := newProxy(t, b, manner{}), newProxy(t, b, manner{})
-			f := newTrafficVia(t, there.url, back.url, v, window, 0)
-			for _, p := range []*proxy{there, back} {
-				p.set(manner{ends: anywhere})
-				p.each(func(r *relay) { r.cut(true) })
-			}
-			f.send(600)
-			f.progress(600)
-			for _, p := range []*proxy{there, back} {
-				p.set(manner{})
-				p.each(func(r *relay) { r.cut(false) })
-			}
-			f.finish()
-			f.check()
-			if lost := f.missing(0); lost != nil {
-				t.Errorf("lost: %d", lost)
-			}
-			if n := f.publisher.Stats().Connections; n < 5 {
-				t.Errorf("%d connections of the publisher: hardly anything was cut", n)
-			}
+	for name, both := range map[string]bool{"of the publisher": false, "of both": true} {
+		t.Run(name, func(t *testing.T) {
+			withWindows(t, func(t *testing.T, window int) {
+				withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+					there, back := newProxy(t, b, manner{}), newProxy(t, b, manner{})
+					f := newTrafficVia(t, there.url, back.url, v, window, 0)
+					broken := []*proxy{there}
+					if both {
+						broken = append(broken, back)
+					}
+					for _, p := range broken {
+						p.set(manner{ends: anywhere})
+						p.each(func(r *relay) { r.cut(true) })
+					}
+					f.send(600)
+					f.progress(600)
+					for _, p := range broken {
+						p.set(manner{})
+						p.each(func(r *relay) { r.cut(false) })
+					}
+					f.finish()
+					if !both {
+						f.check()
+					}
+					if lost := f.missing(0); lost != nil {
+						t.Errorf("lost: %d", lost)
+					}
+					if n := f.publisher.Stats().Connections; n < 5 {
+						t.Errorf("%d connections of the publisher: hardly anything was cut", n)
+					}
+				})
+			})
 		})
-	})
+	}
 }
 
 // N3: mochi loses a publication whose ack it cannot write: what can be asked for
