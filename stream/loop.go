@@ -47,6 +47,7 @@ type loop struct {
 	writing   bool
 	taken     uint64 // the number of the last batch whose bytes the writer took
 	spare     batch
+	owed      []flow.Change // what a failed commit is to be made up for
 	commitErr error
 	commitAt  time.Duration // when to try again
 
