@@ -64,16 +64,15 @@ var folders = map[string]string{
 }
 
 func TestConformanceTableIsTrue(t *testing.T) {
-	for _, problem := range conformanceProblems(read(t, "CONFORMANCE.md")) {
+	for _, problem := range conformanceProblems(read(t, "CONFORMANCE.md"), make(testIndex)) {
 		t.Error(problem)
 	}
 }
 
 // conformanceProblems is what is wrong with the document: every statement has its
 // one row in the table of its kind, and every row names tests, which exist.
-func conformanceProblems(doc string) (problems []string) {
+func conformanceProblems(doc string, tests testIndex) (problems []string) {
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	tests := make(map[string]map[string]bool)
 	check := func(row, held string) {
 		switch {
 		case slices.Contains(notHeld, row):
@@ -96,10 +95,7 @@ func conformanceProblems(doc string) (problems []string) {
 				complain("%s: %q is not a test in one of the folders", row, name)
 				continue
 			}
-			if tests[folder] == nil {
-				tests[folder] = testsIn(folders[folder])
-			}
-			if !tests[folder][test] {
+			if !tests.in(folder)[test] {
 				complain("%s: there is no test %s in %s", row, test, folder)
 			}
 		}
@@ -196,11 +192,18 @@ func splitTest(name string) (folder, test string, ok bool) {
 	return m[1], m[2], true
 }
 
-// testsIn returns the names of the tests and fuzz tests in a folder: functions of
-// that form in files for tests.
-func testsIn(folder string) map[string]bool {
-	files, _ := filepath.Glob(filepath.Join(folder, "*_test.go"))
+// A testIndex is the tests of the folders that were asked for.
+type testIndex map[string]map[string]bool
+
+// in returns the names of the tests and fuzz tests in a folder: functions of that
+// form in files for tests.
+func (x testIndex) in(folder string) map[string]bool {
+	if names, ok := x[folder]; ok {
+		return names
+	}
 	names := make(map[string]bool)
+	x[folder] = names
+	files, _ := filepath.Glob(filepath.Join(folders[folder], "*_test.go"))
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {

@@ -283,7 +283,8 @@ type Lifecycle interface {
 // ends is sent again on the next one with Options.KeepSession; without, it ends
 // then (ErrUnconfirmed), as the clean session does. When ctx ends first, m is
 // withdrawn if it was still queued (ErrNotSent); otherwise it may arrive
-// (ErrUnconfirmed).
+// (ErrUnconfirmed). A Store is told of the withdrawal: a process that is killed
+// before it is stored (Sync) sends m all the same when it starts again.
 func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publish(ctx, m) }
 
 // Publishes returns the channel that takes publishings. It is unbuffered: a send

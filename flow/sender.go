@@ -12,7 +12,7 @@ import (
 // with the end of each publication.
 //
 // Every publication that Add took ends exactly once: by Acknowledge, Written,
-// Withdraw, Lost, Unstored or Drain.
+// Withdraw, Lost, Unstored, Unoffered or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -239,13 +239,14 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 
 // Unstored ends the publications whose acceptance is among changes, the commit
 // of which has failed. They were never sent, since a commit comes before the
-// bytes that depend on it. Where it is not known what the store has of them, the
-// journal asks that it be removed.
+// bytes that depend on it. It is not known what the store has of them, so each
+// acceptance becomes a Settled: changes are then what the store is owed.
 func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
 	accepted := make(map[uint64]bool)
-	for _, c := range changes {
+	for i, c := range changes {
 		if c.Kind == Accepted {
 			accepted[c.Seq] = true
+			changes[i] = Change{Kind: Settled, Seq: c.Seq}
 		}
 	}
 	for i := s.line.head; i != 0 && len(accepted) > 0; {
@@ -255,7 +256,12 @@ func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
 		}
 		i = next
 	}
+	s.journal.forget(accepted)
 }
+
+// Unoffered ends the publications whose acceptance waits in the journal. The
+// store has never heard of them, so that it is owed nothing.
+func (s *Sender[T]) Unoffered(end func(Ended[T])) { s.Unstored(s.journal.changes, end) }
 
 // Drain ends all publications after Lost, in order of acceptance; sent tells
 // whether the publication may have left this process. The journal is not told:

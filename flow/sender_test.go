@@ -339,11 +339,32 @@ func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
 	var ended []string
 	s.Unstored(failed, func(e Ended[string]) { ended = append(ended, e.Owner) })
 	s.same("ended", ended, []string{"b", "c"})
-	if got, want := s.journal.MoveTo(nil), []Change{{Kind: Settled, Seq: 2}, {Kind: Settled, Seq: 4}}; !reflect.DeepEqual(got, want) {
-		t.Errorf("the store is told %+v, want %+v", got, want)
+	if want := []Change{{Kind: Settled, Seq: 2}, {Kind: Settled, Seq: 4}}; !reflect.DeepEqual(failed, want) {
+		t.Errorf("the store is owed %+v, want %+v", failed, want)
 	}
+	equal(t, "changes beside", s.journal.Len(), 0)
 	equal(t, "in flight", s.InFlight(), 1)
 	equal(t, "identifiers in use", s.ids.Len(), 1)
 	s.sends("d#4")
 	equal(t, "not ended", s.Len(), 3)
+}
+
+// What the store was never asked to take it need not be told to forget.
+func TestUnofferedPublicationsLeaveNothingInTheJournal(t *testing.T) {
+	s := newScript(t, 3, nil)
+	s.add(qos1, "a")
+	s.journal.MoveTo(nil)
+	s.sends("a#1")
+	s.add(qos2, "b")
+	s.add(0, "zero")
+	s.add(qos1, "c")
+	s.sends("b#2", "zero", "c#3")
+
+	var ended []string
+	s.Unoffered(func(e Ended[string]) { ended = append(ended, e.Owner) })
+	s.same("ended", ended, []string{"b", "c"})
+	if got, want := s.journal.MoveTo(nil), []Change{{Kind: Assigned, Seq: 1, ID: 1}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the store is told %+v, want %+v", got, want)
+	}
+	equal(t, "in flight", s.InFlight(), 1)
 }

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -23,8 +24,8 @@ type Store interface {
 	// Commit applies the changes in order and all together: after an error, or
 	// a crash, either all of them are in the store or none is. It keeps no
 	// reference to the slice or to the payloads. After an error the changes come
-	// again, in front of later ones, except for publications accepted by them:
-	// those have ended with the error, and are settled.
+	// again, before any other, with Settled in place of Accepted: publications
+	// accepted by them have ended with the error.
 	Commit(changes []Change) error
 
 	// Detach ends the session's use of the store; its content stays.
@@ -87,6 +88,11 @@ func (j *Journal) note(c Change) {
 	if j != nil {
 		j.changes = append(j.changes, c)
 	}
+}
+
+// forget takes out what concerns publications.
+func (j *Journal) forget(seqs map[uint64]bool) {
+	j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return seqs[c.Seq] })
 }
 
 // Clear notes that the whole session is gone.

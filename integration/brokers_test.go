@@ -26,8 +26,9 @@ func (b *broker) inOrder() bool { return b.process != nil }
 // setup is what a broker has beside a TCP listener for everybody.
 type setup struct {
 	// TLS and Unix add listeners.
-	cert *certificate
-	unix bool
+	cert  *certificate
+	known bool // cert is also the one that clients need
+	unix  bool
 
 	// user and password, if set, are needed to connect.
 	user, password string

@@ -137,6 +137,8 @@ func show(m mqtt.Message) string {
 
 // A wire is a network that can be cut.
 type wire struct {
+	dialer net.Dialer
+
 	mu    sync.Mutex
 	conn  net.Conn // the newest
 	dials int
@@ -154,7 +156,7 @@ func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if down {
 		return nil, errDown
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	conn, err := w.dialer.DialContext(ctx, network, addr)
 	if err == nil {
 		w.mu.Lock()
 		w.conn = conn

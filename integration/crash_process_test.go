@@ -147,8 +147,10 @@ func (k *killer) round() error {
 	}
 	select {
 	case <-time.After(delay):
-		p.kill()
 	case <-p.ended:
+	}
+	p.kill()
+	if p.cmd.ProcessState.Exited() { // not by a signal
 		return fmt.Errorf("run %d of the %s has ended: %w", k.child.Run, k.child.Role, errors.Join(p.err, k.failure()))
 	}
 	k.child.Run++

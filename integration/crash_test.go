@@ -215,7 +215,7 @@ func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T
 			err = subscribers.rounds(min(left, 8), nil)
 			if c.keeper != nil {
 				c.keeper.kill()
-				c.keeper.start()
+				c.keeper.restart()
 			}
 		}
 		close(enough)

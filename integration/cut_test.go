@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Connections that break at any moment cost nothing but time.
+// N3: connections that break at any moment cost nothing but time.
 func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {

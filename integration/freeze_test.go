@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A broker that is frozen still accepts connections and takes bytes: only its
+// T3: a broker that is frozen still accepts connections and takes bytes: only its
 // silence tells.
 func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {

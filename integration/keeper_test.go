@@ -18,11 +18,11 @@ import (
 // note of a packet before it answers, as one would that syncs its disk. What it sees
 // on the wire it checks, by the numbers of crashMessage.
 type keeper struct {
-	t    *testing.T
-	addr string
+	t        *testing.T
+	listener net.Listener
 
 	mu       sync.Mutex
-	listener net.Listener // nil while it is away
+	away     bool // it still has its port, lest another broker takes it, and hangs up on everybody
 	sessions map[string]*kept
 	links    map[*link]bool
 	random   *rand.Rand
@@ -76,54 +76,48 @@ func startKeeper(t *testing.T, seed uint64, cutEvery int) (*keeper, *broker) {
 	t.Helper()
 	k := &keeper{t: t, sessions: make(map[string]*kept), links: make(map[*link]bool),
 		random: rand.New(rand.NewPCG(seed, 0)), cutEvery: cutEvery}
-	k.addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	k.start()
-	t.Cleanup(func() {
-		k.kill()
-		k.served.Wait()
-	})
-	return k, &broker{name: "keeper", url: "mqtt://" + k.addr}
-}
-
-// start has the broker listen, at first or again.
-func (k *keeper) start() {
-	k.t.Helper()
-	l, err := net.Listen("tcp", k.addr)
-	if err != nil {
-		k.t.Fatal(err)
+	var err error
+	if k.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.listener = l
 	k.served.Go(func() {
 		for {
-			conn, err := l.Accept()
+			conn, err := k.listener.Accept()
 			if err != nil {
 				return
 			}
-			k.served.Go(func() { k.serve(l, conn) })
+			k.served.Go(func() { k.serve(conn) })
 		}
 	})
+	t.Cleanup(func() {
+		k.listener.Close()
+		k.kill()
+		k.served.Wait()
+	})
+	return k, &broker{name: "keeper", url: "mqtt://" + k.listener.Addr().String()}
 }
 
-// kill ends every connection at once and leaves the port closed.
+// kill ends every connection at once; there is none until restart.
 func (k *keeper) kill() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.listener != nil {
-		k.listener.Close()
-		k.listener = nil
-	}
+	k.away = true
 	for l := range k.links {
 		l.conn.Close()
 	}
 }
 
-func (k *keeper) serve(from net.Listener, conn net.Conn) {
+func (k *keeper) restart() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.away = false
+}
+
+func (k *keeper) serve(conn net.Conn) {
 	defer conn.Close()
 	l := &link{k: k, conn: conn, wake: make(chan struct{}, 1), recs: make(map[uint16]bool), newest: -1}
 	k.mu.Lock()
-	if k.listener != from {
+	if k.away {
 		k.mu.Unlock()
 		return
 	}

@@ -48,7 +48,11 @@ func startMochi(t *testing.T, s setup) *broker {
 	if s.cert != nil {
 		l := listen("tcp", "127.0.0.1:0")
 		b.tlsURL = "mqtts://" + l.Address()
-		l.Listener = tls.NewListener(l.Listener, &tls.Config{Certificates: []tls.Certificate{s.cert.tls}})
+		config := &tls.Config{Certificates: []tls.Certificate{s.cert.tls}}
+		if s.known {
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, s.cert.roots
+		}
+		l.Listener = tls.NewListener(l.Listener, config)
 		add(l)
 	}
 	if s.unix {

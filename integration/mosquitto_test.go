@@ -113,6 +113,10 @@ func (b *broker) configure(dir string, s setup) string {
 		add("listener %d 127.0.0.1", port)
 		add("certfile %s", write("cert", s.cert.cert))
 		add("keyfile %s", write("key", s.cert.key))
+		if s.known {
+			add("cafile %s", write("clients", s.cert.cert))
+			add("require_certificate true")
+		}
 		b.tlsURL = fmt.Sprintf("mqtts://127.0.0.1:%d", port)
 	}
 	if s.unix {

@@ -115,15 +115,16 @@ func TestABrokerThatIsKilledAndForgetsNothingLosesNothing(t *testing.T) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
 			for _, v := range versions {
 				t.Run(v.String(), func(t *testing.T) {
+					t.Parallel()
 					k, b := startKeeper(t, 1, 0)
 					f := newTraffic(t, b, v, window, 0, open(t)...)
-					for range 10 {
+					for range 5 {
 						f.send(100)
 						f.progress(50)
 						k.kill()
 						f.send(50)
 						f.offline()
-						k.start()
+						k.restart()
 					}
 					f.send(100)
 					f.finish()

@@ -45,7 +45,7 @@ func send(t *testing.T, conn net.Conn, p frames.Packet, v mqtt.Version) {
 // outlasts that.
 func TestAnIdleClientOutlastsASilentOne(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-		const keepAlive = 2
+		const keepAlive = 3
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "idle", KeepAlive: keepAlive * time.Second})
 		start := time.Now()
 		silent := handshake(t, b, frames.Connect{Version: v, ClientID: "silent", CleanSession: true, KeepAlive: keepAlive})

@@ -10,6 +10,7 @@ import (
 	"github.com/jpillora/backoff"
 )
 
+// N3: a takeover looks like a connection that was closed without a reason.
 func TestATakenOverClientSaysSo(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		first := dial(t, b.url, mqtt.Options{Version: v, ClientID: "twin", NoReconnect: true})
@@ -28,7 +29,7 @@ func TestATakenOverClientSaysSo(t *testing.T) {
 	})
 }
 
-// Two clients with one identifier throw each other out for ever. No connection
+// R3: two clients with one identifier throw each other out for ever. No connection
 // lasts, so the intervals grow, and the two do not keep the broker busy. (mochi lets
 // both stay when they come at the same moment.)
 func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {

@@ -37,15 +37,21 @@ type traffic struct {
 // subscriber.
 func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int, keepAlive time.Duration, stores ...mqtt.Store) *traffic {
 	t.Helper()
+	return newTrafficVia(t, b.url, b.url, v, window, keepAlive, stores...)
+}
+
+// newTrafficVia is newTraffic with a way of its own for each of the two.
+func newTrafficVia(t *testing.T, publisherURL, subscriberURL string, v mqtt.Version, window int, keepAlive time.Duration, stores ...mqtt.Store) *traffic {
+	t.Helper()
 	stores = append(stores, nil, nil)
 	f := &traffic{t: t, window: window, receipts: make(chan mqtt.Receipt, 1<<16), marks: make(chan int, 1<<10)}
 	for i := range f.wires {
 		f.wires[i] = new(wire)
 	}
-	f.subscriber = dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true, Store: stores[1],
+	f.subscriber = dial(t, subscriberURL, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true, Store: stores[1],
 		KeepAlive: keepAlive, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[1].DialContext})
 	sub := subscribe(t, f.subscriber, mqtt.Filter{Topic: "traffic/+", QoS: mqtt.ExactlyOnce})
-	f.publisher = dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", KeepSession: true, Window: window, Store: stores[0],
+	f.publisher = dial(t, publisherURL, mqtt.Options{Version: v, ClientID: "publisher", KeepSession: true, Window: window, Store: stores[0],
 		KeepAlive: keepAlive, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[0].DialContext})
 	go func() {
 		for d := range sub.Deliveries() {

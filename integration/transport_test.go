@@ -18,8 +18,13 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// selfSigned returns a certificate for 127.0.0.1.
+// selfSigned returns a certificate for 127.0.0.1, valid now.
 func selfSigned(t *testing.T) *certificate {
+	t.Helper()
+	return selfSignedFor(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+}
+
+func selfSignedFor(t *testing.T, from, to time.Time) *certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -28,8 +33,8 @@ func selfSigned(t *testing.T) *certificate {
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "millrace test broker"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
+		NotBefore:             from,
+		NotAfter:              to,
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -69,6 +74,7 @@ func roundTrip(t *testing.T, url string, o mqtt.Options) {
 	}
 }
 
+// L3, L4
 func TestTLS(t *testing.T) {
 	cert, other := selfSigned(t), selfSigned(t)
 	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -87,6 +93,47 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// L1, L2
+func TestTLSOutOfDate(t *testing.T) {
+	for name, cert := range map[string]*certificate{
+		"expired":       selfSignedFor(t, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)),
+		"not yet valid": selfSignedFor(t, time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
+				_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: cert.roots}}))
+				var invalid x509.CertificateInvalidError
+				if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+					t.Errorf("got %v, want an x509.CertificateInvalidError about the time", err)
+				}
+			})
+		})
+	}
+}
+
+// L7: the broker wants a certificate that it knows. With TLS 1.3 the client is done
+// with the handshake before the broker has looked at it.
+func TestTLSClientCertificate(t *testing.T) {
+	cert, stranger := selfSigned(t), selfSigned(t)
+	withEach(t, setup{cert: cert, known: true}, func(t *testing.T, b *broker, v mqtt.Version) {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			config := &tls.Config{RootCAs: cert.roots, MaxVersion: version}
+			offer := func(c *certificate) {
+				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.tls, nil }
+			}
+			offer(cert)
+			roundTrip(t, b.tlsURL, mqtt.Options{Version: v, ClientID: "known", TLS: config})
+			offer(stranger)
+			_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "stranger", TLS: config}))
+			var op *net.OpError
+			if !errors.As(err, &op) {
+				t.Errorf("%s: got %v, want a *net.OpError", tls.VersionName(version), err)
+			}
+		}
+	})
+}
+
+// L5
 func TestTLSAndPlainDoNotMeet(t *testing.T) {
 	cert := selfSigned(t)
 	withEach(t, setup{cert: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -123,6 +170,7 @@ func TestDialContextMakesTheConnection(t *testing.T) {
 	})
 }
 
+// N2
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

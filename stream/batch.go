@@ -1,16 +1,22 @@
 package stream
 
 import (
-	"slices"
+	"math"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 )
 
 // flush hands the batch to the writer, if it is free: changes always, bytes
-// with a connection.
+// with a connection. What a failed batch left owed goes first and alone, under
+// the number of that batch.
 func (l *loop) flush() {
 	if l.writing || l.now < l.commitAt || l.failed != nil && !l.over {
+		return
+	}
+	if len(l.owed) > 0 {
+		l.inHand, l.owed, l.writing = batch{number: l.next.number - 1, changes: l.owed}, nil, true
+		l.s.batches <- l.inHand
 		return
 	}
 	l.next.changes = l.journal.MoveTo(l.next.changes)
@@ -48,7 +54,9 @@ func (l *loop) wrote(w written) {
 			l.receipt(e.Owner, Receipt{Message: e.Message})
 		})
 	}
-	l.synced(l.inHand.number, w.commit)
+	if w.commit == nil {
+		l.synced(l.inHand.number, nil)
+	}
 	clear(l.inHand.changes)
 	l.spare = l.inHand
 	l.inHand = batch{}
@@ -60,15 +68,21 @@ func (l *loop) wrote(w written) {
 // uncommitted takes note that the store did not take the batch: nothing of it
 // has happened. Its bytes go with the connection [MQTT-4.8.0-2]. What was
 // accepted in it ends with the error rather than wait, half accepted, for a disk
-// that may stay full; its other changes stay owed.
+// that may stay full; the store is owed the rest. When what is owed fails again,
+// what was accepted meanwhile ends unoffered: else ever more would be owed.
 func (l *loop) uncommitted(err error) {
+	again := l.commitErr != nil
 	l.taken = min(l.taken, l.inHand.number-1)
 	l.commitErr, l.commitAt = err, l.now+time.Second
 	l.log.Error("store", "error", err)
 	l.fail(err)
-	l.sender.Unstored(l.inHand.changes, func(e flow.Ended[owner]) {
+	end := func(e flow.Ended[owner]) {
 		l.receipt(e.Owner, Receipt{Message: e.Message, Err: notSent(err)})
-	})
-	owed := slices.DeleteFunc(l.inHand.changes, func(c flow.Change) bool { return c.Kind == flow.Accepted })
-	l.next.changes, l.inHand.changes = append(owed, l.next.changes...), nil
+	}
+	l.sender.Unstored(l.inHand.changes, end)
+	if again {
+		l.sender.Unoffered(end)
+	}
+	l.owed, l.inHand.changes = l.inHand.changes, nil
+	l.synced(math.MaxUint64, err)
 }

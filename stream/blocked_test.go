@@ -16,7 +16,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Every channel that the session gives out is opened and nobody reads any of
+// T6: every channel that the session gives out is opened and nobody reads any of
 // them, nor the Ack channels.
 func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -3,7 +3,6 @@ package stream_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,113 +11,6 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
-
-// A twin is a broker's half of a session, packet by packet, so that a
-// connection can be cut between any two of them.
-type twin struct {
-	t *testing.T
-
-	// From the client.
-	got  []string        // payloads passed on, in order
-	held map[uint16]bool // QoS 2 identifiers between PUBLISH and PUBREL
-
-	// To the client.
-	out []*outbound
-
-	send   []frames.Packet // to be sent, in order
-	events int             // packets so far, both ways
-	settle func()          // lets the consumers settle what they hold
-}
-
-type outbound struct {
-	frames.Publish
-	sent, released, done bool
-}
-
-// resume queues what a broker sends at the beginning of a connection: all that
-// is not acknowledged, in order.
-func (x *twin) resume() {
-	x.send = nil
-	for _, o := range x.out {
-		switch {
-		case o.done:
-		case o.released:
-			x.send = append(x.send, ack(pubrel, o.ID))
-		default:
-			o.DUP = o.sent
-			o.sent = true
-			x.send = append(x.send, o.Publish)
-		}
-	}
-}
-
-// take is the broker's side of the four exchanges.
-func (x *twin) take(p frames.Packet) {
-	switch p := p.(type) {
-	case frames.Publish:
-		switch {
-		case p.QoS == frames.AtMostOnce:
-			x.got = append(x.got, string(p.Payload))
-			return
-		case p.QoS == frames.AtLeastOnce:
-			x.got = append(x.got, string(p.Payload))
-			x.send = append(x.send, ack(puback, p.ID))
-			return
-		}
-		if !x.held[p.ID] {
-			x.held[p.ID] = true
-			x.got = append(x.got, string(p.Payload))
-		}
-		x.send = append(x.send, ack(pubrec, p.ID))
-	case frames.Ack:
-		switch p.Kind {
-		case pubrel:
-			delete(x.held, p.ID)
-			x.send = append(x.send, ack(pubcomp, p.ID))
-		case pubrec:
-			x.find(p.ID).released = true
-			x.send = append(x.send, ack(pubrel, p.ID))
-		default:
-			x.find(p.ID).done = true
-		}
-	default:
-		x.t.Fatalf("the client sent %v", p)
-	}
-}
-
-func (x *twin) find(id uint16) *outbound {
-	i := slices.IndexFunc(x.out, func(o *outbound) bool { return o.ID == id })
-	if i < 0 {
-		x.t.Fatalf("ack for identifier %d, which is not in flight", id)
-	}
-	return x.out[i]
-}
-
-func (x *twin) settled() bool {
-	return !slices.ContainsFunc(x.out, func(o *outbound) bool { return !o.done })
-}
-
-// run plays a connection until over reports that all is done, or until the
-// event number cut has happened; it reports whether it was cut.
-func (x *twin) run(c *streamtest.Conn, cut int, over func() bool) bool {
-	x.resume()
-	for {
-		synctest.Wait()
-		switch {
-		case len(x.send) > 0:
-			c.Send(x.send[0])
-			x.send = x.send[1:]
-		case over():
-			return false
-		default:
-			x.settle() // late or not, nothing more comes before that
-			x.take(streamtest.Next[frames.Packet](c))
-		}
-		if x.events++; x.events == cut {
-			return true
-		}
-	}
-}
 
 // A plan is one exchange: what is published each way, and under which terms.
 type plan struct {
@@ -162,28 +54,28 @@ func TestACutAtAnyPacketLosesAndRepeatsNothing(t *testing.T) {
 		t.Run(p.String(), func(t *testing.T) {
 			events := 0
 			synctest.Test(t, func(t *testing.T) { events = p.play(t, 0) })
-			for cut := 1; cut <= events; cut++ {
-				synctest.Test(t, func(t *testing.T) { p.play(t, cut) })
+			for limit := 1; limit <= events; limit++ {
+				synctest.Test(t, func(t *testing.T) { p.play(t, limit) })
 				if t.Failed() {
-					t.Fatalf("cut after packet %d of %d", cut, events)
+					t.Fatalf("cut after packet %d of %d", limit, events)
 				}
 			}
 		})
 	}
 }
 
-// play runs the exchange with a connection that ends after packet number cut (0:
+// play runs the exchange with a connection that ends after packet number limit (0:
 // never), and returns the number of packets.
-func (p plan) play(t *testing.T, cut int) int {
+func (p plan) play(t *testing.T, limit int) int {
 	b := streamtest.New(t)
 	receipts := make(chan stream.Receipt, 2*len(p.out)+1)
-	s, c := connected(t, b, &stream.Options{
+	s := open(t, b, &stream.Options{
 		Version: p.version, ClientID: "twin", KeepSession: p.keep, Window: p.window, Ack: receipts,
 	})
-	x := &twin{t: t, held: make(map[uint16]bool)}
-	for i, q := range p.in {
-		x.out = append(x.out, &outbound{Publish: publish("in", fmt.Sprint(i), q, uint16(100+i), false)})
-	}
+	x := newTwin(t, p.window, outbounds(p.in)...)
+	c := b.Accept()
+	w := x.handshake(c, false, p.version)
+	<-s.Online()
 	for i, q := range p.out {
 		s.Publishes() <- stream.Publishing{Message: message("out", fmt.Sprint(i), q), Tag: i}
 	}
@@ -204,27 +96,26 @@ func (p plan) play(t *testing.T, cut int) int {
 	}()
 
 	over := func() bool { return len(receipts) == len(p.out) && x.settled() }
-	if x.run(c, cut, over) {
+	if x.run(w, p.version, limit, over) == cut {
 		if p.abort {
 			c.Abort()
 		} else {
 			c.Drop()
 		}
 		if !p.keep || !p.present {
-			clear(x.held) // the broker's half of the session is gone
-			x.out = nil
+			x.lose()
 		}
-		c = b.Handshake(p.keep && p.present && p.version == frames.V311)
+		w = x.handshake(b.Accept(), p.keep && p.present && p.version == frames.V311, p.version)
 		x.settle()
-		x.run(c, 0, over)
+		x.run(w, p.version, 0, over)
 	}
 	s.Close()
 	<-consumer
-	p.check(t, x, cut, receipts, delivered)
+	p.check(t, x, limit, receipts, delivered)
 	return x.events
 }
 
-func (p plan) check(t *testing.T, x *twin, cut int, receipts chan stream.Receipt, delivered []string) {
+func (p plan) check(t *testing.T, x *twin, limit int, receipts chan stream.Receipt, delivered []string) {
 	close(receipts)
 	seen := make(map[any]int)
 	for r := range receipts {
@@ -238,33 +129,7 @@ func (p plan) check(t *testing.T, x *twin, cut int, receipts chan stream.Receipt
 			t.Errorf("publication %d got %d receipts", i, seen[i])
 		}
 	}
-	sessionLost := cut > 0 && !(p.keep && p.present)
+	sessionLost := limit > 0 && !(p.keep && p.present)
 	checkArrivals(t, "broker", x.got, p.out, sessionLost, sessionLost && !p.keep)
 	checkArrivals(t, "consumer", delivered, p.in, sessionLost, sessionLost)
-}
-
-// checkArrivals checks that the messages arrived in order, those of QoS 2 once.
-// repeats: the broker forgot the session, so that QoS 2 can repeat; losses: what
-// was in flight ended with the session.
-func checkArrivals(t *testing.T, where string, got []string, want []frames.QoS, repeats, losses bool) {
-	t.Helper()
-	count := make(map[string]int)
-	var first []string
-	for _, g := range got {
-		if count[g]++; count[g] == 1 {
-			first = append(first, g)
-		}
-	}
-	if !slices.IsSorted(first) {
-		t.Errorf("%s: first arrivals out of order: %v", where, got)
-	}
-	for i, q := range want {
-		n := count[fmt.Sprint(i)]
-		if n == 0 && !losses {
-			t.Errorf("%s: message %d did not arrive: %v", where, i, got)
-		}
-		if n > 1 && q == frames.ExactlyOnce && !repeats {
-			t.Errorf("%s: QoS 2 message %d arrived %d times: %v", where, i, n, got)
-		}
-	}
 }

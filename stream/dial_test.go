@@ -270,18 +270,18 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 		roots *x509.CertPool // nil: those of the system
 		check func(error) bool
 	}{
-		"L1 expired": {mine.issue(t, func(c *x509.Certificate) {
+		"expired": {mine.issue(t, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().Add(-2*day), time.Now().Add(-day)
 		}), mine.pool, isInvalid(x509.Expired)},
-		"L2 not yet valid": {mine.issue(t, func(c *x509.Certificate) {
+		"not yet valid": {mine.issue(t, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().Add(day), time.Now().Add(2*day)
 		}), mine.pool, isInvalid(x509.Expired)},
-		"L3 another host": {mine.issue(t, func(c *x509.Certificate) {
+		"another host": {mine.issue(t, func(c *x509.Certificate) {
 			c.DNSNames, c.IPAddresses = []string{"elsewhere"}, nil
 		}), mine.pool, func(err error) bool { return errors.As(err, new(x509.HostnameError)) }},
-		"L4 unknown authority":     {other.issue(t, nil), mine.pool, isUnknown},
-		"L4 unknown to the system": {mine.issue(t, nil), nil, isUnknown},
-		"L4 not for servers":       {mine.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }), mine.pool, isInvalid(x509.IncompatibleUsage)},
+		"unknown authority":     {other.issue(t, nil), mine.pool, isUnknown},
+		"unknown to the system": {mine.issue(t, nil), nil, isUnknown},
+		"not for servers":       {mine.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }), mine.pool, isInvalid(x509.IncompatibleUsage)},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(name+", "+tls.VersionName(version), func(t *testing.T) {
@@ -328,9 +328,9 @@ func isInvalid(reason x509.InvalidReason) func(error) bool {
 	}
 }
 
-// L5
+// L5: both sides speak, and neither understands.
 func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
-	t.Run("L5 TLS against a plain broker that answers", func(t *testing.T) {
+	t.Run("TLS against a plain broker that answers", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
 		seen := hooked(t, l, func(conn net.Conn) []byte {
 			conn.Write([]byte{0x20, 2, 0, 0, 0xD0, 0})
@@ -346,7 +346,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 			t.Errorf("the broker read %q", got)
 		}
 	})
-	t.Run("L5 TLS against a plain broker that closes", func(t *testing.T) {
+	t.Run("TLS against a plain broker that closes", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
 		seen := hooked(t, l, func(conn net.Conn) error {
 			_, err := frames.ReadFrame(frames.NewReader(conn, 0))
@@ -356,7 +356,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		wantText(t, err, "TLS")
 		wantViolation(t, <-seen, "reserved flags") // 0x16, a ClientHello
 	})
-	t.Run("L5 plain against a TLS broker", func(t *testing.T) {
+	t.Run("plain against a TLS broker", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
 		cert := newAuthority(t).issue(t, nil)
 		seen := hooked(t, l, func(conn net.Conn) error {
@@ -388,7 +388,7 @@ func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	}
 }
 
-// L7
+// L7: a client certificate that is refused, or missing, is an error that holds the alert.
 func TestClientCertificate(t *testing.T) {
 	brokers, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
 	serverSide := &tls.Config{
@@ -405,8 +405,8 @@ func TestClientCertificate(t *testing.T) {
 		}})
 	})
 	for name, certs := range map[string][]tls.Certificate{
-		"L7 refused": {strangers.issue(t, nil)},
-		"L7 missing": nil,
+		"refused": {strangers.issue(t, nil)},
+		"missing": nil,
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(name+", "+tls.VersionName(version), func(t *testing.T) {

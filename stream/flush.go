@@ -80,10 +80,10 @@ type syncer struct {
 func (l *loop) sync(reply chan<- error) {
 	l.settle()
 	switch {
-	case l.journal.Len()+len(l.next.changes) > 0:
+	case l.journal.Len() > 0:
 		l.syncers = append(l.syncers, syncer{l.next.number, reply})
-	case l.writing && len(l.inHand.changes) > 0:
-		l.syncers = append(l.syncers, syncer{l.inHand.number, reply})
+	case len(l.owed) > 0, l.writing && len(l.inHand.changes) > 0:
+		l.syncers = append(l.syncers, syncer{l.next.number - 1, reply})
 	default:
 		reply <- nil
 	}

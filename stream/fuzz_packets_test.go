@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -167,8 +168,9 @@ func (a *arena) end(how byte) {
 		a.wire.end.Resume()
 	}
 	a.settle()
-	ctx, cancel := context.WithTimeout(a.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	a.ending = how == endShutdown || how == endHealthyShutdown
 	switch how {
 	case endShutdown:
 		if err := a.s.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -184,6 +186,7 @@ func (a *arena) end(how byte) {
 		}
 	}
 	orderly := a.wire.alive() && a.wire.up && how != endShutdown
+	a.ending = true
 	a.log.discard = true // what a Subscribe that is given up now has claimed
 	a.stop()
 	if err := a.s.Close(); err != nil {
@@ -207,7 +210,11 @@ func (a *arena) end(how byte) {
 // recover has broker and consumers do what they should until nothing is left to
 // do, or the session has ended.
 func (a *arena) recover(ended <-chan struct{}) {
-	for range 200 {
+	for turn := range 200 {
+		if turn == 50 { // messages for a Subscription that is asked for may keep its SUBACK from being read
+			a.log.discard = true
+			a.stop()
+		}
 		select {
 		case <-ended:
 			return
@@ -292,6 +299,7 @@ func packetSeeds() [][]byte {
 		{stepCollect, 0, stepMessage1, 1, stepMessage1, 2, stepMessage1, 3, stepMessage0, 0, stepMessage1, 4, stepMessage2, 0, stepPubrel, 0, stepMessage2, 0, stepMessage1, 1, stepMessage1, 1, stepMessage1, 1, stepMessage0, 64, stepFlush, 0, stepPublish, 1, stepTake, 0, stepAck, 0},
 		{stepPublish, 2, stepCollect, 0, stepPubrec, 0, stepMessage2, 3, stepPubrel, 3, stepPubcomp, 0, stepFlush, 1, stepTake, 0, stepAck, 0},
 	}
+	bodies = append(bodies, bytes.Repeat([]byte{stepMessage1, 1, stepMessage0, 0}, 50))
 	var scripts [][]byte
 	for i, body := range bodies {
 		for how := range ends {

@@ -48,6 +48,7 @@ type loop struct {
 	writing   bool
 	taken     uint64 // the number of the last batch whose bytes the writer took
 	spare     batch
+	owed      []flow.Change // what a failed commit is to be made up for
 	commitErr error
 	commitAt  time.Duration // when to try again
 
@@ -149,6 +150,7 @@ func (l *loop) turn() {
 	l.wakeStages()
 	if l.failed != nil && !l.busy && !l.writing {
 		l.down()
+		l.flush() // the store need not wait for the next connection
 	}
 	l.checkFlushers()
 	if l.redialDue() {

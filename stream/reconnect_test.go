@@ -214,11 +214,11 @@ func TestLostFirstConnectionIsFollowedByTheShortestInterval(t *testing.T) {
 // R2: a broker that accepts and closes, for ever.
 func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 	for name, end := range map[string]func(c *streamtest.Conn){
-		"R2 CONNACK, then the end":             (*streamtest.Conn).Drop,
-		"R2 CONNACK, then a reset":             (*streamtest.Conn).Abort,
-		"R2 CONNACK, a second of life":         func(c *streamtest.Conn) { elapse(time.Second - 1); c.Drop() },
-		"R2 CONNACK and nonsense behind it":    func(c *streamtest.Conn) { c.SendBytes([]byte{0}); c.ExpectClosed() },
-		"R2 CONNACK and the end in one moment": nil,
+		"CONNACK, then the end":             (*streamtest.Conn).Drop,
+		"CONNACK, then a reset":             (*streamtest.Conn).Abort,
+		"CONNACK, a second of life":         func(c *streamtest.Conn) { elapse(time.Second - 1); c.Drop() },
+		"CONNACK and nonsense behind it":    func(c *streamtest.Conn) { c.SendBytes([]byte{0}); c.ExpectClosed() },
+		"CONNACK and the end in one moment": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -510,7 +510,7 @@ func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 			c.Expect(frames.Pingreq{})
 		}},
 	}
-	for name, end := range map[string]func(c *streamtest.Conn){"N3 end ": (*streamtest.Conn).Drop, "N3 reset ": (*streamtest.Conn).Abort} {
+	for name, end := range map[string]func(c *streamtest.Conn){"end ": (*streamtest.Conn).Drop, "reset ": (*streamtest.Conn).Abort} {
 		for _, step := range steps {
 			t.Run(name+step.name, func(t *testing.T) {
 				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

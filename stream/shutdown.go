@@ -81,7 +81,7 @@ func (l *loop) drain() {
 		l.endIntake()
 	}
 	if l.draining == emptying && l.sender.Len() == 0 && len(l.waiting.list) == 0 &&
-		!l.writing && len(l.next.bytes) == 0 && len(l.next.changes) == 0 {
+		!l.writing && len(l.next.bytes) == 0 && len(l.owed)+l.journal.Len() == 0 {
 		l.over = true
 	}
 }

@@ -118,7 +118,7 @@ func TestRefusalIsComparedFilterByFilter(t *testing.T) {
 	})
 }
 
-// T1 of the fault table.
+// T1: SUBACK never comes, or late.
 func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

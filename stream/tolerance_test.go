@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -73,7 +74,7 @@ func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 	for name, settledBefore := range map[string]bool{"before PUBREC": false, "between PUBREC and PUBREL": true} {
 		for _, again := range []bool{false, true} { // the broker repeats its PUBLISH
-			t.Run(name, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, repeated %t", name, again), func(t *testing.T) {
 				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
 					sub := subscribed(t, s, c, "a", exactly)

@@ -137,6 +137,7 @@ func TestUnsubscribeThatLostItsConnectionIsSentAgain(t *testing.T) {
 	})
 }
 
+// T1: UNSUBACK never comes, or late.
 func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

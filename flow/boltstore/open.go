@@ -77,11 +77,26 @@ func (s *Store) create() error {
 	if !atomic {
 		return s.createAt(s.path)
 	}
-	// A symbolic link to an empty file stays one.
+	// A symbolic link stays one.
 	if real, err := filepath.EvalSymlinks(s.path); err == nil {
 		return s.createAt(real)
 	}
-	return s.createAt(s.path)
+	return s.createAt(follow(s.path))
+}
+
+// follow returns where a symbolic link leads whose file is still to be made.
+func follow(path string) string {
+	for range 40 { // as many as Linux follows
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) { // not Join, which takes .. for the folder that the name shows
+			to = filepath.Dir(path) + string(filepath.Separator) + to
+		}
+		path = to
+	}
+	return path
 }
 
 func (s *Store) createAt(path string) error {

@@ -48,6 +48,9 @@ var _ flow.Store = (*Store)(nil)
 // one. The folder must exist. It reads all of the file. The store is locked, for
 // other processes and for this one, until Close.
 func Open(path string, o *Options) (*Store, error) {
+	if path == "" {
+		return nil, errors.New("boltstore: the path is empty")
+	}
 	s := &Store{path: path}
 	if o != nil {
 		s.options = *o

@@ -235,3 +235,41 @@ func TestAllKindsOfMessagesComeBack(t *testing.T) {
 		}
 	}
 }
+
+// The first start on a disk that a link leads to: the link says where the data belongs.
+func TestALinkToAFileThatIsStillToBeMadeStays(t *testing.T) {
+	for _, relative := range []bool{false, true} {
+		dir := t.TempDir()
+		target, link := filepath.Join(dir, "disk", "session.db"), filepath.Join(dir, "session.db")
+		if err := os.Mkdir(filepath.Dir(target), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		to := target
+		if relative {
+			to = filepath.Join("disk", "session.db")
+		}
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, mustOpen(t, link, nil))
+		if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link has become a file: %v", err)
+		}
+		if _, err := os.Stat(target); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnEmptyPathIsAnErrorAndMakesNoFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if s, err := Open("", nil); err == nil {
+		mustClose(t, s)
+		t.Error("it was opened")
+	} else if !strings.Contains(err.Error(), "path") {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

@@ -1,0 +1,112 @@
+package integration
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// names is a name server that either knows no name or calls all of them 127.0.0.1.
+type names struct {
+	addr  string
+	known atomic.Bool
+	asked atomic.Int32 // for addresses of version 4
+}
+
+func startNames(t *testing.T) *names {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &names{addr: conn.LocalAddr().String()}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		buf := make([]byte, 1500)
+		for {
+			size, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if reply := n.answer(buf[:size]); reply != nil {
+				conn.WriteTo(reply, from)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		conn.Close()
+		serving.Wait()
+	})
+	return n
+}
+
+// answer makes the reply to a query with one question (RFC 1035, section 4).
+func (n *names) answer(query []byte) []byte {
+	const header, typeA = 12, 1
+	end := header
+	for end < len(query) && query[end] != 0 { // labels
+		end += 1 + int(query[end])
+	}
+	end += 1 + 4 // the root, type and class
+	if end > len(query) {
+		return nil
+	}
+	reply := append([]byte(nil), query[:end]...)
+	flags, answers := uint16(0x8180), uint16(0)
+	isA := binary.BigEndian.Uint16(query[end-4:]) == typeA
+	if isA {
+		n.asked.Add(1)
+	}
+	switch {
+	case !n.known.Load():
+		flags |= 3 // no such name
+	case isA:
+		answers = 1
+		reply = append(reply, 0xC0, header, 0, typeA, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1)
+	}
+	binary.BigEndian.PutUint16(reply[2:], flags)
+	binary.BigEndian.PutUint16(reply[6:], answers)
+	clear(reply[8:header])
+	return reply
+}
+
+// N1: a name that nobody knows yet is an error that says so, and it is looked up anew
+// at every attempt.
+func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		n := startNames(t)
+		_, port, err := net.SplitHostPort(b.url[len("mqtt://"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := new(wire)
+		w.dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, n.addr)
+		}}
+		c, err := mqtt.Open("mqtt://mill.example:"+port, withLog(t, mqtt.Options{Version: v, ClientID: "named", Reconnect: soon(), DialContext: w.DialContext}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		states := c.States(within(t))
+		var dns *net.DNSError
+		if s := until(t, states, func(s mqtt.State) bool { return s.Attempt > 0 }); !errors.As(s.Err, &dns) || !dns.IsNotFound {
+			t.Errorf("got %v, want a *net.DNSError that the name is not found", s.Err)
+		}
+		n.known.Store(true)
+		until(t, states, func(s mqtt.State) bool { return s.Online })
+		before := n.asked.Load()
+		w.cut()
+		until(t, states, func(s mqtt.State) bool { return !s.Online })
+		until(t, states, func(s mqtt.State) bool { return s.Online })
+		if n.asked.Load() == before {
+			t.Error("the name was not looked up again")
+		}
+	})
+}

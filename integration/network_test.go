@@ -1,0 +1,147 @@
+package integration
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// N3: both connections break off after any number of bytes, in either direction: in
+// the midst of a packet, between a packet and its ack, before CONNACK. All of it
+// arrives in the end, QoS 2 once.
+func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
+	withWindows(t, func(t *testing.T, window int) {
+		t.Parallel()
+		for _, v := range versions {
+			t.Run(v.String(), func(t *testing.T) {
+				t.Parallel()
+				_, b := startKeeper(t, rand.Uint64(), 0)
+				there, back := newProxy(t, b, manner{}), newProxy(t, b, manner{})
+				breakAnywhere(t, newTrafficVia(t, there.url, back.url, v, window, 0), there, back)
+			})
+		}
+	})
+}
+
+// N3: through mosquitto it is the publisher's connection that breaks. When that of a
+// subscriber breaks before mosquitto has sent a PUBREL again, 2.0.11 begins the whole
+// exchange anew.
+func TestPublishersWhoseConnectionsBreakAtAnyByteLoseNothing(t *testing.T) {
+	withWindows(t, func(t *testing.T, window int) {
+		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+			there := newProxy(t, b, manner{})
+			breakAnywhere(t, newTrafficVia(t, there.url, b.url, v, window, 0), there)
+		})
+	})
+}
+
+func breakAnywhere(t *testing.T, f *traffic, proxies ...*proxy) {
+	t.Helper()
+	for _, p := range proxies {
+		p.set(manner{ends: anywhere})
+		p.each(func(r *relay) { r.cut(true) })
+	}
+	f.send(600)
+	f.progress(600)
+	for _, p := range proxies {
+		p.set(manner{})
+		p.each(func(r *relay) { r.cut(false) })
+	}
+	f.finish()
+	f.check()
+	if lost := f.missing(0); lost != nil {
+		t.Errorf("lost: %d", lost)
+	}
+	if n := f.publisher.Stats().Connections; n < 5 {
+		t.Errorf("%d connections of the publisher: hardly anything was cut", n)
+	}
+}
+
+// N3: mochi loses a publication whose ack it cannot write: what can be asked for
+// is that everything ends, once, and that nothing comes twice or out of order.
+func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
+	withWindows(t, func(t *testing.T, window int) {
+		t.Parallel()
+		for _, v := range versions {
+			t.Run(v.String(), func(t *testing.T) {
+				t.Parallel()
+				b := startMochi(t, setup{})
+				there := newProxy(t, b, manner{})
+				f := newTrafficVia(t, there.url, b.url, v, window, 0)
+				there.set(manner{ends: anywhere})
+				there.each(func(r *relay) { r.cut(true) })
+				f.send(600)
+				f.progress(600)
+				there.set(manner{})
+				there.each(func(r *relay) { r.cut(false) })
+				f.finish()
+				if f.subscriber.Stats().Connections == 1 { // else mochi dropped it, and brings what it missed in any order
+					f.check()
+				}
+			})
+		}
+	})
+}
+
+// anywhere is an end after a few packets.
+func anywhere() end {
+	return end{way: way(rand.N(2)), after: rand.N(1000), reset: rand.N(2) == 0}
+}
+
+// A network that is slow, and one that hands over single bytes: all of it arrives, on
+// the first connection.
+func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
+	for name, m := range map[string]manner{
+		"slow":           {delay: 5 * time.Millisecond},
+		"byte by byte":   {split: true},
+		"slow and split": {delay: 5 * time.Millisecond, split: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withWindows(t, func(t *testing.T, window int) {
+				withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+					p := newProxy(t, b, m)
+					f := newTrafficVia(t, p.url, p.url, v, window, 0)
+					f.send(60 + 2*window)
+					f.finish()
+					f.check()
+					if lost := f.missing(0); lost != nil {
+						t.Errorf("lost: %d", lost)
+					}
+					for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {
+						if n := c.Stats().Connections; n != 1 {
+							t.Errorf("%d connections", n)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// T3: connections that go nowhere and look alive from both ends. The silence tells,
+// and what was under way is resumed on other connections, past the old ones that the
+// broker still holds for good.
+func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
+	withWindows(t, func(t *testing.T, window int) {
+		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+			p := newProxy(t, b, manner{})
+			f := newTrafficVia(t, p.url, p.url, v, window, time.Second)
+			f.send(100)
+			f.progress(100)
+			p.each(func(r *relay) { r.state.Store(lost) })
+			began := time.Now()
+			f.send(100)
+			f.offline()
+			if after := time.Since(began); after > 5*time.Second {
+				t.Errorf("the silence was noticed after %v; keep alive and its timeout are a second each", after)
+			}
+			f.finish()
+			f.check()
+			if lost := f.missing(0); lost != nil {
+				t.Errorf("lost: %d", lost)
+			}
+		})
+	})
+}

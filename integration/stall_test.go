@@ -1,0 +1,101 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// narrow makes connections that hold little of what is not read at the other end.
+func narrow(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err == nil {
+		err = conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	return conn, err
+}
+
+// stick has the proxy stop reading, with little room left for what comes.
+func stick(r *relay) {
+	r.state.Store(stuck)
+	r.to[down].SetReadBuffer(4 << 10)
+}
+
+// fill publishes messages of 64 KiB until none has been accepted for a while, and
+// returns how many were.
+func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
+	t.Helper()
+	m := mqtt.Message{Topic: "large", Payload: make([]byte, 64<<10), QoS: mqtt.AtLeastOnce}
+	for n := range cap(receipts) {
+		select {
+		case c.Publishes() <- mqtt.Publishing{Message: m, Tag: n, Ack: receipts}:
+		case <-time.After(500 * time.Millisecond):
+			return n
+		}
+	}
+	t.Fatalf("%d messages were accepted and nobody reads", cap(receipts))
+	return 0
+}
+
+// T5: a broker that stops reading. Publishing blocks, or ends by its context, what
+// waits is bounded, and Close returns although nothing can be written.
+func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		const queue = 8
+		p := newProxy(t, b, manner{})
+		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", Window: 1000, Queue: queue, DialContext: narrow,
+			KeepAlive: -1, WriteTimeout: -1}) // nothing but Close ends it
+		p.each(stick)
+
+		receipts := make(chan mqtt.Receipt, 200)
+		n := fill(t, c, receipts)
+		// A batch that is being written, one that waits, the queue, and what the network holds.
+		if most := 1 + 1 + queue + 20; n < queue || n > most {
+			t.Errorf("%d messages of 64 KiB were accepted, want %d to %d", n, queue, most)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := c.Publish(ctx, text("never", "sent", 1)); !errors.Is(err, mqtt.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Publish: got %v, want ErrNotSent because of the deadline", err)
+		}
+		began := time.Now()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("Close took %v; it gives the last writes one second", took)
+		}
+		for range n {
+			if r := next(t, receipts); !errors.Is(r.Err, mqtt.ErrUnconfirmed) && !errors.Is(r.Err, mqtt.ErrNotSent) {
+				t.Errorf("receipt %v: got %v, which does not say what became of it", r.Tag, r.Err)
+			}
+		}
+	})
+}
+
+// T5, T2: with a WriteTimeout the connection is given up, and all that was accepted
+// arrives over another one.
+func TestABrokerThatStopsReadingIsLeft(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		p := newProxy(t, b, manner{})
+		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", KeepSession: true, Window: 1000, Queue: 8, DialContext: narrow,
+			Reconnect: soon(), WriteTimeout: 2 * time.Second})
+		states := c.States(within(t))
+		p.each(stick)
+		receipts := make(chan mqtt.Receipt, 200)
+		n := fill(t, c, receipts)
+		if s := until(t, states, func(s mqtt.State) bool { return !s.Online }); !errors.Is(s.Err, os.ErrDeadlineExceeded) {
+			t.Errorf("lost with %v, want the end of WriteTimeout", s.Err)
+		}
+		for range n {
+			if r := next(t, receipts); r.Err != nil {
+				t.Errorf("receipt %v: %v", r.Tag, r.Err)
+			}
+		}
+	})
+}

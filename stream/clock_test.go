@@ -1,0 +1,59 @@
+package stream_test
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// T7: a session that stood still for many keep alives owes the broker one PINGREQ, and
+// sends one, at once. The next one is due a silence later.
+func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
+	for _, still := range []time.Duration{55 * time.Second, 10 * time.Minute, 24 * time.Hour} {
+		t.Run(still.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PINGRESP", pause: still})})
+				c.Expect(frames.Pingreq{})
+				c.Send(frames.Pingresp{}) // puts the session to sleep
+				synctest.Wait()
+				elapse(still)
+				for range 3 {
+					woke := time.Now()
+					c.Expect(frames.Pingreq{})
+					wantElapsed(t, woke, 0)
+					c.Send(frames.Pingresp{})
+					c.ExpectQuiet(54*time.Second - 1)
+					elapse(1)
+				}
+				if n := s.Stats().Connections; n != 1 {
+					t.Errorf("%d connections", n)
+				}
+			})
+		})
+	}
+}
+
+// T7: that nothing was heard while the session stood still says nothing. The broker is
+// asked, and has its ten seconds.
+func TestSilenceWhileStandingStillIsNotADeadBroker(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := faultOptions(frames.V311)
+		o.Logger = slog.New(&sleeper{at: "PINGRESP", pause: time.Hour})
+		s, c := connected(t, b, o)
+		c.Expect(frames.Pingreq{})
+		c.Send(frames.Pingresp{})
+		synctest.Wait()
+		elapse(time.Hour)
+		woke := time.Now()
+		c.Expect(frames.Pingreq{})
+		wantElapsed(t, woke, 0)
+		c.ExpectClosed()
+		wantElapsed(t, woke, 10*time.Second)
+		wantText(t, lost(t, s), "PINGREQ")
+	})
+}

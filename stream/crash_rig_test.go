@@ -1,0 +1,272 @@
+package stream_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// A consumer notes what it is handed, and settles it.
+type consumer struct {
+	got    []string
+	ended  chan struct{}
+	may    chan struct{}
+	settle func() // those that settle late may
+}
+
+func consume(s *stream.Session, late bool) *consumer {
+	may := make(chan struct{})
+	c := &consumer{ended: make(chan struct{}), may: may, settle: sync.OnceFunc(func() { close(may) })}
+	go func() {
+		defer close(c.ended)
+		for d := range s.Deliveries() {
+			c.got = append(c.got, string(d.Payload))
+			if late {
+				go func() { <-may; d.Ack() }()
+				continue
+			}
+			d.Ack()
+		}
+	}()
+	return c
+}
+
+// play runs the exchange, in a second process too, and reports whether what is
+// to go wrong with the store has gone wrong.
+func (k crash) play(t *testing.T, m *medium) (hit bool) {
+	b := streamtest.New(t)
+	x := newTwin(t, k.window, outbounds(k.in)...)
+	first := &process{Store: m.boot(), b: b, die: k.die, stumble: k.stumble, applied: k.applied, kept: new(journal)}
+	handed, unsettled := k.first(t, x, first)
+	for range len(b.Dials()) - x.connections {
+		b.Accept() // dialed at the moment of the kill
+	}
+	snap := m.holds(t, "kept")
+	if !first.killed.Load() && !snap.Empty() {
+		t.Errorf("left on the store by a process that had finished: %+v", snap)
+	}
+	mayComeAgain := make(map[string]bool)
+	for _, o := range x.out {
+		stored := o.released || o.done || slices.Contains(snap.Received, o.ID)
+		if k.lost || !stored || o.QoS == frames.AtLeastOnce && !o.done {
+			mayComeAgain[string(o.Payload)] = true
+		}
+	}
+
+	second := &process{Store: m.boot(), b: b, kept: first.kept}
+	handedNext, fresh := k.second(t, x, second)
+	k.checkOut(t, x, first)
+	k.checkIn(t, handed, handedNext, mayComeAgain, fresh)
+	for _, payload := range handed {
+		if unsettled && !k.lost && !slices.Contains(handedNext, payload) {
+			t.Errorf("%s was not settled and not handed over again", payload)
+		}
+	}
+	if snap := m.holds(t, "kept"); !snap.Empty() {
+		t.Errorf("left on the store: %+v", snap)
+	}
+	return (k.die == 0 || first.killed.Load()) && (k.stumble == 0 || first.doubt != nil)
+}
+
+// open starts the session of a process.
+func (k crash) open(t *testing.T, p *process, window int, acks chan stream.Receipt) *stream.Session {
+	return open(t, p.b, &stream.Options{
+		Version: k.version, ClientID: "kept", KeepSession: true, Reconnect: every(time.Second),
+		Window: window, Store: p, DialContext: p.dial, Ack: acks,
+	})
+}
+
+// first plays the first process to its end. It returns what its consumer was
+// handed, and whether nothing of that was settled.
+func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsettled bool) {
+	acks := make(chan stream.Receipt, 2*len(k.out)+1)
+	s := k.open(t, p, k.window, acks)
+	c := consume(s, k.late)
+	x.settle, x.stored, x.exact = c.settle, p.kept.holds, k.cut == 0
+	k.live(t, p.b, x, s, p, acks)
+	select {
+	case <-c.may:
+	default:
+		unsettled = k.late
+		c.settle()
+	}
+	s.Close()
+	<-c.ended
+	x.checkResults(k, acks)
+	return c.got, unsettled
+}
+
+// second has another process go on, and do something of its own: publish, and
+// take new messages under the identifiers of the old ones.
+func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh int) {
+	old := x.out
+	if k.lost {
+		x.lose()
+	}
+	s := k.open(t, p, k.then, nil)
+	sendAll(s, message("out", "extra 1", 2), message("out", "extra 2", 1))
+	c := consume(s, false)
+	x.settle, x.window, x.exact = c.settle, k.then, false
+	w := x.handshake(p.b.Accept(), !k.lost && k.version == frames.V311, k.version)
+	play := func() {
+		why := x.run(w, k.version, 0, func() bool {
+			st := s.Stats()
+			return st.Queued == 0 && st.InFlight == 0 && x.settled()
+		})
+		if why != all {
+			t.Fatalf("the second process stopped: %v", why)
+		}
+	}
+	play()
+	x.out = nil
+	for _, o := range old {
+		if o.QoS == frames.ExactlyOnce {
+			x.out = append(x.out, &outbound{Publish: publish("in", "new "+string(o.Payload), 2, o.ID, false)})
+		}
+	}
+	play()
+	s.Close()
+	<-c.ended
+	return c.got, len(x.out)
+}
+
+// live is the life of the first process, on one connection after another.
+func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Session, p *process, acks chan stream.Receipt) {
+	over := func() bool { return len(acks) == len(k.out) && x.settled() }
+	limit := k.cut
+	for i := 0; ; i++ {
+		synctest.Wait()
+		if p.killed.Load() {
+			return
+		}
+		if i > 0 {
+			elapse(time.Second) // the interval between connections
+			if synctest.Wait(); p.killed.Load() {
+				return
+			}
+		}
+		c := b.Accept()
+		w := x.handshake(c, i > 0 && k.version == frames.V311, k.version)
+		if i == 0 {
+			synctest.Wait()
+			for i, q := range k.out {
+				s.Publishes() <- stream.Publishing{Message: message("out", fmt.Sprint(i), q), Tag: i}
+			}
+		}
+		switch x.run(w, k.version, limit, over) {
+		case all:
+			s.Close()
+			x.rest(w, k.version)
+			return
+		case cut:
+			limit = 0
+			c.Abort()
+		}
+	}
+}
+
+// rest takes what a client that has closed had written.
+func (x *twin) rest(w *wire, v frames.Version) {
+	for p, err := w.next(v); err == nil; p, err = w.next(v) {
+		if _, ok := p.(frames.Disconnect); !ok {
+			x.take(p)
+		}
+	}
+}
+
+// results are what the first process said of its publications.
+type results map[string]error
+
+// checkResults asks for one Receipt for each publication.
+func (x *twin) checkResults(k crash, acks chan stream.Receipt) {
+	close(acks)
+	x.results = make(results)
+	for r := range acks {
+		payload := string(r.Payload)
+		if _, ok := x.results[payload]; ok || fmt.Sprint(r.Tag) != payload {
+			x.t.Errorf("a second Receipt, or one of another: %+v", r)
+		}
+		x.results[payload] = r.Err
+	}
+	if len(x.results) != len(k.out) {
+		x.t.Errorf("%d Receipts for %d publications", len(x.results), len(k.out))
+	}
+}
+
+// checkOut asks that what was accepted and not refused has arrived, in order,
+// that of QoS 2 once.
+func (k crash) checkOut(t *testing.T, x *twin, first *process) {
+	t.Helper()
+	count := make(map[string]int)
+	var order []string
+	for _, payload := range x.got {
+		if count[payload]++; count[payload] == 1 {
+			order = append(order, payload)
+		}
+	}
+	if !slices.IsSorted(order) {
+		t.Errorf("first arrivals out of order: %v", x.got)
+	}
+	for payload, err := range x.results {
+		i := payload[0] - '0'
+		n := count[payload]
+		switch {
+		case errors.Is(err, stream.ErrNotSent):
+			if k.die == 0 && k.stumble == 0 {
+				t.Errorf("%s: %v", payload, err)
+			}
+			if n > 0 && !first.doubt[payload] {
+				t.Errorf("%s arrived, of which was said: %v", payload, err)
+			}
+		case n == 0 && k.out[i] == frames.AtMostOnce && (err != nil || k.cut > 0):
+		case n == 0:
+			t.Errorf("%s did not arrive (%v): %v", payload, err, x.got)
+		case n > 1 && k.out[i] != frames.AtLeastOnce && !k.lost:
+			t.Errorf("%s arrived %d times: %v", payload, n, x.got)
+		case err != nil && !errors.Is(err, stream.ErrUnconfirmed):
+			t.Errorf("%s: %v", payload, err)
+		}
+	}
+	if count["extra 1"] != 1 || count["extra 2"] != 1 {
+		t.Errorf("of the second process: %v", x.got)
+	}
+}
+
+// checkIn asks that every message was handed over, and that of QoS 2 once, but
+// for those that the first process had not settled durably.
+func (k crash) checkIn(t *testing.T, first, second []string, mayComeAgain map[string]bool, fresh int) {
+	t.Helper()
+	count := make(map[string]int)
+	for _, payload := range first {
+		if count[payload]++; count[payload] > 1 && k.in[payload[0]-'0'] == frames.ExactlyOnce {
+			t.Errorf("%s was handed over twice by one process: %v", payload, first)
+		}
+	}
+	again := 0
+	for _, payload := range second {
+		if _, isNew := strings.CutPrefix(payload, "new "); isNew {
+			again++
+			continue
+		}
+		if count[payload]++; count[payload] > 1 && !mayComeAgain[payload] {
+			t.Errorf("%s was handed over again: %v, then %v", payload, first, second)
+		}
+	}
+	if again != fresh {
+		t.Errorf("of %d new messages %d were handed over: %v", fresh, again, second)
+	}
+	for i := range k.in {
+		if count[fmt.Sprint(i)] == 0 && !k.lost {
+			t.Errorf("message %d was not handed over: %v, then %v", i, first, second)
+		}
+	}
+}

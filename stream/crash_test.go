@@ -1,0 +1,163 @@
+package stream_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// A crash is an exchange, and what goes wrong with it: the process ends, a
+// commit reports an error, the connection is cut, each at a place of its own.
+type crash struct {
+	version frames.Version
+	window  int          // of the first process
+	then    int          // of the second
+	out     []frames.QoS // by the client
+	in      []frames.QoS // by the broker
+	late    bool         // deliveries are settled when nothing else is left to do
+	lost    bool         // the broker loses its half of the session with the process
+
+	die     int  // the change that the process ends by; 0: none
+	stumble int  // the change whose commit reports an error
+	applied bool // although the store has it
+	cut     int  // the packet after which the connection is cut
+}
+
+func (k crash) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v window=%d,%d out=%v in=%v late=%v", k.version, k.window, k.then, k.out, k.in, k.late)
+	if k.lost {
+		b.WriteString(" lost")
+	}
+	if k.applied {
+		b.WriteString(" applied")
+	}
+	return b.String()
+}
+
+func (k crash) where() string {
+	return fmt.Sprintf("killed by change %d, error at change %d (applied: %v), cut after packet %d", k.die, k.stumble, k.applied, k.cut)
+}
+
+// crashes are the exchanges that things go wrong with.
+func crashes() []crash {
+	var list []crash
+	for _, k := range []crash{
+		{window: 1, then: 1, out: []frames.QoS{2, 0, 1, 2, 0, 1}},
+		{window: 3, then: 1, out: []frames.QoS{2, 1, 2, 1, 0, 2, 2}},
+		{window: 1, then: 3, in: []frames.QoS{2, 1, 2}},
+		{window: 1, then: 1, in: []frames.QoS{2, 2, 1}, late: true},
+		{window: 3, then: 3, out: []frames.QoS{1, 2, 2, 1}, in: []frames.QoS{2, 1, 2}},
+		{window: 3, then: 1, out: []frames.QoS{2, 2}, in: []frames.QoS{1, 2, 2}, late: true},
+	} {
+		for _, k.version = range []frames.Version{frames.V311, frames.V31} {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// onStores runs a test for every kind of store. What is on a disk does not
+// depend on the version, and one is enough.
+func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
+	t.Helper()
+	for _, store := range stores {
+		if store.name == "disk" && k.version == frames.V31 {
+			continue
+		}
+		t.Run(store.name+" "+k.String(), func(t *testing.T) { test(t, store.make) })
+	}
+}
+
+// everyChange plays k with n counting the changes of the store until set has
+// nothing more to go wrong.
+func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set func(k *crash, n int)) {
+	t.Helper()
+	for n, more := 1, true; more; n++ {
+		set(&k, n)
+		synctest.Test(t, func(t *testing.T) { more = k.play(t, make(t)) })
+		if t.Failed() {
+			t.Fatal(k.where())
+		}
+	}
+}
+
+// A process that is killed at any change of its store leaves a session with
+// which the next one loses and repeats nothing. K1 to K6, K10, K11
+func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
+	for _, k := range crashes() {
+		onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
+			k.everyChange(t, make, func(k *crash, n int) { k.die = n })
+		})
+	}
+}
+
+// K7, with the process gone as well.
+func TestAProcessKilledWhileTheBrokerLostTheSessionLosesNothing(t *testing.T) {
+	for _, k := range crashes() {
+		k.lost = true
+		t.Run(k.String(), func(t *testing.T) {
+			k.everyChange(t, memoryMedium, func(k *crash, n int) { k.die = n })
+		})
+	}
+}
+
+// The connection is cut first, and what comes after it is cut short too.
+func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) {
+	for _, k := range crashes() {
+		t.Run(k.String(), func(t *testing.T) {
+			step := 1
+			if k.version == frames.V31 {
+				step = 3
+			}
+			for k.cut = 1; k.cut <= 24; k.cut += step { // of 32 packets at most
+				k.everyChange(t, memoryMedium, func(k *crash, n int) { k.die = n })
+			}
+		})
+	}
+}
+
+// A commit that fails costs the publications that were accepted in it, which
+// are told so, and nothing else; whether the store has it nevertheless, as
+// after an fsync that failed, or not.
+func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		for _, k := range crashes() {
+			k.applied = applied
+			onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
+				k.everyChange(t, make, func(k *crash, n int) { k.stumble = n })
+			})
+		}
+	}
+}
+
+// The connection that the failure costs is not the first one then.
+func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		for _, k := range crashes() {
+			k.applied = applied
+			t.Run(k.String(), func(t *testing.T) {
+				for k.cut = 2; k.cut <= 14; k.cut += 6 {
+					k.everyChange(t, memoryMedium, func(k *crash, n int) { k.stumble = n })
+				}
+			})
+		}
+	}
+}
+
+// And the process is killed soon after that.
+func TestAProcessKilledAfterACommitThatFailedLosesAndRepeatsNothing(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		for _, k := range crashes() {
+			k.applied = applied
+			t.Run(k.String(), func(t *testing.T) {
+				for distance := 1; distance <= 9; distance += 2 {
+					k.everyChange(t, memoryMedium, func(k *crash, n int) { k.stumble, k.die = n, n+distance })
+				}
+			})
+		}
+	}
+}

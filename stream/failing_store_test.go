@@ -1,0 +1,255 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// countingDisk is a store that takes nothing and notes how much it was asked to.
+type countingDisk struct {
+	flow.Store
+	mu    sync.Mutex
+	asked []int
+}
+
+func (s *countingDisk) Commit(c []flow.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, len(c))
+	return errFull
+}
+
+// A disk can be full for days: what is owed to it must not grow with every
+// publication that fails meanwhile.
+func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
+	for name, o := range map[string]*stream.Options{"online": kept(10, nil), "offline": {ClientID: "kept", KeepSession: true, Reconnect: never()}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				store := &countingDisk{Store: flow.NewMemoryStore()}
+				o.Store = store
+				if name == "online" {
+					x := &rough{t: t, calm: true, got: make(map[string]int), held: make(map[uint16]bool)}
+					o.DialContext = x.dial
+				}
+				s := open(t, b, o)
+				if name == "offline" {
+					b.Accept().Drop()
+				}
+				for n := range 1000 {
+					r := make(chan stream.Receipt, 1)
+					s.Publishes() <- publishing(n, 1+frames.QoS(n%2), r)
+					select {
+					case r := <-r:
+						wantError(t, r.Err, stream.ErrNotSent, errFull)
+					case <-time.After(time.Minute):
+						t.Fatal("no Receipt")
+					}
+				}
+				if most := slices.Max(store.asked); most > 10 {
+					t.Errorf("a commit of %d changes", most)
+				}
+				wantError(t, s.Close(), errFull)
+			})
+		})
+	}
+}
+
+// flakyDisk fails at random: before anything is done, or, as a disk whose last
+// sync fails, after all is.
+type flakyDisk struct {
+	flow.Store
+	mu     sync.Mutex
+	random *rand.Rand
+	fails  int // of 20, either way
+}
+
+func (s *flakyDisk) Commit(c []flow.Change) error {
+	s.mu.Lock()
+	pause, n, fails := s.random.IntN(3), s.random.IntN(20), s.fails
+	s.mu.Unlock()
+	elapse(time.Duration(pause) * time.Millisecond)
+	switch {
+	case n < fails:
+		return errFull
+	case n < 2*fails:
+		return errors.Join(errFull, s.Store.Commit(c))
+	}
+	return s.Store.Commit(c)
+}
+
+func (s *flakyDisk) heal(fails int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = fails
+}
+
+// Whatever the store fails at, each publication has one Receipt, those that were
+// not sent never arrive, the others arrive, and those of QoS 2 once.
+func TestAStoreThatFailsAtRandomTellsTheTruth(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				random := rand.New(rand.NewPCG(seed, 1))
+				store := &flakyDisk{Store: flow.NewMemoryStore(), random: rand.New(rand.NewPCG(seed, 2)), fails: 3}
+				const total = 300
+				acks := make(chan stream.Receipt, total)
+				o := kept(1+random.IntN(20), acks)
+				o.Store, o.Reconnect = store, every(300*time.Millisecond)
+				if seed%3 == 0 {
+					o.Retry = &flow.Retry{Initial: time.Second}
+				}
+				x := &rough{t: t, got: make(map[string]int), held: make(map[uint16]bool), random: rand.New(rand.NewPCG(seed, 3))}
+				o.DialContext = x.dial
+				s := open(t, b, o)
+				for n := range total {
+					p := publishing(n, frames.QoS(random.IntN(3)), nil)
+					s.Publishes() <- p
+					if random.IntN(4) == 0 {
+						elapse(time.Duration(random.IntN(200)) * time.Millisecond)
+					}
+					if n == total/2 {
+						store.heal(20)
+						elapse(3 * time.Second)
+						store.heal(3)
+					}
+				}
+				store.heal(0)
+				x.mu.Lock()
+				x.calm = true
+				x.mu.Unlock()
+				ctx := aMinute(t)
+				if err := s.Flush(ctx); err != nil {
+					t.Fatal(err, s.Stats())
+				}
+				if err := s.Sync(ctx); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if len(acks) != total {
+					t.Fatalf("%d Receipts of %d", len(acks), total)
+				}
+				seen := make(map[any]bool)
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				for range total {
+					r := <-acks
+					if seen[r.Tag] {
+						t.Errorf("two Receipts for %v", r.Tag)
+					}
+					seen[r.Tag] = true
+					n := x.got[string(r.Payload)]
+					switch {
+					case r.QoS == 0 && !errors.Is(r.Err, stream.ErrNotSent): // written, perhaps into a connection that ended
+					case r.Err == nil && (n == 0 || r.QoS == 2 && n != 1):
+						t.Errorf("%v at QoS %d arrived %d times", r.Tag, r.QoS, n)
+					case errors.Is(r.Err, stream.ErrNotSent) && n != 0:
+						t.Errorf("%v arrived: %v", r.Tag, r.Err)
+					case r.Err != nil && !errors.Is(r.Err, stream.ErrNotSent):
+						t.Errorf("%v: %v", r.Tag, r.Err)
+					}
+				}
+				if snap, err := store.Attach("kept"); err != nil || !snap.Empty() {
+					t.Errorf("left: %+v, %v", snap, err)
+				}
+			})
+		})
+	}
+}
+
+// rough is a broker that keeps its session and cuts connections at random.
+type rough struct {
+	t *testing.T
+
+	mu     sync.Mutex
+	random *rand.Rand
+	calm   bool
+	got    map[string]int
+	held   map[uint16]bool
+}
+
+func (x *rough) dial(context.Context, string, string) (net.Conn, error) {
+	client, end := streamtest.Pipe(0)
+	go x.serve(end)
+	return client, nil
+}
+
+func (x *rough) serve(end net.Conn) {
+	defer end.Close()
+	in := frames.NewReader(end, frames.MaxPacket)
+	for {
+		f, err := frames.ReadFrame(in)
+		if err != nil {
+			return
+		}
+		answer, cut := x.take(f)
+		if _, err := end.Write(answer); err != nil || cut {
+			return
+		}
+	}
+}
+
+// take is one packet of the client: its answer, and whether it is the last.
+func (x *rough) take(f frames.Frame) (answer []byte, cut bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var p frames.Packet
+	switch f.Type() {
+	case frames.TypeConnect:
+		p = frames.Connack{SessionPresent: true}
+	case frames.TypePublish:
+		m, err := frames.ParsePublish(f, frames.V311, nil)
+		if err != nil {
+			x.t.Error(err)
+		}
+		switch {
+		case m.QoS == frames.AtMostOnce:
+			x.got[string(m.Payload)]++
+			return nil, false
+		case m.QoS == frames.AtLeastOnce:
+			x.got[string(m.Payload)]++
+			p = ack(puback, m.ID)
+		default:
+			if !x.held[m.ID] {
+				x.held[m.ID] = true
+				x.got[string(m.Payload)]++
+			}
+			p = ack(pubrec, m.ID)
+		}
+	case pubrel:
+		a, err := frames.ParseAck(f, frames.V311)
+		if err != nil {
+			x.t.Error(err)
+		}
+		delete(x.held, a.ID)
+		p = ack(pubcomp, a.ID)
+	case frames.TypePingreq:
+		p = frames.Pingresp{}
+	default:
+		return nil, true
+	}
+	cut = !x.calm && f.Type() != frames.TypeConnect && x.random.IntN(20) == 0
+	if cut && x.random.IntN(2) == 0 {
+		return nil, true
+	}
+	b, err := p.Append(nil, frames.V311)
+	if err != nil {
+		x.t.Error(err)
+	}
+	return b, cut
+}

@@ -1,0 +1,143 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// What Shutdown has no time for is on the store, with where it stood, and the
+// next process goes on with it.
+func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
+		l := &life{t: t, b: b, medium: m, way: restart, o: stream.Options{Window: 3}}
+		l.boot()
+		l.up(false)
+		sendAll(l.s, message("out", "1", 2), message("out", "2", 1), message("out", "3", 2), message("out", "4", 1), message("out", "5", 2))
+		l.c.Expect(publish("out", "1", 2, 1, false), publish("out", "2", 1, 2, false), publish("out", "3", 2, 3, false))
+		l.c.Send(ack(pubrec, 1), publish("in", "settled", 2, 7, false), publish("in", "not settled", 2, 8, false))
+		l.c.Expect(ack(pubrel, 1))
+		held := l.s.Deliveries()
+		one, two := wantDelivery(t, held, "in", "settled"), wantDelivery(t, held, "in", "not settled")
+
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		down := callShutdown(ctx, t, l.s)
+		down.pending()
+		one.Ack()
+		l.c.Expect(ack(pubrec, 7))
+		l.c.Send(ack(puback, 2))
+		l.c.Expect(publish("out", "4", 1, 4, false))
+		down.pending()
+		err := down.after(5 * time.Second)
+		wantError(t, err, context.DeadlineExceeded)
+		wantText(t, err, "4 publications and 1 deliveries were not settled")
+		two.Ack() // too late
+		receipts := wantReceipts(t, l.acks, 5)
+		for i, want := range []error{nil, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed} {
+			wantError(t, receipts[i].Err, want)
+		}
+
+		want := flow.Snapshot{
+			Publications: []flow.Publication{
+				{Seq: 1, Message: message("out", "1", 2), ID: 1, Released: true},
+				{Seq: 3, Message: message("out", "3", 2), ID: 3},
+				{Seq: 4, Message: message("out", "4", 1), ID: 4},
+				{Seq: 5, Message: message("out", "5", 2)},
+			},
+			Received: []uint16{7},
+		}
+		if got := m.holds(t, "kept"); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the store holds %+v, want %+v", got, want)
+		}
+		l.boot()
+		l.up(true)
+		l.c.Expect(ack(pubrel, 1), publish("out", "3", 2, 3, true), publish("out", "4", 1, 4, true))
+		l.c.Send(publish("in", "settled", 2, 7, true), publish("in", "not settled", 2, 8, true))
+		wantDelivery(t, l.s.Deliveries(), "in", "not settled").Ack()
+		l.c.Expect(ack(pubrec, 7), ack(pubrec, 8))
+		wantNoDelivery(t, l.s.Deliveries())
+	})
+}
+
+// A Shutdown that had time leaves no publication. What the broker has not
+// released yet is the next process's to know.
+func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
+		l := &life{t: t, b: b, medium: m, o: stream.Options{Window: 3}}
+		l.boot()
+		l.up(false)
+		l.c.Send(publish("in", "x", 2, 7, false))
+		d := wantDelivery(t, l.s.Deliveries(), "in", "x")
+		sendAll(l.s, message("out", "1", 2), message("out", "2", 1))
+		l.c.Expect(publish("out", "1", 2, 1, false), publish("out", "2", 1, 2, false))
+		down := callShutdown(t.Context(), t, l.s)
+		l.c.Send(ack(puback, 2), ack(pubrec, 1))
+		l.c.Expect(ack(pubrel, 1))
+		l.c.Send(ack(pubcomp, 1))
+		down.pending()
+		d.Ack()
+		l.c.Expect(ack(pubrec, 7))
+		l.c.ExpectDisconnect()
+		if err := down.after(0); err != nil {
+			t.Error(err)
+		}
+		if got := m.holds(t, "kept"); len(got.Publications) != 0 || fmt.Sprint(got.Received) != "[7]" {
+			t.Errorf("the store holds %+v", got)
+		}
+	})
+}
+
+// Offline there is nobody to finish with: all of it stays, and what was only
+// queued has its place too.
+func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
+	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
+		onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
+			l := &life{t: t, b: b, medium: m}
+			l.boot()
+			b.Hold(100)
+			sendAll(l.s, message("out", "1", q), message("out", "2", q), message("out", "0", 0))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			wantText(t, callShutdown(ctx, t, l.s).after(time.Second), "3 publications and 0 deliveries were not settled")
+			for i, r := range wantReceipts(t, l.acks, 3) {
+				fate := stream.ErrUnconfirmed
+				if i == 2 {
+					fate = stream.ErrNotSent // QoS 0 is no part of the session state
+				}
+				wantError(t, r.Err, fate)
+			}
+			want := flow.Snapshot{Publications: []flow.Publication{
+				{Seq: 1, Message: message("out", "1", q)}, {Seq: 2, Message: message("out", "2", q)},
+			}}
+			if got := m.holds(t, "kept"); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("the store holds %+v, want %+v", got, want)
+			}
+		})
+	})
+}
+
+// A session that is not kept leaves nothing, and says so.
+func TestWhatShutdownLeavesOfACleanSessionIsNotOnTheStore(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
+		acks := make(chan stream.Receipt, 10)
+		s, c := connected(t, b, &stream.Options{ClientID: "kept", Store: m.boot(), Ack: acks})
+		sendAll(s, message("out", "1", 1), message("out", "2", 1))
+		c.Expect(publish("out", "1", 1, 1, false))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantText(t, callShutdown(ctx, t, s).after(time.Second), "2 publications")
+		receipts := wantReceipts(t, acks, 2)
+		wantError(t, receipts[0].Err, stream.ErrUnconfirmed)
+		wantError(t, receipts[1].Err, stream.ErrNotSent)
+		if snap := m.holds(t, "kept"); !snap.Empty() {
+			t.Errorf("the store holds %+v", snap)
+		}
+	})
+}

@@ -1,0 +1,281 @@
+package stream_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// A twin is a broker's half of a session, packet by packet, so that a
+// connection can be cut between any two of them.
+type twin struct {
+	t *testing.T
+
+	// From the client.
+	got    []string          // payloads passed on, in order
+	held   map[uint16]string // QoS 2 payloads between PUBLISH and PUBREL
+	seen   map[string]uint16 // the identifiers of all payloads of QoS 1 and 2
+	ended  map[string]bool   // payloads whose PUBREL has come
+	window int               // what the client may have outstanding; 0: it is not watched
+	open   map[uint16]bool   // what it has outstanding on this connection
+	exact  bool              // all that the client has sent has come, so that DUP means a second time
+
+	// To the client.
+	out []*outbound
+
+	send   []frames.Packet // to be sent, in order
+	events int             // packets so far, both ways
+
+	connections int
+	settle      func() // lets the consumers settle what they hold
+
+	results results           // of the client's publications
+	stored  func(string) bool // whether the client's store has had what a packet depends on; nil: it has no store
+}
+
+type outbound struct {
+	frames.Publish
+	sent, released, done bool
+}
+
+func newTwin(t *testing.T, window int, out ...*outbound) *twin {
+	x := &twin{t: t, window: window, settle: func() {}}
+	x.lose()
+	x.out = out
+	return x
+}
+
+// lose is what a broker does that forgets the session.
+func (x *twin) lose() {
+	x.held, x.seen, x.ended = make(map[uint16]string), make(map[string]uint16), make(map[string]bool)
+	x.out = nil
+}
+
+// resume queues what a broker sends at the beginning of a connection: all that
+// is not acknowledged, in order.
+func (x *twin) resume() {
+	x.send = nil
+	x.open = make(map[uint16]bool)
+	for _, o := range x.out {
+		switch {
+		case o.done:
+		case o.released:
+			x.send = append(x.send, ack(pubrel, o.ID))
+		default:
+			o.DUP = o.sent
+			o.sent = true
+			x.send = append(x.send, o.Publish)
+		}
+	}
+}
+
+// take is the broker's side of the four exchanges.
+func (x *twin) take(p frames.Packet) {
+	switch p := p.(type) {
+	case frames.Publish:
+		x.publish(p)
+	case frames.Ack:
+		switch p.Kind {
+		case pubrel:
+			x.outstanding(p.ID)
+			if payload, ok := x.held[p.ID]; ok {
+				x.wantStored("%v %s", p.Kind, payload)
+				x.ended[payload] = true
+			}
+			delete(x.held, p.ID)
+			x.send = append(x.send, ack(pubcomp, p.ID))
+		case pubrec:
+			x.wantStored("%v %d", p.Kind, p.ID)
+			x.find(p.ID).released = true
+			x.send = append(x.send, ack(pubrel, p.ID))
+		case pubcomp:
+			x.wantStored("%v %d", p.Kind, p.ID)
+			x.find(p.ID).done = true
+		default:
+			x.find(p.ID).done = true
+		}
+	default:
+		x.t.Fatalf("the client sent %v", p)
+	}
+}
+
+func (x *twin) publish(p frames.Publish) {
+	payload := string(p.Payload)
+	if p.QoS == frames.AtMostOnce {
+		x.got = append(x.got, payload)
+		return
+	}
+	x.wantStored("%v %d %s", frames.TypePublish, p.ID, payload)
+	x.outstanding(p.ID)
+	id, again := x.seen[payload]
+	switch {
+	case again && (id != p.ID || !p.DUP):
+		x.t.Fatalf("sent again with identifier %d, DUP %v: %q, which had identifier %d", p.ID, p.DUP, payload, id)
+	case !again && p.DUP && x.exact:
+		x.t.Fatalf("DUP on %q, which was never sent", payload)
+	case x.ended[payload]:
+		x.t.Fatalf("PUBLISH of %q after its PUBREL", payload)
+	}
+	x.seen[payload] = p.ID
+	if p.QoS == frames.AtLeastOnce {
+		x.got = append(x.got, payload)
+		x.send = append(x.send, ack(puback, p.ID))
+		return
+	}
+	switch holds, ok := x.held[p.ID]; {
+	case !ok:
+		x.held[p.ID] = payload
+		x.got = append(x.got, payload)
+	case holds != payload:
+		x.t.Fatalf("PUBLISH of %q with identifier %d, which is that of %q still", payload, p.ID, holds)
+	}
+	x.send = append(x.send, ack(pubrec, p.ID))
+}
+
+// wantStored asks that the client's store has had what a packet depends on.
+func (x *twin) wantStored(format string, args ...any) {
+	if what := fmt.Sprintf(format, args...); x.stored != nil && !x.stored(what) {
+		x.t.Fatalf("on the wire before it was stored: %s", what)
+	}
+}
+
+// outstanding asks that the client keeps to its window, for what it sends again too.
+func (x *twin) outstanding(id uint16) {
+	if x.open[id] = true; x.window > 0 && len(x.open) > x.window {
+		x.t.Fatalf("%d publications are outstanding, in a window of %d", len(x.open), x.window)
+	}
+}
+
+func (x *twin) find(id uint16) *outbound {
+	i := slices.IndexFunc(x.out, func(o *outbound) bool { return o.ID == id })
+	if i < 0 {
+		x.t.Fatalf("ack for identifier %d, which is not in flight", id)
+	}
+	return x.out[i]
+}
+
+func (x *twin) settled() bool {
+	return !slices.ContainsFunc(x.out, func(o *outbound) bool { return !o.done })
+}
+
+// A wire is the broker's end of a connection that may end at any time.
+type wire struct {
+	c *streamtest.Conn
+	r *frames.Reader
+}
+
+// handshake accepts a client.
+func (x *twin) handshake(c *streamtest.Conn, present bool, v frames.Version) *wire {
+	w := &wire{c: c, r: frames.NewReader(c.Raw(), frames.MaxPacket)}
+	p, err := w.next(v)
+	if _, ok := p.(frames.Connect); !ok || err != nil {
+		x.t.Fatalf("%v, %v; want CONNECT", p, err)
+	}
+	c.Connack(present, frames.Accepted)
+	x.connections++
+	return w
+}
+
+// next returns the next packet, or the error that tells that there are no more.
+func (w *wire) next(v frames.Version) (frames.Packet, error) {
+	for {
+		f, ok, err := w.r.Next()
+		switch {
+		case err != nil:
+			return nil, err
+		case ok:
+			w.r.Keep()
+			return frames.Parse(f, v)
+		}
+		if err := w.c.Raw().SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			return nil, err
+		}
+		if err := w.r.Fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// A stop is why the twin stopped.
+type stop byte
+
+const (
+	all    stop = iota // there is nothing left to do
+	cut                // the event came after which the connection is to be cut
+	hungUp             // the client has closed the connection
+)
+
+// run plays a connection until over reports that all is done, or until the
+// event number limit has happened (0: none).
+func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop {
+	x.resume()
+	for {
+		synctest.Wait()
+		switch {
+		case len(x.send) > 0:
+			if a, ok := x.send[0].(frames.Ack); ok && (a.Kind == puback || a.Kind == pubcomp) {
+				delete(x.open, a.ID)
+			}
+			w.c.Send(x.send[0])
+			x.send = x.send[1:]
+		case over():
+			return all
+		default:
+			x.settle() // late or not, nothing more comes before that
+			p, err := w.next(v)
+			if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
+				return hungUp
+			}
+			if err != nil {
+				x.t.Fatalf("%v; got %v, %d packets so far, the broker waits for %v", err, x.got, x.events, x.out)
+			}
+			x.take(p)
+		}
+		if x.events++; x.events == limit {
+			return cut
+		}
+	}
+}
+
+// outbounds are messages of a broker, with identifiers that differ.
+func outbounds(qos []frames.QoS) []*outbound {
+	out := make([]*outbound, len(qos))
+	for i, q := range qos {
+		out[i] = &outbound{Publish: publish("in", fmt.Sprint(i), q, uint16(100+i), false)}
+	}
+	return out
+}
+
+// checkArrivals checks that the messages arrived in order, those of QoS 2 once.
+// repeats: the broker forgot the session, so that QoS 2 can repeat; losses: what
+// was in flight ended with the session.
+func checkArrivals(t *testing.T, where string, got []string, want []frames.QoS, repeats, losses bool) {
+	t.Helper()
+	count := make(map[string]int)
+	var first []string
+	for _, g := range got {
+		if count[g]++; count[g] == 1 {
+			first = append(first, g)
+		}
+	}
+	if !slices.IsSorted(first) {
+		t.Errorf("%s: first arrivals out of order: %v", where, got)
+	}
+	for i, q := range want {
+		n := count[fmt.Sprint(i)]
+		if n == 0 && !losses {
+			t.Errorf("%s: message %d did not arrive: %v", where, i, got)
+		}
+		if n > 1 && q == frames.ExactlyOnce && !repeats {
+			t.Errorf("%s: QoS 2 message %d arrived %d times: %v", where, i, n, got)
+		}
+	}
+}
