@@ -25,9 +25,13 @@ func (l *loop) flush() {
 		l.stats.BytesOut += uint64(len(l.next.bytes))
 	}
 	l.inHand, l.writing = l.next, true
+	if !l.writer {
+		l.writer = true
+		l.s.core.Go(l.s.runWriter)
+	}
 	l.s.batches <- l.inHand // cap 1, and the writer is idle
-	l.next = batch{number: l.inHand.number + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
-	l.spare = batch{}
+	l.next = batch{number: l.inHand.number + 1, buffers: buffers{l.spare.changes[:0], l.spare.bytes[:0]}}
+	l.spare = buffers{}
 }
 
 // wrote takes the writer's answer.
@@ -50,7 +54,7 @@ func (l *loop) wrote(w written) {
 	}
 	l.synced(l.inHand.number, w.commit)
 	clear(l.inHand.changes)
-	l.spare = l.inHand
+	l.spare = l.inHand.buffers
 	l.inHand = batch{}
 	if cap(l.spare.bytes) > 4*batchBytes {
 		l.spare.bytes = nil

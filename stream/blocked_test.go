@@ -119,7 +119,7 @@ func TestGoroutineBudget(t *testing.T) {
 			}
 		}
 		s, c := connected(t, b, nil)
-		check("connected", 3)
+		check("connected", 2)
 		sub := subscribed(t, s, c, "a", frames.AtMostOnce)
 		check("subscribed", 3)
 		sub.Messages()

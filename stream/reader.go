@@ -51,7 +51,10 @@ func (s *Session) runReader() {
 	}
 }
 
-// tell passes an event to the loop; false when the session ends.
+// tell passes an event to the loop; false when the session ends. Inlined, it would
+// take room on the stack that a reader who waits for the network keeps.
+//
+//go:noinline
 func (s *Session) tell(e event) bool {
 	select {
 	case s.events <- e:

@@ -10,10 +10,15 @@ import (
 // A batch is what the writer does in one go: commit the changes, then write the
 // bytes that depend on them. The loop fills one while the writer has the other.
 type batch struct {
-	number  uint64
+	number uint64 // from 1; 0 tells the writer to end
+	buffers
+	conn net.Conn // nil: there is nothing but changes
+}
+
+// buffers are what a batch is filled into.
+type buffers struct {
 	changes []flow.Change
 	bytes   []byte
-	conn    net.Conn // nil: there is nothing but changes
 }
 
 // batchBytes is how much of publishing goes into one batch. Acks come on top.
@@ -30,6 +35,9 @@ type written struct {
 // blocks its sender.
 func (s *Session) runWriter() {
 	for b := range s.batches {
+		if b.number == 0 { // nothing to do for long: its stack is not to stay
+			return
+		}
 		var w written
 		if len(b.changes) > 0 {
 			if err := s.options.Store.Commit(b.changes); err != nil {
