@@ -33,9 +33,12 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 		m.open(t, "mqtt://"+b.addr)
 	}
 	defer closeAll(members)
+	ctx := within(t)
 	for _, m := range members {
 		m.online(t)
-		publish(t, m.client, text("a/b", "before it has nothing to do", 1))
+		if err := m.client.Publish(ctx, text("a/b", "before there is nothing to do", 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, m := range members {
 		m.wait(t, m.idle, "PINGRESP does not come")

@@ -46,7 +46,7 @@ type loop struct {
 	next      batch
 	inHand    batch
 	writing   bool
-	writer    bool   // it has a goroutine
+	rest      bool   // the writer may end
 	taken     uint64 // the number of the last batch whose bytes the writer took
 	spare     buffers
 	commitErr error
@@ -147,6 +147,7 @@ func (l *loop) turn() {
 		l.ping()
 	}
 	l.flush()
+	l.restWriter()
 	l.wakeStages()
 	if l.failed != nil && !l.busy && !l.writing {
 		l.down()
@@ -246,8 +247,5 @@ func (l *loop) shrink() {
 	l.receiver.Shrink()
 	l.s.boxes.shrink()
 	l.s.waiters.shrink()
-	if l.writer && !l.writing {
-		l.s.batches <- batch{} // cap 1, and the writer is idle
-		l.writer = false
-	}
+	l.rest = true
 }

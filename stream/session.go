@@ -27,7 +27,8 @@ type Session struct {
 	calls     chan func(*loop)
 	pokes     chan struct{} // cap 1: something in a shared list, or room in an inbox
 
-	// Between the loop and its two helpers. The loop closes dials, batches and quit.
+	// Between the loop and its two helpers. The loop closes dials, batches and quit,
+	// and makes batches and writes anew with each writer.
 	dials   chan context.Context // cap 1: make a connection
 	events  chan event
 	batches chan batch   // cap 1
@@ -92,8 +93,6 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 		pokes:      make(chan struct{}, 1),
 		dials:      make(chan context.Context, 1),
 		events:     make(chan event),
-		batches:    make(chan batch, 1),
-		writes:     make(chan written, 1),
 		quit:       make(chan struct{}),
 		closing:    make(chan struct{}),
 		intakeEnds: make(chan struct{}),

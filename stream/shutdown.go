@@ -102,7 +102,7 @@ func (l *loop) end() {
 	l.hangUp()
 	close(s.quit)
 	close(s.dials)
-	close(s.batches)
+	l.endWriter()
 	s.core.Wait()
 
 	l.endPublications()
