@@ -15,8 +15,9 @@ func (l *loop) flush() {
 		return
 	}
 	if len(l.owed) > 0 {
-		l.inHand, l.owed, l.writing = batch{number: l.next.number - 1, changes: l.owed}, nil, true
-		l.s.batches <- l.inHand
+		owed := l.owed
+		l.owed = nil
+		l.hand(batch{number: l.next.number - 1, buffers: buffers{changes: owed}})
 		return
 	}
 	l.next.changes = l.journal.MoveTo(l.next.changes)
@@ -30,10 +31,37 @@ func (l *loop) flush() {
 		l.stats.Writes++
 		l.stats.BytesOut += uint64(len(l.next.bytes))
 	}
-	l.inHand, l.writing = l.next, true
-	l.s.batches <- l.inHand // cap 1, and the writer is idle
-	l.next = batch{number: l.inHand.number + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
-	l.spare = batch{}
+	l.hand(l.next)
+	l.next = batch{number: l.inHand.number + 1, buffers: buffers{l.spare.changes[:0], l.spare.bytes[:0]}}
+	l.spare = buffers{}
+}
+
+// hand gives b to the writer, which is started if it rests.
+func (l *loop) hand(b batch) {
+	s := l.s
+	l.inHand, l.writing, l.rest = b, true, false
+	if s.batches == nil {
+		batches, writes := make(chan batch, 1), make(chan written, 1)
+		s.batches, s.writes = batches, writes
+		s.core.Go(func() { s.runWriter(batches, writes) })
+	}
+	s.batches <- b // cap 1, and the writer is idle
+}
+
+// restWriter ends a writer that has nothing to do for long: an idle session does
+// not keep its stack and its channels.
+func (l *loop) restWriter() {
+	if l.rest && !l.writing {
+		l.endWriter()
+	}
+}
+
+func (l *loop) endWriter() {
+	l.rest = false
+	if l.s.batches != nil {
+		close(l.s.batches)
+		l.s.batches, l.s.writes = nil, nil
+	}
 }
 
 // wrote takes the writer's answer.
@@ -58,7 +86,7 @@ func (l *loop) wrote(w written) {
 		l.synced(l.inHand.number, nil)
 	}
 	clear(l.inHand.changes)
-	l.spare = l.inHand
+	l.spare = l.inHand.buffers
 	l.inHand = batch{}
 	if cap(l.spare.bytes) > 4*batchBytes {
 		l.spare.bytes = nil
