@@ -41,15 +41,32 @@ func startMochi(t *testing.T, s setup) *broker {
 			t.Fatal(err)
 		}
 	}
-	b := &broker{name: "mochi"}
-	tcp := listen("tcp", "127.0.0.1:0")
-	b.url = "mqtt://" + tcp.Address()
-	add(tcp)
+	b := &broker{name: "mochi", version: mochi.Version}
+	// addTCP adds a listener behind TLS and a WebSocket, if they are wanted.
+	addTCP := func(c *tls.Config, webSocket bool) (addr string) {
+		t.Helper()
+		d := listen("tcp", "127.0.0.1:0")
+		if c != nil {
+			d.Listener = tls.NewListener(d.Listener, c)
+		}
+		if webSocket {
+			d.Listener = newWebListener(d.Listener)
+		}
+		add(d)
+		return d.Address()
+	}
+	b.url = "mqtt://" + addTCP(nil, false)
+	if s.webSocket {
+		b.wsURL = "ws://" + addTCP(nil, true) + "/mqtt"
+	}
 	if s.cert != nil {
-		l := listen("tcp", "127.0.0.1:0")
-		b.tlsURL = "mqtts://" + l.Address()
-		l.Listener = tls.NewListener(l.Listener, &tls.Config{Certificates: []tls.Certificate{s.cert.tls}})
-		add(l)
+		b.tlsURL = "mqtts://" + addTCP(s.cert.server(), false)
+	}
+	if s.cert != nil && s.webSocket {
+		b.wssURL = "wss://" + addTCP(s.cert.server(), true) + "/mqtt"
+	}
+	if s.cert != nil && s.clients != nil {
+		b.mutualURL = "mqtts://" + addTCP(s.cert.serverFor(s.clients), false)
 	}
 	if s.unix {
 		path := filepath.Join(t.TempDir(), "mqtt")

@@ -21,9 +21,17 @@ import (
 // selfSigned returns a certificate for 127.0.0.1.
 func selfSigned(t *testing.T) *certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := signOneself()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+func signOneself() (*certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -37,22 +45,20 @@ func selfSigned(t *testing.T) *certificate {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	c := &certificate{
 		cert:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		key:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		roots: x509.NewCertPool(),
 	}
-	if c.tls, err = tls.X509KeyPair(c.cert, c.key); err != nil {
-		t.Fatal(err)
-	}
 	c.roots.AppendCertsFromPEM(c.cert)
-	return c
+	c.tls, err = tls.X509KeyPair(c.cert, c.key)
+	return c, err
 }
 
 // roundTrip sends a message at each QoS to itself.
