@@ -209,23 +209,28 @@ func (v *visit) returns(t *testing.T) string {
 		saw = "kept, not said to be present"
 	}
 	subscribe(t, c, mqtt.Filter{Topic: v.topic("other"), QoS: mqtt.AtLeastOnce})
-	var got []int
-	for len(got) < n {
+	// What a broker has sent into the end of the last connection may come twice, or
+	// later than the others, marked as a duplicate. mochi marks all.
+	seen := make(map[int]bool)
+	var first, again []int
+	for len(seen) < n {
 		d := next(t, c.Deliveries())
-		i, _ := strconv.Atoi(string(d.Payload))
-		if !slices.Contains(got, i) { // RabbitMQ may send one twice that it sent into the end of the last connection
-			got = append(got, i)
+		i, err := strconv.Atoi(string(d.Payload))
+		if err != nil || i < 0 || i >= n {
+			t.Fatalf("%s is not of the session", show(d.Message))
 		}
+		switch {
+		case seen[i]:
+		case d.Duplicate:
+			again = append(again, i)
+		default:
+			first = append(first, i)
+		}
+		seen[i] = true
 		d.Ack()
 	}
-	if !slices.IsSorted(got) {
-		slices.Sort(got)
+	if !slices.IsSorted(first) || len(again) == n && !slices.IsSorted(again) {
 		saw += ", no order"
-	}
-	for i, got := range got {
-		if got != i {
-			t.Fatalf("message %d of the session is number %d", i, got)
-		}
 	}
 	publish(t, c, text(v.topic("elsewhere"), "", 1)) // answered: the acks are there
 	if err := c.Shutdown(within(t)); err != nil {

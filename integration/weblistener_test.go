@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -25,6 +27,7 @@ func newWebListener(l net.Listener) *webListener {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mqtt", w.open)
 	w.server.Handler = mux
+	w.server.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what tests are about
 	w.serves.Go(func() { w.server.Serve(l) })
 	return w
 }
