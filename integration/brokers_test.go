@@ -83,11 +83,17 @@ func kinds(t *testing.T) []kind {
 // only some tests deal.
 func allKinds(t *testing.T) []kind {
 	all := append(kinds(t), kind{"NATS", startNATS})
-	if rabbitMQPath() == "" {
+	if rabbitMQPath() != "" {
+		all = append(all, kind{"RabbitMQ", startRabbitMQ})
+	} else {
 		t.Log("RabbitMQ is not installed: its rows are left out")
-		return all
 	}
-	return append(all, kind{"RabbitMQ", startRabbitMQ})
+	if _, err := aedesFolder(); err == nil {
+		all = append(all, kind{"aedes", startAedes})
+	} else {
+		t.Logf("aedes is not to be had, its rows are left out: %v", err)
+	}
+	return all
 }
 
 var versions = []mqtt.Version{mqtt.V31, mqtt.V311}
