@@ -210,7 +210,7 @@ func (v *visit) returns(t *testing.T) string {
 	}
 	subscribe(t, c, mqtt.Filter{Topic: v.topic("other"), QoS: mqtt.AtLeastOnce})
 	// What a broker has sent into the end of the last connection may come twice, or
-	// later than the others, marked as a duplicate. mochi marks all.
+	// later than the others, marked as a duplicate. mochi marks nearly all.
 	seen := make(map[int]bool)
 	var first, again []int
 	for len(seen) < n {
@@ -229,7 +229,11 @@ func (v *visit) returns(t *testing.T) string {
 		seen[i] = true
 		d.Ack()
 	}
-	if !slices.IsSorted(first) || len(again) == n && !slices.IsSorted(again) {
+	most := first
+	if len(again) > len(first) {
+		most = again
+	}
+	if !slices.IsSorted(most) {
 		saw += ", no order"
 	}
 	publish(t, c, text(v.topic("elsewhere"), "", 1)) // answered: the acks are there
