@@ -9,6 +9,7 @@ import "math"
 type Identifiers struct {
 	table table[int32]
 	last  uint16 // the identifier given out last; the next is sought from here
+	high  uint16 // the same for AcquireHigh, downwards
 }
 
 // Acquire takes a free identifier for ref. Identifiers rotate: one that was
@@ -18,15 +19,33 @@ func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
 	if x.table.used == math.MaxUint16 {
 		return 0, false
 	}
+	x.last = x.next(x.last, 1, ref)
+	return x.last, true
+}
+
+// AcquireHigh is Acquire from the other end, downwards from 65,535. SUBSCRIBE and
+// UNSUBSCRIBE have these: the broker counts its own messages from 1, apart from
+// ours [MQTT-2.3.1-4], but there are brokers (mochi) that take no SUBSCRIBE with
+// the identifier of a message that they have in flight, such as those that waited
+// for a kept session.
+func (x *Identifiers) AcquireHigh(ref int32) (id uint16, ok bool) {
+	if x.table.used == math.MaxUint16 {
+		return 0, false
+	}
+	x.high = x.next(x.high, math.MaxUint16, ref)
+	return x.high, true
+}
+
+// next takes the first free identifier after id, in steps that wrap around. One is
+// free.
+func (x *Identifiers) next(id, step uint16, ref int32) uint16 {
 	x.table.makeRoom()
-	id = x.last
 	for {
-		if id++; id == 0 { // 0 is not an identifier [MQTT-2.3.1-1]
+		if id += step; id == 0 { // 0 is not an identifier [MQTT-2.3.1-1]
 			continue
 		}
 		if x.table.insert(id, ref) {
-			x.last = id
-			return id, true
+			return id
 		}
 	}
 }

@@ -37,6 +37,39 @@ func TestIdentifierAfter65535Is1AndSkipsThoseInUse(t *testing.T) {
 	}
 }
 
+// The two ends do not meet before all identifiers between them are in use, and each
+// goes round by itself.
+func TestIdentifiersFromTheHighEndRotateDownwards(t *testing.T) {
+	var x Identifiers
+	high := func() uint16 {
+		t.Helper()
+		id, ok := x.AcquireHigh(-1)
+		if !ok {
+			t.Fatal("no identifier left")
+		}
+		return id
+	}
+	for _, want := range []uint16{65_535, 65_534} {
+		equal(t, "high identifier", high(), want)
+	}
+	equal(t, "low identifier", acquire(t, &x, 0), 1)
+	x.Release(65_535)
+	x.Claim(65_533, 0)
+	equal(t, "high identifier after a release, past one in use", high(), 65_532)
+	for range 65_535 - 4 {
+		high()
+	}
+	equal(t, "in use", x.Len(), 65_535)
+	if id, ok := x.AcquireHigh(-1); ok {
+		t.Fatalf("identifier %d out of nothing", id)
+	}
+	x.Release(1)
+	equal(t, "the only free identifier", high(), 1)
+	x.Release(65_000)
+	x.Release(2)
+	equal(t, "high identifier below 1", high(), 65_000)
+}
+
 // E1: 65,535 in flight, the next one waits.
 func TestAll65535IdentifiersCanBeInUseAndNoneTwice(t *testing.T) {
 	var x Identifiers

@@ -10,11 +10,12 @@ import (
 
 // A broker is one that a test has to itself. It ends with the test.
 type broker struct {
-	name string
-	url  string // of its listener for TCP
+	name    string
+	version string
+	url     string // of its listener for TCP
 
 	// With the setup.
-	tlsURL, unixURL string
+	tlsURL, mutualURL, wsURL, wssURL, unixURL string
 
 	process *mosquitto // nil: it runs in the test process
 }
@@ -25,10 +26,13 @@ func (b *broker) inOrder() bool { return b.process != nil }
 
 // setup is what a broker has beside a TCP listener for everybody.
 type setup struct {
-	// TLS and Unix add listeners.
-	cert  *certificate
-	known bool // cert is also the one that clients need
-	unix  bool
+	// cert, unix and webSocket add listeners for TLS, on a unix socket and for
+	// WebSockets, with cert over TLS too; clients adds one for TLS that demands a
+	// client certificate, and only this one is right.
+	cert      *certificate
+	clients   *certificate
+	unix      bool
+	webSocket bool
 
 	// user and password, if set, are needed to connect.
 	user, password string
@@ -47,6 +51,18 @@ type certificate struct {
 	roots     *x509.CertPool
 }
 
+// server is the configuration of a server with this certificate.
+func (c *certificate) server() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.tls}}
+}
+
+// serverFor is that of one that demands clients' certificate.
+func (c *certificate) serverFor(clients *certificate) *tls.Config {
+	t := c.server()
+	t.ClientAuth, t.ClientCAs = tls.RequireAndVerifyClientCert, clients.roots
+	return t
+}
+
 // A kind is a kind of broker.
 type kind struct {
 	name  string
@@ -61,6 +77,23 @@ func kinds(t *testing.T) []kind {
 		return all
 	}
 	return append(all, kind{"mosquitto", startMosquitto})
+}
+
+// allKinds returns every kind that there is on this machine, also those with which
+// only some tests deal.
+func allKinds(t *testing.T) []kind {
+	all := append(kinds(t), kind{"NATS", startNATS})
+	if rabbitMQPath() != "" {
+		all = append(all, kind{"RabbitMQ", startRabbitMQ})
+	} else {
+		t.Log("RabbitMQ is not installed: its rows are left out")
+	}
+	if _, err := aedesFolder(); err == nil {
+		all = append(all, kind{"aedes", startAedes})
+	} else {
+		t.Logf("aedes is not to be had, its rows are left out: %v", err)
+	}
+	return all
 }
 
 var versions = []mqtt.Version{mqtt.V31, mqtt.V311}

@@ -170,7 +170,9 @@ func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conn != nil {
-		w.conn.(*net.TCPConn).SetLinger(0)
+		if tcp, ok := w.conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
 		w.conn.Close()
 	}
 }

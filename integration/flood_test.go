@@ -141,7 +141,7 @@ func (f *floodSource) serve(l net.Listener) {
 		return
 	}
 	defer conn.Close()
-	connack, suback := encode(f.t, frames.Connack{}), encode(f.t, frames.Suback{ID: 1, Granted: []frames.QoS{1}})
+	connack := encode(f.t, frames.Connack{})
 	r := frames.NewReader(conn, frames.MaxPacket)
 	for {
 		p, err := frames.ReadFrame(r)
@@ -152,7 +152,12 @@ func (f *floodSource) serve(l net.Listener) {
 		case frames.TypeConnect:
 			conn.Write(connack)
 		case frames.TypeSubscribe:
-			conn.Write(suback)
+			s, err := frames.ParseSubscribe(p, mqtt.V311)
+			if err != nil {
+				f.t.Error(err)
+				return
+			}
+			conn.Write(encode(f.t, frames.Suback{ID: s.ID, Granted: []frames.QoS{1}}))
 			f.ready <- conn
 		case frames.TypePingreq:
 			f.asks <- struct{}{}

@@ -12,5 +12,13 @@ func TestMain(m *testing.M) {
 	if mosquittoPath() == "" {
 		fmt.Println(notInstalled)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(tests{m})
+}
+
+// tests ends what runs for all of them before goroutines are counted.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer endRabbitMQ()
+	return t.M.Run()
 }

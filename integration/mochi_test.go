@@ -41,19 +41,32 @@ func startMochi(t *testing.T, s setup) *broker {
 			t.Fatal(err)
 		}
 	}
-	b := &broker{name: "mochi"}
-	tcp := listen("tcp", "127.0.0.1:0")
-	b.url = "mqtt://" + tcp.Address()
-	add(tcp)
-	if s.cert != nil {
-		l := listen("tcp", "127.0.0.1:0")
-		b.tlsURL = "mqtts://" + l.Address()
-		config := &tls.Config{Certificates: []tls.Certificate{s.cert.tls}}
-		if s.known {
-			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, s.cert.roots
+	b := &broker{name: "mochi", version: mochi.Version}
+	// addTCP adds a listener behind TLS and a WebSocket, if they are wanted.
+	addTCP := func(c *tls.Config, webSocket bool) (addr string) {
+		t.Helper()
+		d := listen("tcp", "127.0.0.1:0")
+		if c != nil {
+			d.Listener = tls.NewListener(d.Listener, c)
 		}
-		l.Listener = tls.NewListener(l.Listener, config)
-		add(l)
+		if webSocket {
+			d.Listener = newWebListener(d.Listener)
+		}
+		add(d)
+		return d.Address()
+	}
+	b.url = "mqtt://" + addTCP(nil, false)
+	if s.webSocket {
+		b.wsURL = "ws://" + addTCP(nil, true) + "/mqtt"
+	}
+	if s.cert != nil {
+		b.tlsURL = "mqtts://" + addTCP(s.cert.server(), false)
+	}
+	if s.cert != nil && s.webSocket {
+		b.wssURL = "wss://" + addTCP(s.cert.server(), true) + "/mqtt"
+	}
+	if s.cert != nil && s.clients != nil {
+		b.mutualURL = "mqtts://" + addTCP(s.cert.serverFor(s.clients), false)
 	}
 	if s.unix {
 		path := filepath.Join(t.TempDir(), "mqtt")

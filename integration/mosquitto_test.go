@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,12 @@ var mosquittoPath = sync.OnceValue(func() string {
 	return ""
 })
 
+var mosquittoVersion = sync.OnceValue(func() string {
+	help, _ := exec.Command(mosquittoPath(), "-h").Output() // it ends with status 3
+	line, _, _ := strings.Cut(string(help), "\n")
+	return strings.TrimPrefix(line, "mosquitto version ")
+})
+
 // mosquitto is a process of the broker, or one after another on the same port.
 type mosquitto struct {
 	t      *testing.T
@@ -48,7 +55,7 @@ func startMosquitto(t *testing.T, s setup) *broker {
 	t.Helper()
 	for range 5 { // somebody else may take the port before the broker does
 		dir := t.TempDir()
-		b := &broker{name: "mosquitto", process: &mosquitto{t: t, config: filepath.Join(dir, "conf")}}
+		b := &broker{name: "mosquitto", version: mosquittoVersion(), process: &mosquitto{t: t, config: filepath.Join(dir, "conf")}}
 		if err := os.WriteFile(b.process.config, []byte(b.configure(dir, s)), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -104,20 +111,35 @@ func (b *broker) configure(dir string, s setup) string {
 		add("allow_anonymous false")
 		add("password_file %s", passwords)
 	}
-	port := freePort(t)
-	add("listener %d 127.0.0.1", port)
-	b.process.addr = fmt.Sprintf("127.0.0.1:%d", port)
-	b.url = "mqtt://" + b.process.addr
-	if s.cert != nil {
+	listen := func() (addr string) {
 		port := freePort(t)
 		add("listener %d 127.0.0.1", port)
+		return fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	secure := func() {
 		add("certfile %s", write("cert", s.cert.cert))
 		add("keyfile %s", write("key", s.cert.key))
-		if s.known {
-			add("cafile %s", write("clients", s.cert.cert))
-			add("require_certificate true")
-		}
-		b.tlsURL = fmt.Sprintf("mqtts://127.0.0.1:%d", port)
+	}
+	b.process.addr = listen()
+	b.url = "mqtt://" + b.process.addr
+	if s.webSocket {
+		b.wsURL = "ws://" + listen() + "/mqtt"
+		add("protocol websockets")
+	}
+	if s.cert != nil {
+		b.tlsURL = "mqtts://" + listen()
+		secure()
+	}
+	if s.cert != nil && s.webSocket {
+		b.wssURL = "wss://" + listen() + "/mqtt"
+		add("protocol websockets")
+		secure()
+	}
+	if s.cert != nil && s.clients != nil {
+		b.mutualURL = "mqtts://" + listen()
+		secure()
+		add("cafile %s", write("clients", s.clients.cert))
+		add("require_certificate true")
 	}
 	if s.unix {
 		path := filepath.Join(dir, "socket")
@@ -132,15 +154,28 @@ func (b *broker) configure(dir string, s setup) string {
 // take its port.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports[0]
+}
+
+// freePorts returns n of them.
+func freePorts(n int) (ports []int, err error) {
+	for range 100 * n {
 		port := 20_000 + rand.N(12_000)
+		if slices.Contains(ports, port) {
+			continue
+		}
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			l.Close()
-			return port
+			if ports = append(ports, port); len(ports) == n {
+				return ports, nil
+			}
 		}
 	}
-	t.Fatal("no port is free")
-	return 0
+	return nil, errors.New("no port is free")
 }
 
 // start starts the process and waits until it listens.

@@ -26,9 +26,17 @@ func selfSigned(t *testing.T) *certificate {
 
 func selfSignedFor(t *testing.T, from, to time.Time) *certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := signOneself(from, to)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+func signOneself(from, to time.Time) (*certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -42,22 +50,20 @@ func selfSignedFor(t *testing.T, from, to time.Time) *certificate {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	c := &certificate{
 		cert:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		key:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		roots: x509.NewCertPool(),
 	}
-	if c.tls, err = tls.X509KeyPair(c.cert, c.key); err != nil {
-		t.Fatal(err)
-	}
 	c.roots.AppendCertsFromPEM(c.cert)
-	return c
+	c.tls, err = tls.X509KeyPair(c.cert, c.key)
+	return c, err
 }
 
 // roundTrip sends a message at each QoS to itself.
@@ -115,16 +121,16 @@ func TestTLSOutOfDate(t *testing.T) {
 // with the handshake before the broker has looked at it.
 func TestTLSClientCertificate(t *testing.T) {
 	cert, stranger := selfSigned(t), selfSigned(t)
-	withEach(t, setup{cert: cert, known: true}, func(t *testing.T, b *broker, v mqtt.Version) {
+	withEach(t, setup{cert: cert, clients: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			config := &tls.Config{RootCAs: cert.roots, MaxVersion: version}
 			offer := func(c *certificate) {
 				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.tls, nil }
 			}
 			offer(cert)
-			roundTrip(t, b.tlsURL, mqtt.Options{Version: v, ClientID: "known", TLS: config})
+			roundTrip(t, b.mutualURL, mqtt.Options{Version: v, ClientID: "known", TLS: config})
 			offer(stranger)
-			_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "stranger", TLS: config}))
+			_, err := mqtt.Dial(within(t), b.mutualURL, withLog(t, mqtt.Options{Version: v, ClientID: "stranger", TLS: config}))
 			var op *net.OpError
 			if !errors.As(err, &op) {
 				t.Errorf("%s: got %v, want a *net.OpError", tls.VersionName(version), err)

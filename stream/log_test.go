@@ -102,8 +102,8 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 
 		sub := subscribed(t, s, c, "in/#", 2)
 		wantLines(t, packetsOf(t, book.take()),
-			"sent SUBSCRIBE DUP=false filters=[{in/# exactly once}] id=1 size=11",
-			"received SUBACK DUP=false id=1 size=5")
+			"sent SUBSCRIBE DUP=false filters=[{in/# exactly once}] id=65535 size=11",
+			"received SUBACK DUP=false id=65535 size=5")
 
 		for q := range frames.QoS(3) {
 			m := message("out", "payload", q)
@@ -114,12 +114,12 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 		}
 		wantLines(t, packetsOf(t, book.take()),
 			"sent PUBLISH DUP=false QoS=0 id=0 retain=false size=14 topic=out",
-			"sent PUBLISH DUP=false QoS=1 id=2 retain=true size=16 topic=out",
-			"received PUBACK DUP=false id=2 size=4",
-			"sent PUBLISH DUP=false QoS=2 id=3 retain=false size=16 topic=out",
-			"received PUBREC DUP=false id=3 size=4",
-			"sent PUBREL DUP=false id=3 size=4",
-			"received PUBCOMP DUP=false id=3 size=4")
+			"sent PUBLISH DUP=false QoS=1 id=1 retain=true size=16 topic=out",
+			"received PUBACK DUP=false id=1 size=4",
+			"sent PUBLISH DUP=false QoS=2 id=2 retain=false size=16 topic=out",
+			"received PUBREC DUP=false id=2 size=4",
+			"sent PUBREL DUP=false id=2 size=4",
+			"received PUBCOMP DUP=false id=2 size=4")
 
 		in := sub.Deliveries()
 		retained := publish("in/1", "payload", 1, 10, true)

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -257,25 +258,25 @@ func wrongAcks(row, kind string, first int, flags []int) []violation {
 func TestSubackThatDoesNotFitCloses(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		suback func(id byte) []byte
+		suback func(id []byte) []byte
 		want   string
 	}{
-		{"M12 no codes", func(id byte) []byte { return body(0x90, 0, []byte{id}) }, "SUBACK"},
-		{"M12 nothing", func(id byte) []byte { return body(0x90) }, "SUBACK"},
-		{"M12 half an identifier", func(id byte) []byte { return body(0x90, 0) }, "SUBACK"},
-		{"M12 too few codes", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0) }, "1 return codes for 2 filters"},
-		{"M12 too many codes", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0, 0, 0) }, "3 return codes for 2 filters"},
-		{"M12 far too many codes", func(id byte) []byte { return body(0x90, 0, []byte{id}, make([]byte, 100)) }, "100 return codes"},
-		{"M12 too many codes, all refused", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0x80, 0x80, 0x80) }, "3 return codes"},
-		{"M12 reserved code 3", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0, 3) }, "reserved code 0x03"},
-		{"M12 reserved code 0x7F", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0x7F, 0) }, "reserved code 0x7f"},
-		{"M12 reserved code 0x81", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0, 0x81) }, "reserved code 0x81"},
-		{"M12 reserved code 0xFF", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0xFF, 0xFF) }, "reserved code 0xff"},
-		{"M12 reserved code, as in MQTT 5", func(id byte) []byte { return body(0x90, 0, []byte{id}, 0x87, 0) }, "reserved code 0x87"},
-		{"M12 another identifier", func(id byte) []byte { return body(0x90, 0, []byte{id + 1}, 0, 0) }, "no SUBSCRIBE has"},
-		{"M12 the identifier's bytes turned round", func(id byte) []byte { return body(0x90, []byte{id}, 0, 0, 0) }, "no SUBSCRIBE has"},
-		{"M12 identifier 0", func(byte) []byte { return body(0x90, 0, 0, 0, 0) }, "packet identifier 0"},
-		{"M12 flags", func(id byte) []byte { return body(0x92, 0, []byte{id}, 0, 0) }, "reserved flags 0010"},
+		{"M12 no codes", func(id []byte) []byte { return body(0x90, id) }, "SUBACK"},
+		{"M12 nothing", func(id []byte) []byte { return body(0x90) }, "SUBACK"},
+		{"M12 half an identifier", func(id []byte) []byte { return body(0x90, 0) }, "SUBACK"},
+		{"M12 too few codes", func(id []byte) []byte { return body(0x90, id, 0) }, "1 return codes for 2 filters"},
+		{"M12 too many codes", func(id []byte) []byte { return body(0x90, id, 0, 0, 0) }, "3 return codes for 2 filters"},
+		{"M12 far too many codes", func(id []byte) []byte { return body(0x90, id, make([]byte, 100)) }, "100 return codes"},
+		{"M12 too many codes, all refused", func(id []byte) []byte { return body(0x90, id, 0x80, 0x80, 0x80) }, "3 return codes"},
+		{"M12 reserved code 3", func(id []byte) []byte { return body(0x90, id, 0, 3) }, "reserved code 0x03"},
+		{"M12 reserved code 0x7F", func(id []byte) []byte { return body(0x90, id, 0x7F, 0) }, "reserved code 0x7f"},
+		{"M12 reserved code 0x81", func(id []byte) []byte { return body(0x90, id, 0, 0x81) }, "reserved code 0x81"},
+		{"M12 reserved code 0xFF", func(id []byte) []byte { return body(0x90, id, 0xFF, 0xFF) }, "reserved code 0xff"},
+		{"M12 reserved code, as in MQTT 5", func(id []byte) []byte { return body(0x90, id, 0x87, 0) }, "reserved code 0x87"},
+		{"M12 another identifier", func(id []byte) []byte { return body(0x90, []byte{id[0], id[1] - 1}, 0, 0) }, "no SUBSCRIBE has"},
+		{"M12 another identifier, in its high byte", func(id []byte) []byte { return body(0x90, []byte{id[0] - 1, id[1]}, 0, 0) }, "no SUBSCRIBE has"},
+		{"M12 identifier 0", func([]byte) []byte { return body(0x90, 0, 0, 0, 0) }, "packet identifier 0"},
+		{"M12 flags", func(id []byte) []byte { return body(0x92, id, 0, 0) }, "reserved flags 0010"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -283,7 +284,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 				asked := goSubscribe(s, frames.Filter{Topic: "a"}, frames.Filter{Topic: "b", QoS: 2})
 				p := streamtest.Next[frames.Subscribe](c)
 				start := time.Now()
-				c.SendBytes(row.suback(byte(p.ID)))
+				c.SendBytes(row.suback(binary.BigEndian.AppendUint16(nil, p.ID)))
 				c.ExpectClosed()
 				wantElapsed(t, start, 0)
 				wantViolation(t, lost(t, s), row.want)

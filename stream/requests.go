@@ -24,7 +24,7 @@ type request struct {
 // sendRequests puts the queued packets into the batch.
 func (l *loop) sendRequests() {
 	for len(l.subs.queue) > 0 {
-		id, ok := l.ids.Acquire(-1)
+		id, ok := l.ids.AcquireHigh(-1)
 		if !ok {
 			return
 		}

@@ -537,7 +537,7 @@ func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
 func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 	for name, answer := range map[string]func(frames.Subscribe) frames.Packet{
 		"another identifier": func(p frames.Subscribe) frames.Packet {
-			return frames.Suback{ID: p.ID + 1, Granted: []frames.QoS{atMost, atMost}}
+			return frames.Suback{ID: p.ID - 1, Granted: []frames.QoS{atMost, atMost}}
 		},
 		"too few codes": func(p frames.Subscribe) frames.Packet { return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost}} },
 		"too many codes": func(p frames.Subscribe) frames.Packet {

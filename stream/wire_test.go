@@ -43,8 +43,8 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 				up(t, s)
 
 				call := callSubscribe(t.Context(), t, s, filterOf("a/+", atMost), filterOf("b", atLeast), filterOf("c", exactly))
-				wantBytes(t, c, "82 10 0001 0003 612f2b 00 0001 62 01 0001 63 02")
-				c.SendBytes([]byte{0x90, 5, 0, 1, 0, 1, 2})
+				wantBytes(t, c, "82 10 ffff 0003 612f2b 00 0001 62 01 0001 63 02")
+				c.SendBytes([]byte{0x90, 5, 0xFF, 0xFF, 0, 1, 2})
 				sub := call.granted()
 				in := sub.Deliveries()
 
@@ -52,14 +52,14 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 				wantBytes(t, c, "30 04 0001 74 70")
 				wantError(t, outcome(t, published), nil)
 				published = goPublish(s, message("t", "p", atLeast))
-				wantBytes(t, c, "32 06 0001 74 0002 70")
-				c.SendBytes([]byte{0x40, 2, 0, 2})
+				wantBytes(t, c, "32 06 0001 74 0001 70")
+				c.SendBytes([]byte{0x40, 2, 0, 1})
 				wantError(t, outcome(t, published), nil)
 				published = goPublish(s, frames.Message{Topic: "t", QoS: exactly, Retain: true})
-				wantBytes(t, c, "35 05 0001 74 0003")
-				c.SendBytes([]byte{0x50, 2, 0, 3})
-				wantBytes(t, c, "62 02 0003")
-				c.SendBytes([]byte{0x70, 2, 0, 3})
+				wantBytes(t, c, "35 05 0001 74 0002")
+				c.SendBytes([]byte{0x50, 2, 0, 2})
+				wantBytes(t, c, "62 02 0002")
+				c.SendBytes([]byte{0x70, 2, 0, 2})
 				wantError(t, outcome(t, published), nil)
 
 				c.SendBytes(body(0x30, field("b"), "0"))
@@ -76,8 +76,8 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 				wantBytes(t, c, "70 02 fffe")
 
 				left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
-				wantBytes(t, c, "a2 0d 0004 0003 612f2b 0001 62 0001 63")
-				c.SendBytes([]byte{0xB0, 2, 0, 4})
+				wantBytes(t, c, "a2 0d fffe 0003 612f2b 0001 62 0001 63")
+				c.SendBytes([]byte{0xB0, 2, 0xFF, 0xFE})
 				wantError(t, outcome(t, left), nil)
 
 				wantBytes(t, c, "c0 00")

@@ -1,0 +1,162 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/stream"
+)
+
+// secrets are what no failure may tell.
+var secrets = struct{ user, password, token, header string }{"secret-user", "secret-password", "secret-token", "secret-header"}
+
+// A failure is a connection that a broker, or its certificate, does not allow.
+type failure struct {
+	name   string
+	url    string
+	change func(*mqtt.Options)
+	want   func(error) bool
+}
+
+// L and W: what is wrong is told by the wrapped error, and with no secret in it or in
+// the log.
+func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	other := selfSigned(t)
+	for _, k := range allKinds(t) {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			b := k.start(t, everything())
+			for _, f := range b.failures(other) {
+				t.Run(f.name, func(t *testing.T) {
+					t.Parallel()
+					err, log := f.attempt(t)
+					if err == nil || !f.want(err) {
+						t.Errorf("got %v (%#v)", err, err)
+					}
+					for _, text := range []string{fmt.Sprintf("%v %+v %q", err, err, err), log} {
+						for _, secret := range []string{secrets.user, secrets.password, secrets.token, secrets.header} {
+							if strings.Contains(text, secret) {
+								t.Errorf("%s is in %s", secret, text)
+							}
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+// failures are those that the ways to a broker make possible.
+func (b *broker) failures(other *certificate) (all []failure) {
+	all = append(all, failure{"TCP/wrong password", b.url, nil, refusedAs})
+	secure := func(name, url string) {
+		all = append(all,
+			failure{name + "/unknown CA", url, func(o *mqtt.Options) { o.TLS.RootCAs = other.roots }, isError[x509.UnknownAuthorityError]},
+			failure{name + "/other host", url, func(o *mqtt.Options) { o.TLS.ServerName = "elsewhere" }, isError[x509.HostnameError]},
+		)
+	}
+	if b.tlsURL != "" {
+		secure("TLS", b.tlsURL)
+		all = append(all,
+			failure{"TLS/wrong password", b.tlsURL, nil, refusedAs},
+			failure{"TLS/plain to it", "mqtt" + strings.TrimPrefix(b.tlsURL, "mqtts"), nil, isAny},
+			failure{"TLS/to plain", "mqtts" + strings.TrimPrefix(b.url, "mqtt"), nil, isAny},
+		)
+	}
+	if b.mutualURL != "" {
+		secure("client certificate", b.mutualURL)
+		all = append(all,
+			failure{"client certificate/missing", b.mutualURL, nil, isRemote},
+			failure{"client certificate/of another", b.mutualURL, func(o *mqtt.Options) { o.TLS.Certificates = []tls.Certificate{other.tls} }, isRemote},
+		)
+	}
+	if b.wssURL != "" {
+		secure("wss", b.wssURL)
+	}
+	for _, w := range []route{{"ws", b.wsURL}, {"wss", b.wssURL}} {
+		if w.url == "" {
+			continue
+		}
+		all = append(all, failure{w.name + "/wrong password", w.url, nil, isAny})
+		nowhere := strings.TrimSuffix(strings.TrimSuffix(w.url, "/mqtt"), "/ws") + "/nowhere"
+		switch b.name {
+		case "mosquitto": // takes any path
+		case "NATS": // speaks something else at all other paths
+			all = append(all, failure{w.name + "/other path", nowhere, nil, func(err error) bool {
+				return strings.Contains(err.Error(), "selected no subprotocol")
+			}})
+		default:
+			want := http.StatusNotFound
+			if b.name == "aedes" {
+				want = http.StatusBadRequest
+			}
+			all = append(all, failure{w.name + "/other path", nowhere, nil, func(err error) bool {
+				var status *stream.HTTPError
+				return errors.As(err, &status) && status.Status == want
+			}})
+		}
+	}
+	return all
+}
+
+func isAny(error) bool { return true }
+
+func isError[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+// isRemote reports whether err came from the other side: TLS 1.3 has a client's
+// certificate refused when the client's half of the handshake is over.
+func isRemote(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}
+
+// attempt tries to connect and returns what it says, to the caller and in the log.
+func (f *failure) attempt(t *testing.T) (_ error, log string) {
+	t.Helper()
+	u, err := url.Parse(f.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(secrets.user, secrets.password)
+	var text bytes.Buffer
+	o := &mqtt.Options{
+		ClientID:       "thief",
+		ConnectTimeout: 5 * time.Second,
+		Logger:         slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	switch u.Scheme {
+	case "ws", "wss":
+		u.RawQuery = "token=" + secrets.token
+		o.Header = func(context.Context) (http.Header, error) {
+			return http.Header{"Authorization": {secrets.header}}, nil
+		}
+	}
+	switch u.Scheme {
+	case "mqtts", "wss":
+		o.TLS = &tls.Config{RootCAs: everything().cert.roots}
+	}
+	if f.change != nil {
+		f.change(o)
+	}
+	c, err := mqtt.Dial(within(t), u.String(), o)
+	if err == nil {
+		c.Close()
+	}
+	return err, text.String()
+}

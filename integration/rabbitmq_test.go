@@ -1,0 +1,172 @@
+package integration
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// rabbitMQPath returns the script that becomes RabbitMQ; empty when it is not
+// installed. The one on the PATH may be a wrapper that wants another user.
+var rabbitMQPath = sync.OnceValue(func() string {
+	for _, name := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "/usr/sbin/rabbitmq-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+})
+
+// rabbitMQ runs once for all tests, from the first that asks for it on: it takes ten
+// seconds to start.
+var rabbitMQ struct {
+	once   sync.Once
+	broker *broker
+	err    error
+	end    func()
+}
+
+// startRabbitMQ returns the one RabbitMQ, whose setup is everything.
+func startRabbitMQ(t *testing.T, _ setup) *broker {
+	t.Helper()
+	rabbitMQ.once.Do(func() { rabbitMQ.broker, rabbitMQ.end, rabbitMQ.err = runRabbitMQ() })
+	if rabbitMQ.err != nil {
+		t.Fatal(rabbitMQ.err)
+	}
+	return rabbitMQ.broker
+}
+
+// endRabbitMQ is for TestMain.
+func endRabbitMQ() {
+	if rabbitMQ.end != nil {
+		rabbitMQ.end()
+	}
+}
+
+// runRabbitMQ starts RabbitMQ in a directory of its own, with an epmd of its own: the one
+// that it would start itself would stay behind.
+func runRabbitMQ() (_ *broker, end func(), err error) {
+	dir, err := os.MkdirTemp("", "rabbitmq")
+	if err != nil {
+		return nil, nil, err
+	}
+	var ends []func()
+	end = func() {
+		for i := len(ends) - 1; i >= 0; i-- {
+			ends[i]()
+		}
+		os.RemoveAll(dir)
+	}
+	defer func() {
+		if err != nil {
+			end()
+			end = nil
+		}
+	}()
+	ports, err := freePorts(6)
+	if err != nil {
+		return nil, end, err
+	}
+	s := everything()
+	write := func(name, content string) (path string) {
+		path = filepath.Join(dir, name)
+		err = errors.Join(err, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	secured := func(prefix string) string {
+		return fmt.Sprintf("%[1]scertfile = %[2]s\n%[1]skeyfile = %[3]s\n%[1]scacertfile = %[2]s\n",
+			prefix, write("cert", string(s.cert.cert)), write("key", string(s.cert.key)))
+	}
+	config := "listeners.tcp = none\nlog.console = true\nlog.file = false\nloopback_users = none\nmqtt.allow_anonymous = false\n" +
+		fmt.Sprintf("default_user = %s\ndefault_pass = %s\n", s.user, s.password) +
+		fmt.Sprintf("mqtt.listeners.tcp.1 = 127.0.0.1:%d\nmqtt.listeners.ssl.1 = 127.0.0.1:%d\n", ports[0], ports[1]) +
+		secured("ssl_options.") +
+		fmt.Sprintf("web_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = %d\n", ports[2]) +
+		fmt.Sprintf("web_mqtt.ssl.ip = 127.0.0.1\nweb_mqtt.ssl.port = %d\n", ports[3]) +
+		secured("web_mqtt.ssl.")
+	env := append(os.Environ(),
+		"HOME="+dir, // of its cookie
+		fmt.Sprintf("ERL_EPMD_PORT=%d", ports[4]),
+		"ERL_EPMD_ADDRESS=127.0.0.1",
+		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[5]),
+		"RABBITMQ_NODENAME=millrace@localhost",
+		"RABBITMQ_CONFIG_FILE="+write("rabbitmq.conf", config),
+		"RABBITMQ_CONF_ENV_FILE="+write("env.conf", ""),
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+write("plugins", "[rabbitmq_mqtt,rabbitmq_web_mqtt]."),
+		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"),
+		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
+		"RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"),
+		"RUNNING_UNDER_SYSTEMD=true", // the script becomes the server rather than wait for it
+		// Two processors are enough, and none of them waits by spinning.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2 +sbwt none +sbwtdcpu none +sbwtdio none",
+	)
+	if err != nil {
+		return nil, end, err
+	}
+
+	epmd := exec.Command("epmd", "-port", fmt.Sprint(ports[4]), "-address", "127.0.0.1")
+	epmd.Env = env
+	if err = epmd.Start(); err != nil {
+		return nil, end, err
+	}
+	ends = append(ends, func() {
+		epmd.Process.Kill()
+		epmd.Wait()
+	})
+	server := exec.Command(rabbitMQPath())
+	server.Env, server.Dir = env, dir
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		return nil, end, err
+	}
+	if err = server.Start(); err != nil {
+		return nil, end, err
+	}
+	b := &broker{
+		name:   "RabbitMQ",
+		url:    fmt.Sprintf("mqtt://127.0.0.1:%d", ports[0]),
+		tlsURL: fmt.Sprintf("mqtts://127.0.0.1:%d", ports[1]),
+		wsURL:  fmt.Sprintf("ws://127.0.0.1:%d/ws", ports[2]),
+		wssURL: fmt.Sprintf("wss://127.0.0.1:%d/ws", ports[3]),
+	}
+	var log []string
+	runs, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		starting := true
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			_, version, found := strings.Cut(lines.Text(), "Starting RabbitMQ ")
+			if found {
+				b.version, _, _ = strings.Cut(version, " ")
+			}
+			if starting {
+				log = append(log, lines.Text())
+			}
+			if starting && strings.Contains(lines.Text(), "Server startup complete") {
+				starting = false
+				close(runs)
+			}
+		}
+		server.Wait()
+	}()
+	ends = append(ends, func() {
+		server.Process.Signal(syscall.SIGKILL) // what it holds is in a directory that goes
+		<-gone
+	})
+	select {
+	case <-runs:
+		return b, end, nil
+	case <-gone:
+		return nil, end, errors.New("RabbitMQ has ended:\n" + strings.Join(log, "\n"))
+	case <-time.After(2 * patience):
+		return nil, end, errors.New("RabbitMQ does not start")
+	}
+}

@@ -1,0 +1,175 @@
+package integration
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// everything is a setup with all that a broker can have. Brokers that are started once
+// for all tests have this one.
+var everything = sync.OnceValue(func() setup {
+	s := setup{user: "miller", password: "grain+flour", unix: true, webSocket: true}
+	for _, c := range []**certificate{&s.cert, &s.clients} {
+		var err error
+		if *c, err = signOneself(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
+			panic(err)
+		}
+	}
+	return s
+})
+
+// asStandard is what a broker does that does all that the standard asks for, and sends
+// one copy of a message (which it leaves open, section 3.3.5).
+var asStandard = findings{
+	connects: "yes",
+	granted:  "0, 1, 2",
+	taken:    "arrive as sent",
+	retained: "yes",
+	will:     "yes",
+	session:  "kept",
+	copies:   1,
+	refusal:  "code 5",
+}
+
+// expected is what each kind of broker is known to do. What differs is asserted too:
+// the table is true, or the test fails.
+func expected(broker, way string, v mqtt.Version) findings {
+	f := asStandard
+	switch broker {
+	case "mochi":
+		f.session = "kept, no order"
+	case "NATS":
+		if v == mqtt.V31 {
+			return findings{connects: "no: closes"}
+		}
+		f.copies = 2
+	case "RabbitMQ":
+		f.granted = "0, 1, 1"
+		f.taken = "2 gets PUBACK, arrives at 1"
+		f.copies = 2
+		f.refusal = "code 4"
+		if way == "ws" || way == "wss" {
+			if v == mqtt.V31 { // a server is to select one
+				return findings{connects: "no: selects two subprotocols"}
+			}
+			f.will = "also after DISCONNECT"
+			f.refusal = "closes"
+		}
+	}
+	return f
+}
+
+// The same suite with every broker there is, over every transport it has, in both
+// versions. The rows of the table that it logs are those of the README.
+func TestTheTableOfBrokers(t *testing.T) {
+	t.Parallel()
+	var table tabulation
+	t.Cleanup(func() { t.Log("\n" + table.String()) })
+	for i, k := range allKinds(t) {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			b := k.start(t, everything())
+			for j, w := range b.ways() {
+				for _, v := range versions {
+					t.Run(w.name+"/"+v.String(), func(t *testing.T) {
+						t.Parallel()
+						visit := visit{url: w.url, setup: everything(), mutual: w.url == b.mutualURL, v: v, name: fmt.Sprintf("b%dt%dv%d", i, j, v)}
+						want := expected(b.name, w.name, v)
+						visit.run(t, want)
+						if visit.findings != want {
+							t.Errorf("found %+v,\nwant %+v", visit.findings, want)
+						}
+						table.add(tableRun{100*i + j, b.name, b.version, w.name, v, visit.findings})
+					})
+				}
+			}
+		})
+	}
+}
+
+// A route is a way to get to a broker.
+type route struct{ name, url string }
+
+func (b *broker) ways() (ways []route) {
+	for _, w := range []route{{"TCP", b.url}, {"TLS", b.tlsURL}, {"TLS with client certificate", b.mutualURL}, {"ws", b.wsURL}, {"wss", b.wssURL}, {"unix", b.unixURL}} {
+		if w.url != "" {
+			ways = append(ways, w)
+		}
+	}
+	return ways
+}
+
+// tabulation gathers the rows. Those that found the same are one.
+type tabulation struct {
+	mu   sync.Mutex
+	runs []tableRun
+}
+
+type tableRun struct {
+	order                int
+	broker, version, way string
+	v                    mqtt.Version
+	findings             findings
+}
+
+func (t *tabulation) add(r tableRun) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.runs = append(t.runs, r)
+}
+
+// String is the table in Markdown. A row has the ways that found the same, and both
+// versions if they found it too.
+func (t *tabulation) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	type row struct {
+		tableRun
+		ways     []string
+		versions []string
+	}
+	slices.SortStableFunc(t.runs, func(a, b tableRun) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.v, b.v))
+	})
+	var rows []*row
+	for _, r := range t.runs {
+		same := func(o *row) bool { return o.broker == r.broker && o.v == r.v && o.findings == r.findings }
+		if i := slices.IndexFunc(rows, same); i >= 0 {
+			rows[i].ways = append(rows[i].ways, r.way)
+		} else {
+			rows = append(rows, &row{r, []string{r.way}, []string{r.v.String()}})
+		}
+	}
+	var merged []*row
+	for _, r := range rows {
+		same := func(o *row) bool {
+			return o.broker == r.broker && o.findings == r.findings && slices.Equal(o.ways, r.ways)
+		}
+		if i := slices.IndexFunc(merged, same); i >= 0 {
+			merged[i].versions = append(merged[i].versions, r.versions...)
+		} else {
+			merged = append(merged, r)
+		}
+	}
+	var s strings.Builder
+	line := func(cells ...string) { s.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	line("broker", "over", "MQTT", "connects", "QoS granted to 0, 1, 2", "messages at QoS 0, 1, 2", "retained", "will", "kept session", "copies for two filters", "wrong password")
+	line(slices.Repeat([]string{"---"}, 11)...)
+	for _, r := range merged {
+		f := r.findings
+		copies := ""
+		if f.copies > 0 {
+			copies = strconv.Itoa(f.copies)
+		}
+		line(r.broker+" "+r.version, strings.Join(r.ways, ", "), strings.Join(r.versions, ", "),
+			f.connects, f.granted, f.taken, f.retained, f.will, f.session, copies, f.refusal)
+	}
+	return s.String()
+}

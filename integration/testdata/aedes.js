@@ -1,0 +1,41 @@
+// A broker for one test, for as long as its standard input is open. The arguments are
+// the user, the password and the files of a certificate and its key; what it prints is
+// where it listens.
+const { Aedes } = require('aedes')
+const { createWebSocketStream, WebSocketServer } = require('ws')
+const { readFileSync } = require('fs')
+const http = require('http')
+const https = require('https')
+const net = require('net')
+const tls = require('tls')
+
+const [user, password, cert, key] = process.argv.slice(2)
+
+process.stdin.on('end', () => process.exit())
+process.stdin.resume()
+
+const listen = (server) => new Promise((resolve) => {
+  server.listen(0, '127.0.0.1', () => resolve(server.address().port))
+})
+
+async function main () {
+  const broker = await Aedes.createBroker({
+    authenticate: (client, name, secret, done) => {
+      done(null, !user || (name === user && String(secret) === password))
+    }
+  })
+  const overWeb = (server) => {
+    const sockets = new WebSocketServer({ server, path: '/mqtt', handleProtocols: () => 'mqtt' })
+    sockets.on('connection', (socket, request) => broker.handle(createWebSocketStream(socket), request))
+    return server
+  }
+  const ports = { tcp: await listen(net.createServer(broker.handle)), ws: await listen(overWeb(http.createServer())) }
+  if (cert) {
+    const secure = { cert: readFileSync(cert), key: readFileSync(key) }
+    ports.tls = await listen(tls.createServer(secure, broker.handle))
+    ports.wss = await listen(overWeb(https.createServer(secure)))
+  }
+  console.log(JSON.stringify(ports))
+}
+
+main()
