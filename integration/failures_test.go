@@ -42,7 +42,7 @@ func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
 			for _, f := range b.failures(other) {
 				t.Run(f.name, func(t *testing.T) {
 					t.Parallel()
-					err, log := f.attempt(t)
+					log, err := f.attempt(t)
 					if err == nil || !f.want(err) {
 						t.Errorf("got %v (%#v)", err, err)
 					}
@@ -85,6 +85,10 @@ func (b *broker) failures(other *certificate) (all []failure) {
 	}
 	if b.wssURL != "" {
 		secure("wss", b.wssURL)
+		all = append(all,
+			failure{"wss/plain to it", "ws" + strings.TrimPrefix(b.wssURL, "wss"), nil, isAny},
+			failure{"wss/to plain", "wss" + strings.TrimPrefix(b.wsURL, "ws"), nil, isAny},
+		)
 	}
 	for _, w := range []route{{"ws", b.wsURL}, {"wss", b.wssURL}} {
 		if w.url == "" {
@@ -126,8 +130,8 @@ func isRemote(err error) bool {
 	return errors.As(err, &op)
 }
 
-// attempt tries to connect and returns what it says, to the caller and in the log.
-func (f *failure) attempt(t *testing.T) (_ error, log string) {
+// attempt tries to connect and returns what it says, in the log and to the caller.
+func (f *failure) attempt(t *testing.T) (log string, _ error) {
 	t.Helper()
 	u, err := url.Parse(f.url)
 	if err != nil {
@@ -158,5 +162,5 @@ func (f *failure) attempt(t *testing.T) (_ error, log string) {
 	if err == nil {
 		c.Close()
 	}
-	return err, text.String()
+	return text.String(), err
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -58,12 +57,10 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var ends []func()
+	stop := func() {}
 	end = func() {
-		for i := len(ends) - 1; i >= 0; i-- {
-			ends[i]()
-		}
-		os.RemoveAll(dir)
+		stop()
+		os.RemoveAll(dir) // and what is in it, so nobody has to end in order
 	}
 	defer func() {
 		if err != nil {
@@ -112,17 +109,19 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		return nil, end, err
 	}
 
-	epmd := exec.Command("epmd", "-port", fmt.Sprint(ports[4]), "-address", "127.0.0.1")
-	epmd.Env = env
-	if err = epmd.Start(); err != nil {
+	// The shell ends both when its input does: also when this process is killed.
+	const script = `epmd -port $ERL_EPMD_PORT -address 127.0.0.1 >/dev/null 2>&1 & epmd=$!
+"$0" & server=$!
+exec >/dev/null
+read _
+kill -9 $server $epmd
+wait`
+	server := exec.Command("sh", "-c", script, rabbitMQPath())
+	server.Env, server.Dir = env, dir
+	stdin, err := server.StdinPipe()
+	if err != nil {
 		return nil, end, err
 	}
-	ends = append(ends, func() {
-		epmd.Process.Kill()
-		epmd.Wait()
-	})
-	server := exec.Command(rabbitMQPath())
-	server.Env, server.Dir = env, dir
 	stdout, err := server.StdoutPipe()
 	if err != nil {
 		return nil, end, err
@@ -138,7 +137,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		wssURL: fmt.Sprintf("wss://127.0.0.1:%d/ws", ports[3]),
 	}
 	var log []string
-	runs, gone := make(chan struct{}), make(chan struct{})
+	runs, ended, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
 		starting := true
@@ -155,16 +154,17 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 				close(runs)
 			}
 		}
+		close(ended)
 		server.Wait()
 	}()
-	ends = append(ends, func() {
-		server.Process.Signal(syscall.SIGKILL) // what it holds is in a directory that goes
+	stop = func() {
+		stdin.Close()
 		<-gone
-	})
+	}
 	select {
 	case <-runs:
 		return b, end, nil
-	case <-gone:
+	case <-ended:
 		return nil, end, errors.New("RabbitMQ has ended:\n" + strings.Join(log, "\n"))
 	case <-time.After(2 * patience):
 		return nil, end, errors.New("RabbitMQ does not start")

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,6 +154,32 @@ func TestTLSAndPlainDoNotMeet(t *testing.T) {
 				c.Close()
 			}
 		}
+	})
+}
+
+// TLSConfig is asked at every connection: the broker refuses the first certificate of
+// the client and takes the next.
+func TestAClientCertificateThatRotates(t *testing.T) {
+	cert, clients, expired := selfSigned(t), selfSigned(t), selfSigned(t)
+	withEach(t, setup{cert: cert, clients: clients}, func(t *testing.T, b *broker, v mqtt.Version) {
+		var asked atomic.Int32
+		c, err := mqtt.Open(b.mutualURL, withLog(t, mqtt.Options{Version: v, ClientID: "rotates", Reconnect: soon(),
+			TLSConfig: func(context.Context) (*tls.Config, error) {
+				mine := clients.tls
+				if asked.Add(1) == 1 {
+					mine = expired.tls
+				}
+				return &tls.Config{RootCAs: cert.roots, Certificates: []tls.Certificate{mine}}, nil
+			}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		states := c.States(within(t))
+		if s := until(t, states, func(s mqtt.State) bool { return s.Online || s.Err != nil }); !isRemote(s.Err) {
+			t.Errorf("first attempt: online %t, %v; want a refusal", s.Online, s.Err)
+		}
+		until(t, states, func(s mqtt.State) bool { return s.Online })
 	})
 }
 
