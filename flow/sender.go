@@ -65,7 +65,6 @@ const (
 func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journal) *Sender[T] {
 	return &Sender[T]{
 		window: window, ids: ids, retry: retry, journal: journal,
-		entries: make([]entry[T], 1), links: make([]links, 1),
 	}
 }
 
@@ -277,12 +276,12 @@ func (s *Sender[T]) Queued() int { return s.queued }
 func (s *Sender[T]) InFlight() int { return s.inFlight }
 
 // Len returns how many publications have not ended.
-func (s *Sender[T]) Len() int { return len(s.entries) - 1 - len(s.free) }
+func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) }
 
 // Shrink gives the memory of an idle sender back.
 func (s *Sender[T]) Shrink() {
-	if s.Len() == 0 && len(s.entries) > 64 {
-		s.entries, s.links, s.free = make([]entry[T], 1), make([]links, 1), nil
+	if s.Len() == 0 {
+		s.entries, s.links, s.free = nil, nil, nil
 	}
 	s.ids.table.shrink()
 }
@@ -292,6 +291,9 @@ func (s *Sender[T]) alloc() int32 {
 		i := s.free[n-1]
 		s.free = s.free[:n-1]
 		return i
+	}
+	if len(s.entries) == 0 {
+		s.entries, s.links = append(s.entries, entry[T]{}), append(s.links, links{})
 	}
 	s.entries = append(s.entries, entry[T]{})
 	s.links = append(s.links, links{})

@@ -83,7 +83,7 @@ func (t *table[V]) remove(id uint16) {
 
 // shrink gives an empty table's memory back.
 func (t *table[V]) shrink() {
-	if t.used == 0 && len(t.slots) > tableMin {
+	if t.used == 0 {
 		t.slots = nil
 	}
 }

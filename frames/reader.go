@@ -4,9 +4,10 @@ import "io"
 
 // Sizes of a Reader's buffer, in bytes.
 const (
-	minBuffer = 1 << 10  // to begin with
-	maxBuffer = 64 << 10 // unless one frame is larger
-	minRead   = 512      // room that makes a Read worth its system call
+	minBuffer  = 1 << 10  // to begin with
+	idleBuffer = 128      // after Shrink
+	maxBuffer  = 64 << 10 // unless one frame is larger
+	minRead    = 512      // room that makes a Read worth its system call
 )
 
 // maxEmptyReads is how many times in a row a source may return nothing and no error.
@@ -37,7 +38,7 @@ type Reader struct {
 
 	buf  []byte // written from the front; what Keep gave away is cut off
 	r, w int    // buf[r:w] has arrived and has not been handed out
-	size int    // bytes of the next buffer, between minBuffer and maxBuffer
+	size int    // bytes of the next buffer, between idleBuffer and maxBuffer
 	full bool   // the last read filled buf
 
 	empty int   // reads in a row that returned nothing
@@ -121,9 +122,10 @@ func (r *Reader) makeRoom() {
 		r.size *= 2
 	}
 	outgrown := len(arrived) == 0 && len(r.buf) > maxBuffer // held one large frame, which is gone
-	if room := len(r.buf) - len(arrived); room < min(missing, minRead) || grow || outgrown {
+	least := min(minRead, r.size)
+	if room := len(r.buf) - len(arrived); room < min(missing, least) || grow || outgrown {
 		// Twice what has arrived: the announced size is not believed before the bytes are there.
-		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), minRead))))
+		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
 		copy(r.buf, arrived)
 	} else if r.r > 0 {
 		copy(r.buf, arrived)
@@ -139,11 +141,11 @@ func (r *Reader) Keep() {
 	r.r, r.w = 0, r.w-r.r
 }
 
-// Shrink gives an empty buffer back, so that a connection with nothing to say holds no memory; the next Fill starts
-// with 1 KiB. A buffer with part of a frame in it stays.
+// Shrink gives an empty buffer back, so that a connection with nothing to say holds little memory; the next Fill
+// starts with 128 bytes. A buffer with part of a frame in it stays.
 func (r *Reader) Shrink() {
 	if r.r == r.w {
-		r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, minBuffer, false
+		r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
 	}
 }
 

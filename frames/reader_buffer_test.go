@@ -170,7 +170,7 @@ func TestShrinkGivesAnEmptyBufferBack(t *testing.T) {
 	if r.buf != nil {
 		t.Error("the buffer was kept")
 	}
-	if err := r.Fill(); err != nil || len(r.buf) != minBuffer {
+	if err := r.Fill(); err != nil || len(r.buf) != idleBuffer {
 		t.Errorf("then a buffer of %d bytes, %v", len(r.buf), err)
 	}
 }

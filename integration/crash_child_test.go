@@ -67,6 +67,9 @@ func say(format string, args ...any) {
 }
 
 func (c *child) play() error {
+	if c.Role == nullRole {
+		return c.serve()
+	}
 	store, err := boltstore.Open(c.Store, nil)
 	if err != nil {
 		return err

@@ -25,9 +25,38 @@ func (l *loop) flush() {
 		l.stats.BytesOut += uint64(len(l.next.bytes))
 	}
 	l.inHand, l.writing = l.next, true
+	l.startWriter()
 	l.s.batches <- l.inHand // cap 1, and the writer is idle
-	l.next = batch{number: l.inHand.number + 1, bytes: l.spare.bytes[:0], changes: l.spare.changes[:0]}
-	l.spare = batch{}
+	l.next = batch{number: l.inHand.number + 1, buffers: buffers{l.spare.changes[:0], l.spare.bytes[:0]}}
+	l.spare = buffers{}
+}
+
+// startWriter sees to it that there is a writer.
+func (l *loop) startWriter() {
+	l.rest = false
+	s := l.s
+	if s.batches != nil {
+		return
+	}
+	batches, writes := make(chan batch, 1), make(chan written, 1)
+	s.batches, s.writes = batches, writes
+	s.core.Go(func() { s.runWriter(batches, writes) })
+}
+
+// restWriter ends a writer that has nothing to do for long: an idle session does
+// not keep its stack and its channels.
+func (l *loop) restWriter() {
+	if l.rest && !l.writing {
+		l.endWriter()
+	}
+}
+
+func (l *loop) endWriter() {
+	l.rest = false
+	if l.s.batches != nil {
+		close(l.s.batches)
+		l.s.batches, l.s.writes = nil, nil
+	}
 }
 
 // wrote takes the writer's answer.
@@ -50,7 +79,7 @@ func (l *loop) wrote(w written) {
 	}
 	l.synced(l.inHand.number, w.commit)
 	clear(l.inHand.changes)
-	l.spare = l.inHand
+	l.spare = l.inHand.buffers
 	l.inHand = batch{}
 	if cap(l.spare.bytes) > 4*batchBytes {
 		l.spare.bytes = nil

@@ -109,7 +109,8 @@ func goroutines() int {
 	return n
 }
 
-// Three goroutines, one more for each receive channel and each stage.
+// Two goroutines, the writer from the first batch to the next idle PINGRESP, one
+// more for each receive channel and each stage.
 func TestGoroutineBudget(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		check := func(what string, want int) {
@@ -119,7 +120,7 @@ func TestGoroutineBudget(t *testing.T) {
 			}
 		}
 		s, c := connected(t, b, nil)
-		check("connected", 3)
+		check("connected", 2)
 		sub := subscribed(t, s, c, "a", frames.AtMostOnce)
 		check("subscribed", 3)
 		sub.Messages()
@@ -152,6 +153,28 @@ func TestGoroutineBudget(t *testing.T) {
 		check("reconnected", 6)
 		s.Close()
 		check("closed", 0)
+	})
+}
+
+// An idle session keeps no writer, and gets one when there is something to write.
+func TestTheWriterEndsWithAnIdlePingresp(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{KeepAlive: 10 * time.Second})
+		check := func(what string, want int) {
+			t.Helper()
+			if got := goroutines(); got != want {
+				t.Errorf("%s: %d goroutines, want %d", what, got, want)
+			}
+		}
+		for range 2 {
+			s.Publishes() <- stream.Publishing{Message: message("a", "", frames.AtMostOnce)}
+			c.ExpectType(frames.TypePublish)
+			check("published", 3)
+			c.ExpectType(frames.TypePingreq)
+			check("PINGREQ", 3)
+			c.Send(frames.Pingresp{})
+			check("PINGRESP", 2)
+		}
 	})
 }
 

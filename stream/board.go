@@ -28,9 +28,8 @@ type board struct {
 
 func newBoard(endpoint string) *board {
 	return &board{
-		state:   State{Since: time.Now(), Endpoint: endpoint},
-		online:  make(chan struct{}),
-		readers: make(map[chan State]func() bool),
+		state:  State{Since: time.Now(), Endpoint: endpoint},
+		online: make(chan struct{}),
 	}
 }
 
@@ -82,6 +81,9 @@ func (s *Session) States(ctx context.Context) <-chan State {
 	if b.closed {
 		close(ch)
 		return ch
+	}
+	if b.readers == nil {
+		b.readers = make(map[chan State]func() bool)
 	}
 	b.readers[ch] = context.AfterFunc(ctx, func() { b.remove(ch) })
 	return ch

@@ -82,7 +82,6 @@ func (b *boxes) unlink(c *chain, i int32) {
 func newBoxes(limit int, poke func()) *boxes {
 	return &boxes{
 		limit: limit, poke: poke,
-		nodes: make([]node, 1),
 		zeros: chain{by: byAge},
 		stop:  make(chan struct{}),
 	}
@@ -129,6 +128,9 @@ func (b *boxes) alloc(box *inbox, d Delivery) int32 {
 		i = b.free[n-1]
 		b.free = b.free[:n-1]
 	} else {
+		if len(b.nodes) == 0 {
+			b.nodes = append(b.nodes, node{})
+		}
 		b.nodes = append(b.nodes, node{})
 		i = int32(len(b.nodes) - 1)
 	}
@@ -265,7 +267,7 @@ func (b *boxes) move(from, to *inbox, suits func(*Delivery) bool) {
 func (b *boxes) shrink() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.count == 0 && len(b.nodes) > 16 {
-		b.nodes, b.free = make([]node, 1), nil
+	if b.count == 0 {
+		b.nodes, b.free = nil, nil
 	}
 }

@@ -91,9 +91,9 @@ func (l *loop) again(cause error) {
 }
 
 func (l *loop) firstResult(err error) {
-	if !l.everDone {
-		l.everDone = true
-		l.s.first <- err // cap 1, sent once
+	if l.first != nil {
+		l.first <- err // cap 1, sent once
+		l.first = nil
 	}
 }
 
@@ -104,6 +104,8 @@ func (l *loop) up(c *link) {
 	resumed := c.connack.SessionPresent
 	l.link, l.endpoint, l.online = c, c.endpoint, true
 	l.backoff.upAt = l.now
+	l.cancel() // nothing waits on it any more, and it holds memory
+	l.cancel = func() {}
 	l.keep = keepAlive{lastSent: c.began.Sub(l.s.epoch), lastHeard: l.now}
 	l.stats.Connections++
 	switch {

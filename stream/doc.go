@@ -5,14 +5,16 @@
 //
 // # Goroutines
 //
-// Each session has three, for as long as it lives:
+// Each session has three, and two while it has nothing to write:
 //
 //   - The loop owns all protocol state (package flow). It is one select, and it
 //     never waits for a user, the network or a disk.
 //   - The reader makes connections when the loop asks for one, decodes all that
 //     one read returned, and hands it to the loop as one batch.
 //   - The writer commits a batch's changes to the Store, then writes its bytes in
-//     one call. While it does, the loop fills the next batch.
+//     one call. While it does, the loop fills the next batch. It ends with a
+//     PINGRESP, and the next batch starts another: an idle session does not keep
+//     its stack.
 //
 // Beside them there is one goroutine for each receive channel that was asked
 // for, for each PublishFrom, and for each Ack channel that lags, while it lags.

@@ -33,21 +33,22 @@ type loop struct {
 	endpoint *endpoint // of the link, or of the last one; at first the URL's
 	online   bool
 	busy     bool
+	paused   bool // reading waits for consumers
 	failed   error
 	backoff  backoffState
 	keep     keepAlive
 	retryAt  time.Duration // with Retry: when the first ack is overdue; 0: none is awaited
 	cancel   context.CancelFunc
-	paused   bool // reading waits for consumers
-	everDone bool // the first attempt has ended
+	first    chan<- error // cap 1, for Dial: how the first attempt ended; nil: nobody waits
 
 	// The batch being filled, the one that the writer has, and what is left of
 	// the one before.
 	next      batch
 	inHand    batch
 	writing   bool
+	rest      bool   // the writer may end
 	taken     uint64 // the number of the last batch whose bytes the writer took
-	spare     batch
+	spare     buffers
 	commitErr error
 	commitAt  time.Duration // when to try again
 
@@ -55,10 +56,10 @@ type loop struct {
 	waiting   intake // the rest of a stage's batch, while the queue is full
 	dirty     []*stage
 	lagging   map[chan<- Receipt]*laggard
-	warnedLag bool
 	flushers  []chan struct{}
 	syncers   []syncer
 	settled   []uint64
+	warnedLag bool
 
 	// The end.
 	over     bool
@@ -66,9 +67,9 @@ type loop struct {
 	accepts  bool // the intake is open
 }
 
-func newLoop(s *Session) *loop {
+func newLoop(s *Session, first chan<- error) *loop {
 	o := &s.options
-	l := &loop{s: s, log: o.Logger, endpoint: s.endpoints[0], accepts: true, next: batch{number: 1}}
+	l := &loop{s: s, log: o.Logger, endpoint: s.endpoints[0], first: first, accepts: true, next: batch{number: 1}}
 	if o.KeepSession && o.Store != nil {
 		l.journal = new(flow.Journal)
 	}
@@ -146,6 +147,7 @@ func (l *loop) turn() {
 		l.ping()
 	}
 	l.flush()
+	l.restWriter()
 	l.wakeStages()
 	if l.failed != nil && !l.busy && !l.writing {
 		l.down()
@@ -240,8 +242,10 @@ func (l *loop) retry() {
 func (l *loop) shrink() {
 	if l.sender.Len() == 0 {
 		l.sender.Shrink()
-		l.spare = batch{}
+		l.spare = buffers{}
 	}
 	l.receiver.Shrink()
 	l.s.boxes.shrink()
+	l.s.waiters.shrink()
+	l.rest = true
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -48,7 +49,7 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	if err := m.Validate(s.options.Version); err != nil {
 		return notSent(err)
 	}
-	w := s.waiter()
+	w := s.waiters.get()
 	select {
 	case s.publishes <- Publishing{Message: m, Ack: w.receipt, waiter: w}:
 	case <-ctx.Done():
@@ -71,22 +72,38 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 
 // waiters are spare ones of this session. They are not in a package-level pool,
 // which would carry channels from one synctest bubble to another.
-type waiters chan *waiter
+type waiters struct {
+	mu   sync.Mutex
+	list []*waiter // at most maxWaiters
+}
 
-func (ws waiters) put(w *waiter) {
-	select {
-	case ws <- w:
-	default:
+const maxWaiters = 64
+
+func (ws *waiters) put(w *waiter) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.list) < maxWaiters {
+		ws.list = append(ws.list, w)
 	}
 }
 
-func (s *Session) waiter() *waiter {
-	select {
-	case w := <-s.waiters:
-		return w
-	default:
+func (ws *waiters) get() *waiter {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	n := len(ws.list)
+	if n == 0 {
 		return &waiter{receipt: make(chan Receipt, 1)}
 	}
+	w := ws.list[n-1]
+	ws.list = ws.list[:n-1]
+	return w
+}
+
+// shrink gives the spare ones of an idle session back.
+func (ws *waiters) shrink() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.list = nil
 }
 
 // Publishes returns the channel that takes publishings. It is unbuffered: a

@@ -35,23 +35,35 @@ const batchPackets = 512
 // they end. It never waits for user code, only for the loop.
 func (s *Session) runReader() {
 	for ctx := range s.dials {
-		l, err := s.dial(ctx)
-		if !s.tell(event{link: l, err: err}) {
-			if l != nil {
-				l.hangUp()
-			}
-			return
+		l, ok := s.attempt(ctx)
+		if l != nil {
+			ok = s.tell(event{err: s.read(l)})
 		}
-		if err != nil {
-			continue
-		}
-		if err := s.read(l); !s.tell(event{err: err}) {
+		if !ok {
 			return
 		}
 	}
 }
 
-// tell passes an event to the loop; false when the session ends.
+// attempt makes one connection; false when the session ends. Like tell, it is to
+// leave nothing on the stack of a reader who waits for the network.
+//
+//go:noinline
+func (s *Session) attempt(ctx context.Context) (*link, bool) {
+	l, err := s.dial(ctx)
+	ok := s.tell(event{link: l, err: err})
+	if l != nil && !ok {
+		l.hangUp()
+		l = nil
+	}
+	return l, ok
+}
+
+// tell passes an event to the loop; false when the session ends. Inlined, it would
+// take room on the stack of a reader who waits for the network: with little on it,
+// the runtime takes half of that stack back.
+//
+//go:noinline
 func (s *Session) tell(e event) bool {
 	select {
 	case s.events <- e:
@@ -86,12 +98,18 @@ func (s *Session) read(l *link) error {
 			batch, other = nil, nil
 			l.reader.Shrink()
 		}
-		if err := l.reader.Fill(); errors.Is(err, io.EOF) {
-			return fmt.Errorf("mqtt: the broker closed the connection: %w", err)
-		} else if err != nil {
-			return fmt.Errorf("mqtt: read: %w", err)
+		if err := l.reader.Fill(); err != nil {
+			return readError(err)
 		}
 	}
+}
+
+//go:noinline
+func readError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("mqtt: the broker closed the connection: %w", err)
+	}
+	return fmt.Errorf("mqtt: read: %w", err)
 }
 
 // decode takes complete frames out of the buffer, up to a batch.

@@ -27,7 +27,8 @@ type Session struct {
 	calls     chan func(*loop)
 	pokes     chan struct{} // cap 1: something in a shared list, or room in an inbox
 
-	// Between the loop and its two helpers. The loop closes dials, batches and quit.
+	// Between the loop and its two helpers. The loop closes dials, batches and quit,
+	// and makes batches and writes anew with each writer.
 	dials   chan context.Context // cap 1: make a connection
 	events  chan event
 	batches chan batch   // cap 1
@@ -54,19 +55,20 @@ type Session struct {
 	board     *board
 	takers    takers
 	waiters   waiters
-	first     chan error // cap 1: how the first attempt ended
 
 	mu       sync.Mutex
 	group    sync.WaitGroup // goroutines that serve one channel of a user
 	disband  bool           // no more of them
 	fatal    error          // why the session ended by itself
 	closeErr error          // what Close returns
-	last     Stats          // set before done is closed
+	last     *Stats         // set before done is closed
 }
 
 // Open starts a session and does not wait for the broker. The error is about
 // the arguments or the Store.
-func Open(rawURL string, o *Options) (*Session, error) {
+func Open(rawURL string, o *Options) (*Session, error) { return open(rawURL, o, nil) }
+
+func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 	var fallbacks []string
 	if o != nil {
 		fallbacks = o.Fallbacks
@@ -91,27 +93,22 @@ func Open(rawURL string, o *Options) (*Session, error) {
 		pokes:      make(chan struct{}, 1),
 		dials:      make(chan context.Context, 1),
 		events:     make(chan event),
-		batches:    make(chan batch, 1),
-		writes:     make(chan written, 1),
 		quit:       make(chan struct{}),
 		closing:    make(chan struct{}),
 		intakeEnds: make(chan struct{}),
 		ending:     make(chan struct{}),
 		done:       make(chan struct{}),
 		takers:     takers{abandon: make(chan struct{})},
-		waiters:    make(waiters, 64),
-		first:      make(chan error, 1),
 		board:      newBoard(endpoints[0].String()),
 	}
 	s.boxes = newBoxes(options.ReceiveBytes, s.poke)
 	s.unclaimed = newInbox(s)
 	s.settler = &settler{poke: s.poke}
-	l := newLoop(s)
+	l := newLoop(s, first)
 	if err := l.attach(); err != nil {
 		return nil, err
 	}
 	s.core.Go(s.runReader)
-	s.core.Go(s.runWriter)
 	go l.run()
 	return s, nil
 }
@@ -123,15 +120,16 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s, err := Open(rawURL, o)
+	first := make(chan error, 1)
+	s, err := open(rawURL, o, first)
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case err = <-s.first:
+	case err = <-first:
 	case <-ctx.Done():
 		select {
-		case err = <-s.first: // a ready result beats an ended context
+		case err = <-first: // a ready result beats an ended context
 		default:
 			err = context.Cause(ctx)
 		}

@@ -102,7 +102,7 @@ func (l *loop) end() {
 	l.hangUp()
 	close(s.quit)
 	close(s.dials)
-	close(s.batches)
+	l.endWriter()
 	s.core.Wait()
 
 	l.endPublications()
@@ -115,7 +115,8 @@ func (l *loop) end() {
 	s.mu.Unlock()
 	s.group.Wait()
 
-	s.last = l.snapshot()
+	last := l.snapshot()
+	s.last = &last
 	var err error
 	if left > 0 {
 		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)

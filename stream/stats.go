@@ -33,7 +33,7 @@ func (s *Session) Stats() Stats {
 	var st Stats
 	if !s.call(func(l *loop) { st = l.snapshot() }) {
 		<-s.done
-		return s.last
+		return *s.last
 	}
 	return st
 }

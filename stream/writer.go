@@ -10,10 +10,15 @@ import (
 // A batch is what the writer does in one go: commit the changes, then write the
 // bytes that depend on them. The loop fills one while the writer has the other.
 type batch struct {
-	number  uint64
+	number uint64
+	buffers
+	conn net.Conn // nil: there is nothing but changes
+}
+
+// buffers are what a batch is filled into.
+type buffers struct {
 	changes []flow.Change
 	bytes   []byte
-	conn    net.Conn // nil: there is nothing but changes
 }
 
 // batchBytes is how much of publishing goes into one batch. Acks come on top.
@@ -28,8 +33,8 @@ type written struct {
 // runWriter owns the write side of the connection. The loop sends the next
 // batch only after the answer to the one before, so neither channel ever
 // blocks its sender.
-func (s *Session) runWriter() {
-	for b := range s.batches {
+func (s *Session) runWriter(batches <-chan batch, writes chan<- written) {
+	for b := range batches {
 		var w written
 		if len(b.changes) > 0 {
 			if err := s.options.Store.Commit(b.changes); err != nil {
@@ -41,6 +46,6 @@ func (s *Session) runWriter() {
 				w.write = fmt.Errorf("mqtt: write: %w", err)
 			}
 		}
-		s.writes <- w
+		writes <- w
 	}
 }

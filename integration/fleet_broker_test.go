@@ -1,0 +1,116 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+const nullRole = "null broker"
+
+// A distantBroker acknowledges and forgets. It runs in a process of its own: what it
+// takes is not to be measured with the clients, and it can be killed.
+type distantBroker struct {
+	t       *testing.T
+	addr    string
+	process *process
+}
+
+func startDistantBroker(t *testing.T) *distantBroker {
+	t.Helper()
+	b := &distantBroker{t: t, addr: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	b.start()
+	return b
+}
+
+// start has the broker listen, at first or again on the same port.
+func (b *distantBroker) start() {
+	b.t.Helper()
+	p, err := launch(b.t, child{Role: nullRole, URL: b.addr}, 1, func(line string) { b.t.Log("null broker:", line) })
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	select {
+	case <-p.reached:
+	case <-p.ended:
+		b.t.Fatal("the null broker has ended: ", p.err)
+	}
+	b.process = p
+}
+
+// serve is the main function of a null broker: it ends with its parent.
+func (c *child) serve() error {
+	l, err := net.Listen("tcp", c.URL)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1) // the parent has gone
+	}()
+	say("listens")
+	answer := sync.OnceValue(nullAnswers)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			answer().converse(conn)
+		}()
+	}
+}
+
+// answers are the packets of a broker to whom everything is the same.
+type answers struct{ connack, pingresp []byte }
+
+func nullAnswers() answers {
+	return answers{append0(frames.Connack{}), append0(frames.Pingresp{})}
+}
+
+func append0(p frames.Packet) []byte {
+	b, err := p.Append(nil, mqtt.V311)
+	if err != nil {
+		panic(err) // constants
+	}
+	return b
+}
+
+// converse answers a client until the connection ends.
+func (a answers) converse(conn net.Conn) {
+	in := frames.NewReader(conn, frames.MaxPacket)
+	for {
+		f, err := frames.ReadFrame(in)
+		if err != nil {
+			return
+		}
+		var answer []byte
+		switch p, err := frames.Parse(f, mqtt.V311); p := p.(type) {
+		case frames.Connect:
+			answer = a.connack
+		case frames.Pingreq:
+			answer = a.pingresp
+		case frames.Subscribe:
+			granted := make([]frames.QoS, len(p.Filters))
+			answer = append0(frames.Suback{ID: p.ID, Granted: granted})
+		case frames.Publish:
+			if p.QoS == frames.AtLeastOnce {
+				answer = append0(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
+			}
+		default:
+			if err != nil {
+				return
+			}
+		}
+		if _, err := conn.Write(answer); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package integration
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/jpillora/backoff"
+)
+
+const (
+	memberMin = time.Second // of the back-off
+	memberMax = 8 * time.Second
+
+	// What is not needed is given back with PINGRESP. The timer of ConnectTimeout,
+	// though stopped, takes memory until its time.
+	memberKeepAlive = 8 * time.Second
+	memberConnect   = 5 * time.Second
+)
+
+// A member is one client of many. It notes when its connections begin and end.
+type member struct {
+	client  *mqtt.Client
+	idle    chan struct{} // closed when PINGRESP has come
+	refused chan struct{} // closed when the first attempt to return has failed
+
+	mu    sync.Mutex
+	dials []time.Time // when each attempt began
+	ends  []time.Time // when it failed, or its connection did
+}
+
+func newMember() *member {
+	return &member{idle: make(chan struct{}), refused: make(chan struct{}),
+		dials: make([]time.Time, 0, 8), ends: make([]time.Time, 0, 8)}
+}
+
+func (m *member) open(t *testing.T, url string) {
+	t.Helper()
+	c, err := mqtt.Open(url, &mqtt.Options{KeepAlive: memberKeepAlive, ConnectTimeout: memberConnect, DialContext: m.dial,
+		Reconnect: &backoff.Backoff{Min: memberMin, Max: memberMax, Jitter: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.client = c
+}
+
+// dial is for Options.
+func (m *member) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	m.mu.Lock()
+	m.dials = append(m.dials, time.Now())
+	m.mu.Unlock()
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		m.ended()
+		return nil, err
+	}
+	return &memberConn{TCPConn: conn.(*net.TCPConn), member: m}, nil
+}
+
+func (m *member) ended() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ends = append(m.ends, time.Now())
+	if len(m.ends) == 2 {
+		close(m.refused)
+	}
+}
+
+// memberConn takes note of what its member waits for.
+type memberConn struct {
+	*net.TCPConn
+	member *member
+	n      int // bytes read
+}
+
+func (c *memberConn) Read(p []byte) (int, error) {
+	const answers = 4 + 4 + 2 // CONNACK, PUBACK, PINGRESP
+	n, err := c.TCPConn.Read(p)
+	if err != nil {
+		c.member.ended()
+		return n, err
+	}
+	if c.n += n; c.n == answers {
+		c.member.isIdle()
+	}
+	return n, err
+}
+
+func (m *member) isIdle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.ends) == 0 {
+		close(m.idle)
+	}
+}
+
+func (m *member) online(t *testing.T) {
+	t.Helper()
+	m.wait(t, m.client.Online(), "a client is not online")
+}
+
+func (m *member) wait(t *testing.T, ch <-chan struct{}, otherwise string) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(patience):
+		t.Fatal(otherwise)
+	}
+}
+
+// check verifies that no attempt came before its time, and returns when the last
+// one began.
+func (m *member) check(t *testing.T) time.Time {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	interval := memberMin
+	for i, end := range m.ends {
+		if waited := m.dials[i+1].Sub(end); waited < interval/2 {
+			t.Errorf("attempt %d to return came after %v, its interval is %v to %v", i+1, waited, interval/2, interval)
+		}
+		interval = min(2*interval, memberMax)
+	}
+	return m.dials[len(m.dials)-1]
+}

@@ -1,0 +1,122 @@
+//go:build unix
+
+package integration
+
+import (
+	"flag"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAreSmallAndReturnSpreadOverTime has")
+
+const (
+	fleetMemory = 16 << 10 // bytes for each client
+	fleetRace   = 1000     // clients at most, with the race detector
+)
+
+// A client that has nothing to do is small, and many of them do not return in step.
+// It must not run beside other tests: what is measured is the memory of the process.
+func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
+	n := fleetThatFits(t, *fleetSize)
+	b := startDistantBroker(t)
+	members := make([]*member, n)
+	for i := range members {
+		members[i] = newMember()
+	}
+	goroutines, memory := runtime.NumGoroutine(), memoryInUse()
+	for _, m := range members {
+		m.open(t, "mqtt://"+b.addr)
+	}
+	defer closeAll(members)
+	ctx := within(t)
+	for _, m := range members {
+		m.online(t)
+		if err := m.client.Publish(ctx, text("a/b", "before there is nothing to do", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range members {
+		m.wait(t, m.idle, "PINGRESP does not come")
+	}
+	each := float64(memoryInUse()-memory) / float64(n)
+	running := runtime.NumGoroutine() - goroutines
+	t.Logf("%d clients: %.1f KiB and %.2f goroutines each", n, each/1024, float64(running)/float64(n))
+	if running > 3*n {
+		t.Errorf("%d goroutines for %d clients, at most three each are right", running, n)
+	}
+	if each > fleetMemory && !raceDetector {
+		t.Errorf("%.0f bytes for each client, limit %d", each, fleetMemory)
+	}
+
+	b.process.kill()
+	for _, m := range members {
+		m.wait(t, m.refused, "no attempt was made while the broker was away")
+	}
+	back := time.Now()
+	b.start()
+	returned := make([]time.Duration, n)
+	for i, m := range members {
+		m.online(t)
+		returned[i] = m.check(t).Sub(back)
+	}
+	checkSpread(t, returned)
+}
+
+// fleetThatFits raises the limit of open files to what n clients need, or returns how
+// many there can be.
+func fleetThatFits(t *testing.T, n int) int {
+	const others = 100
+	if raceDetector && n > fleetRace {
+		t.Logf("with the race detector: %d clients, not %d", fleetRace, n)
+		n = fleetRace
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	need := uint64(n + others)
+	if limit.Cur >= need {
+		return n
+	}
+	raised := syscall.Rlimit{Cur: need, Max: max(limit.Max, need)}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised); err != nil {
+		fit := int(limit.Cur) - others
+		t.Logf("%d open files are allowed (%v): %d clients, not %d", limit.Cur, err, fit, n)
+		return fit
+	}
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) })
+	return n
+}
+
+// checkSpread verifies that those who return do not come at once.
+func checkSpread(t *testing.T, returned []time.Duration) {
+	t.Helper()
+	const slot = 250 * time.Millisecond
+	slices.Sort(returned)
+	n := len(returned)
+	counts := make([]int, returned[n-1]/slot+1)
+	for _, after := range returned {
+		counts[max(after, 0)/slot]++
+	}
+	t.Logf("the last attempts began %v to %v after the broker was started again; in each %v: %d",
+		returned[0].Round(time.Millisecond), returned[n-1].Round(time.Millisecond), slot, counts)
+	if most := slices.Max(counts); most > n/3 {
+		t.Errorf("%d of %d clients return within %v", most, n, slot)
+	}
+	if middle := returned[n*95/100] - returned[n*5/100]; middle < 3*slot {
+		t.Errorf("nine tenths of the clients return within %v", middle)
+	}
+}
+
+func closeAll(members []*member) {
+	var closing sync.WaitGroup
+	for _, m := range members {
+		closing.Go(func() { m.client.Close() })
+	}
+	closing.Wait()
+}
