@@ -1,0 +1,68 @@
+// Worker takes its share of the jobs of a group. Start as many as there is work for,
+// on as many machines as that takes, each with a name of its own:
+//
+//	worker -broker mqtt://broker.example -id worker-1
+//	worker -broker mqtt://broker.example -id worker-2
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+)
+
+var (
+	id    = flag.String("id", "worker-1", "`name` of this worker: no other has it, and it has the same at every start")
+	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker")
+	every = flag.Duration("every", time.Second, "`interval` in which a broker in this process publishes jobs by itself")
+)
+
+func jobs(n int) []mqtt.Message {
+	return []mqtt.Message{
+		{Topic: "jobs/grind", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "sack %d", 2*n-1)},
+		{Topic: "jobs/sift", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "sack %d", 2*n)},
+	}
+}
+
+func main() { demo.Main(run, demo.Feed{Round: jobs, Every: every}) }
+
+func run(ctx context.Context, broker string) error {
+	// What this worker holds when it dies waits for it in the kept session.
+	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: *id, KeepSession: true})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// Each message that matches jobs/+ goes to one member of the group.
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "$share/workers/jobs/+", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		return err
+	}
+	fmt.Println("joined   ", *id)
+
+	var working sync.WaitGroup
+	working.Go(func() {
+		for d := range sub.Deliveries() {
+			fmt.Printf("%-9s %s of %s\n", d.Topic[len("jobs/"):], d.Payload, *id)
+			d.Ack() // after the work: a job that was begun and not done comes again
+		}
+	})
+
+	<-ctx.Done() // Ctrl-C: what was handed over is still done and acknowledged
+	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if *leave {
+		err = sub.Unsubscribe(grace)
+	}
+	err = errors.Join(err, client.Shutdown(grace))
+	working.Wait()
+	st := client.Stats()
+	fmt.Printf("settled   %d received, %d unacknowledged\n", st.Received, st.Unacked)
+	return err
+}
