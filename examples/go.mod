@@ -3,18 +3,19 @@ module github.com/go-millrace/mqtt/examples
 go 1.25
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/go-millrace/mqtt v0.0.0
 	github.com/mochi-mqtt/server/v2 v2.7.9
 	go.uber.org/goleak v1.3.0
+	golang.org/x/net v0.44.0
 )
 
 require (
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/gorilla/websocket v1.5.0 // indirect
 	github.com/jpillora/backoff v1.1.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
 	go.etcd.io/bbolt v1.4.3 // indirect
-	golang.org/x/sys v0.29.0 // indirect
+	golang.org/x/sys v0.36.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 

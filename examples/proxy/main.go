@@ -1,0 +1,74 @@
+// Proxy goes to its broker through a SOCKS5 or HTTP proxy: the one of the flag, or
+// that in the environment (ALL_PROXY, and NO_PROXY for the exceptions).
+//
+//	proxy -broker mqtts://broker.example -via socks5://user:password@localhost:1080
+//	proxy -broker wss://broker.example/mqtt -via http://localhost:3128
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/url"
+
+	"golang.org/x/net/proxy"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/examples/internal/demo"
+)
+
+var via = flag.String("via", "", "`URL` of the proxy, socks5 or http; without it that of the environment")
+
+func main() { demo.Main(run, demo.Feed{}) }
+
+func run(ctx context.Context, broker string) error {
+	dial, err := through(*via)
+	if err != nil {
+		return err
+	}
+	// TLS and WebSocket are put on top of what DialContext returns: the proxy sees
+	// the broker's address, and with mqtts and wss nothing else.
+	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{DialContext: dial})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "echo", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		return err
+	}
+	if err := client.Publish(ctx, mqtt.Message{Topic: "echo", Payload: []byte("hello"), QoS: mqtt.AtLeastOnce}); err != nil {
+		return err
+	}
+	for d, err := range sub.All(ctx) {
+		if err != nil {
+			return err
+		}
+		fmt.Printf("received  %s: %s\n", d.Topic, d.Payload)
+		d.Ack()
+		break
+	}
+	return client.Shutdown(ctx)
+}
+
+// A dialer is what Options.DialContext takes.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func init() { proxy.RegisterDialerType("http", newConnector) }
+
+// through returns how to dial through a proxy.
+func through(address string) (dialer, error) {
+	d := proxy.FromEnvironment()
+	if address != "" {
+		u, err := url.Parse(address)
+		if err != nil {
+			return nil, errors.New("-via is not a URL") // which may hold a password
+		}
+		if d, err = proxy.FromURL(u, proxy.Direct); err != nil {
+			return nil, err
+		}
+	}
+	return d.(proxy.ContextDialer).DialContext, nil // all of them are
+}
