@@ -1,0 +1,115 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/jpillora/backoff"
+	nats "github.com/nats-io/nats-server/v2/server"
+)
+
+// setPassword changes the password file; the broker reads it when it is restarted.
+func (m *mosquitto) setPassword(user, password string) {
+	m.t.Helper()
+	path := filepath.Join(filepath.Dir(m.config), "passwords")
+	if out, err := exec.Command("mosquitto_passwd", "-b", path, user, password).CombinedOutput(); err != nil {
+		m.t.Fatalf("mosquitto_passwd: %v\n%s", err, out)
+	}
+}
+
+// Dial does not try again what the broker has refused.
+func TestARefusalEndsDialAtOnce(t *testing.T) {
+	withMosquitto(t, setup{user: "miller", password: "grain+flour"}, func(t *testing.T, b *broker, v mqtt.Version) {
+		asked := 0
+		start := time.Now()
+		c, err := mqtt.Dial(within(t), b.url, withLog(t, mqtt.Options{Version: v, ClientID: "refused",
+			Credentials: func(context.Context) (string, []byte, error) {
+				asked++
+				return "miller", []byte("chaff"), nil
+			}}))
+		if err == nil {
+			c.Close()
+			t.Fatal("no error")
+		}
+		if !refusedAs(err) || strings.Contains(err.Error(), "chaff") {
+			t.Errorf("got %v, want a refusal without the password", err)
+		}
+		if after := time.Since(start); asked != 1 || after > 5*time.Second {
+			t.Errorf("%d attempts in %v, want one", asked, after)
+		}
+	})
+}
+
+// A session that runs goes on asking, at the slowest interval: a password that was
+// changed at the broker may be changed here too.
+func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *testing.T) {
+	const user, slowest = "miller", time.Second
+	withMosquitto(t, setup{user: user, password: "grain+old"}, func(t *testing.T, b *broker, v mqtt.Version) {
+		var password atomic.Value
+		password.Store("grain+old")
+		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "running",
+			Reconnect: &backoff.Backoff{Min: 10 * time.Millisecond, Max: slowest},
+			Credentials: func(context.Context) (string, []byte, error) {
+				return user, []byte(password.Load().(string)), nil
+			}})
+		states := c.States(within(t))
+		b.process.terminate()
+		b.process.setPassword(user, "grain+new")
+		b.process.restart()
+
+		first := until(t, states, func(s mqtt.State) bool { return refusedAs(s.Err) })
+		second := until(t, states, func(s mqtt.State) bool { return s.Attempt > first.Attempt })
+		if gap := second.Since.Sub(first.Since); !refusedAs(second.Err) || gap < slowest {
+			t.Errorf("after the refusal, %v, want another after %v", gap, slowest)
+		}
+		if err := second.Err; strings.Contains(err.Error(), "grain") {
+			t.Errorf("the error tells the password: %v", err)
+		}
+		password.Store("grain+new")
+		online := until(t, states, func(s mqtt.State) bool { return s.Online })
+		if gap := online.Since.Sub(second.Since); gap < slowest {
+			t.Errorf("online after %v, the interval is %v", gap, slowest)
+		}
+		publish(t, c, text("a", "as before", 2))
+	})
+}
+
+// NATS closes a connection that speaks 3.1, without a CONNACK to say why. That is no
+// refusal: it could be anything.
+func TestABrokerThatClosesA31ConnectionIsAPlainError(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	server, err := nats.NewServer(&nats.Options{ServerName: "node", Host: "127.0.0.1", Port: nats.RANDOM_PORT, NoLog: true, NoSigs: true,
+		JetStream: true, StoreDir: t.TempDir(), MQTT: nats.MQTTOpts{Host: "127.0.0.1", Port: port}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	t.Cleanup(func() {
+		server.Shutdown()
+		server.WaitForShutdown()
+	})
+	if !server.ReadyForConnections(patience) {
+		t.Fatal("NATS is not ready")
+	}
+	url := fmt.Sprintf("mqtt://127.0.0.1:%d", port)
+	dial(t, url, mqtt.Options{ClientID: "newer"})
+	c, err := mqtt.Dial(within(t), url, withLog(t, mqtt.Options{Version: mqtt.V31, ClientID: "older"}))
+	if err == nil {
+		c.Close()
+		t.Fatal("no error")
+	}
+	var refused *mqtt.ConnectError
+	if errors.As(err, &refused) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, want an end before CONNACK", err)
+	}
+}

@@ -1,0 +1,38 @@
+package stream_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+	"github.com/jpillora/backoff"
+)
+
+// A broker that does not speak our version says so, to Dial and in States. In a
+// running session that is tried again at the usual interval: nobody is suspected.
+func TestABadProtocolVersionSaysSo(t *testing.T) {
+	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		turnedAway(t, b, v, func(c *streamtest.Conn) {
+			c.Connack(false, frames.UnacceptableVersion)
+			c.ExpectClosed()
+		}, func(err error) {
+			wantRefusal(t, err, frames.UnacceptableVersion)
+			if !strings.Contains(err.Error(), "protocol version") {
+				t.Errorf("got %q", err)
+			}
+		})
+	})
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		_, c := connected(t, b, &stream.Options{Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Hour}})
+		c.Drop()
+		c = b.Accept()
+		start := time.Now()
+		c.ExpectConnect()
+		c.Connack(false, frames.UnacceptableVersion)
+		b.Accept()
+		wantElapsed(t, start, 2*time.Second)
+	})
+}
