@@ -1,5 +1,6 @@
 // Package integration holds tests of the client with real brokers: mochi, which
-// runs in the test process, always, and mosquitto when it is installed. Each
+// runs in the test process, always, a cluster of NATS servers there too, and
+// mosquitto when it is installed. Each
 // test has brokers of its own and runs in both versions of the protocol.
 //
 // TestTheTableOfBrokers runs one suite with all brokers that there are: NATS, which

@@ -3,7 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -70,41 +70,41 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	return r.Err
 }
 
-// waiters are spare ones of this session. They are not in a package-level pool,
-// which would carry channels from one synctest bubble to another.
+// waiters are spare ones of this session, in a channel that is made with the first
+// of them. They are not in a package-level pool, which would carry channels from one
+// synctest bubble to another.
 type waiters struct {
-	mu   sync.Mutex
-	list []*waiter // at most maxWaiters
+	spare atomic.Pointer[chan *waiter] // nil: there are none
 }
 
 const maxWaiters = 64
 
 func (ws *waiters) put(w *waiter) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if len(ws.list) < maxWaiters {
-		ws.list = append(ws.list, w)
+	ch := ws.spare.Load()
+	if ch == nil {
+		made := make(chan *waiter, maxWaiters)
+		ch = &made
+		ws.spare.Store(ch) // if two do this, the spare ones of one are lost
+	}
+	select {
+	case *ch <- w:
+	default:
 	}
 }
 
 func (ws *waiters) get() *waiter {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	n := len(ws.list)
-	if n == 0 {
-		return &waiter{receipt: make(chan Receipt, 1)}
+	if ch := ws.spare.Load(); ch != nil {
+		select {
+		case w := <-*ch:
+			return w
+		default:
+		}
 	}
-	w := ws.list[n-1]
-	ws.list = ws.list[:n-1]
-	return w
+	return &waiter{receipt: make(chan Receipt, 1)}
 }
 
 // shrink gives the spare ones of an idle session back.
-func (ws *waiters) shrink() {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	ws.list = nil
-}
+func (ws *waiters) shrink() { ws.spare.Store(nil) }
 
 // Publishes returns the channel that takes publishings. It is unbuffered: a
 // send that returns has been accepted and gets exactly one Receipt. It is never

@@ -5,14 +5,13 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/frames"
 )
 
-const nullRole = "null broker"
+const nullRole = "distant broker"
 
 // A distantBroker acknowledges and forgets. It runs in a process of its own: what it
 // takes is not to be measured with the clients, and it can be killed.
@@ -32,19 +31,19 @@ func startDistantBroker(t *testing.T) *distantBroker {
 // start has the broker listen, at first or again on the same port.
 func (b *distantBroker) start() {
 	b.t.Helper()
-	p, err := launch(b.t, child{Role: nullRole, URL: b.addr}, 1, func(line string) { b.t.Log("null broker:", line) })
+	p, err := launch(b.t, child{Role: nullRole, URL: b.addr}, 1, func(line string) { b.t.Log("broker:", line) })
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	select {
 	case <-p.reached:
 	case <-p.ended:
-		b.t.Fatal("the null broker has ended: ", p.err)
+		b.t.Fatal("the broker has ended: ", p.err)
 	}
 	b.process = p
 }
 
-// serve is the main function of a null broker: it ends with its parent.
+// serve is the main function of a distant broker: it ends with its parent.
 func (c *child) serve() error {
 	l, err := net.Listen("tcp", c.URL)
 	if err != nil {
@@ -55,7 +54,7 @@ func (c *child) serve() error {
 		os.Exit(1) // the parent has gone
 	}()
 	say("listens")
-	answer := sync.OnceValue(nullAnswers)
+	a := answers{packetBytes(frames.Connack{}), packetBytes(frames.Pingresp{})}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -63,7 +62,7 @@ func (c *child) serve() error {
 		}
 		go func() {
 			defer conn.Close()
-			answer().converse(conn)
+			a.converse(conn)
 		}()
 	}
 }
@@ -71,14 +70,10 @@ func (c *child) serve() error {
 // answers are the packets of a broker to whom everything is the same.
 type answers struct{ connack, pingresp []byte }
 
-func nullAnswers() answers {
-	return answers{append0(frames.Connack{}), append0(frames.Pingresp{})}
-}
-
-func append0(p frames.Packet) []byte {
+func packetBytes(p frames.Packet) []byte {
 	b, err := p.Append(nil, mqtt.V311)
 	if err != nil {
-		panic(err) // constants
+		panic(err) // they are all ours
 	}
 	return b
 }
@@ -99,10 +94,10 @@ func (a answers) converse(conn net.Conn) {
 			answer = a.pingresp
 		case frames.Subscribe:
 			granted := make([]frames.QoS, len(p.Filters))
-			answer = append0(frames.Suback{ID: p.ID, Granted: granted})
+			answer = packetBytes(frames.Suback{ID: p.ID, Granted: granted})
 		case frames.Publish:
 			if p.QoS == frames.AtLeastOnce {
-				answer = append0(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
+				answer = packetBytes(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
 			}
 		default:
 			if err != nil {
