@@ -90,7 +90,8 @@
 // takes over what it finds: Stats counts it, Flush waits for it, Options.Ack
 // takes its Receipts, and it goes out in front of all that is new. A send on
 // Publishes that has returned is in memory, and an Ack is on its way: Sync
-// returns when both are in the store, and from then on a kill costs nothing. A
+// returns when both are in the store, and from then on a kill costs nothing. (A
+// hand-off over Messages settles a moment after it, so Sync may not wait for it.) A
 // publication that the store cannot take ends with ErrNotSent and the reason; the
 // connection is made anew, since nothing may leave that is not stored.
 //

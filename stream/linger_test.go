@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -58,4 +59,29 @@ func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 		}
 		wantEnded(t, s)
 	}, streamtest.KeepOpen())
+}
+
+// The second that the last writes have begins with them, not with a commit in
+// front of them that takes longer.
+func TestASlowCommitDoesNotCostTheDisconnect(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := kept(1, nil)
+		o.Store = &slowCard{flow.NewMemoryStore()}
+		s, c := connected(t, b, o)
+		sendAll(s, message("a", "1", 1))
+		down := callClose(t, s)
+		c.Expect(publish("a", "1", 1, 1, false))
+		c.ExpectDisconnect()
+		if err := down.after(3 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// slowCard is a store that takes three seconds for each commit.
+type slowCard struct{ flow.Store }
+
+func (s *slowCard) Commit(c []flow.Change) error {
+	elapse(3 * time.Second)
+	return s.Store.Commit(c)
 }
