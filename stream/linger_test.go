@@ -1,6 +1,8 @@
 package stream_test
 
 import (
+	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,4 +86,45 @@ type slowCard struct{ flow.Store }
 func (s *slowCard) Commit(c []flow.Change) error {
 	elapse(3 * time.Second)
 	return s.Store.Commit(c)
+}
+
+// bare is a connection that cannot close one direction.
+type bare struct{ net.Conn }
+
+// DISCONNECT is enough for a broker to close.
+func TestCloseOfAConnectionThatCannotCloseOneDirection(t *testing.T) {
+	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := b.Dial(ctx, network, addr)
+			return bare{c}, err
+		}})
+		down := callClose(t, s)
+		c.ExpectType(frames.TypeDisconnect)
+		c.Drop()
+		if err := down.after(0); err != nil {
+			t.Error(err)
+		}
+	}, streamtest.KeepOpen())
+}
+
+// A broker that goes on sending for ever is given a second, too.
+func TestCloseUnderAFloodEndsAfterASecond(t *testing.T) {
+	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		flood := encoded(t, frames.V311, publish("a", "x", 0, 0, false))
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for {
+				if _, err := c.Raw().Write(flood); err != nil {
+					return
+				}
+				elapse(time.Millisecond)
+			}
+		}()
+		if err := callClose(t, s).after(time.Second); err != nil {
+			t.Error(err)
+		}
+		<-over
+	}, streamtest.KeepOpen())
 }
