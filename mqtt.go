@@ -90,7 +90,8 @@
 // takes over what it finds: Stats counts it, Flush waits for it, Options.Ack
 // takes its Receipts, and it goes out in front of all that is new. A send on
 // Publishes that has returned is in memory, and an Ack is on its way: Sync
-// returns when both are in the store, and from then on a kill costs nothing. A
+// returns when both are in the store, and from then on a kill costs nothing. (A
+// hand-off over Messages settles a moment after it, so Sync may not wait for it.) A
 // publication that the store cannot take ends with ErrNotSent and the reason; the
 // connection is made anew, since nothing may leave that is not stored.
 //
@@ -338,12 +339,16 @@ func (c *Client) All(ctx context.Context) iter.Seq2[Delivery, error] { return c.
 func (c *Client) Flush(ctx context.Context) error { return c.s.Flush(ctx) }
 
 // Sync waits until Options.Store has the QoS 1 and 2 publishings that were sent
-// on Publishes, and the QoS 2 deliveries that were settled, before the call. A
-// durable Store then keeps them whatever becomes of the process; a send on
-// Publishes that has returned promises no more than that the publishing is in
-// memory. Calls from many goroutines share one commit. An error of the Store
-// says that not all of it is stored, the Receipts say which publishings are
-// concerned. Without a Store and KeepSession Sync is an error.
+// on Publishes and have not ended, and the QoS 2 deliveries that were settled,
+// before the call. A durable Store then keeps them whatever becomes of the
+// process; a send on Publishes that has returned promises no more than that the
+// publishing is in memory. Calls from many goroutines share one commit.
+//
+// An error of the Store says that not all of it is stored. A publishing that the
+// Store has refused has ended, so a later Sync without error says nothing of it:
+// its Receipt does. A hand-off of Messages counts as settled an instant after the
+// receive, so a Sync right behind it may miss it: use Deliveries or All where
+// that matters. Without a Store and KeepSession Sync is an error.
 func (c *Client) Sync(ctx context.Context) error { return c.s.Sync(ctx) }
 
 // Online returns a channel that is closed while the client is connected. It is a

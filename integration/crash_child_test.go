@@ -209,6 +209,12 @@ func (c *child) subscribe(ctx context.Context, client *mqtt.Client, random *rand
 				select {
 				case d, ok = <-sub.Deliveries():
 				case <-finish:
+					go func() { // what may still come again is not to hold up Shutdown
+						for d := range sub.Deliveries() {
+							say("got %s %s %d", d.Topic, d.Payload, d.QoS)
+							d.Ack()
+						}
+					}()
 					return nil
 				}
 			}

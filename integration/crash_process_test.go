@@ -97,7 +97,8 @@ type killer struct {
 	t      *testing.T
 	child  child // of the next run
 	random *rand.Rand
-	lines  int // the most that it waits for
+	lines  int  // the most that it waits for
+	begun  bool // it is not killed before it has said something
 	begin  func(run int) (take func(line string))
 
 	mu    sync.Mutex
@@ -128,7 +129,7 @@ func (k *killer) rounds(n int, enough <-chan struct{}) error {
 // round is a run that ends in a kill.
 func (k *killer) round() error {
 	after := 0
-	if k.random.IntN(4) > 0 {
+	if k.begun || k.random.IntN(4) > 0 {
 		after = 1 + k.random.IntN(k.lines)
 	}
 	delay := time.Duration(k.random.Int64N(int64(20 * time.Millisecond)))

@@ -59,8 +59,13 @@ func (c *crash) publishers() *killer {
 	return c.killer("publisher", 12, c.ledger.publisher)
 }
 
+// subscribers are killed at any moment, but by mosquitto's side not before they are
+// back: 2.0.11 begins an exchange anew when a connection ends before it has sent a
+// PUBREL again, and nobody can tell its PUBLISH from a new message then.
 func (c *crash) subscribers() *killer {
-	return c.killer("subscriber", 300, c.ledger.subscriber)
+	k := c.killer("subscriber", 300, c.ledger.subscriber)
+	k.begun = c.keeper == nil
+	return k
 }
 
 func (c *crash) killer(role string, lines int, begin func(run int) func(string)) *killer {

@@ -67,6 +67,57 @@ func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 	}
 }
 
+// Without reconnecting, the store's error is the end and its reason.
+func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := &fullDisk{Store: flow.NewMemoryStore()}
+		acks := make(chan stream.Receipt, 1)
+		o := kept(10, acks)
+		o.Store, o.NoReconnect = store, true
+		s, c := connected(t, b, o)
+		store.full.Store(true)
+		sendAll(s, message("out", "1", 1))
+		wantError(t, s.Sync(t.Context()), errFull)
+		c.ExpectClosed()
+		<-s.Done()
+		wantReceipt(t, acks, nil, stream.ErrNotSent, errFull)
+		wantError(t, s.Err(), errFull)
+		wantError(t, s.Sync(t.Context()), stream.ErrClosed, errFull)
+		wantError(t, s.Close(), errFull)
+	})
+}
+
+// A caller gives up, and a second copy is due, while the commit is under way
+// that then fails: nothing of the publication is left, and its identifier is free.
+func TestACommitThatFailsUnderARetryLeavesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
+		o := kept(1, nil)
+		o.Store, o.Retry = store, &flow.Retry{Initial: time.Second}
+		s, c := connected(t, b, o)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		wantError(t, s.Publish(ctx, message("out", "1", 2)), stream.ErrUnconfirmed, context.DeadlineExceeded)
+		other := goPublish(s, message("out", "2", 1))
+		elapse(5 * time.Second)
+		store.release <- errFull
+		c.ExpectClosed()
+		c = b.Handshake(true)
+		close(store.release)
+		p := streamtest.Next[frames.Publish](c)
+		if string(p.Payload) != "2" || p.DUP {
+			t.Errorf("%+v", p)
+		}
+		c.Complete(p)
+		if err := outcome(t, other); err != nil {
+			t.Error(err)
+		}
+		if st := s.Stats(); st.Queued != 0 || st.InFlight != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // flakyDisk fails at random: before anything is done, or, as a disk whose last
 // sync fails, after all is.
 type flakyDisk struct {

@@ -44,12 +44,17 @@ func (l *loop) dropFlusher(empty chan struct{}) {
 }
 
 // Sync waits until the Store has what came before the call: the QoS 1 and 2
-// publishings that were sent on Publishes, and the QoS 2 deliveries that were
-// settled. From then on a durable Store keeps them whatever becomes of the
-// process; the acceptance of a publishing by itself promises no more than that
-// it is in memory. Many calls at once share one commit. An error of the Store
-// says that what was not in it yet is not; the Receipts say which publishings
-// that concerns. Without a Store and KeepSession Sync is an error.
+// publishings that were sent on Publishes and have not ended, and the QoS 2
+// deliveries that were settled. From then on a durable Store keeps them whatever
+// becomes of the process; the acceptance of a publishing by itself promises no
+// more than that it is in memory. Many calls at once share one commit.
+//
+// An error of the Store says that what was not in it yet is not. A publishing
+// that the Store has refused has ended, so a later Sync without error says
+// nothing of it: its Receipt does. A hand-off of Messages counts as settled an
+// instant after the receive, so a Sync right behind it may miss it: use
+// Deliveries or All where that matters. Without a Store and KeepSession Sync is
+// an error.
 func (s *Session) Sync(ctx context.Context) error {
 	if s.options.Store == nil || !s.options.KeepSession {
 		return badOption("Sync", "needs a Store and KeepSession")

@@ -1,10 +1,13 @@
 package stream_test
 
 import (
+	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -57,5 +60,71 @@ func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 			t.Error(err)
 		}
 		wantEnded(t, s)
+	}, streamtest.KeepOpen())
+}
+
+// The second that the last writes have begins with them, not with a commit in
+// front of them that takes longer.
+func TestASlowCommitDoesNotCostTheDisconnect(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := kept(1, nil)
+		o.Store = &slowCard{flow.NewMemoryStore()}
+		s, c := connected(t, b, o)
+		sendAll(s, message("a", "1", 1))
+		down := callClose(t, s)
+		c.Expect(publish("a", "1", 1, 1, false))
+		c.ExpectDisconnect()
+		if err := down.after(3 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// slowCard is a store that takes three seconds for each commit.
+type slowCard struct{ flow.Store }
+
+func (s *slowCard) Commit(c []flow.Change) error {
+	elapse(3 * time.Second)
+	return s.Store.Commit(c)
+}
+
+// bare is a connection that cannot close one direction.
+type bare struct{ net.Conn }
+
+// DISCONNECT is enough for a broker to close.
+func TestCloseOfAConnectionThatCannotCloseOneDirection(t *testing.T) {
+	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := b.Dial(ctx, network, addr)
+			return bare{c}, err
+		}})
+		down := callClose(t, s)
+		c.ExpectType(frames.TypeDisconnect)
+		c.Drop()
+		if err := down.after(0); err != nil {
+			t.Error(err)
+		}
+	}, streamtest.KeepOpen())
+}
+
+// A broker that goes on sending for ever is given a second, too.
+func TestCloseUnderAFloodEndsAfterASecond(t *testing.T) {
+	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		flood := encoded(t, frames.V311, publish("a", "x", 0, 0, false))
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for {
+				if _, err := c.Raw().Write(flood); err != nil {
+					return
+				}
+				elapse(time.Millisecond)
+			}
+		}()
+		if err := callClose(t, s).after(time.Second); err != nil {
+			t.Error(err)
+		}
+		<-over
 	}, streamtest.KeepOpen())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -143,10 +142,9 @@ func (l *loop) end() {
 func (l *loop) hangUp() {
 	s := l.s
 	if l.online && l.failed == nil {
-		raw := l.link.raw // the timer may fire when link is gone
+		raw := l.link.raw // link is gone when this returns
 		raw.finish()
-		// For a connection that knows no deadlines, and a broker that does not close.
-		defer time.AfterFunc(lastWrites, func() { raw.Close() }).Stop()
+		defer raw.finished()
 		l.settle()
 		l.acks()
 		before := len(l.next.bytes)

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -13,29 +13,52 @@ import (
 type timedConn struct {
 	net.Conn
 	timeout time.Duration // 0: none
-	final   atomic.Bool   // the last deadline was set, nothing renews it
+
+	mu      sync.Mutex
+	writing bool
+	final   bool        // what is written from here on has one second
+	end     *time.Timer // closes the connection when it has passed; nil: it has not begun
 }
 
 func (c *timedConn) Write(p []byte) (n int, err error) {
+	defer c.wrote()
 	for {
-		if c.timeout > 0 && !c.final.Load() {
-			c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // a connection without deadlines has no timeout
-			if c.final.Load() {                                // finish came in between: its deadline holds
-				c.finish()
-			}
-		}
+		final := c.renew()
 		m, err := c.Conn.Write(p[n:])
 		n += m
-		if err == nil || m == 0 || c.final.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || m == 0 || final || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 	}
 }
 
+// renew gives a write the time that it may take without progress; the last ones
+// have what is left of theirs.
+func (c *timedConn) renew() (final bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = true
+	switch {
+	case c.final:
+		c.last()
+	case c.timeout > 0:
+		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // a connection without deadlines has no timeout
+	}
+	return c.final
+}
+
+func (c *timedConn) wrote() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+}
+
 // SetWriteDeadline is for TLS, which sets one of its own when it closes: not
 // past the last one.
 func (c *timedConn) SetWriteDeadline(t time.Time) error {
-	if c.final.Load() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.final {
 		return nil
 	}
 	return c.Conn.SetWriteDeadline(t)
@@ -49,11 +72,36 @@ func (c *timedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// lastWrites is how long Close waits for what it has to write.
+// lastWrites is how long Close waits for what it has to write, and for the broker
+// to close.
 const lastWrites = time.Second
 
-// finish gives all writes from here on, and one under way, a last deadline.
+// finish gives all writes from here on, one under way included, a second
+// together. It begins with the first of them: a commit that is slow comes before.
 func (c *timedConn) finish() {
-	c.final.Store(true)
-	c.Conn.SetWriteDeadline(time.Now().Add(lastWrites))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.final = true
+	if c.writing {
+		c.last()
+	}
+}
+
+// last begins the last second, if it has not begun. When it has passed the
+// connection is closed, for one that knows no deadlines and for a broker that
+// does not close. The caller holds mu.
+func (c *timedConn) last() {
+	if c.end == nil {
+		c.Conn.SetWriteDeadline(time.Now().Add(lastWrites))
+		c.end = time.AfterFunc(lastWrites, func() { c.Conn.Close() })
+	}
+}
+
+// finished ends the wait for the last second.
+func (c *timedConn) finished() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end != nil {
+		c.end.Stop()
+	}
 }

@@ -24,7 +24,8 @@
 // After an error the changes are not in the store, with one exception: when the
 // very last sync fails the disk may or may not have them. The batch can be
 // committed again in either case and leaves the same state, tallies included;
-// sessions do so.
+// sessions do so. One that is killed before it has may have told ErrNotSent of a
+// publication that the next process finds on the disk, and sends.
 //
 // With [Options.NoSync] a commit is handed to the system and not waited for. A
 // process that is killed still loses nothing. A power cut or a crash of the

@@ -25,7 +25,8 @@ func Buffer(bytes int) Option { return func(o *settings) { o.buffer = bytes } }
 func AutoPing() Option { return func(o *settings) { o.autoPing = true } }
 
 // KeepOpen leaves the broker's side of a connection open when the client closes its own: a broker that is frozen.
-// Without it the broker closes in answer, at once and without a step of the script, as brokers do after DISCONNECT.
+// Without it the broker closes in answer to CloseWrite, at once and without a step of the script, as brokers do after
+// DISCONNECT. A client whose connection is wrapped in something without CloseWrite waits for the script to close.
 func KeepOpen() Option { return func(o *settings) { o.open = true } }
 
 // defaultTimeout tells a bubble by its clock, which starts in the year 2000.
