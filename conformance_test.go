@@ -47,15 +47,9 @@ var differences = []string{
 }
 
 // The rows that name no test, and what they say instead. There are no others.
-var (
-	notHeld  = []string{"6.0.0-1", "6.0.0-2", "6.0.0-3", "6.0.0-4", "WebSocket"}
-	byReview = []string{"7.0.0-2"}
-)
+var byReview = []string{"7.0.0-2"}
 
-const (
-	notHeldYet = "Not held yet: there is no WebSocket transport."
-	reviewed   = "By review: "
-)
+const reviewed = "By review: "
 
 // folders are those in which a test can be, with where they are.
 var folders = map[string]string{
@@ -75,11 +69,6 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	check := func(row, held string) {
 		switch {
-		case slices.Contains(notHeld, row):
-			if held != notHeldYet {
-				complain("%s says %q, and the test knows it as not held", row, held)
-			}
-			return
 		case slices.Contains(byReview, row):
 			if !strings.HasPrefix(held, reviewed) || len(held) == len(reviewed) {
 				complain("%s says %q, and the test knows it as held by review", row, held)

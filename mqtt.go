@@ -54,7 +54,9 @@
 // Errors of this package come wrapped with their reason: use errors.Is and
 // errors.As. ErrClosed, the end of the client, wraps net.ErrClosed. A refused
 // connection is a *ConnectError that wraps its code, so that
-// errors.Is(err, mqtt.NotAuthorized) tells the reason; refused topic filters are
+// errors.Is(err, mqtt.NotAuthorized) tells the reason; a WebSocket server that
+// answers with another status than 101 gives a *HTTPError; errors of crypto/tls,
+// crypto/x509 and package net are there for errors.As; refused topic filters are
 // a *RefusedError. A mistake in an argument is reported by the call that made
 // it, before anything is sent, and names the field and the limit.
 //
@@ -192,6 +194,7 @@ type (
 	ConnectError    = stream.ConnectError
 	RefusedError    = stream.RefusedError
 	DowngradedError = stream.DowngradedError
+	HTTPError       = stream.HTTPError
 	OptionError     = stream.OptionError
 	InvalidError    = frames.InvalidError
 	ProtocolError   = frames.ProtocolError
@@ -225,9 +228,17 @@ var (
 // Open starts a client and does not wait for the broker. The error is about the
 // arguments or the Store.
 //
-// The URL is mqtt://host:port (1883) or mqtts://host:port (8883, TLS); tcp:// is
-// a synonym of the first, ssl:// and tls:// of the second; unix:///path is a
-// socket. User and password may stand in it and are kept out of logs and errors.
+// The URL has one of these forms, with the default port in brackets:
+//
+//	mqtt://host:port (1883)       TCP; tcp:// is a synonym
+//	mqtts://host:port (8883)      TLS, ALPN mqtt; ssl:// and tls:// are synonyms
+//	ws://host:port/path (80)      WebSocket, subprotocol mqtt; the path is /mqtt if there is none
+//	wss://host:port/path (443)    WebSocket over TLS
+//	unix:///path                  a unix socket
+//
+// User and password may stand in all of them but the last. They, and the query of
+// a WebSocket, are kept out of States, logs and errors. Options.Fallbacks are more
+// endpoints. A proxy is a matter of Options.DialContext.
 func Open(url string, o *Options) (*Client, error) {
 	s, err := stream.Open(url, o)
 	if err != nil {

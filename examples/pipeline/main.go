@@ -2,13 +2,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-func main() { demo.Main(pipeline, demo.Feed{Round: lines}) }
+func main() { demo.Main(run, demo.Feed{Round: lines}) }
+
+func run(ctx context.Context, broker string) error {
+	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: "shouter", KeepSession: true, Window: 100})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return pipeline(ctx, client)
+}
 
 // lines are what a broker in this process publishes.
 func lines(n int) []mqtt.Message {

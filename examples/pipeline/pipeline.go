@@ -9,17 +9,11 @@ import (
 
 // pipeline reads lines, transforms them and publishes the results. A line is
 // acknowledged when its result has been: at least once, from end to end.
-func pipeline(ctx context.Context, broker string) error {
-	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: "shouter", KeepSession: true, Window: 100})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func pipeline(ctx context.Context, client *mqtt.Client) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "lines", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		return err
 	}
-
 	receipts := make(chan mqtt.Receipt, 100)
 	go func() {
 		for d := range sub.Deliveries() {

@@ -13,7 +13,6 @@ func rangeLoop(ctx context.Context, broker string) error {
 		return err
 	}
 	defer client.Close()
-
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "plant/+/temperature", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		return err
