@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -101,9 +102,13 @@ func (s *Session) hello(ctx context.Context, e *endpoint) ([]byte, error) {
 	return hello, nil
 }
 
-// unwelcome reports whether a broker refused who we are: to ask again soon is of
-// no use then, and looks like an attack.
+// unwelcome reports whether a broker refused who we are, and each of several did:
+// to ask again soon is of no use then, and looks like an attack.
 func unwelcome(err error) bool {
+	var round roundError
+	if errors.As(err, &round) {
+		return !slices.ContainsFunc(round, func(err error) bool { return !unwelcome(err) })
+	}
 	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
 }
 

@@ -192,6 +192,28 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	}
 }
 
+// One endpoint that refuses does not slow down the way to another that is away.
+func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		o := &stream.Options{Fallbacks: []string{"mqtt://b"}, Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}}
+		s := open(t, b, o)
+		refuse := func(c *streamtest.Conn) {
+			c.ExpectConnect()
+			c.Connack(false, frames.NotAuthorized)
+		}
+		refuse(b.Accept())
+		b.Accept().Drop()
+		start := time.Now()
+		refuse(b.Accept())
+		wantElapsed(t, start, time.Second)
+		refuse(b.Accept())
+		start = time.Now()
+		b.Handshake(false)
+		wantElapsed(t, start, time.Minute)
+		up(t, s)
+	})
+}
+
 // TLSConfig is asked at every connection, so that certificates can rotate.
 func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
