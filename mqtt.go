@@ -36,9 +36,9 @@
 //	Online, Done           nobody          the client                      levels
 //
 // Receive channels close when the client or their Subscription ends; for range,
-// then Err, tells why. A client has three goroutines, one more for each receive
-// channel or stage in use, and one for each Ack channel that lags. Close returns
-// when all are gone.
+// then Err, tells why. A client has at most three goroutines, one more for each
+// receive channel or stage in use, and one for each Ack channel that lags. Close
+// returns when all are gone.
 //
 // # Errors
 //

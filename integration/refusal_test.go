@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-millrace/mqtt"
 	"github.com/jpillora/backoff"
-	nats "github.com/nats-io/nats-server/v2/server"
 )
 
 // setPassword changes the password file; the broker reads it when it is restarted.
@@ -87,21 +86,7 @@ func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *t
 // refusal: it could be anything.
 func TestABrokerThatClosesA31ConnectionIsAPlainError(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
-	server, err := nats.NewServer(&nats.Options{ServerName: "node", Host: "127.0.0.1", Port: nats.RANDOM_PORT, NoLog: true, NoSigs: true,
-		JetStream: true, StoreDir: t.TempDir(), MQTT: nats.MQTTOpts{Host: "127.0.0.1", Port: port}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Start()
-	t.Cleanup(func() {
-		server.Shutdown()
-		server.WaitForShutdown()
-	})
-	if !server.ReadyForConnections(patience) {
-		t.Fatal("NATS is not ready")
-	}
-	url := fmt.Sprintf("mqtt://127.0.0.1:%d", port)
+	url := fmt.Sprintf("mqtt://127.0.0.1:%d", runNATS(t, setup{}, nil).MQTT.Port)
 	dial(t, url, mqtt.Options{ClientID: "newer"})
 	c, err := mqtt.Dial(within(t), url, withLog(t, mqtt.Options{Version: mqtt.V31, ClientID: "older"}))
 	if err == nil {
