@@ -5,27 +5,31 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
 )
 
-// names is a name server that either knows no name or calls all of them 127.0.0.1.
+// names is a name server that either knows no name or has the same addresses for
+// all of them.
 type names struct {
 	addr  string
+	hosts [][4]byte
 	known atomic.Bool
 	asked atomic.Int32 // for addresses of version 4
 }
 
-func startNames(t *testing.T) *names {
+func startNames(t *testing.T, hosts ...[4]byte) *names {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &names{addr: conn.LocalAddr().String()}
+	n := &names{addr: conn.LocalAddr().String(), hosts: hosts}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		buf := make([]byte, 1500)
@@ -67,8 +71,11 @@ func (n *names) answer(query []byte) []byte {
 	case !n.known.Load():
 		flags |= 3 // no such name
 	case isA:
-		answers = 1
-		reply = append(reply, 0xC0, header, 0, typeA, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1)
+		answers = uint16(len(n.hosts))
+		for _, host := range n.hosts {
+			reply = append(reply, 0xC0, header, 0, typeA, 0, 1, 0, 0, 0, 0, 0, 4)
+			reply = append(reply, host[:]...)
+		}
 	}
 	binary.BigEndian.PutUint16(reply[2:], flags)
 	binary.BigEndian.PutUint16(reply[6:], answers)
@@ -76,19 +83,46 @@ func (n *names) answer(query []byte) []byte {
 	return reply
 }
 
+// resolver asks n whatever server the system names.
+func (n *names) resolver() *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, n.addr)
+	}}
+}
+
+// N2: where nobody listens at one address of a name, the next is tried in the same
+// attempt.
+func TestAllAddressesOfANameAreTried(t *testing.T) {
+	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		n := startNames(t, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 1})
+		n.known.Store(true)
+		_, port, err := net.SplitHostPort(b.url[len("mqtt://"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tried []string
+		dialer := net.Dialer{Resolver: n.resolver(), Control: func(_, address string, _ syscall.RawConn) error {
+			tried = append(tried, address)
+			return nil
+		}}
+		dial(t, "mqtt://mill.example:"+port, mqtt.Options{Version: v, ClientID: "named", NoReconnect: true, DialContext: dialer.DialContext})
+		if want := []string{"127.0.0.2:" + port, "127.0.0.1:" + port}; !slices.Equal(tried, want) {
+			t.Errorf("tried %q, want %q", tried, want)
+		}
+	})
+}
+
 // N1: a name that nobody knows yet is an error that says so, and it is looked up anew
 // at every attempt.
 func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-		n := startNames(t)
+		n := startNames(t, [4]byte{127, 0, 0, 1})
 		_, port, err := net.SplitHostPort(b.url[len("mqtt://"):])
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := new(wire)
-		w.dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, n.addr)
-		}}
+		w.dialer.Resolver = n.resolver()
 		c, err := mqtt.Open("mqtt://mill.example:"+port, withLog(t, mqtt.Options{Version: v, ClientID: "named", Reconnect: soon(), DialContext: w.DialContext}))
 		if err != nil {
 			t.Fatal(err)
