@@ -52,8 +52,9 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			s.Publishes() <- stream.Publishing{Message: message("out", fmt.Sprint(i), frames.AtMostOnce), Ack: make(chan stream.Receipt)}
 			c.ExpectType(frames.TypePublish)
 		}
-		// Messages that nobody takes: QoS 0 beyond the limit, QoS 1 and 2 within it.
-		for i := range 200 {
+		// Messages that nobody takes: QoS 0 beyond the limit and the buffers of the
+		// channels, QoS 1 and 2 within it.
+		for i := range 600 {
 			c.Send(publish("sub/zero", strings.Repeat("x", 100), frames.AtMostOnce, 0, false))
 			if i < 4 {
 				c.Send(publish("sub/a", "1", frames.AtLeastOnce, uint16(1+i), false))
