@@ -1,6 +1,9 @@
 package stream
 
-// order is a ring of Receipts that wait for those of earlier places.
+import "github.com/go-millrace/mqtt/frames"
+
+// order is a ring of Receipts that wait for their result or for those of earlier
+// places.
 type order struct {
 	ring       []slot // a power of two long
 	head, next uint64
@@ -11,8 +14,8 @@ type slot struct {
 	full    bool
 }
 
-// reserve returns the next place.
-func (o *order) reserve() uint64 {
+// reserve gives m the next place.
+func (o *order) reserve(m frames.Message) uint64 {
 	if o.open() == len(o.ring) {
 		old := *o
 		o.ring = make([]slot, max(64, 2*len(old.ring)))
@@ -20,23 +23,31 @@ func (o *order) reserve() uint64 {
 			*o.at(p) = *old.at(p)
 		}
 	}
+	o.at(o.next).receipt.Message = m
 	o.next++
 	return o.next - 1
 }
 
 func (o *order) at(place uint64) *slot { return &o.ring[place&uint64(len(o.ring)-1)] }
 
-func (o *order) put(p placed) { *o.at(p.place) = slot{p.receipt, true} }
+// put takes the result of a place.
+func (o *order) put(p placed) {
+	s := o.at(p.place)
+	s.receipt.ID, s.receipt.Err, s.full = p.id, p.err, true
+}
 
 // open returns how many places are reserved and not popped.
 func (o *order) open() int { return int(o.next - o.head) }
 
-func (o *order) first() (Receipt, bool) {
+// first returns the Receipt that is next, if it has its result.
+func (o *order) first() *Receipt {
 	if o.head == o.next {
-		return Receipt{}, false
+		return nil
 	}
-	s := o.at(o.head)
-	return s.receipt, s.full
+	if s := o.at(o.head); s.full {
+		return &s.receipt
+	}
+	return nil
 }
 
 func (o *order) pop() {

@@ -17,13 +17,14 @@ type stage struct {
 	out  chan Receipt  // the goroutine sends and closes
 	wake chan struct{} // cap 1, from the loop: ended has something
 
-	turn []placed // owned by the loop: Receipts of the turn under way
+	turn []placed // owned by the loop: results of the turn under way
 
 	mu    sync.Mutex
 	ended []placed // from the loop to the goroutine
 
 	// Owned by the goroutine.
 	order order
+	taken []placed // what ended was, to be used again
 	batch intake    // taken from the user's channel, not yet by the loop
 	spare []placing // the batch before, which the loop is done with at the next hand-over
 }
@@ -34,9 +35,12 @@ type placing struct {
 	message frames.Message
 }
 
+// placed is what became of the message at a place. The stage has the message
+// itself: passing whole Receipts back took a tenth of the time of a publish.
 type placed struct {
-	place   uint64
-	receipt Receipt
+	place uint64
+	id    uint16
+	err   error
 }
 
 // intake is a batch of one stage on its way to the loop.
@@ -45,7 +49,9 @@ type intake struct {
 	list  []placing
 }
 
-const stageBatch = 64
+// stageBatch is how many messages go to the loop at once; each time costs a turn
+// of the loop and two changes of goroutine.
+const stageBatch = 256
 
 // PublishFrom publishes what in delivers and returns the Receipts, in the order
 // of the messages. The channel is closed when in is closed and everything from
@@ -87,28 +93,28 @@ func runStage[T any](st *stage, enc func(T) (frames.Message, error), in <-chan T
 		if err == nil {
 			err = m.Validate(st.s.options.Version)
 		}
-		place := st.order.reserve()
-		st.s.takers.waiting.Add(1)
+		place := st.order.reserve(m)
 		if err != nil {
-			st.order.put(placed{place, Receipt{Message: m, Tag: v, Err: notSent(err)}})
+			st.order.at(place).receipt.Tag = v
+			st.order.put(placed{place: place, err: notSent(err)})
 			return
 		}
 		st.batch.list = append(st.batch.list, placing{place, m})
 	}
 	for in != nil || len(st.batch.list) > 0 || st.order.open() > 0 {
-		// A batch in hand goes first, then there is room for the next.
 		source, intakes := in, st.s.intakes
-		if len(st.batch.list) > 0 || st.order.open() >= limit {
+		if len(st.batch.list) >= stageBatch || st.order.open() >= limit {
 			source = nil
 		}
 		if len(st.batch.list) == 0 {
 			intakes = nil
 		}
-		out := st.out
-		receipt, ready := st.order.first()
-		if !ready {
-			out = nil
+		var receipt Receipt
+		var out chan Receipt
+		if r := st.order.first(); r != nil {
+			receipt, out = *r, st.out
 		}
+		before := st.order.next
 		select {
 		case v, ok := <-source:
 			if !ok {
@@ -128,6 +134,7 @@ func runStage[T any](st *stage, enc func(T) (frames.Message, error), in <-chan T
 					ok = false
 				}
 			}
+			st.s.takers.waiting.Add(int64(st.order.next - before))
 		case intakes <- st.batch:
 			st.batch.list, st.spare = st.spare[:0], st.batch.list
 		case out <- receipt:
@@ -158,7 +165,7 @@ func (st *stage) leave() {
 // refuse ends what the loop has not taken.
 func (st *stage) refuse(cause error) {
 	for _, p := range st.batch.list {
-		st.order.put(placed{p.place, Receipt{Message: p.message, Err: notSent(cause)}})
+		st.order.put(placed{place: p.place, err: notSent(cause)})
 	}
 	st.batch.list = nil
 }
@@ -166,12 +173,12 @@ func (st *stage) refuse(cause error) {
 // collect takes over what the loop has ended.
 func (st *stage) collect() {
 	st.mu.Lock()
-	ended := st.ended
-	st.ended = nil
+	st.ended, st.taken = st.taken[:0], st.ended
 	st.mu.Unlock()
-	for _, p := range ended {
+	for _, p := range st.taken {
 		st.order.put(p)
 	}
+	clear(st.taken)
 	st.emit()
 }
 
@@ -179,9 +186,9 @@ func (st *stage) collect() {
 func (st *stage) emit() {
 	sent := 0
 	defer func() { st.s.takers.took(sent) }()
-	for r, ok := st.order.first(); ok; r, ok = st.order.first() {
+	for r := st.order.first(); r != nil; r = st.order.first() {
 		select {
-		case st.out <- r:
+		case st.out <- *r:
 			st.order.pop()
 			sent++
 		default:
@@ -208,7 +215,7 @@ func (l *loop) stageReceipt(o owner, r Receipt) {
 	if len(o.stage.turn) == 0 {
 		l.dirty = append(l.dirty, o.stage)
 	}
-	o.stage.turn = append(o.stage.turn, placed{o.place, r})
+	o.stage.turn = append(o.stage.turn, placed{o.place, r.ID, r.Err})
 }
 
 // wakeStages passes the Receipts of this turn on: one lock and at most one
@@ -216,9 +223,13 @@ func (l *loop) stageReceipt(o owner, r Receipt) {
 func (l *loop) wakeStages() {
 	for i, st := range l.dirty {
 		st.mu.Lock()
-		st.ended = append(st.ended, st.turn...)
+		if len(st.ended) == 0 {
+			st.ended, st.turn = st.turn, st.ended
+		} else {
+			st.ended = append(st.ended, st.turn...)
+			clear(st.turn)
+		}
 		st.mu.Unlock()
-		clear(st.turn)
 		st.turn = st.turn[:0]
 		select {
 		case st.wake <- struct{}{}:
