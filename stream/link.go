@@ -16,6 +16,7 @@ type link struct {
 	endpoint *endpoint
 	conn     net.Conn   // TLS and WebSocket, if any, included: read by the reader, written by the writer
 	raw      *timedConn // under it
+	socket   *socket    // conn, if it is nothing but a socket; owned by the loop while the writer is idle
 	reader   *frames.Reader
 	connack  frames.Connack
 	began    time.Time     // when CONNECT was sent
@@ -26,6 +27,9 @@ type link struct {
 // nothing of MQTT is written before the broker is verified.
 func (l *link) open(ctx context.Context, c *tls.Config, o *Options) (err error) {
 	l.conn = l.raw
+	if !l.endpoint.tls && l.endpoint.path == "" {
+		l.socket = socketOf(l.raw.Conn)
+	}
 	if l.endpoint.tls {
 		t := tls.Client(l.raw, c)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -66,6 +70,14 @@ func (s *Session) tlsConfig(ctx context.Context, e *endpoint) (*tls.Config, erro
 	}
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
 	return c, nil
+}
+
+// try writes what the connection takes without waiting, which may be nothing.
+func (l *link) try(p []byte) int {
+	if l.socket == nil || l.raw.ending() {
+		return 0
+	}
+	return l.socket.try(p)
 }
 
 // hangUp closes the connection under TLS: a close that must not wait for a

@@ -95,7 +95,11 @@ func (l *loop) run() {
 func (l *loop) wait() {
 	s := l.s
 	publishes, intakes, events := s.publishes, s.intakes, s.events
-	if !l.accepts || len(l.waiting.list) > 0 || l.sender.Queued() >= s.options.Queue {
+	room := l.sender.Queued() < s.options.Queue
+	if room && len(l.waiting.list) > 0 {
+		return // made by the turn before
+	}
+	if !l.accepts || !room {
 		publishes, intakes = nil, nil
 	}
 	if l.paused && l.online && l.failed == nil {

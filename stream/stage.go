@@ -24,7 +24,7 @@ type stage struct {
 
 	// Owned by the goroutine.
 	order order
-	taken []placed // what ended was, to be used again
+	taken []placed  // what ended was, to be used again
 	batch intake    // taken from the user's channel, not yet by the loop
 	spare []placing // the batch before, which the loop is done with at the next hand-over
 }

@@ -47,10 +47,22 @@ func (c *timedConn) renew() (final bool) {
 	return c.final
 }
 
+// wrote ends the time of a write: a deadline that has passed would stop those
+// that do not wait.
 func (c *timedConn) wrote() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = false
+	if c.timeout > 0 && c.end == nil {
+		c.Conn.SetWriteDeadline(time.Time{})
+	}
+}
+
+// ending reports that only the last writes are left.
+func (c *timedConn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.final
 }
 
 // SetWriteDeadline is for TLS, which sets one of its own when it closes: not

@@ -1,0 +1,94 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+)
+
+// What a socket takes at once is written by the loop, and the rest by the writer:
+// when its buffer holds only part of each packet, no byte is lost, repeated or
+// out of place.
+func TestASocketThatTakesPartOfABatch(t *testing.T) {
+	const n, size = 300, 15_000
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = filepath.Join(t.TempDir(), "s")
+			}
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			got := make(chan error, 1)
+			go func() { got <- readInOrder(l, n, size) }()
+
+			s, err := stream.Dial(t.Context(), "mqtt://broker", &stream.Options{
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					c, err := new(net.Dialer).DialContext(ctx, network, l.Addr().String())
+					if c, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
+						err = c.SetWriteBuffer(4 << 10)
+					}
+					return c, err
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for i := range n {
+				payload := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(i))
+				if err := s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload[:size]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-got; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// readInOrder is a broker that takes one connection and expects n numbered
+// PUBLISH packets.
+func readInOrder(l net.Listener, n, size int) error {
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r := frames.NewReader(c, 0)
+	if _, err := frames.ReadFrame(r); err != nil { // CONNECT
+		return err
+	}
+	hello, err := frames.Connack{}.Append(nil, frames.V311)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Write(hello); err != nil {
+		return err
+	}
+	for i := range n {
+		f, err := frames.ReadFrame(r)
+		if err != nil {
+			return err
+		}
+		p, err := frames.ParsePublish(f, frames.V311, nil)
+		switch {
+		case err != nil:
+			return err
+		case len(p.Payload) != size, binary.BigEndian.Uint32(p.Payload) != uint32(i):
+			return &frames.ProtocolError{Type: frames.TypePublish, Reason: "out of place"}
+		}
+	}
+	return nil
+}
