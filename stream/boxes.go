@@ -94,12 +94,13 @@ func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
 
 // push appends d to an inbox. Called by the loop between lock and unlock. When
 // there is no room, the oldest QoS 0 messages go; QoS 1 and 2 are never dropped.
-func (b *boxes) push(box *inbox, d Delivery, shared bool) {
-	size := cost(&d)
-	b.makeRoom(size)
-	if b.bytes+size > b.limit && d.QoS == frames.AtMostOnce {
-		b.dropped++
-		return
+func (b *boxes) push(box *inbox, d *Delivery, shared bool) {
+	if size := cost(d); b.bytes+size > b.limit {
+		b.makeRoom(size)
+		if b.bytes+size > b.limit && d.QoS == frames.AtMostOnce {
+			b.dropped++
+			return
+		}
 	}
 	i := b.alloc(box, d)
 	b.nodes[i].shared = shared
@@ -122,7 +123,7 @@ func (b *boxes) makeRoom(size int) {
 	}
 }
 
-func (b *boxes) alloc(box *inbox, d Delivery) int32 {
+func (b *boxes) alloc(box *inbox, d *Delivery) int32 {
 	var i int32
 	if n := len(b.free); n > 0 {
 		i = b.free[n-1]
@@ -134,27 +135,26 @@ func (b *boxes) alloc(box *inbox, d Delivery) int32 {
 		b.nodes = append(b.nodes, node{})
 		i = int32(len(b.nodes) - 1)
 	}
-	b.nodes[i].delivery, b.nodes[i].box = d, box
-	b.bytes += cost(&d)
+	n := &b.nodes[i]
+	n.delivery, n.box = *d, box
+	b.bytes += cost(d)
 	b.count++
 	box.count++
 	return i
 }
 
 // remove takes a node out of every list and gives its room back.
-func (b *boxes) remove(i int32) Delivery {
+func (b *boxes) remove(i int32) {
 	n := &b.nodes[i]
-	d, box := n.delivery, n.box
-	b.unlink(&box.line, i)
-	if d.QoS == frames.AtMostOnce {
+	b.unlink(&n.box.line, i)
+	if n.delivery.QoS == frames.AtMostOnce {
 		b.unlink(&b.zeros, i)
 	}
-	b.bytes -= cost(&d)
+	b.bytes -= cost(&n.delivery)
 	b.count--
-	box.count--
+	n.box.count--
 	*n = node{}
 	b.free = append(b.free, i)
-	return d
 }
 
 // unlock leaves the lock and wakes the consumers that have something to take.
@@ -232,7 +232,8 @@ func (b *boxes) drop(box *inbox, unwanted func(*node) bool, settle func(*Deliver
 	for i := box.line.head; i != 0; {
 		next := b.nodes[i].links[byBox].next
 		if unwanted(&b.nodes[i]) {
-			d := b.remove(i)
+			d := b.nodes[i].delivery
+			b.remove(i)
 			settle(&d)
 		}
 		i = next

@@ -103,10 +103,10 @@ func (l *loop) deliver(p *packet) {
 		}
 	case len(subs) == 0:
 		l.noteUnclaimed(d.Topic)
-		l.s.boxes.push(l.s.unclaimed, d, false)
+		l.s.boxes.push(l.s.unclaimed, &d, false)
 	default:
 		for _, sub := range subs {
-			l.s.boxes.push(sub.box, d, len(subs) > 1)
+			l.s.boxes.push(sub.box, &d, len(subs) > 1)
 			d.seq++
 		}
 	}

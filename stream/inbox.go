@@ -69,9 +69,10 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 			return dst
 		}
 		for size := 0; b.line.head != 0 && len(dst) < chunkMessages && size < chunkBytes; {
-			d := x.remove(b.line.head)
-			size += cost(&d)
-			dst = append(dst, d)
+			d := &x.nodes[b.line.head].delivery
+			size += cost(d)
+			dst = append(dst, *d)
+			x.remove(b.line.head)
 		}
 		room := x.room()
 		if len(dst) > 0 || b.finished {
@@ -122,7 +123,7 @@ func (b *inbox) putBack(rest []Delivery) {
 	x := b.s.boxes
 	x.mu.Lock()
 	for k := len(rest) - 1; k >= 0; k-- {
-		i := x.alloc(b, rest[k])
+		i := x.alloc(b, &rest[k])
 		x.pushFront(&b.line, i)
 		if rest[k].QoS == frames.AtMostOnce {
 			x.pushFront(&x.zeros, i)

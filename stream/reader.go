@@ -123,12 +123,12 @@ func (s *Session) decode(r *frames.Reader, batch []packet) ([]packet, error) {
 		if !ok {
 			break
 		}
-		p := packet{kind: f.Type(), size: f.Size()}
+		batch = append(batch, packet{kind: f.Type(), size: f.Size()})
+		p := &batch[len(batch)-1] // parsed in place: packets are large
 		if err := p.parse(f, s.options.Version, &s.topics); err != nil {
-			return batch, fmt.Errorf("mqtt: %w", err)
+			return batch[:len(batch)-1], fmt.Errorf("mqtt: %w", err)
 		}
 		payloads = payloads || len(p.message.Payload) > 0
-		batch = append(batch, p)
 	}
 	if payloads {
 		r.Keep() // they lie in the buffer, and are the consumers' now

@@ -13,6 +13,10 @@ import (
 type routes struct {
 	root  level
 	known map[string][]*Subscription
+	last  struct { // most streams repeat their topic: one comparison, of pointers mostly
+		topic string
+		found []*Subscription
+	}
 }
 
 type level struct {
@@ -36,7 +40,7 @@ func levels(filter string) []string { return strings.Split(frames.Route(filter),
 func (r *routes) add(f frames.Filter, s *Subscription) {
 	at := r.find(f.Topic, true)
 	*at = append(*at, route{f, s})
-	clear(r.known)
+	r.forget()
 }
 
 func (r *routes) remove(f frames.Filter, s *Subscription) {
@@ -45,8 +49,14 @@ func (r *routes) remove(f frames.Filter, s *Subscription) {
 			*at = slices.Delete(*at, i, i+1)
 		}
 	}
-	clear(r.known)
+	r.forget()
 	r.root.prune(levels(f.Topic))
+}
+
+// forget empties what is in front of the tree.
+func (r *routes) forget() {
+	clear(r.known)
+	r.last.topic, r.last.found = "", nil
 }
 
 // find returns the list that filter is in.
@@ -84,6 +94,13 @@ func (l *level) prune(names []string) (empty bool) {
 
 // lookup returns the Subscriptions that topic goes to, each once.
 func (r *routes) lookup(topic string) []*Subscription {
+	if topic != r.last.topic { // or "", which is no topic
+		r.last.topic, r.last.found = topic, r.search(topic)
+	}
+	return r.last.found
+}
+
+func (r *routes) search(topic string) []*Subscription {
 	if found, ok := r.known[topic]; ok {
 		return found
 	}
