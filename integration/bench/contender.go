@@ -36,3 +36,10 @@ type session interface {
 }
 
 var errUnsupported = errors.New("this client cannot do that")
+
+// unsupported is the part of a session that a contender has not.
+type unsupported struct{}
+
+func (unsupported) Publish(int) error          { return errUnsupported }
+func (unsupported) Receive(int, func()) error  { return errUnsupported }
+func (unsupported) Echo([]time.Duration) error { return errUnsupported }

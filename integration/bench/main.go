@@ -1,3 +1,89 @@
 package main
 
-func main() {}
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"time"
+)
+
+func main() {
+	beChild(contenders())
+	if err := parse().start(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags of the program.
+type settings struct {
+	quick         bool
+	rounds        int
+	aim           time.Duration
+	only, clients string
+	json          string
+	cpuprofile    string
+	trace         string
+}
+
+func parse() *settings {
+	var c settings
+	flag.BoolVar(&c.quick, "quick", false, "only the scenarios that have a target, fewer and shorter rounds")
+	flag.IntVar(&c.rounds, "rounds", 0, "how many rounds; 0 is 5, with -quick 3")
+	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 350 ms, with -quick 150 ms")
+	flag.StringVar(&c.only, "only", "", "the scenarios whose name matches this expression")
+	flag.StringVar(&c.clients, "clients", "", "the clients whose name matches this expression")
+	flag.StringVar(&c.json, "json", "", "write all that was measured to this `file`")
+	flag.StringVar(&c.cpuprofile, "cpuprofile", "", "write a CPU profile of each run to this `folder`")
+	flag.StringVar(&c.trace, "trace", "", "write an execution trace of each run to this `folder`")
+	flag.Parse()
+	return &c
+}
+
+// start runs what was asked for and writes the tables to w.
+func (c *settings) start(w io.Writer) error {
+	only, err := regexp.Compile(c.only)
+	if err != nil {
+		return err
+	}
+	clients, err := regexp.Compile(c.clients)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{c.cpuprofile, c.trace} {
+		if dir != "" {
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				return err
+			}
+		}
+	}
+	r := runner{rounds: 5, aim: 350 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: os.Stderr}
+	if c.quick {
+		r.rounds, r.aim = 3, 150*time.Millisecond
+	}
+	if c.rounds > 0 {
+		r.rounds = c.rounds
+	}
+	if c.aim > 0 {
+		r.aim = c.aim
+	}
+	who := chosen(contenders(), func(k *contender) string { return k.name }, clients)
+	var results []result
+	for _, s := range chosen(scenarios(c.quick), func(s *scenario) string { return s.Name }, only) {
+		of := r.scenario(s, who)
+		writeTable(w, &s, of)
+		fmt.Fprintln(w)
+		results = append(results, of...)
+	}
+	if c.json == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(results, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.json, append(text, '\n'), 0o666)
+}

@@ -70,6 +70,15 @@ func (s *scenario) keepAlive() time.Duration {
 	return time.Minute
 }
 
+// share returns how many of the messages are those of client i.
+func (s *scenario) share(i int) int {
+	n := s.Messages / s.Clients
+	if i < s.Messages%s.Clients {
+		n++
+	}
+	return n
+}
+
 // body returns the payload of each message.
 func (s *scenario) body() []byte { return make([]byte, s.Payload) }
 
