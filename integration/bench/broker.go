@@ -18,14 +18,28 @@ type broker struct {
 	lines    sync.WaitGroup // goroutines of connections
 
 	completed atomic.Int64  // publications counted (QoS 0) or acknowledged to the end
-	done      chan struct{} // closed when they are all that the scenario has
+	all       chan struct{} // closed when they are all that the scenario has
 	sent      atomic.Int64  // messages to subscribers
-	over      chan struct{} // closed by close
 
 	mu     sync.Mutex
 	open   []*line
 	served int
 	errs   []error
+}
+
+// A server is the broker of a run.
+type server interface {
+	done() <-chan struct{} // closed when all publications have been counted or acknowledged
+	flood()                // the subscribers are to get messages
+	close() error          // ends it; the error is what went wrong before
+}
+
+// serve starts the broker that s asks for and sets s.URL.
+func serve(s *scenario) (server, error) {
+	if s.Through == "mosquitto" {
+		return newMosquitto(s)
+	}
+	return newBroker(s)
 }
 
 // newBroker starts a broker and sets s.URL.
@@ -34,7 +48,7 @@ func newBroker(s *scenario) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{s: s, listener: l, done: make(chan struct{}), over: make(chan struct{})}
+	b := &broker{s: s, listener: l, all: make(chan struct{})}
 	s.URL = "tcp://" + l.Addr().String()
 	b.lines.Go(b.accept)
 	return b, nil
@@ -73,9 +87,11 @@ func (b *broker) fail(err error) {
 func (b *broker) complete(n int) {
 	total := int64(b.s.Messages)
 	if now := b.completed.Add(int64(n)); now >= total && now-int64(n) < total {
-		close(b.done)
+		close(b.all)
 	}
 }
+
+func (b *broker) done() <-chan struct{} { return b.all }
 
 // flood begins to send to those who have subscribed.
 func (b *broker) flood() {
@@ -90,7 +106,6 @@ func (b *broker) flood() {
 
 // close ends all connections and tells what went wrong on them before.
 func (b *broker) close() error {
-	close(b.over)
 	b.listener.Close()
 	b.mu.Lock()
 	err := errors.Join(b.errs...)

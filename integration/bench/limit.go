@@ -35,16 +35,24 @@ func connectLimit(use func(*raw) session) func(*scenario, string) (session, erro
 		if err != nil {
 			return nil, err
 		}
-		r := &raw{s: s, conn: conn, in: make([]byte, 0, max(limitBatch, 2*s.Payload)), message: newPublication(s.QoS, s.body(), false)}
-		connect := appendText(nil, "MQTT")
-		connect = append(connect, 4, 2, 0, 0) // 3.1.1, clean session, no keep-alive
-		connect = appendText(connect, id)
-		r.out = append(appendHeader(nil, typeConnect, len(connect)), connect...)
-		if err := r.flush(); err != nil {
-			return nil, err
-		}
-		return use(r), r.await(typeConnack)
+		r := newRaw(s, conn)
+		return use(r), r.connect(id)
 	}
+}
+
+func newRaw(s *scenario, conn net.Conn) *raw {
+	return &raw{s: s, conn: conn, in: make([]byte, 0, max(limitBatch, 2*s.Payload)), message: newPublication(s.QoS, s.body(), false)}
+}
+
+func (r *raw) connect(id string) error {
+	body := appendText(nil, "MQTT")
+	body = append(body, 4, 2, 0, 0) // 3.1.1, clean session, no keep-alive
+	body = appendText(body, id)
+	r.out = append(appendHeader(nil, typeConnect, len(body)), body...)
+	if err := r.flush(); err != nil {
+		return err
+	}
+	return r.await(typeConnack)
 }
 
 func (r *raw) Close() error {
@@ -104,20 +112,16 @@ func (r *raw) await(first byte) error {
 }
 
 // subscribe asks for the filters and waits until they are granted.
-func (r *raw) subscribe(subscribed func()) error {
+func (r *raw) subscribe(filters ...string) error {
 	body := []byte{0, 1}
-	for _, f := range r.s.filters() {
+	for _, f := range filters {
 		body = append(appendText(body, f), r.s.QoS)
 	}
 	r.out = append(appendHeader(r.out, typeSubscribe, len(body)), body...)
 	if err := r.flush(); err != nil {
 		return err
 	}
-	if err := r.await(typeSuback); err != nil {
-		return err
-	}
-	subscribed()
-	return nil
+	return r.await(typeSuback)
 }
 
 // answered takes an answer to what was published: done counts exchanges that are

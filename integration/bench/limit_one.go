@@ -38,9 +38,10 @@ func (l *oneGoroutine) Publish(n int) error {
 }
 
 func (l *oneGoroutine) Receive(n int, subscribed func()) error {
-	if err := l.subscribe(subscribed); err != nil {
+	if err := l.subscribe(l.s.filters()...); err != nil {
 		return err
 	}
+	subscribed()
 	for n > 0 {
 		err := l.read(func(first byte, body []byte) (err error) {
 			var came int
@@ -59,7 +60,7 @@ func (l *oneGoroutine) Receive(n int, subscribed func()) error {
 }
 
 func (l *oneGoroutine) Echo(rtt []time.Duration) error {
-	if err := l.subscribe(func() {}); err != nil {
+	if err := l.subscribe(l.s.filters()...); err != nil {
 		return err
 	}
 	id := uint16(0)

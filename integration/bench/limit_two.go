@@ -76,9 +76,10 @@ func (l *twoGoroutines) Publish(n int) error {
 }
 
 func (l *twoGoroutines) Receive(n int, subscribed func()) error {
-	if err := l.subscribe(subscribed); err != nil {
+	if err := l.subscribe(l.s.filters()...); err != nil {
 		return err
 	}
+	subscribed()
 	orders, failed := l.reads(n, arrived)
 	for o := range orders {
 		n -= o.done

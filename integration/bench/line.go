@@ -26,7 +26,9 @@ type line struct {
 	in, out   []byte
 	completed int    // publications, by what is in out
 	held      []byte // echo at QoS 2: the message between PUBLISH and PUBREL
-	over      bool   // DISCONNECT has come
+	came      int    // PUBLISH at QoS 1, when acks are held
+	owed      []uint16
+	over      bool // DISCONNECT has come
 }
 
 func newLine(b *broker, conn net.Conn) *line { return &line{b: b, conn: conn} }
@@ -133,6 +135,10 @@ func (l *line) publish(first byte, body, whole []byte) error {
 		if err != nil {
 			return err
 		}
+		if l.b.s.Hold > 0 {
+			l.hold(id)
+			return nil
+		}
 		l.out = appendAck(l.out, typePuback, id)
 		l.completed++
 	case 2:
@@ -150,6 +156,22 @@ func (l *line) publish(first byte, body, whole []byte) error {
 		l.out = append(l.out, whole...)
 	}
 	return nil
+}
+
+// hold acknowledges the oldest when more than Hold are owed, and all of them when
+// no more will come.
+func (l *line) hold(id uint16) {
+	l.owed = append(l.owed, id)
+	l.came++
+	due := len(l.owed) - l.b.s.Hold
+	if l.came == l.b.s.share(0) {
+		due = len(l.owed)
+	}
+	for range max(due, 0) {
+		l.out = appendAck(l.out, typePuback, l.owed[0])
+		l.owed = l.owed[1:]
+		l.completed++
+	}
 }
 
 func (l *line) connect(body []byte) error {

@@ -70,18 +70,23 @@ func (c *settings) start(w io.Writer) error {
 	if c.aim > 0 {
 		r.aim = c.aim
 	}
-	who := chosen(contenders(), func(k *contender) string { return k.name }, clients)
-	var results []result
-	for _, s := range chosen(scenarios(c.quick), func(s *scenario) string { return s.Name }, only) {
-		of := r.scenario(s, who)
-		writeTable(w, &s, of)
-		fmt.Fprintln(w)
-		results = append(results, of...)
+	var who []contender
+	for _, k := range contenders() {
+		if clients.MatchString(k.name) {
+			who = append(who, k)
+		}
 	}
+	report := report{w: w}
+	for _, t := range trials(c.quick) {
+		if only.MatchString(t.Name) {
+			report.take(&t, r.trial(&t, who))
+		}
+	}
+	report.finish()
 	if c.json == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(results, "", "\t")
+	text, err := json.MarshalIndent(report.results, "", "\t")
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,9 @@ const deadline = 60 * time.Second
 type run struct {
 	assignment
 	contender *contender
-	broker    *broker
-	input     io.Writer // of the child
+	server    server
+	input     io.Writer     // of the child
+	over      chan struct{} // closed when the child has ended
 	result    measurement
 }
 
@@ -34,11 +35,13 @@ func (r *run) execute() (m measurement, err error) {
 		}
 		defer os.RemoveAll(r.Scenario.Dir)
 	}
-	if r.broker, err = newBroker(&r.Scenario); err != nil {
+	if r.server, err = serve(&r.Scenario); err != nil {
 		return m, err
 	}
+	r.over = make(chan struct{})
 	err = r.play()
-	if broken := r.broker.close(); err == nil {
+	close(r.over)
+	if broken := r.server.close(); err == nil {
 		err = broken
 	}
 	return r.result, err
@@ -136,13 +139,13 @@ func (r *run) ready() error {
 	}
 	switch r.Scenario.Kind {
 	case receive:
-		r.broker.flood()
+		r.server.flood()
 	case publish, durable, idle:
 		go func() { // the child may fail before all has come
 			select {
-			case <-r.broker.done:
+			case <-r.server.done():
 				_, _ = io.WriteString(r.input, "done\n")
-			case <-r.broker.over:
+			case <-r.over:
 			}
 		}()
 	}

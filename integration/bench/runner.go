@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,11 +27,14 @@ type entry struct {
 	result    result
 }
 
-// scenario runs one scenario and returns a result for each contender that can do it.
-func (r *runner) scenario(s scenario, all []contender) []result {
+// trial runs one scenario and returns a result for each contender that can do it.
+func (r *runner) trial(t *trial, all []contender) []result {
 	var entries []*entry
 	for i := range all {
-		e := &entry{contender: &all[i], scenario: s, result: result{Scenario: s.Name, Contender: all[i].name}}
+		if !t.takesPart(&all[i]) {
+			continue
+		}
+		e := &entry{contender: &all[i], scenario: t.scenario, result: result{Scenario: t.Name, Contender: all[i].name}}
 		err := r.calibrate(e)
 		if errors.Is(err, errUnsupported) {
 			continue
@@ -38,22 +42,30 @@ func (r *runner) scenario(s scenario, all []contender) []result {
 		e.failed(err)
 		entries = append(entries, e)
 	}
-	for round := range r.rounds {
-		for _, e := range entries {
-			if e.result.Failed != "" {
-				continue
-			}
-			m, err := r.run(e, round+1)
-			if e.failed(err); err == nil {
-				e.result.Rounds = append(e.result.Rounds, m)
-			}
-		}
+	rounds := r.rounds
+	if t.once {
+		rounds = 1
+	}
+	for round := range rounds {
+		entries = slices.DeleteFunc(entries, func(e *entry) bool { return r.round(e, round+1) == errUnsupported })
 	}
 	var results []result
 	for _, e := range entries {
 		results = append(results, e.result)
 	}
 	return results
+}
+
+// round runs an entry once more, unless it has failed before.
+func (r *runner) round(e *entry, n int) error {
+	if e.result.Failed != "" {
+		return nil
+	}
+	m, err := r.run(e, n)
+	if e.failed(err); err == nil {
+		e.result.Rounds = append(e.result.Rounds, m)
+	}
+	return err
 }
 
 func (e *entry) failed(err error) {

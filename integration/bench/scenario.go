@@ -16,6 +16,8 @@ type scenario struct {
 	Messages int    // of all clients together
 	Clients  int    // in one process
 	Filters  int    // subscribed by each
+	Hold     int    // publish: how many the broker has before it acknowledges the first
+	Through  string // the broker: empty for the null broker, or mosquitto
 	URL      string // "tcp://127.0.0.1:port" of the broker
 	Dir      string // durable: an empty folder for the stores of this run
 }

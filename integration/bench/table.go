@@ -16,63 +16,63 @@ type column struct {
 }
 
 var (
-	rates = []column{
-		{"messages/s", (*measurement).rate, 1},
-		{"CPU s/million", (*measurement).cpuPerMillion, 1},
-		{"allocs/msg", (*measurement).allocs, 1},
-		{"bytes/msg", (*measurement).allocBytes, 1},
-		{"syscalls/msg", (*measurement).syscalls, 1},
-		{"wake-ups/msg", (*measurement).wakeups, 1},
-	}
-	latencies = []column{
-		{"p50 µs", (*measurement).p50, 1e6},
-		{"p99 µs", (*measurement).p99, 1e6},
-		{"CPU s/million", (*measurement).cpuPerMillion, 1},
-		{"allocs/msg", (*measurement).allocs, 1},
-		{"bytes/msg", (*measurement).allocBytes, 1},
-		{"syscalls/msg", (*measurement).syscalls, 1},
-		{"wake-ups/msg", (*measurement).wakeups, 1},
-	}
-	footprint = []column{
-		{"KiB/client", (*measurement).memory, 1.0 / 1024},
-		{"goroutines/client", (*measurement).goroutines, 1},
-	}
+	rateColumn     = column{"messages/s", (*measurement).rate, 1}
+	cpuColumn      = column{"CPU s/million", (*measurement).cpuPerMillion, 1}
+	allocsColumn   = column{"allocs/msg", (*measurement).allocs, 1}
+	bytesColumn    = column{"bytes/msg", (*measurement).allocBytes, 1}
+	syscallsColumn = column{"syscalls/msg", (*measurement).syscalls, 1}
+	wakeupsColumn  = column{"wake-ups/msg", (*measurement).wakeups, 1}
+	p50Column      = column{"p50 µs", (*measurement).p50, 1e6}
+	p99Column      = column{"p99 µs", (*measurement).p99, 1e6}
+	memoryColumn   = column{"KiB/client", (*measurement).memory, 1.0 / 1024}
+	routinesColumn = column{"goroutines/client", (*measurement).goroutines, 1}
+
+	costs = []column{cpuColumn, allocsColumn, bytesColumn, syscallsColumn, wakeupsColumn}
 )
 
-func columns(k kind) []column {
-	switch k {
-	case echo:
-		return latencies
-	case idle:
-		return footprint
+// columns returns what the table of a scenario shows.
+func columns(s *scenario) []column {
+	switch {
+	case s.Kind == idle:
+		return []column{memoryColumn, routinesColumn}
+	case s.Kind == echo:
+		return append([]column{p50Column, p99Column}, costs...)
+	case s.Through != "":
+		return costs
 	}
-	return rates
+	return append([]column{rateColumn}, costs...)
 }
 
-// writeTable shows the results of one scenario: medians, the least and the most, and
-// the median as multiple of paho's.
-func writeTable(w io.Writer, s *scenario, results []result) {
-	fmt.Fprintf(w, "%s\n", s.Name)
+// A row is a line of a table; what it has of others is compared with base.
+type row struct {
+	label  string
+	result *result
+}
+
+// writeTable shows medians, the least and the most, and the median as multiple of
+// that of base.
+func writeTable(w io.Writer, title string, cols []column, rows []row, base *result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	cols := columns(s.Kind)
+	fmt.Fprint(t, title)
 	for _, c := range cols {
 		fmt.Fprintf(t, "\t%s", c.title)
 	}
 	fmt.Fprintln(t)
-	base := find(results, pahoName)
-	for i := range results {
-		r := &results[i]
-		if r.Failed != "" {
-			fmt.Fprintf(t, "  %s\tfailed: %s\n", r.Contender, r.Failed)
+	for _, row := range rows {
+		fmt.Fprintf(t, "  %s", row.label)
+		if len(row.result.Rounds) == 0 {
+			fmt.Fprintf(t, "\tfailed: %s\n", row.result.Failed)
 			continue
 		}
-		fmt.Fprintf(t, "  %s", r.Contender)
 		for _, c := range cols {
-			f := r.figure(c.of)
+			f := row.result.figure(c.of)
 			fmt.Fprintf(t, "\t%s [%s %s]", number(f.Median*c.scale), number(f.Min*c.scale), number(f.Max*c.scale))
-			if m, ok := multiple(r, base, c.of); ok {
+			if m, ok := multiple(row.result, base, c.of); ok {
 				fmt.Fprintf(t, " ×%s", number(m))
 			}
+		}
+		if row.result.Failed != "" {
+			fmt.Fprintf(t, "\tthen failed: %s", row.result.Failed)
 		}
 		fmt.Fprintln(t)
 	}
