@@ -85,7 +85,7 @@ func (p *plan) idle() {
 // throughMosquitto adds what publishing takes of the client when a real broker reads.
 // Its count comes once a second, so there is no rate, and no calibration.
 func (p *plan) throughMosquitto() {
-	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}}
+	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
 	if p.quick {
 		t.Messages, t.rounds = 100_000, 1
 	}
