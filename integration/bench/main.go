@@ -76,7 +76,11 @@ func (c *settings) start(w io.Writer) error {
 	who := available(w, contenders(), clients)
 	report := report{w: w}
 	for _, t := range trials(c.quick) {
-		if only.MatchString(t.Name) {
+		switch {
+		case !only.MatchString(t.Name):
+		case t.Through != "" && mosquittoPath() == "":
+			fmt.Fprintf(w, "%s is left out: mosquitto is not installed\n\n", t.Name)
+		default:
 			report.take(&t, r.trial(&t, who))
 		}
 	}
