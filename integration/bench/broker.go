@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// A broker is a null broker for one run: it routes nothing. It counts, or
+// acknowledges, what comes; to those who have subscribed it sends as many messages as
+// their window allows; in an echo scenario each message goes back on the connection
+// that it came from.
+type broker struct {
+	s        *scenario
+	listener net.Listener
+	lines    sync.WaitGroup // goroutines of connections
+
+	completed atomic.Int64  // publications counted (QoS 0) or acknowledged to the end
+	all       chan struct{} // closed when they are all that the scenario has
+	sent      atomic.Int64  // messages to subscribers
+
+	mu     sync.Mutex
+	open   []*line
+	served int
+	errs   []error
+}
+
+// A server is the broker of a run.
+type server interface {
+	done() <-chan struct{} // closed when all publications have been counted or acknowledged
+	flood()                // the subscribers are to get messages
+	messages() int64       // sent to subscribers
+	close() error          // ends it; the error is what went wrong before
+}
+
+// serve starts the broker that s asks for and sets s.URL.
+func serve(s *scenario) (server, error) {
+	if s.Through == "mosquitto" {
+		return newMosquitto(s)
+	}
+	return newBroker(s)
+}
+
+// newBroker starts a broker and sets s.URL.
+func newBroker(s *scenario) (*broker, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	b := &broker{s: s, listener: l, all: make(chan struct{})}
+	s.URL = "tcp://" + l.Addr().String()
+	b.lines.Go(b.accept)
+	return b, nil
+}
+
+func (b *broker) accept() {
+	for {
+		conn, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		l := newLine(b, conn)
+		b.mu.Lock()
+		b.open = append(b.open, l)
+		b.served++
+		if b.served > b.s.Clients {
+			b.errs = append(b.errs, errors.New("a client has connected a second time"))
+		}
+		b.mu.Unlock()
+		b.lines.Go(func() {
+			defer conn.Close()
+			if err := l.serve(); err != nil {
+				b.fail(err)
+			}
+		})
+	}
+}
+
+func (b *broker) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errs = append(b.errs, fmt.Errorf("the null broker: %w", err))
+}
+
+// complete counts n publications more.
+func (b *broker) complete(n int) {
+	total := int64(b.s.Messages)
+	if now := b.completed.Add(int64(n)); now >= total && now-int64(n) < total {
+		close(b.all)
+	}
+}
+
+func (b *broker) messages() int64 { return b.sent.Load() }
+
+func (b *broker) done() <-chan struct{} { return b.all }
+
+// flood begins to send to those who have subscribed.
+func (b *broker) flood() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.open {
+		if l.subscribed.Load() {
+			b.lines.Go(l.flood)
+		}
+	}
+}
+
+// close ends all connections and tells what went wrong on them before.
+func (b *broker) close() error {
+	b.listener.Close()
+	b.mu.Lock()
+	err := errors.Join(b.errs...)
+	for _, l := range b.open {
+		l.conn.Close()
+	}
+	b.mu.Unlock()
+	b.lines.Wait()
+	return err
+}

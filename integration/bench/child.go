@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// An assignment is what a child has to do. It gets it as JSON in the environment.
+//
+// The child connects and says "ready" on its standard output, reads "go" from its
+// standard input, and runs; when it publishes it reads "done", which the broker has
+// said, before its run is over; then it says "result" and its measurement. Instead
+// of all this it may say "unsupported", or "failed" and why.
+type assignment struct {
+	Contender string
+	Scenario  scenario
+	Profile   string // path for a CPU profile; empty: none
+	Trace     string // path for an execution trace; empty: none
+}
+
+const childVariable = "MILLRACE_BENCH_CHILD"
+
+// beChild is the main function of a child. It returns only in the parent.
+func beChild(all []contender) {
+	text := os.Getenv(childVariable)
+	if text == "" {
+		return
+	}
+	var a assignment
+	err := json.Unmarshal([]byte(text), &a)
+	if err == nil {
+		err = a.carryOut(all)
+	}
+	switch {
+	case errors.Is(err, errUnsupported):
+		say("unsupported")
+	case err != nil:
+		say("failed %v", strconv.Quote(err.Error()))
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func say(format string, args ...any) {
+	if _, err := fmt.Fprintf(os.Stdout, format+"\n", args...); err != nil {
+		os.Exit(1) // the parent has gone
+	}
+}
+
+// A child carries out one assignment.
+type child struct {
+	assignment
+	sessions []session
+	input    *bufio.Scanner
+	meter    meter
+	result   measurement
+
+	mu sync.Mutex // for sessions, when one is closed
+
+	// Of those who receive: all have subscribed before any message comes.
+	subscribed sync.WaitGroup
+	begun      chan struct{}
+}
+
+func (a assignment) carryOut(all []contender) error {
+	c := child{assignment: a, input: bufio.NewScanner(os.Stdin), begun: make(chan struct{})}
+	c.result.Messages = a.Scenario.Messages
+	before := memoryInUse()
+	if err := c.connect(all); err != nil {
+		return err
+	}
+	var err error
+	switch a.Scenario.Kind {
+	case publish, durable:
+		err = c.publish()
+	case receive:
+		err = c.receive()
+	case echo:
+		err = c.echo()
+	case idle:
+		err = c.idle(before)
+	}
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(&c.result)
+	if err != nil {
+		return err
+	}
+	say("result %s", text)
+	return inParallel(len(c.sessions), 32, c.close)
+}
+
+// close ends a session, once.
+func (c *child) close(i int) error {
+	c.mu.Lock()
+	s := c.sessions[i]
+	c.sessions[i] = nil
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Close()
+}
+
+// connect makes the sessions, some at a time.
+func (c *child) connect(all []contender) error {
+	s := &c.Scenario
+	for _, k := range all {
+		if k.name != c.Contender {
+			continue
+		}
+		c.sessions = make([]session, s.Clients)
+		return inParallel(s.Clients, 32, func(i int) (err error) {
+			c.sessions[i], err = k.connect(s, fmt.Sprintf("bench-%d", i))
+			return err
+		})
+	}
+	return fmt.Errorf("there is no contender %q", c.Contender)
+}
+
+// inParallel calls do for each number below n, at most limit at once, and returns
+// the first error.
+func inParallel(n, limit int, do func(i int) error) error {
+	errs, slots := make(chan error, n), make(chan struct{}, limit)
+	go func() {
+		for i := range n {
+			slots <- struct{}{}
+			go func() {
+				errs <- do(i)
+				<-slots
+			}()
+		}
+	}()
+	for range n {
+		if err := <-errs; err != nil {
+			return err // what goes on ends with the process
+		}
+	}
+	return nil
+}
+
+// begin says that all is ready, and starts the measurement when the parent agrees. For
+// those who receive it starts before that: the first messages may be there sooner than
+// the word.
+func (c *child) begin() error {
+	if err := c.meter.prepare(&c.assignment); err != nil {
+		return err
+	}
+	if c.Scenario.Kind == receive {
+		c.meter.start()
+	}
+	say("ready")
+	if err := c.expect("go"); err != nil {
+		return err
+	}
+	if c.Scenario.Kind != receive {
+		c.meter.start()
+	}
+	return nil
+}
+
+func (c *child) expect(word string) error {
+	if !c.input.Scan() {
+		os.Exit(1) // the parent has gone
+	}
+	if got := c.input.Text(); got != word {
+		return fmt.Errorf("the parent says %q instead of %q", got, word)
+	}
+	return nil
+}
+
+func (c *child) publish() error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	s := &c.Scenario
+	err := inParallel(s.Clients, s.Clients, func(i int) error { return c.sessions[i].Publish(s.share(i)) })
+	if err != nil {
+		return err
+	}
+	if err := c.expect("done"); err != nil {
+		return err
+	}
+	return c.meter.stop(&c.result)
+}
+
+func (c *child) receive() error {
+	s := &c.Scenario
+	c.subscribed.Add(s.Clients)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- inParallel(s.Clients, s.Clients, func(i int) error {
+			err := c.sessions[i].Receive(s.share(i), func() {
+				c.subscribed.Done()
+				<-c.begun
+			})
+			if s.Clients > 1 { // what it went on receiving would be at the expense of the others
+				go c.close(i)
+			}
+			return err
+		})
+	}()
+	all := make(chan struct{})
+	go func() {
+		c.subscribed.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case err := <-ended: // before it had subscribed
+		return err
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	close(c.begun)
+	if err := <-ended; err != nil {
+		return err
+	}
+	return c.meter.stop(&c.result)
+}
+
+func (c *child) echo() error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	rtt := make([]time.Duration, c.Scenario.Messages)
+	if err := c.sessions[0].Echo(rtt); err != nil {
+		return err
+	}
+	c.result.P50, c.result.P99 = quantile(rtt, 0.50).Seconds(), quantile(rtt, 0.99).Seconds()
+	return c.meter.stop(&c.result)
+}

@@ -1,0 +1,22 @@
+package main
+
+import "slices"
+
+// others are the clients beside ours.
+var others = []contender{paho}
+
+// contenders returns all, in the order of the tables.
+func contenders() []contender { return slices.Concat(ours, others, limits) }
+
+// peers returns the names of the clients beside ours.
+func peers() []string {
+	var names []string
+	for _, c := range others {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func isOurs(name string) bool {
+	return slices.ContainsFunc(ours, func(c contender) bool { return c.name == name })
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// The limit is what a program gets that is no client: it writes packets that were
+// encoded before, a batch at a time, and looks at no more of an answer than it must.
+// Once one goroutine does everything, once reader and writer are apart, as they are
+// in a client that takes messages at any time.
+var limits = []contender{
+	{name: "limit, one goroutine", connect: connectLimit(func(r *raw) session { return &oneGoroutine{raw: r} })},
+	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r, spares: make(chan []byte, 64)} })},
+}
+
+const limitBatch = 64 << 10 // bytes of one write
+
+// raw is a connection of the limit.
+type raw struct {
+	s       *scenario
+	conn    net.Conn
+	in, out []byte
+	message publication
+}
+
+func connectLimit(use func(*raw) session) func(*scenario, string) (session, error) {
+	return func(s *scenario, id string) (session, error) {
+		if s.Kind == idle || s.Kind == durable {
+			return nil, errUnsupported
+		}
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "tcp://"))
+		if err != nil {
+			return nil, err
+		}
+		r := newRaw(s, conn)
+		return use(r), r.connect(id)
+	}
+}
+
+func newRaw(s *scenario, conn net.Conn) *raw {
+	return &raw{s: s, conn: conn, in: make([]byte, 0, max(limitBatch, 2*s.Payload)), message: newPublication(s.QoS, s.body(), false)}
+}
+
+func (r *raw) connect(id string) error {
+	body := appendText(nil, "MQTT")
+	body = append(body, 4, 2, 0, 0) // 3.1.1, clean session, no keep-alive
+	body = appendText(body, id)
+	r.out = append(appendHeader(nil, typeConnect, len(body)), body...)
+	if err := r.flush(); err != nil {
+		return err
+	}
+	return r.await(typeConnack)
+}
+
+func (r *raw) Close() error {
+	r.out = append(r.out, typeDisconnect, 0)
+	return errors.Join(r.flush(), r.conn.Close())
+}
+
+// flush writes what is in out.
+func (r *raw) flush() error {
+	if len(r.out) == 0 {
+		return nil
+	}
+	_, err := r.conn.Write(r.out)
+	r.out = r.out[:0]
+	return err
+}
+
+// read calls packet for each complete packet of one read.
+func (r *raw) read(packet func(first byte, body []byte) error) error {
+	n, err := r.conn.Read(r.in[len(r.in):cap(r.in)])
+	if n == 0 && err != nil {
+		return err
+	}
+	r.in = r.in[:len(r.in)+n]
+	rest := r.in
+	for {
+		body, end, err := frame(rest)
+		if err != nil {
+			return err
+		}
+		if end == 0 || end > len(rest) {
+			if end > cap(r.in) {
+				return fmt.Errorf("a packet of %d bytes", end)
+			}
+			r.in = r.in[:copy(r.in[:cap(r.in)], rest)]
+			return nil
+		}
+		if err := packet(rest[0], rest[body:end]); err != nil {
+			return err
+		}
+		rest = rest[end:]
+	}
+}
+
+// await reads until a packet of the given type has come.
+func (r *raw) await(first byte) error {
+	for found := false; !found; {
+		err := r.read(func(got byte, _ []byte) error {
+			found = found || got == first
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subscribe asks for the filters and waits until they are granted.
+func (r *raw) subscribe(filters ...string) error {
+	body := []byte{0, 1}
+	for _, f := range filters {
+		body = append(appendText(body, f), r.s.QoS)
+	}
+	r.out = append(appendHeader(r.out, typeSubscribe, len(body)), body...)
+	if err := r.flush(); err != nil {
+		return err
+	}
+	return r.await(typeSuback)
+}
+
+// answered takes an answer to what was published: done counts exchanges that are
+// complete, and what is owed goes to out.
+func answered(first byte, body []byte, out []byte) (_ []byte, done int, err error) {
+	switch first {
+	case typePuback, typePubcomp:
+		return out, 1, nil
+	case typePubrec:
+		id, err := idOf(first, body)
+		return appendAck(out, typePubrel, id), 0, err
+	}
+	return out, 0, fmt.Errorf("packet of type %d is no answer", first>>4)
+}
+
+// arrived takes what comes to a subscriber: n counts messages, and what is owed goes
+// to out.
+func arrived(first byte, body []byte, out []byte) (_ []byte, n int, err error) {
+	if first&0xf0 == typePublish && qosOf(first) == 0 {
+		return out, 1, nil
+	}
+	id, err := idOf(first, body)
+	switch {
+	case err != nil:
+	case first == typePubrel:
+		out = appendAck(out, typePubcomp, id)
+	case first&0xf0 != typePublish:
+		err = fmt.Errorf("packet of type %d is none for a subscriber", first>>4)
+	case qosOf(first) == 1:
+		out, n = appendAck(out, typePuback, id), 1
+	default:
+		out, n = appendAck(out, typePubrec, id), 1
+	}
+	return out, n, err
+}
+
+// nextID returns the identifier after id.
+func nextID(id uint16) uint16 {
+	if id++; id == 0 {
+		id = 1
+	}
+	return id
+}
+
+// writeOnly writes n messages at QoS 0, which nobody answers.
+func (r *raw) writeOnly(n int) error {
+	batch, each := r.message.repeat(limitBatch)
+	size := len(batch) / each
+	for ; n > 0; n -= each {
+		if _, err := r.conn.Write(batch[:min(n, each)*size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

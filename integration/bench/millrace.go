@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/flow/boltstore"
+)
+
+// ours are the ways to use millrace.
+var ours = []contender{
+	{name: "PublishFrom", connect: millrace(func(m *mill) session { return &publishFrom{mill: m} })},
+	{name: "Publishes", connect: millrace(func(m *mill) session { return &publishes{mill: m} })},
+	{name: "Publish", connect: millrace(func(m *mill) session { return &publishCall{mill: m} })},
+	{name: "Messages", connect: millrace(func(m *mill) session { return &messages{mill: m} })},
+	{name: "Deliveries", connect: millrace(func(m *mill) session { return &deliveries{mill: m} })},
+	{name: "All", connect: millrace(func(m *mill) session { return &all{mill: m} })},
+}
+
+// A mill is a connected client, whichever way it is used.
+type mill struct {
+	s      *scenario
+	client *mqtt.Client
+	store  *boltstore.Store // durable only
+}
+
+// background: runs are not cancelled, their processes are killed.
+var background = context.Background()
+
+func millrace(use func(*mill) session) func(*scenario, string) (session, error) {
+	return func(s *scenario, id string) (session, error) {
+		m := &mill{s: s}
+		o := &mqtt.Options{
+			ClientID:  id,
+			KeepAlive: s.keepAlive(),
+			Window:    s.Window,
+			Queue:     buffered,
+			// Who only publishes has nobody for what a broker sends unasked.
+			DiscardUnclaimed: s.Kind != receive && s.Kind != echo,
+		}
+		if s.Kind == durable {
+			var err error
+			if m.store, err = boltstore.Open(filepath.Join(s.Dir, id+".db"), nil); err != nil {
+				return nil, err
+			}
+			o.KeepSession, o.Store = true, m.store
+		}
+		var err error
+		if m.client, err = mqtt.Dial(background, s.URL, o); err != nil {
+			return nil, err
+		}
+		return use(m), nil
+	}
+}
+
+func (m *mill) Close() error {
+	err := m.client.Close()
+	if m.store != nil && err == nil {
+		err = m.store.Close()
+	}
+	return err
+}
+
+func (m *mill) message() mqtt.Message {
+	return mqtt.Message{Topic: topic, QoS: mqtt.QoS(m.s.QoS), Payload: m.s.body()}
+}
+
+func (m *mill) subscribe() (*mqtt.Subscription, error) {
+	var filters []mqtt.Filter
+	for _, f := range m.s.filters() {
+		filters = append(filters, mqtt.Filter{Topic: f, QoS: mqtt.QoS(m.s.QoS)})
+	}
+	return m.client.Subscribe(background, filters...)
+}

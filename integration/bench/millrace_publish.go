@@ -1,0 +1,105 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// buffered is what the channels of ours hold: enough that neither side waits for the
+// other at each message.
+const buffered = 1024
+
+// publishFrom publishes through one stage.
+type publishFrom struct {
+	unsupported
+	*mill
+}
+
+func (p *publishFrom) Publish(n int) error {
+	in, m := make(chan mqtt.Message, buffered), p.message()
+	var outstanding chan struct{} // durable: what is queued beyond the window would share its commits
+	if p.s.Kind == durable {
+		outstanding = make(chan struct{}, p.s.Window)
+	}
+	go func() {
+		defer close(in)
+		for range n {
+			if outstanding != nil {
+				outstanding <- struct{}{}
+			}
+			in <- m
+		}
+	}()
+	var failed error
+	for r := range p.client.PublishFrom(background, in) {
+		if r.Err != nil {
+			failed = r.Err
+		}
+		if outstanding != nil {
+			<-outstanding
+		}
+	}
+	return failed
+}
+
+// publishes sends on the channel; one Ack channel takes all Receipts.
+type publishes struct {
+	unsupported
+	*mill
+}
+
+func (p *publishes) Publish(n int) error {
+	acks := make(chan mqtt.Receipt, max(buffered, p.s.Window))
+	m := mqtt.Publishing{Message: p.message(), Ack: acks}
+	var outstanding chan struct{}
+	if p.s.Kind == durable {
+		outstanding = make(chan struct{}, p.s.Window)
+	}
+	go func() {
+		out := p.client.Publishes()
+		for range n {
+			if outstanding != nil {
+				outstanding <- struct{}{}
+			}
+			out <- m
+		}
+	}()
+	for range n {
+		if r := <-acks; r.Err != nil {
+			return r.Err
+		}
+		if outstanding != nil {
+			<-outstanding
+		}
+	}
+	return nil
+}
+
+// publishCall publishes with the blocking call, from as many goroutines as the
+// window has room for.
+type publishCall struct {
+	unsupported
+	*mill
+}
+
+func (p *publishCall) Publish(n int) error {
+	workers := min(p.s.Window, n)
+	m := p.message()
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < n && errs[w] == nil; i += workers {
+				errs[w] = p.client.Publish(background, m)
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-millrace/mqtt"
+)
+
+// messages receives over the channel whose hand-off settles a message.
+type messages struct {
+	unsupported
+	*mill
+}
+
+func (r *messages) Receive(n int, subscribed func()) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	subscribed()
+	for range sub.Messages() {
+		if n--; n == 0 {
+			return nil
+		}
+	}
+	return r.ended(sub)
+}
+
+func (r *messages) Echo(rtt []time.Duration) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	in := sub.Messages()
+	return r.echo(sub, rtt, func() bool {
+		_, ok := <-in
+		return ok
+	})
+}
+
+// deliveries receives over the buffered channel and acks each message.
+type deliveries struct {
+	unsupported
+	*mill
+}
+
+func (r *deliveries) Receive(n int, subscribed func()) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	subscribed()
+	for d := range sub.Deliveries() {
+		d.Ack()
+		if n--; n == 0 {
+			return nil
+		}
+	}
+	return r.ended(sub)
+}
+
+func (r *deliveries) Echo(rtt []time.Duration) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	in := sub.Deliveries()
+	return r.echo(sub, rtt, func() bool {
+		d, ok := <-in
+		d.Ack()
+		return ok
+	})
+}
+
+// all receives with the iterator.
+type all struct {
+	unsupported
+	*mill
+}
+
+func (r *all) Receive(n int, subscribed func()) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	subscribed()
+	for d, err := range sub.All(background) {
+		if err != nil {
+			return err
+		}
+		if n--; n == 0 {
+			d.Ack()
+			return nil
+		}
+	}
+	return r.ended(sub)
+}
+
+func (r *all) Echo(rtt []time.Duration) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	i, sent := 0, time.Now()
+	r.client.Publishes() <- mqtt.Publishing{Message: r.message()}
+	for _, err := range sub.All(background) {
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		rtt[i], sent = now.Sub(sent), now
+		if i++; i == len(rtt) {
+			return nil
+		}
+		r.client.Publishes() <- mqtt.Publishing{Message: r.message()}
+	}
+	return r.ended(sub)
+}
+
+func (m *mill) echo(sub *mqtt.Subscription, rtt []time.Duration, receive func() bool) error {
+	p := mqtt.Publishing{Message: m.message()}
+	for i := range rtt {
+		sent := time.Now()
+		m.client.Publishes() <- p
+		if !receive() {
+			return m.ended(sub)
+		}
+		rtt[i] = time.Since(sent)
+	}
+	return nil
+}
+
+func (m *mill) ended(sub *mqtt.Subscription) error {
+	return fmt.Errorf("the messages end too early: %v, %v", sub.Err(), m.client.Err())
+}

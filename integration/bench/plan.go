@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A trial is a scenario of the plan, and what is asked of the clients in it.
+type trial struct {
+	scenario
+	who     []string // the contenders; nil: all that can do it
+	targets []target
+	group   string // the title of a table with one row for each scenario; empty: a table of its own
+	label   string // of the row
+	rounds  int    // the most that it needs; 0: as many as are asked for
+}
+
+// A plan is a list of trials under construction.
+type plan struct {
+	quick  bool
+	trials []trial
+}
+
+// trials returns all that are run.
+func trials(quick bool) []trial {
+	p := plan{quick: quick}
+	p.messages(publish)
+	p.add(trial{scenario: scenario{Kind: publish, QoS: 1, Payload: 64 << 10, Window: 100}})
+	p.messages(receive)
+	for _, k := range []kind{publish, receive} {
+		for q := range byte(2) {
+			p.add(trial{scenario: scenario{Kind: k, QoS: q, Payload: 64, Window: 100, Clients: 10}})
+		}
+	}
+	for q := range byte(3) {
+		p.add(trial{scenario: scenario{Kind: echo, QoS: q, Payload: 64, Window: 1}})
+	}
+	p.idle()
+	for _, w := range []int{1, 16, 256} {
+		p.add(trial{scenario: scenario{Kind: durable, QoS: 1, Payload: 64, Window: w}, who: []string{"PublishFrom", "Publishes", pahoName}})
+	}
+	p.throughMosquitto()
+	p.flatCosts()
+	return p.trials
+}
+
+// add takes a trial into the plan, with the targets of its scenario.
+func (p *plan) add(t trial) {
+	t.Clients, t.Filters = max(t.Clients, 1), max(t.Filters, 1)
+	if t.Name == "" {
+		t.Name = t.describe()
+	}
+	if p.quick && !asked(&t.scenario) {
+		return
+	}
+	t.targets = targetsOf(&t.scenario)
+	p.trials = append(p.trials, t)
+}
+
+// messages adds the scenarios that publish or receive with one client. At QoS 0
+// nothing is outstanding, and the window is of no account.
+func (p *plan) messages(k kind) {
+	for q := range byte(3) {
+		windows := []int{1, 16, 100, 1000}
+		if q == 0 {
+			windows = windows[2:3]
+		}
+		for _, w := range windows {
+			p.add(trial{scenario: scenario{Kind: k, QoS: q, Payload: 64, Window: w}})
+		}
+		p.add(trial{scenario: scenario{Kind: k, QoS: q, Payload: 1 << 10, Window: 100}})
+	}
+}
+
+// idle clients of ours are the same however they are used.
+func (p *plan) idle() {
+	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}, rounds: 1}
+	t.who = append([]string{"Publishes"}, peers()...)
+	if p.quick { // it takes some seconds each
+		t.Clients, t.who = 1000, t.who[:2]
+	}
+	t.Messages = t.Clients
+	p.add(t)
+}
+
+// throughMosquitto adds what publishing takes of the client when a real broker reads.
+// Its count comes once a second, so there is no rate, and no calibration.
+func (p *plan) throughMosquitto() {
+	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
+	if p.quick {
+		t.Messages, t.rounds = 100_000, 1
+	}
+	p.add(t)
+}
+
+// flatCosts adds the three tables that are to show that a message of ours costs the
+// same however much there is of everything else.
+func (p *plan) flatCosts() {
+	row := func(group, who, label string, s scenario) {
+		s.Name = fmt.Sprintf("%s: %s", group, label)
+		p.add(trial{scenario: s, group: group, label: label, who: []string{who}})
+	}
+	const many = 1_000_000 // so that what it takes to begin is of no account
+	for _, n := range []int{1, 100, 10_000} {
+		row("receive QoS 1, 64 B, window 100, by filters subscribed", "All", fmt.Sprint(n),
+			scenario{Kind: receive, QoS: 1, Payload: 64, Window: 100, Filters: n})
+	}
+	for _, n := range []int{16, 1000, 60_000} { // the broker's acks come in for the oldest as new ones go out
+		row("publish QoS 1, 64 B, by publications in flight", "PublishFrom", fmt.Sprint(n),
+			scenario{Kind: publish, QoS: 1, Payload: 64, Window: n + 1000, Hold: n, Messages: many})
+	}
+	for _, n := range []int{1, 10, 1000} {
+		row("publish QoS 1, 64 B, window 100, by clients in the process", "PublishFrom", fmt.Sprint(n),
+			scenario{Kind: publish, QoS: 1, Payload: 64, Window: 100, Clients: n, Messages: many})
+	}
+}
+
+// describe names a scenario by what sets it apart.
+func (s *scenario) describe() string {
+	name := fmt.Sprintf("%v QoS %d, %s", s.Kind, s.QoS, size(s.Payload))
+	if s.Kind == idle {
+		name = "idle"
+	}
+	if s.QoS > 0 && s.Kind != echo && s.Kind != idle {
+		name += fmt.Sprintf(", window %d", s.Window)
+	}
+	if s.Clients > 1 {
+		name += fmt.Sprintf(", %d clients", s.Clients)
+	}
+	if s.Through != "" {
+		name += " through " + s.Through
+	}
+	return name
+}
+
+func size(n int) string {
+	if n >= 1024 && n%1024 == 0 {
+		return fmt.Sprintf("%d KiB", n/1024)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// takesPart tells whether a contender is one of the trial.
+func (t *trial) takesPart(c *contender) bool {
+	return t.who == nil || slices.Contains(t.who, c.name)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A runner runs scenarios, each in rounds in which the contenders take turns.
+type runner struct {
+	rounds   int
+	aim      time.Duration // how long one run is to take
+	profiles string        // folder for CPU profiles; empty: none
+	traces   string        // folder for execution traces; empty: none
+	progress io.Writer
+}
+
+// An entry is a contender in a scenario, with as many messages as take it the time
+// that is aimed at.
+type entry struct {
+	contender *contender
+	scenario  scenario
+	result    result
+}
+
+// trial runs one scenario and returns a result for each contender that can do it.
+func (r *runner) trial(t *trial, all []contender) []result {
+	var entries []*entry
+	for i := range all {
+		if !t.takesPart(&all[i]) {
+			continue
+		}
+		e := &entry{contender: &all[i], scenario: t.scenario, result: result{Scenario: t.Name, Contender: all[i].name}}
+		err := r.calibrate(e)
+		if errors.Is(err, errUnsupported) {
+			continue
+		}
+		e.failed(err)
+		entries = append(entries, e)
+	}
+	rounds := r.rounds
+	if t.rounds > 0 {
+		rounds = min(rounds, t.rounds)
+	}
+	for round := range rounds {
+		entries = slices.DeleteFunc(entries, func(e *entry) bool { return errors.Is(r.round(e, round+1), errUnsupported) })
+	}
+	var results []result
+	for _, e := range entries {
+		results = append(results, e.result)
+	}
+	return results
+}
+
+// round runs an entry once more, unless it has failed before.
+func (r *runner) round(e *entry, n int) error {
+	if e.result.Failed != "" {
+		return nil
+	}
+	m, err := r.run(e, n)
+	if e.failed(err); err == nil {
+		e.result.Rounds = append(e.result.Rounds, m)
+	}
+	return err
+}
+
+func (e *entry) failed(err error) {
+	if err != nil {
+		e.result.Failed = err.Error()
+	}
+}
+
+// calibrate finds out how many messages an entry is to have, unless its scenario
+// says so.
+func (r *runner) calibrate(e *entry) error {
+	if e.scenario.Messages > 0 {
+		return nil
+	}
+	const enough = 20 * time.Millisecond // to tell a rate
+	for n := 500 * e.scenario.Clients; ; n *= 16 {
+		e.scenario.Messages = n
+		m, err := r.run(e, 0)
+		if err != nil {
+			return err
+		}
+		if m.Seconds >= enough.Seconds() {
+			// A window that has hardly been filled says nothing of one that slides.
+			least := 20 * e.scenario.Window * e.scenario.Clients
+			e.scenario.Messages = max(int(m.rate()*r.aim.Seconds()), least)
+			return nil
+		}
+	}
+}
+
+// run executes one run; round 0 is that of a calibration.
+func (r *runner) run(e *entry, round int) (measurement, error) {
+	run := run{assignment: assignment{Contender: e.contender.name, Scenario: e.scenario}, contender: e.contender}
+	if round > 0 {
+		name := plain(fmt.Sprintf("%s, %s, %d", e.scenario.Name, e.contender.name, round))
+		if r.profiles != "" {
+			run.Profile = filepath.Join(r.profiles, name+".pprof")
+		}
+		if r.traces != "" {
+			run.Trace = filepath.Join(r.traces, name+".trace")
+		}
+	}
+	const erase = "\r\x1b[K"
+	fmt.Fprintf(r.progress, "%s%s: %s, round %d", erase, e.scenario.Name, e.contender.name, round)
+	defer fmt.Fprint(r.progress, erase)
+	return run.execute()
+}
+
+// plain makes a file name of a title.
+func plain(title string) string {
+	return strings.NewReplacer(", ", "_", " ", "-", "/", "-").Replace(title)
+}
