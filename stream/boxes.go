@@ -181,6 +181,9 @@ func (b *boxes) checkFull(limits int) bool {
 	return b.full
 }
 
+// crowded reports that QoS 0 messages may soon have to go. The caller holds mu.
+func (b *boxes) crowded() bool { return b.bytes > b.limit/2 }
+
 // room reports, once, that reading may go on.
 func (b *boxes) room() bool {
 	if !b.full || b.bytes > b.limit {
