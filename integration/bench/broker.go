@@ -31,6 +31,7 @@ type broker struct {
 type server interface {
 	done() <-chan struct{} // closed when all publications have been counted or acknowledged
 	flood()                // the subscribers are to get messages
+	messages() int64       // sent to subscribers
 	close() error          // ends it; the error is what went wrong before
 }
 
@@ -90,6 +91,8 @@ func (b *broker) complete(n int) {
 		close(b.all)
 	}
 }
+
+func (b *broker) messages() int64 { return b.sent.Load() }
 
 func (b *broker) done() <-chan struct{} { return b.all }
 

@@ -61,6 +61,8 @@ type child struct {
 	meter    meter
 	result   measurement
 
+	mu sync.Mutex // for sessions, when one is closed
+
 	// Of those who receive: all have subscribed before any message comes.
 	subscribed sync.WaitGroup
 	begun      chan struct{}
@@ -92,10 +94,19 @@ func (a assignment) carryOut(all []contender) error {
 		return err
 	}
 	say("result %s", text)
-	for _, s := range c.sessions {
-		err = errors.Join(err, s.Close())
+	return inParallel(len(c.sessions), 32, c.close)
+}
+
+// close ends a session, once.
+func (c *child) close(i int) error {
+	c.mu.Lock()
+	s := c.sessions[i]
+	c.sessions[i] = nil
+	c.mu.Unlock()
+	if s == nil {
+		return nil
 	}
-	return err
+	return s.Close()
 }
 
 // connect makes the sessions, some at a time.
@@ -179,10 +190,14 @@ func (c *child) receive() error {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- inParallel(s.Clients, s.Clients, func(i int) error {
-			return c.sessions[i].Receive(s.share(i), func() {
+			err := c.sessions[i].Receive(s.share(i), func() {
 				c.subscribed.Done()
 				<-c.begun
 			})
+			if s.Clients > 1 { // what it went on receiving would be at the expense of the others
+				go c.close(i)
+			}
+			return err
 		})
 	}()
 	all := make(chan struct{})

@@ -10,8 +10,9 @@ type contender struct {
 	name    string
 	connect func(s *scenario, id string) (session, error) // one connected client
 
-	// command, if set, is a program that plays the child instead of this one;
-	// an error says why it is left out.
+	// command, if set, returns the program that plays the child instead of this
+	// one, and its arguments. An error at the first call says why the contender is
+	// left out.
 	command func(s *scenario) ([]string, error)
 }
 

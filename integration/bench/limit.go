@@ -13,7 +13,7 @@ import (
 // in a client that takes messages at any time.
 var limits = []contender{
 	{name: "limit, one goroutine", connect: connectLimit(func(r *raw) session { return &oneGoroutine{raw: r} })},
-	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r} })},
+	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r, spares: make(chan []byte, 64)} })},
 }
 
 const limitBatch = 64 << 10 // bytes of one write

@@ -3,12 +3,23 @@ package main
 import "time"
 
 // twoGoroutines has a reader that tells the writer what to do.
-type twoGoroutines struct{ *raw }
+type twoGoroutines struct {
+	*raw
+	spares chan []byte
+}
 
 // An order is what one read brought for the writer.
 type order struct {
 	done int    // exchanges complete, or messages that have come
 	out  []byte // packets that are owed
+}
+
+// spare is for the packets of orders that have been carried out.
+func (l *twoGoroutines) spare(out []byte) {
+	select {
+	case l.spares <- out[:0]:
+	default:
+	}
 }
 
 // reads has a goroutine read, with take for each packet, and passes on what each
@@ -20,6 +31,10 @@ func (l *twoGoroutines) reads(want int, take func(first byte, body, out []byte) 
 		defer close(ch)
 		for want > 0 {
 			var o order
+			select {
+			case o.out = <-l.spares:
+			default:
+			}
 			err := l.read(func(first byte, body []byte) (err error) {
 				var done int
 				o.out, done, err = take(first, body, o.out)
@@ -59,6 +74,7 @@ func (l *twoGoroutines) Publish(n int) error {
 		o, ok := <-orders
 		for ok {
 			l.out = append(l.out, o.out...)
+			l.spare(o.out)
 			n -= o.done
 			free += o.done
 			select {
@@ -84,6 +100,7 @@ func (l *twoGoroutines) Receive(n int, subscribed func()) error {
 	for o := range orders {
 		n -= o.done
 		l.out = append(l.out, o.out...)
+		l.spare(o.out)
 		if err := l.flush(); err != nil {
 			return err
 		}

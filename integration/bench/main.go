@@ -60,7 +60,7 @@ func (c *settings) start(w io.Writer) error {
 			}
 		}
 	}
-	r := runner{rounds: 5, aim: 350 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: os.Stderr}
+	r := runner{rounds: 5, aim: 350 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
 	if c.quick {
 		r.rounds, r.aim = 3, 150*time.Millisecond
 	}
@@ -70,12 +70,7 @@ func (c *settings) start(w io.Writer) error {
 	if c.aim > 0 {
 		r.aim = c.aim
 	}
-	var who []contender
-	for _, k := range contenders() {
-		if clients.MatchString(k.name) {
-			who = append(who, k)
-		}
-	}
+	who := available(w, contenders(), clients)
 	report := report{w: w}
 	for _, t := range trials(c.quick) {
 		if only.MatchString(t.Name) {
@@ -91,4 +86,30 @@ func (c *settings) start(w io.Writer) error {
 		return err
 	}
 	return os.WriteFile(c.json, append(text, '\n'), 0o666)
+}
+
+// available returns the contenders that take part, and says who is left out.
+func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender {
+	var list []contender
+	for _, k := range all {
+		if !clients.MatchString(k.name) {
+			continue
+		}
+		if k.command != nil {
+			if _, err := k.command(&scenario{URL: "tcp://127.0.0.1:1883"}); err != nil {
+				fmt.Fprintf(w, "%s is left out: %v\n\n", k.name, err)
+				continue
+			}
+		}
+		list = append(list, k)
+	}
+	return list
+}
+
+// progress is where it is said what runs: nowhere but on a terminal.
+func progress() io.Writer {
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		return os.Stderr
+	}
+	return io.Discard
 }

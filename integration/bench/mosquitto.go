@@ -120,6 +120,8 @@ func (m *mosquitto) done() <-chan struct{} { return m.all }
 
 func (m *mosquitto) flood() {}
 
+func (m *mosquitto) messages() int64 { return 0 }
+
 func (m *mosquitto) close() error {
 	m.monitor.conn.Close()
 	<-m.ended

@@ -8,6 +8,8 @@ type measurement struct {
 	Seconds  float64 // from "go" to the end
 	CPU      float64 // seconds of the process in that time, user and system
 
+	Sent int64 // receive: by the broker, what the client dropped or had not taken included
+
 	// Zero for a child that is not written in Go.
 	Mallocs    uint64
 	AllocBytes uint64
@@ -55,6 +57,7 @@ func (m *measurement) allocs() float64        { return float64(m.Mallocs) / floa
 func (m *measurement) allocBytes() float64    { return float64(m.AllocBytes) / float64(m.Messages) }
 func (m *measurement) syscalls() float64      { return float64(m.Syscalls) / float64(m.Messages) }
 func (m *measurement) wakeups() float64       { return float64(m.Wakeups) / float64(m.Messages) }
+func (m *measurement) sent() float64          { return float64(m.Sent) / float64(m.Messages) }
 func (m *measurement) p50() float64           { return m.P50 }
 func (m *measurement) p99() float64           { return m.P99 }
 func (m *measurement) memory() float64        { return m.Memory }

@@ -118,6 +118,7 @@ func (r *run) follow(stdout io.Reader) error {
 			if err := json.Unmarshal([]byte(rest), &r.result); err != nil {
 				return fmt.Errorf("its result: %w", err)
 			}
+			r.result.Sent = r.server.messages()
 			return r.drain(stdout)
 		case "unsupported":
 			return errUnsupported

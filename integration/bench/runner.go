@@ -43,11 +43,11 @@ func (r *runner) trial(t *trial, all []contender) []result {
 		entries = append(entries, e)
 	}
 	rounds := r.rounds
-	if t.once {
-		rounds = 1
+	if t.rounds > 0 {
+		rounds = min(rounds, t.rounds)
 	}
 	for round := range rounds {
-		entries = slices.DeleteFunc(entries, func(e *entry) bool { return r.round(e, round+1) == errUnsupported })
+		entries = slices.DeleteFunc(entries, func(e *entry) bool { return errors.Is(r.round(e, round+1), errUnsupported) })
 	}
 	var results []result
 	for _, e := range entries {
@@ -106,10 +106,10 @@ func (r *runner) run(e *entry, round int) (measurement, error) {
 			run.Trace = filepath.Join(r.traces, name+".trace")
 		}
 	}
-	fmt.Fprintf(r.progress, "\r\x1b[K%s: %s, round %d", e.scenario.Name, e.contender.name, round)
-	m, err := run.execute()
-	fmt.Fprint(r.progress, "\r\x1b[K")
-	return m, err
+	const erase = "\r\x1b[K"
+	fmt.Fprintf(r.progress, "%s%s: %s, round %d", erase, e.scenario.Name, e.contender.name, round)
+	defer fmt.Fprint(r.progress, erase)
+	return run.execute()
 }
 
 // plain makes a file name of a title.

@@ -67,7 +67,7 @@ func (s *scenario) filters() []string {
 // does, otherwise too long to play a part.
 func (s *scenario) keepAlive() time.Duration {
 	if s.Kind == idle {
-		return 5 * time.Second
+		return 3 * time.Second
 	}
 	return time.Minute
 }

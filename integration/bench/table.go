@@ -22,6 +22,7 @@ var (
 	bytesColumn    = column{"bytes/msg", (*measurement).allocBytes, 1}
 	syscallsColumn = column{"syscalls/msg", (*measurement).syscalls, 1}
 	wakeupsColumn  = column{"wake-ups/msg", (*measurement).wakeups, 1}
+	sentColumn     = column{"sent/msg", (*measurement).sent, 1}
 	p50Column      = column{"p50 µs", (*measurement).p50, 1e6}
 	p99Column      = column{"p99 µs", (*measurement).p99, 1e6}
 	memoryColumn   = column{"KiB/client", (*measurement).memory, 1.0 / 1024}
@@ -39,6 +40,8 @@ func columns(s *scenario) []column {
 		return append([]column{p50Column, p99Column}, costs...)
 	case s.Through != "":
 		return costs
+	case s.Kind == receive && s.QoS == 0:
+		return append([]column{rateColumn, sentColumn}, costs...)
 	}
 	return append([]column{rateColumn}, costs...)
 }

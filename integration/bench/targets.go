@@ -45,6 +45,12 @@ func latencyOf(who string, most float64) target {
 	return target{who: who, quantity: p50Column, multiple: true, limit: most, most: true}
 }
 
+// asked tells whether a quick run has the scenario: those with a target that is not
+// one of all, and one for those at window 1000.
+func asked(s *scenario) bool {
+	return len(times[s.Name]) > 0 || s.Kind == idle || s.Through != "" || s.Name == "receive QoS 1, 64 B, window 1000"
+}
+
 // targetsOf returns the targets of a scenario.
 func targetsOf(s *scenario) []target {
 	list := slices.Clone(times[s.Name])

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// resultsOf returns results with the given rates.
+func resultsOf(rates map[string][]float64) []result {
+	var list []result
+	for _, c := range contenders() {
+		var rounds []measurement
+		for _, rate := range rates[c.name] {
+			rounds = append(rounds, measurement{Messages: int(rate), Seconds: 1})
+		}
+		if rounds != nil {
+			list = append(list, result{Contender: c.name, Rounds: rounds})
+		}
+	}
+	return list
+}
+
+func TestAFigureIsTheMedianWithTheLeastAndTheMost(t *testing.T) {
+	for _, test := range []struct {
+		rates []float64
+		want  figure
+	}{
+		{nil, figure{}},
+		{[]float64{8}, figure{8, 8, 8}},
+		{[]float64{8, 1, 4}, figure{4, 1, 8}},
+		{[]float64{8, 1, 4, 2}, figure{3, 1, 8}},
+	} {
+		r := result{}
+		for _, rate := range test.rates {
+			r.Rounds = append(r.Rounds, measurement{P50: rate})
+		}
+		if got := r.figure((*measurement).p50); got != test.want {
+			t.Errorf("%v: %v, want %v", test.rates, got, test.want)
+		}
+	}
+}
+
+func TestAQuantileIsTheValueBelowWhichThatPartLies(t *testing.T) {
+	var all []time.Duration
+	for i := range 100 {
+		all = append(all, time.Duration(99-i))
+	}
+	for part, want := range map[float64]time.Duration{0: 0, 0.5: 50, 0.99: 99, 1: 99} {
+		if got := quantile(all, part); got != want {
+			t.Errorf("%v: %v, want %v", part, got, want)
+		}
+	}
+}
+
+func TestNumbersShowThreeDigits(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 0.00012: "0.0001", 0.0123: "0.012", 1: "1.00", 12.34: "12.3", 123.4: "123",
+		1234: "1234", 12345: "12.3k", 2e6: "2M", 1.234e6: "1.23M",
+	} {
+		if got := number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestATableHasMultiplesOfPaho(t *testing.T) {
+	results := resultsOf(map[string][]float64{"All": {3000, 5000, 4000}, pahoName: {1000, 2000}})
+	results = append(results, result{Contender: "clumsy", Failed: "it fell"})
+	var out bytes.Buffer
+	p := report{w: &out}
+	p.take(&trial{scenario: scenario{Name: "a trial", Kind: receive, QoS: 1}, targets: []target{rateOf("All", 2), rateOf(worst, 3)}}, results)
+	p.finish()
+	for _, want := range []string{
+		"a trial", "All", "4000 [3000 5000] ×2.67", "1500 [1000 2000] ×1.00", "clumsy", "failed: it fell",
+		"\n  target: All messages/s at least ×2.00: ×2.67, met\n",
+		"\na trial: target: the worst of ours messages/s at least ×3.00: ×2.67 (All), NOT MET\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestAGroupHasOneTableWithMultiplesOfItsFirstRow(t *testing.T) {
+	var out bytes.Buffer
+	p := report{w: &out}
+	for label, rate := range []float64{100, 200} {
+		s := scenario{Name: "a row", Kind: publish, QoS: 1}
+		p.take(&trial{scenario: s, group: "by size", label: strings.Repeat("x", label+1)}, resultsOf(map[string][]float64{"All": {rate}}))
+	}
+	if out.Len() > 0 {
+		t.Errorf("a table before its last row: %s", &out)
+	}
+	p.finish()
+	if got := out.String(); !strings.HasPrefix(got, "All, by size") || !strings.Contains(got, "200 [200 200] ×2.00") {
+		t.Error(got)
+	}
+}
+
+func TestATargetIsJudgedByWhomItNames(t *testing.T) {
+	results := resultsOf(map[string][]float64{"Messages": {10}, "Deliveries": {20}, "All": {30}, pahoName: {10}, "limit, one goroutine": {90}})
+	least := func(who string, limit float64) target { return rateOf(who, limit) }
+	most := func(who string, limit float64) target {
+		t := rateOf(who, limit)
+		t.most = true
+		return t
+	}
+	for _, test := range []struct {
+		target target
+		value  float64
+		who    string
+		met    bool
+	}{
+		{least("Deliveries", 2), 2, "Deliveries", true},
+		{least("Deliveries", 2.1), 2, "Deliveries", false},
+		{least(best, 3), 3, "All", true},
+		{least(worst, 1.5), 1, "Messages", false},
+		{most("All", 3), 3, "All", true},
+		{most(best, 0.9), 1, "Messages", false},
+		{most(worst, 3.5), 3, "All", true},
+	} {
+		value, who, met, ok := test.target.judge(results)
+		if value != test.value || who != test.who || met != test.met || !ok {
+			t.Errorf("%+v: %v %s %v %v", test.target, value, who, met, ok)
+		}
+	}
+	if _, _, _, ok := new(target).judge(results); ok {
+		t.Error("nobody was judged")
+	}
+	goal := least("PublishFrom", 2)
+	if got := goal.verdict(results); !strings.HasSuffix(got, "not measured") {
+		t.Error(got)
+	}
+}
+
+func TestEveryTargetHasItsScenario(t *testing.T) {
+	names := map[string]bool{}
+	for _, quick := range []bool{true, false} {
+		clear(names)
+		for _, p := range trials(quick) {
+			if names[p.Name] {
+				t.Errorf("there are two scenarios %q", p.Name)
+			}
+			names[p.Name] = true
+		}
+		for name := range times {
+			if !names[name] {
+				t.Errorf("there is no scenario %q, quick: %v", name, quick)
+			}
+		}
+	}
+}
