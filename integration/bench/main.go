@@ -78,6 +78,13 @@ func (c *settings) start(w io.Writer) error {
 		}
 	}
 	report.finish()
+	for _, k := range who {
+		if k.end != nil {
+			if err := k.end(); err != nil {
+				return err
+			}
+		}
+	}
 	if c.json == "" {
 		return nil
 	}
