@@ -146,16 +146,23 @@ func inParallel(n, limit int, do func(i int) error) error {
 	return nil
 }
 
-// begin says that all is ready, and starts the measurement when the parent agrees.
+// begin says that all is ready, and starts the measurement when the parent agrees. For
+// those who receive it starts before that: the first messages may be there sooner than
+// the word.
 func (c *child) begin() error {
 	if err := c.meter.prepare(&c.assignment); err != nil {
 		return err
+	}
+	if c.Scenario.Kind == receive {
+		c.meter.start()
 	}
 	say("ready")
 	if err := c.expect("go"); err != nil {
 		return err
 	}
-	c.meter.start()
+	if c.Scenario.Kind != receive {
+		c.meter.start()
+	}
 	return nil
 }
 

@@ -35,7 +35,8 @@
 // CPU is that of the process, user and system. System calls are reads and writes;
 // wake-ups are voluntary context switches. Both are counted by the system, the same
 // for all, with nothing in between. At windows of 100 and less client and broker run
-// in lock-step, and rates swing with the scheduler's mood: compare the CPU there.
+// in lock-step, and rates swing with the scheduler's mood: compare the CPU there. The
+// last line tells how much of the machine others had: it should be next to nothing.
 //
 // # The clients
 //

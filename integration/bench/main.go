@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func parse() *settings {
 	var c settings
 	flag.BoolVar(&c.quick, "quick", false, "only the scenarios that have a target, fewer and shorter rounds")
 	flag.IntVar(&c.rounds, "rounds", 0, "how many rounds; 0 is 5, with -quick 3")
-	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 350 ms, with -quick 150 ms")
+	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 300 ms, with -quick 100 ms")
 	flag.StringVar(&c.only, "only", "", "the scenarios whose name matches this expression")
 	flag.StringVar(&c.clients, "clients", "", "the clients whose name matches this expression")
 	flag.StringVar(&c.json, "json", "", "write all that was measured to this `file`")
@@ -60,9 +61,9 @@ func (c *settings) start(w io.Writer) error {
 			}
 		}
 	}
-	r := runner{rounds: 5, aim: 350 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
+	r := runner{rounds: 5, aim: 300 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
 	if c.quick {
-		r.rounds, r.aim = 3, 150*time.Millisecond
+		r.rounds, r.aim = 3, 100*time.Millisecond
 	}
 	if c.rounds > 0 {
 		r.rounds = c.rounds
@@ -70,20 +71,30 @@ func (c *settings) start(w io.Writer) error {
 	if c.aim > 0 {
 		r.aim = c.aim
 	}
+	load := newLoad()
+	fmt.Fprintf(w, "%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	who := available(w, contenders(), clients)
 	report := report{w: w}
 	for _, t := range trials(c.quick) {
-		if only.MatchString(t.Name) {
+		switch {
+		case !only.MatchString(t.Name):
+		case t.Through != "" && mosquittoPath() == "":
+			fmt.Fprintf(w, "%s is left out: mosquitto is not installed\n\n", t.Name)
+		default:
 			report.take(&t, r.trial(&t, who))
 		}
 	}
 	report.finish()
 	for _, k := range who {
-		if k.end != nil {
-			if err := k.end(); err != nil {
-				return err
-			}
+		if k.end == nil {
+			continue
 		}
+		if err := k.end(); err != nil {
+			return err
+		}
+	}
+	if others, ok := load.others(); ok {
+		fmt.Fprintf(w, "\nOther processes had %.0f%% of the CPUs meanwhile.\n", 100*others)
 	}
 	if c.json == "" {
 		return nil

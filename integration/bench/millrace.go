@@ -35,9 +35,8 @@ func millrace(use func(*mill) session) func(*scenario, string) (session, error) 
 			ClientID:  id,
 			KeepAlive: s.keepAlive(),
 			Window:    s.Window,
-			Queue:     max(1024, s.Window),
-			// An adversary of a broker may send what nobody asked for; ours does not,
-			// and who only publishes need not keep it.
+			Queue:     buffered,
+			// Who only publishes has nobody for what a broker sends unasked.
 			DiscardUnclaimed: s.Kind != receive && s.Kind != echo,
 		}
 		if s.Kind == durable {

@@ -74,18 +74,19 @@ func (p *plan) messages(k kind) {
 
 // idle clients of ours are the same however they are used.
 func (p *plan) idle() {
-	s := scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}
-	if p.quick {
-		s.Clients = 1000
+	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}, rounds: 1}
+	t.who = append([]string{"Publishes"}, peers()...)
+	if p.quick { // it takes some seconds each
+		t.Clients, t.who = 1000, t.who[:2]
 	}
-	s.Messages = s.Clients
-	p.add(trial{scenario: s, who: append([]string{"Publishes"}, peers()...), rounds: 1})
+	t.Messages = t.Clients
+	p.add(t)
 }
 
 // throughMosquitto adds what publishing takes of the client when a real broker reads.
 // Its count comes once a second, so there is no rate, and no calibration.
 func (p *plan) throughMosquitto() {
-	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}}
+	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
 	if p.quick {
 		t.Messages, t.rounds = 100_000, 1
 	}

@@ -88,7 +88,9 @@ func (r *runner) calibrate(e *entry) error {
 			return err
 		}
 		if m.Seconds >= enough.Seconds() {
-			e.scenario.Messages = max(int(m.rate()*r.aim.Seconds()), e.scenario.Clients)
+			// A window that has hardly been filled says nothing of one that slides.
+			least := 20 * e.scenario.Window * e.scenario.Clients
+			e.scenario.Messages = max(int(m.rate()*r.aim.Seconds()), least)
 			return nil
 		}
 	}

@@ -1,0 +1,10 @@
+//go:build !unix
+
+package main
+
+// A load tells nothing here.
+type load struct{}
+
+func newLoad() load { return load{} }
+
+func (load) others() (part float64, ok bool) { return 0, false }
