@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -44,10 +45,19 @@ func TestLibmosquittoSpeaksAsAChildDoes(t *testing.T) {
 	}
 }
 
-func TestWithoutACompilerLibmosquittoSaysWhatIsMissing(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	_, err := libmosquittoCommand(&scenario{URL: "tcp://127.0.0.1:1883"})
-	if err == nil || err.Error() != "there is no C compiler, cc" {
-		t.Error(err)
+func TestLibmosquittoSaysWhatIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	missing := func(want string) {
+		t.Helper()
+		if _, err := libmosquittoCommand(&scenario{URL: "tcp://127.0.0.1:1883"}); err == nil || err.Error() != want {
+			t.Errorf("%v, not %s", err, want)
+		}
 	}
+	missing("there is no C compiler, cc")
+	// One that finds no header.
+	if err := os.WriteFile(filepath.Join(dir, "cc"), []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	missing("mosquitto.h is not installed (Debian: libmosquitto-dev)")
 }
