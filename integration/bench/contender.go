@@ -14,6 +14,8 @@ type contender struct {
 	// one, and its arguments. An error at the first call says why the contender is
 	// left out.
 	command func(s *scenario) ([]string, error)
+
+	end func() error // if set, removes what the first command has made
 }
 
 // A session is one connected client. A method that a contender cannot do returns

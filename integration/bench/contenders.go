@@ -3,7 +3,7 @@ package main
 import "slices"
 
 // others are the clients beside ours.
-var others = []contender{paho}
+var others = []contender{paho, pahoV5, atWat, libmosquitto}
 
 // contenders returns all, in the order of the tables.
 func contenders() []contender { return slices.Concat(ours, others, limits) }

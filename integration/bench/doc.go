@@ -8,7 +8,7 @@
 //
 //	-only REGEXP      the scenarios whose name matches, -clients the clients
 //	-rounds N         how many rounds; -time D, how long a run is to take
-//	-json FILE        all that was measured
+//	-json FILE        all that was measured; -chart FILE, a part of it in a picture
 //	-cpuprofile DIR   a CPU profile of each run; -trace DIR, an execution trace
 //
 // # A run
@@ -45,4 +45,9 @@
 // many goroutines as the window has room for. paho.mqtt.golang publishes without
 // waiting, at QoS 1 and 2 with another goroutine that waits for the tokens; order does
 // not matter to it except at QoS 0, where that is faster.
+//
+// The Publish of paho.golang and at-wat/mqtt-go returns with the ack, and is called by
+// as many goroutines as the window has room for; paho.golang speaks MQTT 5, in which
+// the broker answers it. libmosquitto is a C program, which is compiled when there are
+// cc and mosquitto.h; its memory is not counted.
 package main

@@ -25,7 +25,7 @@ type settings struct {
 	rounds        int
 	aim           time.Duration
 	only, clients string
-	json          string
+	json, chart   string
 	cpuprofile    string
 	trace         string
 }
@@ -38,6 +38,7 @@ func parse() *settings {
 	flag.StringVar(&c.only, "only", "", "the scenarios whose name matches this expression")
 	flag.StringVar(&c.clients, "clients", "", "the clients whose name matches this expression")
 	flag.StringVar(&c.json, "json", "", "write all that was measured to this `file`")
+	flag.StringVar(&c.chart, "chart", "", "draw what was measured to this `file`, in SVG")
 	flag.StringVar(&c.cpuprofile, "cpuprofile", "", "write a CPU profile of each run to this `folder`")
 	flag.StringVar(&c.trace, "trace", "", "write an execution trace of each run to this `folder`")
 	flag.Parse()
@@ -85,13 +86,31 @@ func (c *settings) start(w io.Writer) error {
 		}
 	}
 	report.finish()
+	for _, k := range who {
+		if k.end == nil {
+			continue
+		}
+		if err := k.end(); err != nil {
+			return err
+		}
+	}
 	if others, ok := load.others(); ok {
 		fmt.Fprintf(w, "\nOther processes had %.0f%% of the CPUs meanwhile.\n", 100*others)
+	}
+	return c.write(report.results)
+}
+
+// write writes the files that were asked for.
+func (c *settings) write(results []result) error {
+	if c.chart != "" {
+		if err := writeChart(c.chart, results); err != nil {
+			return err
+		}
 	}
 	if c.json == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(report.results, "", "\t")
+	text, err := json.MarshalIndent(results, "", "\t")
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,10 @@ func writeTable(w io.Writer, title string, cols []column, rows []row, base *resu
 		}
 		for _, c := range cols {
 			f := row.result.figure(c.of)
+			if f.Max == 0 && (c.title == allocsColumn.title || c.title == bytesColumn.title) {
+				fmt.Fprint(t, "\t-") // it is not a program in Go
+				continue
+			}
 			fmt.Fprintf(t, "\t%s [%s %s]", number(f.Median*c.scale), number(f.Min*c.scale), number(f.Max*c.scale))
 			if m, ok := multiple(row.result, base, c.of); ok {
 				fmt.Fprintf(t, " ×%s", number(m))

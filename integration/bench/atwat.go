@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	atwat "github.com/at-wat/mqtt-go"
+)
+
+// atWat is at-wat/mqtt-go: a handler set with Handle, and Publish of its BaseClient,
+// which returns with the ack, from as many goroutines as the window has places, since
+// the ReconnectClient above it carries out one call after another and so has never
+// more than one message in flight; at QoS 0, where the call returns at once, one
+// goroutine takes the least.
+var atWat = contender{name: "at-wat/mqtt-go", connect: connectAtWat}
+
+type atWatSession struct {
+	s       *scenario
+	client  *atwat.BaseClient
+	payload []byte
+	stop    chan struct{} // closed by Close
+	pinged  chan struct{} // closed when there will be no more pings
+}
+
+func connectAtWat(s *scenario, id string) (session, error) {
+	if s.Kind == durable { // its messages are kept in memory only
+		return nil, errUnsupported
+	}
+	client, err := atwat.DialContext(background, s.URL)
+	if err != nil {
+		return nil, err
+	}
+	alive := s.keepAlive()
+	_, err = client.Connect(background, id, atwat.WithCleanSession(true), atwat.WithKeepAlive(uint16(alive/time.Second)))
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	a := &atWatSession{s: s, client: client, payload: s.body(), stop: make(chan struct{}), pinged: make(chan struct{})}
+	go a.ping(alive - time.Second)
+	return a, nil
+}
+
+// ping is what its KeepAlive does, but for that one's end, which waits for the next
+// ping.
+func (a *atWatSession) ping(each time.Duration) {
+	defer close(a.pinged)
+	due := time.NewTicker(each)
+	defer due.Stop()
+	for {
+		select {
+		case <-a.stop:
+			return
+		case <-due.C:
+		}
+		if err := a.client.Ping(background); err != nil {
+			return // the connection has ended
+		}
+	}
+}
+
+// publish makes a message each time, since the client writes the identifier into it.
+func (a *atWatSession) publish() error {
+	return a.client.Publish(background, &atwat.Message{Topic: topic, QoS: atwat.QoS(a.s.QoS), Payload: a.payload})
+}
+
+func (a *atWatSession) Publish(n int) error {
+	workers := a.s.Window
+	if a.s.QoS == 0 {
+		workers = 1
+	}
+	return concurrently(workers, n, a.publish)
+}
+
+// subscribe has one called for each message.
+func (a *atWatSession) subscribe(one func()) error {
+	a.client.Handle(atwat.HandlerFunc(func(*atwat.Message) { one() }))
+	var wanted []atwat.Subscription
+	for _, filter := range a.s.filters() {
+		wanted = append(wanted, atwat.Subscription{Topic: filter, QoS: atwat.QoS(a.s.QoS)})
+	}
+	granted, err := a.client.Subscribe(background, wanted...)
+	if err != nil {
+		return err
+	}
+	for _, g := range granted {
+		if g.QoS != atwat.QoS(a.s.QoS) {
+			return fmt.Errorf("%s granted with %#x", g.Topic, byte(g.QoS))
+		}
+	}
+	return nil
+}
+
+func (a *atWatSession) Receive(n int, subscribed func()) error {
+	arrivals := newArrivals()
+	all := arrivals.expect(n)
+	if err := a.subscribe(arrivals.one); err != nil {
+		return err
+	}
+	subscribed()
+	return a.await(all, new(time.Time))
+}
+
+func (a *atWatSession) Echo(rtt []time.Duration) error {
+	arrivals := newArrivals()
+	if err := a.subscribe(arrivals.one); err != nil {
+		return err
+	}
+	for i := range rtt {
+		back := arrivals.expect(1)
+		start := time.Now()
+		if err := a.publish(); err != nil {
+			return err
+		}
+		var end time.Time
+		if err := a.await(back, &end); err != nil {
+			return err
+		}
+		rtt[i] = end.Sub(start)
+	}
+	return nil
+}
+
+// await waits for what arrives, or the end of the connection.
+func (a *atWatSession) await(arrived <-chan time.Time, at *time.Time) error {
+	select {
+	case *at = <-arrived:
+		return nil
+	case <-a.client.Done():
+		return a.client.Err()
+	}
+}
+
+func (a *atWatSession) Close() error {
+	close(a.stop)
+	<-a.pinged
+	err := a.client.Disconnect(background)
+	<-a.client.Done()
+	return err
+}

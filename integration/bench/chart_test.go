@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rate is a result with one round.
+func rate(scenario, contender string, perSecond int) result {
+	return result{Scenario: scenario, Contender: contender, Rounds: []measurement{{Messages: perSecond, Seconds: 1}}}
+}
+
+var charted = []result{
+	rate("publish QoS 0, 64 B", "PublishFrom", 5000),
+	rate("publish QoS 0, 64 B", pahoName, 100),
+	rate("publish QoS 0, 64 B", atWat.name, 50),
+	rate("publish QoS 0, 64 B", limits[0].name, 7000),
+	rate("publish QoS 0, 64 B", limits[1].name, 9000),
+	rate("receive QoS 2, 64 B, window 100", "Messages", 600),
+	rate("receive QoS 2, 64 B, window 100", "All", 1200),
+	rate("receive QoS 2, 64 B, window 100", pahoName, 100),
+	{Scenario: "receive QoS 2, 64 B, window 100", Contender: pahoV5.name, Failed: "it was killed"},
+	rate("receive QoS 2, 64 B, window 16", "All", 99900),
+	rate("receive QoS 2, 64 B, window 16", pahoName, 100),
+}
+
+func TestAChartSaysHowManyTimesAsFast(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chart.svg")
+	if err := writeChart(path, charted); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var texts []string
+	for d := xml.NewDecoder(f); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, ok := token.(xml.CharData); ok {
+			texts = append(texts, strings.Join(strings.Fields(string(text)), " "))
+		}
+	}
+	for _, want := range []string{
+		"publish QoS 0", "50.0× millrace PublishFrom", "0.500× at-wat/mqtt-go", "90.0× the limit",
+		"receive QoS 2", "12.0× millrace All", "6.00× millrace Messages", "paho.golang has failed",
+		"0.5×", "1×", "50×",
+	} {
+		if !slices.Contains(texts, want) {
+			t.Errorf("nothing says %q", want)
+		}
+	}
+	for _, text := range texts {
+		if strings.Contains(text, "999") || strings.HasPrefix(text, "1.00×") {
+			t.Errorf("it says %q", text)
+		}
+	}
+}
+
+func TestEveryContenderHasALookInTheChart(t *testing.T) {
+	for _, c := range contenders() {
+		if c.name == pahoName || isLimit(c.name) {
+			continue
+		}
+		known := false
+		for _, look := range looks {
+			known = known || look.name == c.name
+		}
+		if !known {
+			t.Errorf("%s has none", c.name)
+		}
+	}
+}
+
+func TestWithoutItsScenariosThereIsNoChart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chart.svg")
+	if err := writeChart(path, charted[len(charted)-2:]); err == nil {
+		t.Error("it was drawn")
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("there is a file: %v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// libmosquitto is that library in a C program: its network loop in the thread that
+// publishes, each ack bringing the next PUBLISH in the callback, which takes less
+// than its loop in a thread of its own does (at QoS 0 as much), and TCP_NODELAY, which
+// its documents recommend for latency, since without it writes wait for delayed acks
+// of TCP, 40 ms each, at QoS 0 as well as in an echo.
+var libmosquitto = contender{name: "libmosquitto", command: libmosquittoCommand, end: removeLibmosquitto}
+
+//go:embed libmosquitto.c
+var libmosquittoSource []byte
+
+// libmosquittoProgram is the path of the program, from the first command to the end.
+var libmosquittoProgram string
+
+func libmosquittoCommand(s *scenario) ([]string, error) {
+	if libmosquittoProgram == "" {
+		if err := buildLibmosquitto(); err != nil {
+			return nil, err
+		}
+	}
+	if s.Kind == idle || s.Kind == durable || s.Filters > 1 || s.Hold > 0 {
+		return nil, errUnsupported
+	}
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(s.URL, "tcp://"))
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{libmosquittoProgram, host, port, s.Kind.String()}
+	for _, n := range []int{int(s.QoS), s.Payload, s.Window, s.Messages, s.Clients, int(s.keepAlive() / time.Second)} {
+		argv = append(argv, strconv.Itoa(n))
+	}
+	return append(argv, topic), nil
+}
+
+// buildLibmosquitto compiles the program in a folder of its own.
+func buildLibmosquitto() error {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		return errors.New("there is no C compiler, cc")
+	}
+	probe := exec.Command(cc, "-E", "-x", "c", "-")
+	probe.Stdin = strings.NewReader("#include <mosquitto.h>\n")
+	if probe.Run() != nil {
+		return errors.New("mosquitto.h is not installed (Debian: libmosquitto-dev)")
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(dir, "libmosquitto")
+	compile := exec.Command(cc, "-O2", "-std=gnu11", "-o", program, "-x", "c", "-", "-lmosquitto", "-lpthread")
+	compile.Stdin = bytes.NewReader(libmosquittoSource)
+	if text, err := compile.CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("cc: %w: %s", err, tail(string(text), 400)), os.RemoveAll(dir))
+	}
+	libmosquittoProgram = program
+	return nil
+}
+
+func removeLibmosquitto() error {
+	if libmosquittoProgram == "" {
+		return nil
+	}
+	dir := filepath.Dir(libmosquittoProgram)
+	libmosquittoProgram = ""
+	return os.RemoveAll(dir)
+}
