@@ -95,9 +95,7 @@ func (l *loop) wrote(w written) {
 	default:
 		l.commitErr = nil
 		l.keep.sent(l.now)
-		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) {
-			l.receipt(e.Owner, Receipt{Message: e.Message})
-		})
+		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) { l.completed(&e) })
 	}
 	if w.commit == nil {
 		l.synced(l.inHand.number, nil)

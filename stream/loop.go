@@ -234,7 +234,7 @@ func (l *loop) retry() {
 	case l.retryAt == 0, len(l.next.bytes) > 0 && l.retryAt > l.now+o.Initial:
 		l.retryAt = l.now + o.Initial // what is sent now may be overdue then
 	case l.now >= l.retryAt:
-		at, ok := l.sender.Overdue(l.next.number, l.now, l.put)
+		at, ok := l.sender.Overdue(l.next.number, l.now, func(out flow.Outgoing) { l.put(&out) })
 		if also, asked := l.retryRequests(); asked && (!ok || also < at) {
 			at, ok = also, true
 		}

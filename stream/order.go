@@ -30,10 +30,15 @@ func (o *order) reserve(m frames.Message) uint64 {
 
 func (o *order) at(place uint64) *slot { return &o.ring[place&uint64(len(o.ring)-1)] }
 
-// put takes the result of a place.
-func (o *order) put(p placed) {
-	s := o.at(p.place)
-	s.receipt.ID, s.receipt.Err, s.full = p.id, p.err, true
+// put takes the results of places in a row.
+func (o *order) put(r results) {
+	for i := range r.n {
+		s := o.at(r.place + i)
+		s.receipt.Err, s.full = r.err, true
+		if r.id != 0 {
+			s.receipt.ID = r.id + uint16(i)
+		}
+	}
 }
 
 // open returns how many places are reserved and not popped.

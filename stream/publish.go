@@ -185,12 +185,12 @@ func (l *loop) transmit() {
 		if !ok {
 			return
 		}
-		l.put(out)
+		l.put(&out)
 	}
 }
 
 // put encodes a PUBLISH or a PUBREL of the sender.
-func (l *loop) put(out flow.Outgoing) {
+func (l *loop) put(out *flow.Outgoing) {
 	if out.Type == frames.TypePubrel {
 		l.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
 		return
@@ -225,7 +225,7 @@ func (l *loop) acknowledged(a frames.Ack) {
 	switch outcome {
 	case flow.Completed:
 		l.stats.Acknowledged++
-		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID})
+		l.completed(&e)
 	case flow.Downgraded:
 		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: &DowngradedError{ID: e.ID}})
 	case flow.Release:

@@ -4,17 +4,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-millrace/mqtt/flow"
 )
 
 // receipt sends the end of a publication to where its owner wants it. It never
 // waits: a channel that is full gets a queue and a goroutine of its own, so
 // that one dead reader holds up nobody else's Receipts.
 func (l *loop) receipt(o owner, r Receipt) {
-	r.Tag = o.tag
 	if o.stage != nil {
-		l.stageReceipt(o, r)
+		l.stageResult(&o, r.ID, r.Err)
 		return
 	}
+	r.Tag = o.tag
 	ack := o.ack
 	if ack == nil {
 		return
@@ -32,6 +34,16 @@ func (l *loop) receipt(o owner, r Receipt) {
 	default:
 		l.lag(ack, r)
 	}
+}
+
+// completed is receipt for a publication that ended well, as nearly all do: a
+// stage needs no Receipt made for it.
+func (l *loop) completed(e *flow.Ended[owner]) {
+	if e.Owner.stage != nil {
+		l.stageResult(&e.Owner, e.ID, nil)
+		return
+	}
+	l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID})
 }
 
 // A laggard hands Receipts to one Ack channel, in order, for as long as that
