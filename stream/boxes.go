@@ -11,6 +11,7 @@ import (
 // in under one lock; consumers take up to a chunk.
 type boxes struct {
 	limit int    // ReceiveBytes
+	crowd int    // bytes from which on consumers at work are not to be flooded
 	poke  func() // tells the loop that there is room again
 
 	mu      sync.Mutex
@@ -20,7 +21,9 @@ type boxes struct {
 	bytes   int
 	count   int
 	dropped uint64
-	full    bool          // reading pauses until there is room
+	full    bool // reading pauses until there is room
+	crowded bool // reading rests until there is more room
+	bites   uint64
 	stop    chan struct{} // closed when nothing is handed out any more
 	stopped bool
 	awake   []*inbox // have consumers to wake when the lock is left
@@ -79,9 +82,13 @@ func (b *boxes) unlink(c *chain, i int32) {
 	}
 }
 
+// maxCrowd keeps consumers busy over a rest of reading. More in the inboxes would
+// do no good.
+const maxCrowd = 1 << 20
+
 func newBoxes(limit int, poke func()) *boxes {
 	return &boxes{
-		limit: limit, poke: poke,
+		limit: limit, crowd: min(limit/2, maxCrowd), poke: poke,
 		zeros: chain{by: byAge},
 		stop:  make(chan struct{}),
 	}
@@ -137,7 +144,9 @@ func (b *boxes) alloc(box *inbox, d *Delivery) int32 {
 	}
 	n := &b.nodes[i]
 	n.delivery, n.box = *d, box
-	b.bytes += cost(d)
+	size := cost(d)
+	b.bytes += size
+	box.bytes += size
 	b.count++
 	box.count++
 	return i
@@ -150,7 +159,9 @@ func (b *boxes) remove(i int32) {
 	if n.delivery.QoS == frames.AtMostOnce {
 		b.unlink(&b.zeros, i)
 	}
-	b.bytes -= cost(&n.delivery)
+	size := cost(&n.delivery)
+	b.bytes -= size
+	n.box.bytes -= size
 	b.count--
 	n.box.count--
 	*n = node{}
@@ -171,26 +182,29 @@ func (b *boxes) unlock() {
 	b.mu.Unlock()
 }
 
-// checkFull reports whether reading must pause, since more than so many limits
-// are in use, and remembers it, so that the consumer who makes room tells the
-// loop.
-func (b *boxes) checkFull(limits int) bool {
+// check reports whether more than so many limits are in use, so that reading must
+// pause, and whether the inboxes are crowded. It remembers both, so that the
+// consumer who makes room tells the loop. bites counts the takings from an inbox
+// that crowds them by itself: who takes from others makes no room.
+func (b *boxes) check(limits int) (full, crowded bool, bites uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.full = b.bytes/limits > b.limit
-	return b.full
+	b.crowded = b.bytes > b.crowd || b.crowded && b.bytes > b.crowd/2 // or it would begin anew with each read
+	return b.full, b.crowded, b.bites
 }
-
-// crowded reports that QoS 0 messages may soon have to go. The caller holds mu.
-func (b *boxes) crowded() bool { return b.bytes > b.limit/2 }
 
 // room reports, once, that reading may go on.
 func (b *boxes) room() bool {
-	if !b.full || b.bytes > b.limit {
-		return false
+	switch {
+	case b.full && b.bytes <= b.limit:
+		b.full = false
+		return true
+	case b.crowded && b.bytes <= b.crowd/2:
+		b.crowded = false
+		return true
 	}
-	b.full = false
-	return true
+	return false
 }
 
 // stopAll ends all handing out. What is in the inboxes stays there, unsettled.
@@ -253,11 +267,14 @@ func (b *boxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	for i := from.line.head; i != 0; {
 		next := b.nodes[i].links[byBox].next
 		if suits(&b.nodes[i].delivery) {
+			size := cost(&b.nodes[i].delivery)
 			b.unlink(&from.line, i)
 			from.count--
+			from.bytes -= size
 			b.nodes[i].box, b.nodes[i].claimed = to, true
 			b.pushBack(&to.line, i)
 			to.count++
+			to.bytes += size
 		}
 		i = next
 	}

@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"runtime"
-
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -27,6 +25,7 @@ func (l *loop) batchIn(packets []packet) {
 	l.keep.heard(l.now)
 	l.keep.bytesIn = l.link.bytesIn.Load()
 	l.stats.Reads++
+	l.ease.read = true
 	if l.debug { // before the lock: a log handler is code of the user
 		for i := range packets {
 			l.logIn(&packets[i])
@@ -50,12 +49,8 @@ func (l *loop) batchIn(packets []packet) {
 			break
 		}
 	}
-	crowded := locked && l.s.boxes.crowded()
 	if locked {
 		l.s.boxes.unlock()
-	}
-	if crowded {
-		runtime.Gosched() // to the consumers: without it a flood of QoS 0 leaves them a third less
 	}
 	clear(packets) // the payloads have owners now
 	for _, topic := range l.subs.fresh {

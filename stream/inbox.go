@@ -17,6 +17,7 @@ type inbox struct {
 	// Guarded by boxes.mu.
 	line     chain
 	count    int
+	bytes    int
 	idle     int // consumers that wait
 	woken    bool
 	finished bool  // over is closed
@@ -67,6 +68,9 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		if x.stopped {
 			x.mu.Unlock()
 			return dst
+		}
+		if b.bytes > x.crowd/2 {
+			x.bites++
 		}
 		for size := 0; b.line.head != 0 && len(dst) < chunkMessages && size < chunkBytes; {
 			d := &x.nodes[b.line.head].delivery

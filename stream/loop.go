@@ -38,6 +38,7 @@ type loop struct {
 	backoff  backoffState
 	keep     keepAlive
 	retryAt  time.Duration // with Retry: when the first ack is overdue; 0: none is awaited
+	ease     ease
 	cancel   context.CancelFunc
 	first    chan<- error // cap 1, for Dial: how the first attempt ended; nil: nobody waits
 
@@ -102,7 +103,7 @@ func (l *loop) wait() {
 	if !l.accepts || !room {
 		publishes, intakes = nil, nil
 	}
-	if l.paused && l.online && l.failed == nil {
+	if (l.paused || l.now < l.ease.until) && l.online && l.failed == nil {
 		events = nil
 	}
 	select {
@@ -182,35 +183,11 @@ func (l *loop) acks() {
 	}
 }
 
-// maxBacklog is how many bytes may wait for a writer that is busy before
-// reading pauses: answers must not pile up for a broker that does not read.
-const maxBacklog = 1 << 20
-
-// patience is how many times ReceiveBytes may be in use while an answer of the
-// broker is awaited.
-const patience = 4
-
-// pause decides whether the next turn listens to the reader. What a publish or
-// a Subscribe waits for lies behind the messages that a consumer has not taken,
-// and it may be that consumer who waits: so reading goes on for longer then.
-func (l *loop) pause() {
-	was, limits := l.paused, 1
-	if l.sender.InFlight() > 0 || len(l.subs.asked) > 0 {
-		limits = patience
-	}
-	l.paused = l.draining == running && // Shutdown takes no messages, but acks
-		(l.s.boxes.checkFull(limits) || l.receiver.Unacked() > flow.MaxUnacked) ||
-		len(l.next.bytes) > maxBacklog
-	if was && !l.paused {
-		l.keep.heard(l.now) // the silence was ours
-	}
-}
-
 // arm sets the one timer to what comes first. A timer that fires too early does
 // no harm, so a deadline that moved away is left alone.
 func (l *loop) arm() {
 	at := time.Duration(0)
-	for _, d := range [...]time.Duration{l.pingAt(), l.retryAt, l.backoff.at, l.commitAt} {
+	for _, d := range [...]time.Duration{l.pingAt(), l.retryAt, l.backoff.at, l.commitAt, l.ease.until} {
 		if d > l.now && (at == 0 || d < at) {
 			at = d
 		}

@@ -286,3 +286,39 @@ func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 		c.ExpectDisconnect()
 	})
 }
+
+// A consumer at work that is slower than the flood: reading rests, and what would
+// have been dropped waits in the network. One who sleeps holds reading up once.
+func TestAFloodOfQoS0DoesNotOutrunAConsumerAtWork(t *testing.T) {
+	const n = 20_000
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 256 << 10, KeepAlive: noPing})
+		sub := subscribed(t, s, c, "a", atMost)
+		go func() {
+			for i := range n / 100 {
+				c.Send(inboundRun("a", atMost, 100*i, 100)...)
+			}
+		}()
+		got := 0
+		for _, err := range sub.All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got++; got == n/2 {
+				break
+			}
+			time.Sleep(time.Microsecond)
+		}
+		if st := s.Stats(); st.Dropped > 0 {
+			t.Errorf("%d messages were dropped while their consumer was at work", st.Dropped)
+		}
+
+		asleep := time.Now()
+		for s.Stats().Received < n {
+			time.Sleep(time.Microsecond)
+		}
+		if d := time.Since(asleep); d > 5*time.Millisecond {
+			t.Errorf("a sleeping consumer held up reading for %v", d)
+		}
+	})
+}

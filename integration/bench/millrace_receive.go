@@ -102,8 +102,9 @@ func (r *all) Echo(rtt []time.Duration) error {
 	if err != nil {
 		return err
 	}
+	p := mqtt.Publishing{Message: r.message()}
 	i, sent := 0, time.Now()
-	r.client.Publishes() <- mqtt.Publishing{Message: r.message()}
+	r.client.Publishes() <- p
 	for _, err := range sub.All(background) {
 		if err != nil {
 			return err
@@ -113,7 +114,7 @@ func (r *all) Echo(rtt []time.Duration) error {
 		if i++; i == len(rtt) {
 			return nil
 		}
-		r.client.Publishes() <- mqtt.Publishing{Message: r.message()}
+		r.client.Publishes() <- p
 	}
 	return r.ended(sub)
 }

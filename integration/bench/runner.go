@@ -80,19 +80,25 @@ func (r *runner) calibrate(e *entry) error {
 	if e.scenario.Messages > 0 {
 		return nil
 	}
-	const enough = 20 * time.Millisecond // to tell a rate
-	for n := 500 * e.scenario.Clients; ; n *= 16 {
-		e.scenario.Messages = n
+	aim := r.aim
+	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
+		aim *= 4 // the buffers of all their sockets are filled first
+	}
+	// A window that has hardly been filled says nothing of one that slides.
+	least := 20 * e.scenario.Window * e.scenario.Clients
+	for n := 500 * e.scenario.Clients; ; {
+		e.scenario.Messages = max(n, least)
 		m, err := r.run(e, 0)
 		if err != nil {
 			return err
 		}
-		if m.Seconds >= enough.Seconds() {
-			// A window that has hardly been filled says nothing of one that slides.
-			least := 20 * e.scenario.Window * e.scenario.Clients
-			e.scenario.Messages = max(int(m.rate()*r.aim.Seconds()), least)
+		n = int(m.rate() * aim.Seconds())
+		if m.Seconds >= aim.Seconds()/3 { // less tells of the beginning only
+			e.scenario.Messages = max(n, least)
 			return nil
 		}
+		n = min(n, 16*e.scenario.Messages)
+		n = max(n, 2*e.scenario.Messages)
 	}
 }
 
