@@ -61,13 +61,13 @@ func (l *loop) redialDue() bool {
 	return l.backoff.at != 0 && l.now >= l.backoff.at && !l.busy && !l.over
 }
 
-// redial has the reader make a connection.
+// redial has a connection made.
 func (l *loop) redial() {
 	l.backoff.at = 0
 	l.busy = true
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(context.Background())
-	l.s.dials <- ctx // cap 1, and the reader is idle
+	l.s.core.Go(func() { l.s.connect(ctx) })
 }
 
 func (l *loop) attemptFailed(err error) {

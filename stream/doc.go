@@ -5,16 +5,19 @@
 //
 // # Goroutines
 //
-// Each session has three, and two while it has nothing to write:
+// Each session has three at most, and two while it has little to write:
 //
 //   - The loop owns all protocol state (package flow). It is one select, and it
-//     never waits for a user, the network or a disk.
-//   - The reader makes connections when the loop asks for one, decodes all that
-//     one read returned, and hands it to the loop as one batch.
+//     never waits for a user, the network or a disk. A small batch that asks
+//     nothing of the Store it writes itself, as far as the socket takes it at
+//     once.
+//   - The reader of a connection decodes all that one read returned, and hands it
+//     to the loop as one batch. Before it there is the dialer, which makes the
+//     connection and ends.
 //   - The writer commits a batch's changes to the Store, then writes its bytes in
 //     one call. While it does, the loop fills the next batch. It ends with a
-//     PINGRESP, and the next batch starts another: an idle session does not keep
-//     its stack.
+//     PINGRESP, and the next batch that needs it starts another: an idle session
+//     does not keep its stack.
 //
 // Beside them there is one goroutine for each receive channel that was asked
 // for, for each PublishFrom, and for each Ack channel that lags, while it lags.
@@ -25,8 +28,7 @@
 //	publishes, intakes   users -> loop         nobody     unbuffered; nil to the loop while the queue is full
 //	calls                users -> loop         nobody     unbuffered
 //	pokes                anyone -> loop        nobody     1: look at the settled list, at the inboxes, at the laggards
-//	dials                loop -> reader        loop       1: the reader is idle when it is sent
-//	events               reader -> loop        nobody     unbuffered; nil to the loop while reading pauses
+//	events               dialer, reader -> loop  nobody   unbuffered; nil to the loop while reading pauses
 //	batches, writes      loop -> writer -> loop  loop     1: there is one batch under way
 //	closing              Close -> loop         Close
 //	intakeEnds, ending, quit, done             loop       levels, in this order

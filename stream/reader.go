@@ -31,32 +31,19 @@ type event struct {
 // batchPackets bounds how much of one read goes to the loop at once.
 const batchPackets = 512
 
-// runReader makes connections when the loop asks for one, and reads them until
-// they end. It never waits for user code, only for the loop.
-func (s *Session) runReader() {
-	for ctx := range s.dials {
-		l, ok := s.attempt(ctx)
-		if l != nil {
-			ok = s.tell(event{err: s.read(l)})
-		}
-		if !ok {
-			return
-		}
-	}
-}
-
-// attempt makes one connection; false when the session ends. Like tell, it is to
-// leave nothing on the stack of a reader who waits for the network.
-//
-//go:noinline
-func (s *Session) attempt(ctx context.Context) (*link, bool) {
+// connect makes one connection and starts its reader: a goroutine of its own, on a
+// stack that no dialing has made large. It waits for nothing but the network and
+// the loop.
+func (s *Session) connect(ctx context.Context) {
 	l, err := s.dial(ctx)
 	ok := s.tell(event{link: l, err: err})
-	if l != nil && !ok {
+	switch {
+	case l == nil:
+	case ok:
+		s.core.Go(func() { s.tell(event{err: s.read(l)}) })
+	default:
 		l.hangUp()
-		l = nil
 	}
-	return l, ok
 }
 
 // tell passes an event to the loop; false when the session ends. Inlined, it would

@@ -27,14 +27,13 @@ type Session struct {
 	calls     chan func(*loop)
 	pokes     chan struct{} // cap 1: something in a shared list, or room in an inbox
 
-	// Between the loop and its two helpers. The loop closes dials, batches and quit,
-	// and makes batches and writes anew with each writer.
-	dials   chan context.Context // cap 1: make a connection
+	// Between the loop and its two helpers. The loop closes batches and quit, and
+	// makes batches and writes anew with each writer.
 	events  chan event
 	batches chan batch   // cap 1
 	writes  chan written // cap 1
 	quit    chan struct{}
-	core    sync.WaitGroup // reader and writer
+	core    sync.WaitGroup // dialer, reader and writer
 
 	// The reader's: topic names met before, and the endpoint that took a
 	// connection last.
@@ -91,7 +90,6 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 		intakes:    make(chan intake),
 		calls:      make(chan func(*loop)),
 		pokes:      make(chan struct{}, 1),
-		dials:      make(chan context.Context, 1),
 		events:     make(chan event),
 		quit:       make(chan struct{}),
 		closing:    make(chan struct{}),
@@ -108,7 +106,6 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 	if err := l.attach(); err != nil {
 		return nil, err
 	}
-	s.core.Go(s.runReader)
 	go l.run()
 	return s, nil
 }

@@ -100,7 +100,6 @@ func (l *loop) end() {
 	s.boxes.stopAll()
 	l.hangUp()
 	close(s.quit)
-	close(s.dials)
 	l.endWriter()
 	s.core.Wait()
 
