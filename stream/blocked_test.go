@@ -148,7 +148,7 @@ func TestGoroutineBudget(t *testing.T) {
 		}
 		check("the stage ended", 6)
 		c.Drop()
-		check("waiting to reconnect", 6)
+		check("waiting to reconnect: no reader", 5)
 		c = b.Handshake(false)
 		c.Grant(streamtest.Next[frames.Subscribe](c))
 		check("reconnected", 6)
