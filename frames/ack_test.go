@@ -41,17 +41,6 @@ func TestParseAckRefusesOtherPackets(t *testing.T) {
 	}
 }
 
-func TestAckAllocatesNothing(t *testing.T) {
-	buf := make([]byte, 0, 16)
-	n := testing.AllocsPerRun(100, func() {
-		buf, _ = Ack{Kind: TypePuback, ID: 1}.Append(buf[:0], V311)
-		_, _ = ParseAck(Frame{buf[0], buf[2:]}, V311)
-	})
-	if n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 func FuzzParseAck(f *testing.F) {
 	for _, kind := range ackKinds {
 		seed(f, Ack{Kind: kind, ID: 1}, Ack{Kind: kind, ID: 65535, DUP: true})

@@ -169,15 +169,3 @@ func ExampleMatch() {
 	// $share/crew/mill/# true  false
 	// $SYS/#             false true
 }
-
-func BenchmarkMatch(b *testing.B) {
-	for _, filter := range []string{"mill/+/wheel/speed", "mill/#"} {
-		b.Run(filter, func(b *testing.B) {
-			for b.Loop() {
-				if !Match(filter, "mill/house-7/wheel/speed") {
-					b.Fatal("no match")
-				}
-			}
-		})
-	}
-}

@@ -68,20 +68,3 @@ func TestMessageOfTheLargestPacketIsValidAndOneByteMoreIsNot(t *testing.T) {
 		wantUnappended(t, Publish{Message: m, ID: 1}, V311, want)
 	}
 }
-
-func TestMessageValidateAllocatesNothing(t *testing.T) {
-	m := Message{Topic: "mill/house-7/wheel/speed", Payload: make([]byte, 64), QoS: AtLeastOnce}
-	if n := testing.AllocsPerRun(100, func() { _ = m.Validate(V31) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkMessageValidate(b *testing.B) {
-	m := Message{Topic: "mill/house-7/wheel/speed", Payload: make([]byte, 64), QoS: AtLeastOnce}
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := m.Validate(V311); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -114,69 +114,6 @@ func TestParsePublishChecksATopicThatTopicsDoesNotHold(t *testing.T) {
 	}
 }
 
-func hotPublish() Publish {
-	return Publish{
-		Message: Message{Topic: "mill/house-7/wheel/speed", Payload: make([]byte, 64), QoS: AtLeastOnce},
-		ID:      1000,
-	}
-}
-
-func TestPublishAndParsePublishAllocateNothing(t *testing.T) {
-	p := hotPublish()
-	buf := make([]byte, 0, 1024)
-	if n := testing.AllocsPerRun(100, func() { buf, _ = p.Append(buf[:0], V311) }); n != 0 {
-		t.Errorf("Append: %v allocations", n)
-	}
-	other := p
-	other.Topic = "mill/house-8/wheel/speed"
-	f, g := frameOf(t, buf), frameOf(t, encode(t, other, V311))
-	var topics Topics
-	n := testing.AllocsPerRun(100, func() {
-		for _, f := range []Frame{f, g} {
-			if _, err := ParsePublish(f, V311, &topics); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	if n != 0 {
-		t.Errorf("ParsePublish: %v allocations", n)
-	}
-}
-
-func BenchmarkPublishAppend(b *testing.B) {
-	p := hotPublish()
-	buf := make([]byte, 0, 64<<10)
-	b.ReportAllocs()
-	for b.Loop() {
-		if cap(buf)-len(buf) < 200 {
-			buf = buf[:0]
-		}
-		buf, _ = p.Append(buf, V311)
-	}
-}
-
-func BenchmarkParsePublish(b *testing.B) {
-	p := hotPublish()
-	one := frameOf(b, encode(b, p, V311))
-	p.Topic = "mill/house-8/wheel/speed"
-	two := frameOf(b, encode(b, p, V311))
-	for _, c := range []struct {
-		name     string
-		one, two Frame
-	}{{"one topic", one, one}, {"two topics in turn", one, two}} {
-		b.Run(c.name, func(b *testing.B) {
-			var topics Topics
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := ParsePublish(c.one, V311, &topics); err != nil {
-					b.Fatal(err)
-				}
-				c.one, c.two = c.two, c.one
-			}
-		})
-	}
-}
-
 func FuzzParsePublish(f *testing.F) {
 	seed(f,
 		Publish{Message: Message{Topic: "a/b", Payload: []byte("m")}},

@@ -75,7 +75,7 @@ func TestReaderDoublesItsBufferWhileReadsFillIt(t *testing.T) {
 }
 
 func TestReaderWithoutKeepAllocatesNothing(t *testing.T) {
-	p := hotPublish()
+	p := hotPublish(AtLeastOnce)
 	b := slices.Concat(encode(t, p, V311), encode(t, Ack{Kind: TypePuback, ID: 1}, V311))
 	r := NewReader(&flood{bytes: b}, 0)
 	pull := func() {
@@ -172,25 +172,5 @@ func TestShrinkGivesAnEmptyBufferBack(t *testing.T) {
 	}
 	if err := r.Fill(); err != nil || len(r.buf) != idleBuffer {
 		t.Errorf("then a buffer of %d bytes, %v", len(r.buf), err)
-	}
-}
-
-func BenchmarkReader(b *testing.B) {
-	for _, keep := range []bool{false, true} {
-		name := map[bool]string{false: "reuse", true: "keep"}[keep]
-		b.Run(name, func(b *testing.B) {
-			r := NewReader(&flood{bytes: encode(b, hotPublish(), V311)}, 0)
-			b.ReportAllocs()
-			for b.Loop() {
-				for ok := false; !ok; {
-					if _, ok, _ = r.Next(); !ok {
-						if keep {
-							r.Keep()
-						}
-						_ = r.Fill()
-					}
-				}
-			}
-		})
 	}
 }

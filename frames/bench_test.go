@@ -1,0 +1,167 @@
+package frames
+
+import (
+	"errors"
+	"slices"
+	"testing"
+)
+
+// hotTopic and hotPublish are what most traffic looks like: a short topic that repeats and a payload of 64 bytes.
+const hotTopic = "mill/house-7/wheel/speed"
+
+func hotPublish(qos QoS) Publish {
+	return Publish{Message: Message{Topic: hotTopic, Payload: make([]byte, 64), QoS: qos}, ID: 1000}
+}
+
+// twoTopics are frames to be parsed in turn: one that repeats is found by a comparison, two are looked up.
+func twoTopics(tb testing.TB) (one, two Frame) {
+	p, q := hotPublish(AtLeastOnce), hotPublish(AtLeastOnce)
+	q.Topic = "mill/house-8/wheel/speed"
+	return frameOf(tb, encode(tb, p, V311)), frameOf(tb, encode(tb, q, V311))
+}
+
+// Each of these runs for every message, so an allocation in it is one per message for the collector.
+func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
+	buf := make([]byte, 0, 1024)
+	one, two := twoTopics(t)
+	ack := frameOf(t, encode(t, Ack{Kind: TypePuback, ID: 1}, V311))
+	p0, p1 := hotPublish(AtMostOnce), hotPublish(AtLeastOnce)
+	var topics Topics
+	for _, c := range []struct {
+		name string
+		run  func() error
+	}{
+		{"Publish.Append at QoS 0", func() (err error) { buf, err = p0.Append(buf[:0], V311); return err }},
+		{"Publish.Append at QoS 1", func() (err error) { buf, err = p1.Append(buf[:0], V311); return err }},
+		{"Ack.Append", func() (err error) { buf, err = Ack{Kind: TypePuback, ID: 1}.Append(buf[:0], V311); return err }},
+		{"ParsePublish, a repeated topic", func() error { _, err := ParsePublish(one, V311, &topics); return err }},
+		{"ParsePublish, two topics in turn", func() error {
+			_, err1 := ParsePublish(one, V311, &topics)
+			_, err2 := ParsePublish(two, V311, &topics)
+			return errors.Join(err1, err2)
+		}},
+		{"ParseAck", func() error { _, err := ParseAck(ack, V311); return err }},
+		{"Message.Validate", func() error { return p1.Validate(V31) }},
+		{"Match", func() error { Match("mill/+/wheel/#", hotTopic); return nil }},
+	} {
+		n := testing.AllocsPerRun(100, func() { // its first run, not counted, makes the topics known
+			if err := c.run(); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%s: %v allocations", c.name, n)
+		}
+	}
+}
+
+func BenchmarkPublishAppend(b *testing.B) {
+	for _, qos := range []QoS{AtMostOnce, AtLeastOnce} {
+		b.Run(qos.String(), func(b *testing.B) {
+			p := hotPublish(qos)
+			buf := make([]byte, 0, 64<<10) // a batch, as a connection fills it
+			b.ReportAllocs()
+			for b.Loop() {
+				if cap(buf)-len(buf) < 200 {
+					buf = buf[:0]
+				}
+				var err error
+				if buf, err = p.Append(buf, V311); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkParsePublish(b *testing.B) {
+	one, two := twoTopics(b)
+	for _, c := range []struct {
+		name     string
+		one, two Frame
+	}{{"one topic", one, one}, {"two topics in turn", one, two}} {
+		b.Run(c.name, func(b *testing.B) {
+			var topics Topics
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParsePublish(c.one, V311, &topics); err != nil {
+					b.Fatal(err)
+				}
+				c.one, c.two = c.two, c.one
+			}
+		})
+	}
+}
+
+func BenchmarkParseAck(b *testing.B) {
+	ack := frameOf(b, encode(b, Ack{Kind: TypePuback, ID: 1}, V311))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseAck(ack, V311); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNext is the cost of a frame among the many of one read, without the read.
+func BenchmarkNext(b *testing.B) {
+	for _, p := range []Packet{hotPublish(AtLeastOnce), Ack{Kind: TypePuback, ID: 1}} {
+		b.Run(p.Type().String(), func(b *testing.B) {
+			many := slices.Repeat(encode(b, p, V311), 600)
+			r := &Reader{buf: many, w: len(many), limit: MaxPacket}
+			b.ReportAllocs()
+			for b.Loop() {
+				if r.r == r.w {
+					r.r = 0
+				}
+				if _, ok, err := r.Next(); !ok {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReader has the reads in it, from a source that never ends.
+func BenchmarkReader(b *testing.B) {
+	for _, keep := range []bool{false, true} {
+		name := map[bool]string{false: "reuse", true: "keep"}[keep]
+		b.Run(name, func(b *testing.B) {
+			r := NewReader(&flood{bytes: encode(b, hotPublish(AtLeastOnce), V311)}, 0)
+			b.ReportAllocs()
+			for b.Loop() {
+				for ok := false; !ok; {
+					if _, ok, _ = r.Next(); !ok {
+						if keep {
+							r.Keep()
+						}
+						_ = r.Fill()
+					}
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, filter := range []string{hotTopic, "mill/+/wheel/speed", "mill/#"} {
+		b.Run(filter, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !Match(filter, hotTopic) {
+					b.Fatal("no match")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMessageValidate(b *testing.B) {
+	m := hotPublish(AtLeastOnce).Message
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Validate(V311); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package stream_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Allocations for each message of 64 bytes, at most. A received one has a part in
+// the buffer that it came in, which is its consumer's for ever.
+const (
+	perPublished = 0.1
+	perReceived  = 0.2
+)
+
+// What the benchmarks show is held: allocations per message, and one write call
+// for each batch.
+func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
+	const n = 10_000
+	for _, c := range waysOut {
+		for _, q := range levels {
+			wantCost(t, c.name, q, n, perPublished, func(b *bench) { c.send(b, t, q, n) })
+		}
+	}
+	for _, c := range waysIn {
+		for _, q := range levels {
+			wantCost(t, c.name, q, n, perReceived, func(b *bench) { b.feed(q, n); c.take(b, t, n) })
+		}
+	}
+}
+
+// wantCost lets run bring n messages through a session that has done so before.
+// Several goroutines take part, so that all allocations of the process count.
+func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
+	t.Helper()
+	rig := newBench(t, 1000)
+	run(rig) // buffers grow to their size
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run(rig)
+	runtime.ReadMemStats(&after)
+	got := float64(after.Mallocs-before.Mallocs) / float64(n)
+	report := t.Logf
+	if got > bound {
+		report = t.Errorf
+	}
+	report("%s, %v: %.3f allocations for each message, want at most %.1f", name, q, got, bound)
+	rig.s.Close()
+	writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // but for CONNECT
+	if uint64(writes) != batches {
+		t.Errorf("%s, %v: %d write calls for %d batches", name, q, writes, batches)
+	}
+}
