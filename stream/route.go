@@ -31,8 +31,11 @@ type route struct {
 	sub    *Subscription
 }
 
-// maxKnown bounds the table of topics.
-const maxKnown = 4096
+// Bounds of the table of topics: five megabytes, whatever a broker sends.
+const (
+	maxKnown      = 1 << 14 // entries
+	maxKnownBytes = 256     // bytes of a topic worth an entry
+)
 
 // levels splits what a filter matches by: $share/group/ does not take part.
 func levels(filter string) []string { return strings.Split(frames.Route(filter), "/") }
@@ -105,8 +108,10 @@ func (r *routes) search(topic string) []*Subscription {
 		return found
 	}
 	var found []*Subscription
-	r.root.match(strings.Split(topic, "/"), topic[0] == '$', &found)
+	r.root.match(topic, true, topic[0] == '$', &found)
 	switch {
+	case len(topic) > maxKnownBytes:
+		return found
 	case r.known == nil:
 		r.known = make(map[string][]*Subscription)
 	case len(r.known) >= maxKnown:
@@ -116,21 +121,23 @@ func (r *routes) search(topic string) []*Subscription {
 	return found
 }
 
-// match collects what topic, from this level on, leads to. At the first level a
-// topic that begins with $ is matched by no wildcard [MQTT-4.7.2-1].
-func (l *level) match(topic []string, dollar bool, found *[]*Subscription) {
+// match collects what topic, from this level on, leads to; more says that there
+// is something left of it. At the first level a topic that begins with $ is
+// matched by no wildcard [MQTT-4.7.2-1].
+func (l *level) match(topic string, more, dollar bool, found *[]*Subscription) {
 	if !dollar {
 		collect(found, l.rest)
 	}
-	if len(topic) == 0 {
+	if !more {
 		collect(found, l.here)
 		return
 	}
-	if next := l.next[topic[0]]; next != nil {
-		next.match(topic[1:], false, found)
+	name, topic, more := strings.Cut(topic, "/")
+	if next := l.next[name]; next != nil {
+		next.match(topic, more, false, found)
 	}
 	if next := l.next["+"]; next != nil && !dollar {
-		next.match(topic[1:], false, found)
+		next.match(topic, more, false, found)
 	}
 }
 

@@ -123,6 +123,15 @@ func TestRememberedTopicsAreBounded(t *testing.T) {
 	}
 }
 
+func TestALongTopicIsFoundAndNotRemembered(t *testing.T) {
+	var r routes
+	sub := routed(&r, "t/+")
+	topic := "t/" + strings.Repeat("x", maxKnownBytes)
+	if !slices.Equal(r.lookup(topic), []*Subscription{sub}) || len(r.known) > 0 {
+		t.Fatalf("%d topics are remembered, or the topic is not found", len(r.known))
+	}
+}
+
 // The tree against frames.Match, one filter after the other.
 func TestTreeAgreesWithMatchOnRandomFilters(t *testing.T) {
 	seed := rand.Uint64()
