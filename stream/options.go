@@ -103,12 +103,14 @@ type Options struct {
 	Window int
 
 	// Queue is how many accepted publications may wait for the window or for a
-	// connection. 0 is 1,024.
+	// connection. More make fuller batches of what PublishFrom is given. 0 is 1,024.
 	Queue int
 
 	// ReceiveBytes is how much may be received and not yet handed over, payload,
-	// topic and 128 bytes for each message. Past it the oldest QoS 0 messages go;
-	// when it is full of QoS 1 and 2, reading pauses; while the broker owes an ack
+	// topic and 128 bytes for each message. From half of it on, or 1 MiB, reading
+	// rests for up to 2 ms after each read, as long as a consumer takes from what
+	// fills it. Past it the oldest QoS 0 messages go; when it is full of QoS 1 and
+	// 2, reading pauses; while the broker owes an ack
 	// of ours, not before four times as much, since a consumer who publishes may
 	// wait for that ack with its messages in front of it. What consumers have taken
 	// comes on top: up to 64 messages or 64 KiB on the way to each channel, and
