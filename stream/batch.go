@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// flush hands the batch to the writer, if it is free: changes always, bytes
+// flush has the batch written, if the writer is free: changes always, bytes
 // with a connection. What a failed batch left owed goes first and alone, under
 // the number of that batch.
 func (l *loop) flush() {

@@ -21,9 +21,9 @@ type boxes struct {
 	bytes   int
 	count   int
 	dropped uint64
-	full    bool // reading pauses until there is room
-	crowded bool // reading rests until there is more room
-	bites   uint64
+	full    bool          // reading pauses until there is room
+	crowded bool          // reading rests until there is more room
+	bites   uint64        // takings from an inbox that crowds them by itself
 	stop    chan struct{} // closed when nothing is handed out any more
 	stopped bool
 	awake   []*inbox // have consumers to wake when the lock is left
@@ -184,8 +184,7 @@ func (b *boxes) unlock() {
 
 // check reports whether more than so many limits are in use, so that reading must
 // pause, and whether the inboxes are crowded. It remembers both, so that the
-// consumer who makes room tells the loop. bites counts the takings from an inbox
-// that crowds them by itself: who takes from others makes no room.
+// consumer who makes room tells the loop.
 func (b *boxes) check(limits int) (full, crowded bool, bites uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 // dial makes a connection to the first endpoint that takes one, beginning with
-// the last that did. It runs on the reader's goroutine.
+// the last that did. It runs on the dialer's goroutine.
 func (s *Session) dial(ctx context.Context) (*link, error) {
 	var failed roundError
 	for i := range s.endpoints {

@@ -5,7 +5,8 @@
 //
 // # Goroutines
 //
-// Each session has three at most, and two while it has little to write:
+// Each session has three at most, and two while it has little to write (one, if it
+// waits to connect):
 //
 //   - The loop owns all protocol state (package flow). It is one select, and it
 //     never waits for a user, the network or a disk. A small batch that asks

@@ -25,7 +25,6 @@ func (l *loop) batchIn(packets []packet) {
 	l.keep.heard(l.now)
 	l.keep.bytesIn = l.link.bytesIn.Load()
 	l.stats.Reads++
-	l.ease.read = true
 	if l.debug { // before the lock: a log handler is code of the user
 		for i := range packets {
 			l.logIn(&packets[i])
@@ -83,6 +82,7 @@ func (l *loop) packetIn(p *packet) {
 // deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
 func (l *loop) deliver(p *packet) {
 	l.stats.Received++
+	l.ease.read = l.ease.read || p.message.QoS == frames.AtMostOnce
 	if l.draining != 0 {
 		return // not taken, not acknowledged: a kept session gets it again
 	}

@@ -14,7 +14,7 @@ import (
 // A link is one connection to the broker whose handshake has succeeded.
 type link struct {
 	endpoint *endpoint
-	conn     net.Conn   // TLS and WebSocket, if any, included: read by the reader, written by the writer
+	conn     net.Conn   // TLS and WebSocket, if any, included: read by the reader, written by the loop and the writer
 	raw      *timedConn // under it
 	socket   *socket    // conn, if it is nothing but a socket; owned by the loop while the writer is idle
 	reader   *frames.Reader

@@ -27,8 +27,8 @@ type loop struct {
 	subs     subscriptions
 	stats    Stats
 
-	// The connection. busy: the reader has an attempt or a connection. failed:
-	// why the connection is being torn down, until reader and writer let go.
+	// The connection. busy: the dialer has an attempt or the reader a connection.
+	// failed: why it is being torn down, until reader and writer let go.
 	link     *link
 	endpoint *endpoint // of the link, or of the last one; at first the URL's
 	online   bool
@@ -48,14 +48,15 @@ type loop struct {
 	inHand    batch
 	writing   bool
 	rest      bool   // the writer may end
-	taken     uint64 // the number of the last batch whose bytes the writer took
+	taken     uint64 // the number of the last batch whose bytes were handed over
 	spare     buffers
 	owed      []flow.Change // what a failed commit is to be made up for
 	commitErr error
 	commitAt  time.Duration // when to try again
 
 	// Publishers.
-	waiting   intake // the rest of a stage's batch, while the queue is full
+	waiting   intake        // the rest of a stage's batch, while the queue is full
+	noYield   time.Duration // until when publishers are not waited for
 	dirty     []*stage
 	lagging   map[chan<- Receipt]*laggard
 	flushers  []chan struct{}
@@ -92,13 +93,14 @@ func (l *loop) run() {
 	l.end()
 }
 
-// wait takes one thing to do. A channel that must not be listened to now is nil.
+// wait takes one thing to do, or none if the turn before has made room for what
+// waits already. A channel that must not be listened to now is nil.
 func (l *loop) wait() {
 	s := l.s
 	publishes, intakes, events := s.publishes, s.intakes, s.events
 	room := l.sender.Queued() < s.options.Queue
 	if room && len(l.waiting.list) > 0 {
-		return // made by the turn before
+		return
 	}
 	if !l.accepts || !room {
 		publishes, intakes = nil, nil
@@ -140,7 +142,7 @@ func (l *loop) tick() {
 	l.debug = l.log.Enabled(context.Background(), slog.LevelDebug)
 }
 
-// turn does what has become possible and hands the batch to the writer.
+// turn does what has become possible and has the batch written.
 func (l *loop) turn() {
 	if len(l.waiting.list) > 0 {
 		l.admit(l.waiting)

@@ -29,7 +29,7 @@ func (l *loop) pause() {
 	if was && !l.paused {
 		l.keep.heard(l.now) // the silence was ours
 	}
-	l.easeReading(crowded && l.draining == running, bites)
+	l.easeReading(crowded && l.draining == running && limits == 1, bites)
 }
 
 // maxEase is how long reading rests at most after each read.
@@ -38,9 +38,9 @@ const maxEase = 2 * time.Millisecond
 // ease is what keeps reading from taking the processors from those who take the
 // messages.
 type ease struct {
-	until time.Duration // nothing is read; 0: it is
+	until time.Duration // nothing is read before
 	bites uint64        // as the inboxes had counted them at the last rest
-	read  bool          // something was, in this turn
+	read  bool          // QoS 0 messages were, in this turn
 }
 
 // easeReading lets reading rest while the inboxes are crowded and a consumer whose
@@ -48,6 +48,7 @@ type ease struct {
 // only be dropped. Without it, ten flooded clients on two processors dropped four
 // messages for each that they delivered. Each rest is short, and there is no other
 // before such a consumer has taken something: one that sleeps holds up nothing.
+// There is none while an answer of the broker is awaited, perhaps by a consumer.
 func (l *loop) easeReading(crowded bool, bites uint64) {
 	e := &l.ease
 	switch {

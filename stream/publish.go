@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -128,11 +129,20 @@ func (l *loop) accept(p Publishing) {
 	}
 }
 
+// A yield that takes longer than maxYield is followed by yieldRests times as long
+// without one.
+const (
+	maxYield   = 500 * time.Microsecond
+	yieldRests = 20
+)
+
 // another takes what a publisher has for us now. An empty channel is looked at
 // again when the publishers have had the processor: the one whose send has just
 // returned is about to send its next. Without that, a publisher by itself gets a
 // turn and a write call for each message, which takes five times as long. Twice,
-// since the scheduler now and then takes the yielding goroutine first.
+// since the scheduler now and then takes the yielding goroutine first. Where all
+// processors are busy with other things a yield takes a time slice of each: there
+// it does not pay, and is tried seldom.
 func (l *loop) another() (p Publishing, ok bool) {
 	for yields := 0; ; yields++ {
 		select {
@@ -140,10 +150,15 @@ func (l *loop) another() (p Publishing, ok bool) {
 			return p, true
 		default:
 		}
-		if yields == 2 {
+		if yields == 2 || l.now < l.noYield {
 			return p, false
 		}
 		runtime.Gosched()
+		before := l.now
+		l.tick()
+		if took := l.now - before; took > maxYield {
+			l.noYield = l.now + yieldRests*took
+		}
 	}
 }
 

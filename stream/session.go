@@ -35,8 +35,8 @@ type Session struct {
 	quit    chan struct{}
 	core    sync.WaitGroup // dialer, reader and writer
 
-	// The reader's: topic names met before, and the endpoint that took a
-	// connection last.
+	// The reader's, topic names met before, and the dialer's, the endpoint that took
+	// a connection last.
 	topics frames.Topics
 	good   int
 

@@ -1,10 +1,11 @@
-//go:build !unix
+//go:build !unix || aix
 
 package stream
 
 import "net"
 
-// A socket is there on Unix only: elsewhere every write is the writer's.
+// A socket is where one write can be told not to wait: elsewhere all are the
+// writer's.
 type socket struct{}
 
 func socketOf(net.Conn) *socket { return nil }

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !aix
 
 package stream_test
 
@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
@@ -58,25 +59,92 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	}
 }
 
+// A user may have made the socket one that blocks, as os.File.Fd does. The loop
+// does not wait for a broker that reads nothing, all the same.
+func TestASocketThatBlocksDoesNotStopTheLoop(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	release, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		c, err := greet(l)
+		if err == nil {
+			<-release
+			c.Close()
+		}
+		ended <- err
+	}()
+	s, err := stream.Dial(t.Context(), "mqtt://broker", &stream.Options{
+		NoReconnect: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+			if err != nil {
+				return nil, err
+			}
+			f, err := c.(*net.TCPConn).File()
+			if err != nil {
+				return nil, err
+			}
+			f.Fd()
+			return c, f.Close()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := make(chan struct{})
+	go func() {
+		defer close(full)
+		for err := error(nil); err == nil; {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			err = s.Publish(ctx, frames.Message{Topic: "t", Payload: make([]byte, 15_000)})
+			cancel()
+		}
+		s.Stats()
+	}()
+	select {
+	case <-full:
+	case <-time.After(10 * time.Second):
+		t.Error("the loop waits for the network")
+	}
+	close(release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	<-full
+	s.Close()
+}
+
+// greet takes one connection up to its CONNACK.
+func greet(l net.Listener) (net.Conn, error) {
+	c, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	_, err = frames.ReadFrame(frames.NewReader(c, 0)) // CONNECT, and nothing behind it yet
+	if err == nil {
+		var hello []byte
+		if hello, err = (frames.Connack{}).Append(nil, frames.V311); err == nil {
+			_, err = c.Write(hello)
+		}
+	}
+	if err != nil {
+		c.Close()
+	}
+	return c, err
+}
+
 // readInOrder is a broker that takes one connection and expects n numbered
 // PUBLISH packets.
 func readInOrder(l net.Listener, n, size int) error {
-	c, err := l.Accept()
+	c, err := greet(l)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	r := frames.NewReader(c, 0)
-	if _, err := frames.ReadFrame(r); err != nil { // CONNECT
-		return err
-	}
-	hello, err := frames.Connack{}.Append(nil, frames.V311)
-	if err != nil {
-		return err
-	}
-	if _, err := c.Write(hello); err != nil {
-		return err
-	}
 	for i := range n {
 		f, err := frames.ReadFrame(r)
 		if err != nil {

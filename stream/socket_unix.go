@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !aix
 
 package stream
 
@@ -49,7 +49,8 @@ func (s *socket) try(p []byte) int {
 }
 
 func (s *socket) once(fd uintptr) bool {
-	if n, err := syscall.Write(int(fd), s.bytes); err == nil {
+	// Whatever the user has made of the socket's own flag, this does not wait.
+	if n, err := syscall.SendmsgN(int(fd), s.bytes, nil, nil, syscall.MSG_DONTWAIT); err == nil {
 		s.n = n
 	}
 	return true

@@ -35,8 +35,8 @@ type placing struct {
 	message frames.Message
 }
 
-// results is what became of n messages in a row, from a place on: all have the
-// same error, and identifiers that rise from id, or none. The stage has the
+// results is what became of n messages in a row, from a place on: all ended well,
+// with identifiers that rise from id, or without, unless n is 1. The stage has the
 // messages itself: passing whole Receipts back took a tenth of the time of a
 // publish.
 type results struct {
@@ -190,8 +190,8 @@ func (st *stage) collect() {
 	st.mu.Lock()
 	st.ended, st.taken = st.taken[:0], st.ended
 	st.mu.Unlock()
-	for _, p := range st.taken {
-		st.order.put(p)
+	for _, r := range st.taken {
+		st.order.put(r)
 	}
 	clear(st.taken)
 	st.emit()
@@ -239,7 +239,7 @@ func (l *loop) stageResult(o *owner, id uint16, err error) {
 	st.turn = append(st.turn, results{o.place, 1, id, err})
 }
 
-// wakeStages passes the Receipts of this turn on: one lock and at most one
+// wakeStages passes the results of this turn on: one lock and at most one
 // wake-up for each stage.
 func (l *loop) wakeStages() {
 	for i, st := range l.dirty {

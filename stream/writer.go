@@ -30,9 +30,9 @@ type written struct {
 	write  error
 }
 
-// runWriter owns the write side of the connection. The loop sends the next
-// batch only after the answer to the one before, so neither channel ever
-// blocks its sender.
+// runWriter owns the write side of the connection while it has a batch. The loop
+// sends the next batch only after the answer to the one before, so neither channel
+// ever blocks its sender.
 func (s *Session) runWriter(batches <-chan batch, writes chan<- written) {
 	for b := range batches {
 		var w written
