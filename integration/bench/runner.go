@@ -84,8 +84,12 @@ func (r *runner) calibrate(e *entry) error {
 	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
 		aim *= 4 // the buffers of all their sockets are filled first
 	}
-	// A window that has hardly been filled says nothing of one that slides.
-	least := 20 * e.scenario.Window * e.scenario.Clients
+	// A window that has hardly been filled says nothing of one that slides, and what
+	// is allocated to begin with is not to count for much.
+	least := max(20*e.scenario.Window, 3000) * e.scenario.Clients
+	if e.scenario.Payload > 1<<10 || e.scenario.Kind == echo || e.scenario.Kind == durable {
+		least = 20 * e.scenario.Window * e.scenario.Clients
+	}
 	for n := 500 * e.scenario.Clients; ; {
 		e.scenario.Messages = max(n, least)
 		m, err := r.run(e, 0)
