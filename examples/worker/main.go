@@ -19,7 +19,7 @@ import (
 
 var (
 	id    = flag.String("id", "worker-1", "`name` of this worker: no other has it, and it has the same at every start")
-	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker")
+	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker, and those on their way to it are lost")
 	every = flag.Duration("every", time.Second, "`interval` in which a broker in this process publishes jobs by itself")
 )
 

@@ -41,6 +41,8 @@ func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
 	publish(0, 200)
 	workers[0].Expect(`^grind     sack \d+ of one$`)
 	workers[1].Expect(`^grind     sack \d+ of two$`)
+	// What is still on its way to a worker that leaves is lost to the group.
+	exampletest.ExpectTogether(t, 200, `^grind `, workers...)
 	seen := make(map[string]int)
 	for _, line := range workers[0].Interrupt() {
 		seen[sack(line)]++

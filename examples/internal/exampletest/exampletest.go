@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -111,6 +112,33 @@ func (p *Program) Expect(patterns ...string) {
 			}
 		case <-timeout:
 			p.fail("it did not print %q", missing)
+		}
+	}
+}
+
+// ExpectTogether waits until n lines of programs, all taken together, have matched
+// pattern, those that were read before included.
+func ExpectTogether(t *testing.T, n int, pattern string, programs ...*Program) {
+	t.Helper()
+	wanted := regexp.MustCompile(pattern)
+	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(time.After(patience))}}
+	for _, p := range programs {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(p.lines)})
+		for _, line := range p.seen {
+			if wanted.MatchString(line) {
+				n--
+			}
+		}
+	}
+	for n > 0 {
+		i, line, ok := reflect.Select(cases)
+		if i == 0 || !ok {
+			t.Fatalf("%d lines that match %q are missing", n, pattern)
+		}
+		p := programs[i-1]
+		p.seen = append(p.seen, line.String())
+		if wanted.MatchString(line.String()) {
+			n--
 		}
 	}
 }
