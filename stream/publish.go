@@ -129,10 +129,12 @@ func (l *loop) accept(p Publishing) {
 	}
 }
 
-// A yield that takes longer than maxYield is followed by yieldRests times as long
-// without one.
+// How long it may take to wait for publishers, if one comes (less than the time
+// slice of a goroutine that computes) and if none does. It is not tried again for
+// yieldRests times as long as a wait that took longer.
 const (
-	maxYield   = 500 * time.Microsecond
+	goodYield  = 5 * time.Millisecond
+	vainYield  = 100 * time.Microsecond
 	yieldRests = 20
 )
 
@@ -144,21 +146,26 @@ const (
 // processors are busy with other things a yield takes a time slice of each: there
 // it does not pay, and is tried seldom.
 func (l *loop) another() (p Publishing, ok bool) {
+	began := l.now
 	for yields := 0; ; yields++ {
 		select {
 		case p = <-l.s.publishes:
-			return p, true
+			ok = true
 		default:
 		}
-		if yields == 2 || l.now < l.noYield {
-			return p, false
+		took, most := l.now-began, vainYield
+		if ok {
+			most = goodYield
+		}
+		switch {
+		case ok, yields == 2, took > goodYield, l.now < l.noYield:
+			if took > most {
+				l.noYield = l.now + yieldRests*took
+			}
+			return p, ok
 		}
 		runtime.Gosched()
-		before := l.now
 		l.tick()
-		if took := l.now - before; took > maxYield {
-			l.noYield = l.now + yieldRests*took
-		}
 	}
 }
 
