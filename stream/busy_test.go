@@ -22,14 +22,17 @@ func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	s := open(t, b, nil)
 	<-s.Online()
 
-	var busy sync.WaitGroup
+	var begun, busy sync.WaitGroup
 	var stop atomic.Bool
 	for range 4 * runtime.GOMAXPROCS(0) {
+		begun.Add(1)
 		busy.Go(func() {
+			begun.Done()
 			for !stop.Load() {
 			}
 		})
 	}
+	begun.Wait()
 	var took []time.Duration
 	for range 15 {
 		begin := time.Now()
