@@ -61,6 +61,14 @@ func publish(t *testing.T, c *mqtt.Client, messages ...mqtt.Message) {
 	}
 }
 
+// routed returns when what publisher has sent is in the sessions that want it. mochi
+// acknowledges a message first, and a session that is taken over just then goes
+// without; it deals with one message of a client after the other.
+func routed(t *testing.T, publisher *mqtt.Client) {
+	t.Helper()
+	publish(t, publisher, text("nowhere", "", 1))
+}
+
 func subscribe(t *testing.T, c *mqtt.Client, filters ...mqtt.Filter) *mqtt.Subscription {
 	t.Helper()
 	s, err := c.Subscribe(within(t), filters...)

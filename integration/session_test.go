@@ -130,6 +130,7 @@ func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
 			for _, payload := range want {
 				publish(t, publisher, text("kept", payload, 1))
 			}
+			routed(t, publisher)
 		}
 	})
 }
