@@ -569,3 +569,35 @@ func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 		}
 	})
 }
+
+// Results of one turn go back as rows of places and identifiers: what others have
+// published in between makes a gap.
+func TestStageReceiptsHaveTheirIdentifiersWhenOthersPublishInBetween(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Window: 10, KeepAlive: noPing})
+		in := make(chan frames.Message)
+		out := s.PublishFrom(t.Context(), in)
+		var acks []frames.Packet
+		var want []uint16
+		for i := range 6 {
+			m := message("t", fmt.Sprint(i), atLeast)
+			if i%2 == 0 {
+				in <- m
+			} else {
+				s.Publishes() <- stream.Publishing{Message: m}
+			}
+			id := streamtest.Next[frames.Publish](c).ID
+			acks = append(acks, ack(puback, id))
+			if i%2 == 0 {
+				want = append(want, id)
+			}
+		}
+		close(in)
+		c.Send(acks...)
+		for _, id := range want {
+			if r := <-out; r.ID != id || r.Err != nil {
+				t.Errorf("Receipt %+v, want identifier %d", r, id)
+			}
+		}
+	})
+}
