@@ -61,9 +61,10 @@ func publish(t *testing.T, c *mqtt.Client, messages ...mqtt.Message) {
 	}
 }
 
-// routed returns when what publisher has sent is in the sessions that want it. mochi
-// acknowledges a message first, and a session that is taken over just then goes
-// without; it deals with one message of a client after the other.
+// routed returns when the broker is done with what publisher has sent: until then a
+// session that begins or is taken over may get it twice or not at all. What is sent at
+// QoS 0 is only on its way, and mochi acknowledges the rest first; it deals with one
+// message of a client after the other.
 func routed(t *testing.T, publisher *mqtt.Client) {
 	t.Helper()
 	publish(t, publisher, text("nowhere", "", 1))

@@ -44,6 +44,7 @@ func TestClientsOfAnotherMake(t *testing.T) {
 			m := text(fmt.Sprintf("ours/%d", q), "größe", q)
 			m.Retain = true // so that it waits for mosquitto_sub
 			publish(t, c, m)
+			routed(t, c)
 			want := fmt.Sprintf("%s %d 1 größe\n", m.Topic, q)
 			if got := theirs(sub, m.Topic, q, "-C", "1", "-F", "%t %q %r %p"); got != want {
 				t.Errorf("mosquitto_sub got %q, want %q", got, want)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -23,8 +24,10 @@ func startMochi(t *testing.T, s setup) *broker {
 	limits.MaximumInflight = math.MaxUint16
 	limits.MaximumClientWritesPending = math.MaxUint16
 	server := mochi.New(&mochi.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
-	if err := server.AddHook(&gate{setup: s}, nil); err != nil {
-		t.Fatal(err)
+	for _, hook := range []mochi.Hook{&gate{setup: s}, newTurns()} {
+		if err := server.AddHook(hook, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	listen := func(network, address string) *door {
@@ -96,4 +99,48 @@ func (g *gate) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
 
 func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
 	return write || g.deny == "" || topic != g.deny
+}
+
+// turns keeps the messages of a client in order over its connections. mochi passes a
+// message on when it has acknowledged it, and by then may read the next one from the
+// client's next connection.
+type turns struct {
+	mochi.HookBase
+	mu      sync.Mutex
+	ended   sync.Cond
+	passing map[string]*mochi.Client // by client identifier
+}
+
+func newTurns() *turns {
+	h := &turns{passing: make(map[string]*mochi.Client)}
+	h.ended.L = &h.mu
+	return h
+}
+
+func (h *turns) Provides(b byte) bool {
+	return b == mochi.OnPublish || b == mochi.OnPublished || b == mochi.OnDisconnect
+}
+
+func (h *turns) OnPublish(c *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.passing[c.ID] != nil && h.passing[c.ID] != c {
+		h.ended.Wait()
+	}
+	h.passing[c.ID] = c
+	return p, nil
+}
+
+func (h *turns) OnPublished(c *mochi.Client, _ packets.Packet) { h.end(c) }
+
+// OnDisconnect follows what could not be acknowledged.
+func (h *turns) OnDisconnect(c *mochi.Client, _ error, _ bool) { h.end(c) }
+
+func (h *turns) end(c *mochi.Client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.passing[c.ID] == c {
+		delete(h.passing, c.ID)
+		h.ended.Broadcast()
+	}
 }
