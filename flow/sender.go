@@ -11,8 +11,8 @@ import (
 // publications be outstanding on a connection. T is what the owner wants back
 // with the end of each publication.
 //
-// Every publication that Add took ends exactly once: by Acknowledge, Written,
-// Withdraw, Lost, Unstored, Unoffered or Drain.
+// Every publication that Add or AddRow took ends exactly once: by Acknowledge,
+// Written, Withdraw, Lost, Unstored, Unoffered or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -34,15 +34,17 @@ type Sender[T any] struct {
 
 	seq         uint64 // the publication accepted last
 	queued      int    // accepted, without a part in the exchange yet
+	more        int    // publications that rows hold beyond the first of each
 	inFlight    int    // QoS 1 and 2 that hold an identifier
 	outstanding int    // of those, the ones transmitted on this connection
 }
 
 type entry[T any] struct {
 	message frames.Message
+	row     *Row // in place of message
 	owner   T
 
-	seq   uint64
+	seq   uint64        // of a row: that of its first
 	batch uint64        // of its last transmission on this connection; 0: none yet
 	due   time.Duration // with Retry: when to send it again
 
@@ -74,11 +76,12 @@ type Handle struct {
 	seq  uint64
 }
 
-// Ended is a publication at its end.
+// Ended is a publication at its end, or a part of a row.
 type Ended[T any] struct {
 	Message frames.Message
 	ID      uint16 // 0 when it never had one
 	Owner   T
+	Row     *Row // in place of Message, when AddRow took it
 }
 
 // Add accepts m at the end of the line.
@@ -153,12 +156,13 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	}
 	e := &s.entries[i]
 	if e.message.QoS == frames.AtMostOnce {
-		s.cursor = s.links[i].next
-		s.line.remove(s.links, i)
-		s.afloat.pushBack(s.links, i)
-		s.queued--
-		e.state, e.batch = published, batch
-		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}}, true
+		m := e.message
+		if e.row != nil {
+			m = e.row.Messages[0]
+			i = s.split(i, 1)
+		}
+		s.launch(i, batch)
+		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: m}}, true
 	}
 	if s.outstanding == s.window {
 		return Outgoing{}, false
@@ -200,16 +204,15 @@ func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
 	}
 }
 
-// Find returns a publication and its owner; false when it has ended.
-func (s *Sender[T]) Find(h Handle) (m frames.Message, owner T, ok bool) {
+// Find returns what would end with a publication; false when it has ended.
+func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	if h.slot == 0 || int(h.slot) >= len(s.entries) || s.entries[h.slot].seq != h.seq {
-		return m, owner, false
+		return e, false
 	}
-	e := &s.entries[h.slot]
-	return e.message, e.owner, true
+	return s.entries[h.slot].ended(), true
 }
 
-// Each visits every publication that has not ended.
+// Each visits every publication that has not ended, those of a row together.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
 	for _, l := range []list{s.line, s.afloat} {
 		for i := l.head; i != 0; i = s.links[i].next {
@@ -222,7 +225,7 @@ func (s *Sender[T]) Each(visit func(Handle, T)) {
 // sent: it has ended. Otherwise the exchange goes on without its owner, with a
 // payload of its own. ok is false when the publication had ended before.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
-	if _, _, ok := s.Find(h); !ok {
+	if _, ok := s.Find(h); !ok {
 		return false, false
 	}
 	e := &s.entries[h.slot]
@@ -233,6 +236,7 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	var none T
 	e.owner = none
 	e.message = e.message.Clone() // QoS 0 too: Lost puts it back in line when its batch was never taken
+	e.row = e.row.clone()
 	return false, true
 }
 
@@ -268,8 +272,7 @@ func (s *Sender[T]) Unoffered(end func(Ended[T])) { s.Unstored(s.journal.changes
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	for i := s.line.head; i != 0; i = s.line.head {
 		e := &s.entries[i]
-		ended := Ended[T]{Message: e.message, ID: e.id, Owner: e.owner}
-		sent := e.state != queued
+		ended, sent := e.ended(), e.state != queued
 		s.unlink(i)
 		end(ended, sent)
 	}
@@ -282,7 +285,7 @@ func (s *Sender[T]) Queued() int { return s.queued }
 func (s *Sender[T]) InFlight() int { return s.inFlight }
 
 // Len returns how many publications have not ended.
-func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) }
+func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) + s.more }
 
 // Shrink gives the memory of an idle sender back.
 func (s *Sender[T]) Shrink() {
@@ -314,7 +317,7 @@ func (s *Sender[T]) drop(i int32) {
 // finish takes publication i out of all state, the store's too.
 func (s *Sender[T]) finish(i int32) Ended[T] {
 	e := &s.entries[i]
-	ended := Ended[T]{Message: e.message, ID: e.id, Owner: e.owner}
+	ended := e.ended()
 	if e.message.QoS > frames.AtMostOnce {
 		s.journal.note(Change{Kind: Settled, Seq: e.seq})
 	}
@@ -322,12 +325,17 @@ func (s *Sender[T]) finish(i int32) Ended[T] {
 	return ended
 }
 
+func (e *entry[T]) ended() Ended[T] {
+	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Row: e.row}
+}
+
 // unlink takes publication i out of the lists and the counts.
 func (s *Sender[T]) unlink(i int32) {
 	e := &s.entries[i]
+	s.more -= e.row.Len() - 1
 	switch {
 	case e.state == queued:
-		s.queued--
+		s.queued -= e.row.Len()
 	case e.message.QoS > frames.AtMostOnce:
 		s.inFlight--
 		s.ids.Release(e.id)

@@ -70,7 +70,7 @@ func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
 		case e.state == queued:
 		case e.message.QoS == frames.AtMostOnce:
 			e.state = queued
-			s.queued++
+			s.queued += e.row.Len()
 		case keep:
 		case e.sent:
 			end(s.finish(i))

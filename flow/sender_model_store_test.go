@@ -72,11 +72,13 @@ func (r *senderRun) drain() {
 	r.note("drain")
 	want := slices.Clone(r.line)
 	r.s.Drain(func(e Ended[int], sent bool) {
-		if len(want) == 0 || sent == want[0].waits() {
-			r.fail("%d drained, sent %v", token(e.Message), sent)
+		for _, e := range oneByOne(e) {
+			if len(want) == 0 || sent == want[0].waits() {
+				r.fail("%d drained, sent %v", token(e.Message), sent)
+			}
+			r.end(want[0], e)
+			want = want[1:]
 		}
-		r.end(want[0], e)
-		want = want[1:]
 	})
 	if len(want) > 0 || r.s.Len()+r.s.Queued()+r.s.InFlight() != 0 || r.ids.Len() != len(r.foreign) || r.journal.Len() != 0 {
 		r.fail("%d left in the model, %d in the sender, %d identifiers", len(want), r.s.Len(), r.ids.Len())
@@ -125,7 +127,10 @@ func (r *senderRun) check() {
 	r.compare("the journal", told, r.kept())
 
 	visited := 0
-	r.s.Each(func(Handle, int) { visited++ })
+	r.s.Each(func(h Handle, _ int) {
+		e, _ := r.s.Find(h)
+		visited += e.Row.Len()
+	})
 	queued, inFlight := 0, 0
 	for _, p := range r.line {
 		if p.waits() {

@@ -13,7 +13,8 @@ import (
 // pub is a publication as the naive model has it: one slice in order of
 // acceptance, looked through from the front each time.
 type pub struct {
-	token    int // its payload and its owner
+	token    int // its payload, and its owner without a row
+	row      int // the token of the first in its row, and its owner; 0: it is in none
 	qos      frames.QoS
 	seq      uint64
 	handle   Handle
@@ -28,6 +29,16 @@ type pub struct {
 }
 
 func (p *pub) waits() bool { return p.id == 0 && (p.qos > 0 || p.batch == 0) }
+
+func (p *pub) owner() int {
+	switch {
+	case !p.owned:
+		return 0
+	case p.row != 0:
+		return p.row
+	}
+	return p.token
+}
 
 // senderRun drives a Sender and the model side by side, with a store that is
 // behind by what the writer has not taken.
@@ -103,9 +114,11 @@ func (r *senderRun) fail(format string, args ...any) {
 }
 
 func (r *senderRun) step() {
-	switch r.rnd.IntN(24) {
+	switch r.rnd.IntN(25) {
 	case 0, 1, 2, 3:
 		r.add()
+	case 24:
+		r.addRow()
 	case 4, 5, 6, 7:
 		r.next()
 	case 8, 9, 10:
@@ -117,7 +130,11 @@ func (r *senderRun) step() {
 	case 16:
 		r.anyAck()
 	case 17:
-		r.withdraw()
+		if r.rnd.IntN(2) == 0 {
+			r.withdraw()
+		} else {
+			r.withdrawRow()
+		}
 	case 18:
 		if r.rnd.IntN(2) == 0 {
 			r.lost(r.rnd.IntN(4) > 0)
@@ -166,6 +183,10 @@ func (r *senderRun) next() {
 		}
 		i := slices.IndexFunc(r.line, func(p *pub) bool { return p.batch == 0 })
 		want := i >= 0 && (r.line[i].qos == 0 || outstanding < r.window)
+		if i >= 0 && r.line[i].row != 0 && r.rnd.IntN(2) == 0 {
+			r.nextRow(i)
+			continue
+		}
 		out, ok := r.s.Next(r.batch, r.now)
 		r.note("next: %v %s", ok, packetText(out))
 		if ok != want {
@@ -225,11 +246,7 @@ func (r *senderRun) find(id uint16) *pub {
 
 // end compares the end of a publication, the only one, with p.
 func (r *senderRun) end(p *pub, e Ended[int]) {
-	owner := 0
-	if p.owned {
-		owner = p.token
-	}
-	if e.Owner != owner || e.ID != p.id || token(e.Message) != p.token {
+	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token {
 		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
 	}
 	if r.ended[p.token] {
@@ -261,11 +278,13 @@ func (r *senderRun) endQoS0(upTo uint64, call func(end func(Ended[int]))) {
 // ends compares everything that ends in call with want, in order.
 func (r *senderRun) ends(want []*pub, call func(end func(Ended[int]))) {
 	call(func(e Ended[int]) {
-		if len(want) == 0 {
-			r.fail("%d ended", token(e.Message))
+		for _, e := range oneByOne(e) {
+			if len(want) == 0 {
+				r.fail("%d ended", token(e.Message))
+			}
+			r.end(want[0], e)
+			want = want[1:]
 		}
-		r.end(want[0], e)
-		want = want[1:]
 	})
 	if len(want) > 0 {
 		r.fail("%d did not end", want[0].token)
@@ -278,7 +297,7 @@ func (r *senderRun) withdraw() {
 	}
 	h := pick(r.rnd, r.handles)
 	i := slices.IndexFunc(r.line, func(p *pub) bool { return p.handle == h })
-	m, owner, found := r.s.Find(h)
+	e, found := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
 	r.note("withdraw place %d: %v, %v", h.seq, gone, ok)
 	if ok != (i >= 0) || found != ok {
@@ -288,8 +307,8 @@ func (r *senderRun) withdraw() {
 		return
 	}
 	p := r.line[i]
-	if token(m) != p.token || p.owned && owner != p.token {
-		r.fail("found %d of %d in place of %d", token(m), owner, p.token)
+	if token(e.Message) != p.token || e.Owner != p.owner() {
+		r.fail("found %d of %d in place of %d", token(e.Message), e.Owner, p.token)
 	}
 	if gone != p.waits() {
 		r.fail("gone: %v, want %v", gone, p.waits())
@@ -299,8 +318,8 @@ func (r *senderRun) withdraw() {
 		return
 	}
 	p.owned = false
-	clear(m.Payload) // its owner may write over it now
-	if again, _, _ := r.s.Find(h); token(again) != p.token {
+	clear(e.Message.Payload) // its owner may write over it now
+	if again, _ := r.s.Find(h); token(again.Message) != p.token {
 		r.fail("the payload is not its own")
 	}
 }

@@ -115,8 +115,8 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 			t.Errorf("QoS %d: gone %v, ok %v", qos, gone, ok)
 		}
 		copy(payload, "wrong")
-		if m, owner, ok := s.Find(h); !ok || owner != "" || string(m.Payload) != "right" {
-			t.Errorf("QoS %d: found %q of %q, %v", qos, m.Payload, owner, ok)
+		if e, ok := s.Find(h); !ok || e.Owner != "" || string(e.Message.Payload) != "right" {
+			t.Errorf("QoS %d: found %q of %q, %v", qos, e.Message.Payload, e.Owner, ok)
 		}
 		s.lost(true) // the batch was not taken
 		if o, ok := s.Next(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
@@ -149,15 +149,15 @@ func TestHandleOfAnEndedPublicationNamesNoOther(t *testing.T) {
 	h := s.add(1, "b") // in the same slot
 	equal(t, "slot", h.slot, old.slot)
 	for _, h := range []Handle{old, {}, {slot: 99, seq: 1}} {
-		if _, _, ok := s.Find(h); ok {
+		if _, ok := s.Find(h); ok {
 			t.Errorf("found %+v", h)
 		}
 		if gone, ok := s.Withdraw(h); gone || ok {
 			t.Errorf("withdrew %+v", h)
 		}
 	}
-	if m, owner, ok := s.Find(h); !ok || owner != "b" || string(m.Payload) != "b" {
-		t.Errorf("found %q of %q, %v", m.Payload, owner, ok)
+	if e, ok := s.Find(h); !ok || e.Owner != "b" || string(e.Message.Payload) != "b" {
+		t.Errorf("found %q of %q, %v", e.Message.Payload, e.Owner, ok)
 	}
 }
 

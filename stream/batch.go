@@ -95,7 +95,7 @@ func (l *loop) wrote(w written) {
 	default:
 		l.commitErr = nil
 		l.keep.sent(l.now)
-		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) { l.completed(&e) })
+		l.sender.Written(l.inHand.number, func(e flow.Ended[owner]) { l.ended(&e, nil) })
 	}
 	if w.commit == nil {
 		l.synced(l.inHand.number, nil)
@@ -119,9 +119,7 @@ func (l *loop) uncommitted(err error) {
 	l.commitErr, l.commitAt = err, l.now+time.Second
 	l.log.Error("store", "error", err)
 	l.fail(err)
-	end := func(e flow.Ended[owner]) {
-		l.receipt(e.Owner, Receipt{Message: e.Message, Err: notSent(err)})
-	}
+	end := func(e flow.Ended[owner]) { l.ended(&e, notSent(err)) }
 	l.sender.Unstored(l.inHand.changes, end)
 	if again {
 		l.sender.Unoffered(end)

@@ -167,9 +167,7 @@ func (l *loop) disconnected(cause error) {
 	l.link, l.online, l.failed = nil, false, nil
 	l.retryAt = 0
 	l.next.bytes, l.next.conn = l.next.bytes[:0], nil
-	l.sender.Lost(l.taken, keep, func(e flow.Ended[owner]) {
-		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: unconfirmed(cause)})
-	})
+	l.sender.Lost(l.taken, keep, func(e flow.Ended[owner]) { l.ended(&e, unconfirmed(cause)) })
 	l.receiver.Lost(keep)
 	l.lostRequests()
 	l.wakeStages()

@@ -30,7 +30,7 @@ func (s *Session) Flush(ctx context.Context) error {
 }
 
 func (l *loop) checkFlushers() {
-	if len(l.flushers) == 0 || l.sender.Len() > 0 || len(l.waiting.list) > 0 {
+	if len(l.flushers) == 0 || l.sender.Len() > 0 || len(l.waiting.row) > 0 {
 		return
 	}
 	for _, empty := range l.flushers {

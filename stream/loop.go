@@ -99,7 +99,7 @@ func (l *loop) wait() {
 	s := l.s
 	publishes, intakes, events := s.publishes, s.intakes, s.events
 	room := l.sender.Queued() < s.options.Queue
-	if room && len(l.waiting.list) > 0 {
+	if room && len(l.waiting.row) > 0 {
 		return
 	}
 	if !l.accepts || !room {
@@ -144,7 +144,7 @@ func (l *loop) tick() {
 
 // turn does what has become possible and has the batch written.
 func (l *loop) turn() {
-	if len(l.waiting.list) > 0 {
+	if len(l.waiting.row) > 0 {
 		l.admit(l.waiting)
 	}
 	if l.online && l.failed == nil {

@@ -2,41 +2,106 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// order is a ring of Receipts that wait for their result or for those of earlier
-// places.
+// order keeps the messages of a stage in order, each until it has its result and
+// those before it have theirs.
+//
+// Places are in a ring: from head to next they are in use, from handed to next they
+// wait to be passed on. What is passed on is a row in memory, too: when one is
+// under way and the next place is not its own, because the ring begins anew or a
+// message was refused, it is closed and nothing is reserved before hand.
 type order struct {
-	ring       []slot // a power of two long
-	head, next uint64
+	messages []frames.Message // a power of two long
+	outcomes []outcome        // beside them
+	oddities map[uint64]oddity
+
+	head, handed, next uint64
+	closed             bool
 }
 
-type slot struct {
-	receipt Receipt
-	full    bool
+// outcome is the result of a place that has one. Nearly all are without an error, so
+// errors are not in it.
+type outcome struct {
+	id   uint16
+	full bool
+	odd  bool // the rest is in oddities
 }
 
-// reserve gives m the next place.
-func (o *order) reserve(m frames.Message) uint64 {
-	if o.open() == len(o.ring) {
-		old := *o
-		o.ring = make([]slot, max(64, 2*len(old.ring)))
-		for p := o.head; p != o.next; p++ {
-			*o.at(p) = *old.at(p)
-		}
+type oddity struct {
+	tag any
+	err error
+}
+
+// takes reports whether another place may be reserved, with up to limit in use.
+func (o *order) takes(limit int) bool {
+	return !o.closed && o.next-o.handed < stageBatch && o.open() < limit
+}
+
+// reserve gives out the next place, to be filled with a message.
+func (o *order) reserve() *frames.Message {
+	if o.open() == len(o.messages) {
+		o.grow()
 	}
-	o.at(o.next).receipt.Message = m
+	m := &o.messages[o.at(o.next)]
 	o.next++
-	return o.next - 1
+	o.closed = o.at(o.next) == 0
+	return m
 }
 
-func (o *order) at(place uint64) *slot { return &o.ring[place&uint64(len(o.ring)-1)] }
+// grow makes room. Rows that were passed on stay where they are, and nobody writes
+// there.
+func (o *order) grow() {
+	old := *o
+	n := max(stageBatch, 2*len(old.messages))
+	o.messages, o.outcomes = make([]frames.Message, n), make([]outcome, n)
+	for p := o.head; p != o.next; p++ {
+		o.messages[o.at(p)], o.outcomes[o.at(p)] = old.messages[old.at(p)], old.outcomes[old.at(p)]
+	}
+}
+
+func (o *order) at(place uint64) int { return int(place & uint64(len(o.messages)-1)) }
+
+// refuse ends the place reserved last, which is not passed on.
+func (o *order) refuse(tag any, err error) {
+	place := o.next - 1
+	o.put(results{place: place, n: 1, err: err})
+	o.oddities[place] = oddity{tag, err}
+	if o.handed == place {
+		o.handed, o.closed = o.next, false
+	} else {
+		o.closed = true
+	}
+}
+
+// row is what is to be passed on.
+func (o *order) row() []frames.Message {
+	n := o.next - o.handed
+	if n == 0 {
+		return nil
+	}
+	if last := &o.outcomes[o.at(o.next-1)]; last.full { // refused, behind the row
+		n--
+	}
+	from := o.at(o.handed)
+	return o.messages[from : from+int(n)]
+}
+
+// hand takes note that the row was passed on.
+func (o *order) hand() { o.handed, o.closed = o.next, false }
 
 // put takes the results of places in a row.
 func (o *order) put(r results) {
 	for i := range r.n {
-		s := o.at(r.place + i)
-		s.receipt.Err, s.full = r.err, true
+		out := &o.outcomes[o.at(r.place+i)]
+		out.full = true
 		if r.id != 0 {
-			s.receipt.ID = r.id + uint16(i)
+			out.id = r.id + uint16(i)
+		}
+		if r.err != nil {
+			out.odd = true
+			if o.oddities == nil {
+				o.oddities = make(map[uint64]oddity)
+			}
+			o.oddities[r.place+i] = oddity{err: r.err}
 		}
 	}
 }
@@ -44,18 +109,29 @@ func (o *order) put(r results) {
 // open returns how many places are reserved and not popped.
 func (o *order) open() int { return int(o.next - o.head) }
 
-// first returns the Receipt that is next, if it has its result.
-func (o *order) first() *Receipt {
+// first makes the Receipt that is next, if it has its result.
+func (o *order) first(r *Receipt) bool {
 	if o.head == o.next {
-		return nil
+		return false
 	}
-	if s := o.at(o.head); s.full {
-		return &s.receipt
+	at := o.at(o.head)
+	out := &o.outcomes[at]
+	if !out.full {
+		return false
 	}
-	return nil
+	*r = Receipt{Message: o.messages[at], ID: out.id}
+	if out.odd {
+		odd := o.oddities[o.head]
+		r.Tag, r.Err = odd.tag, odd.err
+	}
+	return true
 }
 
 func (o *order) pop() {
-	*o.at(o.head) = slot{}
+	at := o.at(o.head)
+	if o.outcomes[at].odd {
+		delete(o.oddities, o.head)
+	}
+	o.messages[at], o.outcomes[at] = frames.Message{}, outcome{}
 	o.head++
 }

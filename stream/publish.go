@@ -187,7 +187,7 @@ func (l *loop) add(p Publishing) {
 
 // withdraw takes back a publication that its caller gave up.
 func (l *loop) withdraw(h flow.Handle, cause error) {
-	m, o, ok := l.sender.Find(h)
+	e, ok := l.sender.Find(h)
 	if !ok {
 		return
 	}
@@ -196,13 +196,17 @@ func (l *loop) withdraw(h flow.Handle, cause error) {
 	if gone {
 		err = notSent(cause)
 	}
-	l.receipt(o, Receipt{Message: m, Err: err})
+	l.ended(&e, err)
 }
 
 // transmit puts what the window lets through into the batch that is being
 // filled, up to a batch's size.
 func (l *loop) transmit() {
 	for len(l.next.bytes) < batchBytes {
+		if l.sender.AtRow() {
+			l.sender.NextRow(l.next.number, l.putOf)
+			continue
+		}
 		out, ok := l.sender.Next(l.next.number, l.now)
 		if !ok {
 			return
@@ -211,17 +215,28 @@ func (l *loop) transmit() {
 	}
 }
 
+// putOf encodes a message of a row; false when the batch is full.
+func (l *loop) putOf(m *frames.Message) bool {
+	p := frames.Publish{Message: *m}
+	l.publish(&p)
+	return len(l.next.bytes) < batchBytes
+}
+
 // put encodes a PUBLISH or a PUBREL of the sender.
 func (l *loop) put(out *flow.Outgoing) {
 	if out.Type == frames.TypePubrel {
 		l.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
 		return
 	}
+	l.publish(&out.Publish)
+}
+
+func (l *loop) publish(p *frames.Publish) {
 	before := len(l.next.bytes)
-	l.next.bytes = must(out.Publish.Append(l.next.bytes, l.s.options.Version))
+	l.next.bytes = must(p.Append(l.next.bytes, l.s.options.Version))
 	l.stats.Sent++
 	if l.debug {
-		l.logPublish("sent", &out.Publish, len(l.next.bytes)-before)
+		l.logPublish("sent", p, len(l.next.bytes)-before)
 	}
 }
 
@@ -247,9 +262,9 @@ func (l *loop) acknowledged(a frames.Ack) {
 	switch outcome {
 	case flow.Completed:
 		l.stats.Acknowledged++
-		l.completed(&e)
+		l.ended(&e, nil)
 	case flow.Downgraded:
-		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: &DowngradedError{ID: e.ID}})
+		l.ended(&e, &DowngradedError{ID: e.ID})
 	case flow.Release:
 		l.ack(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
 	case flow.Violation:

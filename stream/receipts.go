@@ -8,14 +8,25 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// receipt sends the end of a publication to where its owner wants it. It never
+// ended tells the owner of a publication, or of a part of a row, how it ended. A
+// stage needs no Receipt made for it.
+func (l *loop) ended(e *flow.Ended[owner], err error) {
+	if e.Owner.stage != nil {
+		r := results{e.Owner.place, 1, e.ID, err}
+		if e.Row != nil {
+			r.place += uint64(e.Row.From)
+			r.n = uint64(e.Row.Len())
+		}
+		l.stageResult(e.Owner.stage, r)
+		return
+	}
+	l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
+}
+
+// receipt sends the end of a publication to the channel of its owner. It never
 // waits: a channel that is full gets a queue and a goroutine of its own, so
 // that one dead reader holds up nobody else's Receipts.
 func (l *loop) receipt(o owner, r Receipt) {
-	if o.stage != nil {
-		l.stageResult(&o, r.ID, r.Err)
-		return
-	}
 	r.Tag = o.tag
 	ack := o.ack
 	if ack == nil {
@@ -34,16 +45,6 @@ func (l *loop) receipt(o owner, r Receipt) {
 	default:
 		l.lag(ack, r)
 	}
-}
-
-// completed is receipt for a publication that ended well, as nearly all do: a
-// stage needs no Receipt made for it.
-func (l *loop) completed(e *flow.Ended[owner]) {
-	if e.Owner.stage != nil {
-		l.stageResult(&e.Owner, e.ID, nil)
-		return
-	}
-	l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID})
 }
 
 // A laggard hands Receipts to one Ack channel, in order, for as long as that

@@ -39,7 +39,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	}
 	var publications, deliveries int
 	if !s.call(func(l *loop) {
-		publications, deliveries = l.sender.Len()+len(l.waiting.list), l.handedOut()
+		publications, deliveries = l.sender.Len()+len(l.waiting.row), l.handedOut()
 	}) {
 		return s.Close()
 	}
@@ -79,7 +79,7 @@ func (l *loop) drain() {
 		l.draining = emptying
 		l.endIntake()
 	}
-	if l.draining == emptying && l.sender.Len() == 0 && len(l.waiting.list) == 0 &&
+	if l.draining == emptying && l.sender.Len() == 0 && len(l.waiting.row) == 0 &&
 		!l.writing && len(l.next.bytes) == 0 && len(l.owed)+l.journal.Len() == 0 {
 		l.over = true
 	}
@@ -203,7 +203,7 @@ func (l *loop) endPublications() {
 		if sent || stored && e.Message.QoS > frames.AtMostOnce { // the store's next owner sends it
 			err = unconfirmed(cause)
 		}
-		l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
+		l.ended(&e, err)
 	})
 	l.wakeStages()
 }

@@ -40,7 +40,7 @@ func (s *Session) Stats() Stats {
 
 func (l *loop) snapshot() Stats {
 	st := l.stats
-	st.Queued = l.sender.Queued() + len(l.waiting.list)
+	st.Queued = l.sender.Queued() + len(l.waiting.row)
 	st.InFlight = l.sender.InFlight()
 	st.Receipts = int(l.s.takers.waiting.Load())
 	st.Unacked = l.receiver.Unacked()

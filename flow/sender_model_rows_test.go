@@ -1,0 +1,89 @@
+package flow
+
+import (
+	"slices"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+func (r *senderRun) addRow() {
+	var row []frames.Message
+	first := r.tokens + 1
+	for range 1 + r.rnd.IntN(6) {
+		r.tokens++
+		row = append(row, message(frames.AtMostOnce, r.tokens))
+		r.line = append(r.line, &pub{token: r.tokens, row: first, owned: true, seq: r.s.seq + uint64(len(row))})
+		r.wires[r.tokens] = &wire{fresh: true}
+	}
+	r.note("add row %d to %d", first, r.tokens)
+	r.s.AddRow(row, first)
+}
+
+// nextRow takes some of the row that begins, or goes on, at place i of the line.
+func (r *senderRun) nextRow(i int) {
+	most := 1 + r.rnd.IntN(6)
+	took := 0
+	at := r.s.AtRow()
+	r.s.NextRow(r.batch, func(m *frames.Message) bool {
+		p := r.line[i+took]
+		if p.seq <= r.lastSeq {
+			r.fail("place %d after place %d", p.seq, r.lastSeq)
+		}
+		r.lastSeq, p.batch = p.seq, r.batch
+		r.send(p, Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: *m}})
+		took++
+		return took < most
+	})
+	r.note("next of row %d: %d", r.line[i].row, took)
+	if !at || took == 0 {
+		r.fail("nothing of row %d", r.line[i].row)
+	}
+}
+
+// withdrawRow takes back one part of a row.
+func (r *senderRun) withdrawRow() {
+	var parts []Handle
+	r.s.Each(func(h Handle, _ int) {
+		if e, _ := r.s.Find(h); e.Row != nil {
+			parts = append(parts, h)
+		}
+	})
+	if len(parts) == 0 {
+		return
+	}
+	h := pick(r.rnd, parts)
+	e, _ := r.s.Find(h)
+	gone, ok := r.s.Withdraw(h)
+	r.note("withdraw %d of row %d from %d: %v", e.Row.Len(), e.Owner, e.Row.From, gone)
+	if !ok {
+		r.fail("withdrawn: %v", ok)
+	}
+	i := slices.IndexFunc(r.line, func(p *pub) bool { return p.seq == h.seq })
+	for k, e := range oneByOne(e) {
+		p := r.line[i+k]
+		if e.Owner != p.owner() || token(e.Message) != p.token || gone != (p.batch == 0) {
+			r.fail("found %d of %d in place of %d; gone: %v", token(e.Message), e.Owner, p.token, gone)
+		}
+		p.owned = false
+		clear(e.Message.Payload) // its owner may write over it now
+	}
+	if gone {
+		r.line = slices.Delete(r.line, i, i+e.Row.Len())
+	}
+}
+
+// oneByOne is what a part of a row is to its messages. Payloads are the numbers of
+// the messages, and the owner is that of the first in the row.
+func oneByOne(e Ended[int]) (all []Ended[int]) {
+	if e.Row == nil {
+		return []Ended[int]{e}
+	}
+	for k, m := range e.Row.Messages {
+		one := Ended[int]{Message: m, Owner: e.Owner}
+		if e.Owner != 0 && token(m) != e.Owner+e.Row.From+k {
+			one.Owner = -1
+		}
+		all = append(all, one)
+	}
+	return all
+}

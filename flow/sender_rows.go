@@ -1,0 +1,93 @@
+package flow
+
+import (
+	"slices"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Row is messages of QoS 0 that AddRow took, or a part of them. The nil Row stands
+// for a single message.
+type Row struct {
+	Messages []frames.Message
+	From     int // where in what AddRow took they begin
+}
+
+// Len returns how many messages there are.
+func (r *Row) Len() int {
+	if r == nil {
+		return 1
+	}
+	return len(r.Messages)
+}
+
+// clone copies the messages with their payloads.
+func (r *Row) clone() *Row {
+	if r == nil {
+		return nil
+	}
+	c := &Row{slices.Clone(r.Messages), r.From}
+	for i := range c.Messages {
+		c.Messages[i] = c.Messages[i].Clone()
+	}
+	return c
+}
+
+// MinRow is how many messages are worth a row.
+const MinRow = 16
+
+// AddRow accepts messages of QoS 0, of which nothing has to be kept one by one, as a
+// single entry: they are in line, on their way and at their end together, in as few
+// parts as batches make of them. The slice must not change before all of it has
+// ended.
+func (s *Sender[T]) AddRow(messages []frames.Message, owner T) {
+	i := s.alloc()
+	e := &s.entries[i]
+	e.row, e.owner, e.seq = &Row{Messages: messages}, owner, s.seq+1
+	s.append(i)
+	s.seq += uint64(len(messages))
+	s.queued += len(messages)
+	s.more += len(messages) - 1
+}
+
+// AtRow reports whether NextRow has something to transmit.
+func (s *Sender[T]) AtRow() bool { return s.cursor != 0 && s.entries[s.cursor].row != nil }
+
+// NextRow is Next for as much of a row as put takes, which returns false with the
+// last.
+func (s *Sender[T]) NextRow(batch uint64, put func(*frames.Message) bool) {
+	messages, n := s.entries[s.cursor].row.Messages, 0
+	for more := true; more && n < len(messages); n++ {
+		more = put(&messages[n])
+	}
+	s.launch(s.split(s.cursor, n), batch)
+}
+
+// split takes the first n messages out of the row that is next, into a slot of their
+// own unless they are all.
+func (s *Sender[T]) split(i int32, n int) int32 {
+	if n == s.entries[i].row.Len() {
+		return i
+	}
+	part := s.alloc() // may move the entries
+	e, p := &s.entries[i], &s.entries[part]
+	row := e.row
+	*p = *e
+	p.row = &Row{row.Messages[:n], row.From}
+	row.Messages, row.From = row.Messages[n:], row.From+n
+	e.seq += uint64(n)
+	s.line.insertBefore(s.links, part, i)
+	s.cursor = part
+	s.more--
+	return part
+}
+
+// launch takes QoS 0 out of the line as part of batch.
+func (s *Sender[T]) launch(i int32, batch uint64) {
+	e := &s.entries[i]
+	s.cursor = s.links[i].next
+	s.line.remove(s.links, i)
+	s.afloat.pushBack(s.links, i)
+	s.queued -= e.row.Len()
+	e.state, e.batch = published, batch
+}

@@ -1,0 +1,222 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// Runs of messages of each QoS and of values that cannot be encoded, of any length,
+// come out in order, and each has the Receipt of its own.
+func TestStageOfRunsOfAnyLength(t *testing.T) {
+	const n, odd = 20_000, 3
+	refused := errors.New("odd")
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			kinds := make([]int, n) // a QoS, or odd
+			for i := 0; i < n; {
+				kind, length := r.IntN(odd+1), 1+r.IntN(1+r.IntN(1+r.IntN(700)))
+				for ; length > 0 && i < n; length, i = length-1, i+1 {
+					kinds[i] = kind
+				}
+			}
+			b := streamtest.New(t)
+			b.Respond(&streamtest.Responder{Loopback: true})
+			s := open(t, b, &stream.Options{Window: 1 + r.IntN(50), Queue: 1 + r.IntN(2000)})
+			sub, err := s.Subscribe(t.Context(), frames.Filter{Topic: "n", QoS: frames.ExactlyOnce})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := make(chan int, r.IntN(1000))
+			go func() {
+				defer close(in)
+				for i := range n {
+					in <- i
+				}
+			}()
+			out := stream.PublishFrom(t.Context(), s, func(i int) (frames.Message, error) {
+				if kinds[i] == odd {
+					return frames.Message{}, refused
+				}
+				return numbered(i, frames.QoS(kinds[i])), nil
+			}, in)
+			next := 0
+			for r := range out {
+				kind := kinds[next]
+				switch {
+				case kind == odd && (!errors.Is(r.Err, refused) || r.Tag != next || r.ID != 0),
+					kind != odd && (r.Err != nil || r.Tag != nil || string(r.Payload) != strconv.Itoa(next)),
+					kind != odd && int(r.QoS) != kind,
+					kind == 0 && r.ID != 0,
+					(kind == 1 || kind == 2) && r.ID == 0:
+					t.Fatalf("Receipt %+v, want the one of %d, kind %d", r, next, kind)
+				}
+				next++
+			}
+			if next != n {
+				t.Fatalf("%d Receipts", next)
+			}
+			var want, got [odd + 1][]string
+			for i, kind := range kinds {
+				want[kind] = append(want[kind], strconv.Itoa(i))
+			}
+			for range n - len(want[odd]) {
+				m := <-sub.Messages()
+				got[m.QoS] = append(got[m.QoS], string(m.Payload))
+			}
+			for q := range odd {
+				if !slices.Equal(got[q], want[q]) {
+					t.Errorf("at QoS %d arrived %q, want %q", q, got[q], want[q])
+				}
+			}
+		})
+	}
+}
+
+// stalled is a stage of n messages of QoS 0, each of a kibibyte, on a connection
+// that takes none of them.
+func stalled(ctx context.Context, s *stream.Session, c *streamtest.Conn, n int) <-chan stream.Receipt {
+	c.Stall()
+	in := make(chan frames.Message, n)
+	for i := range n {
+		m := numbered(i, frames.AtMostOnce)
+		m.Payload = append(m.Payload, bytes.Repeat([]byte{' '}, 1<<10)...)
+		in <- m
+	}
+	close(in)
+	out := s.PublishFrom(ctx, in)
+	synctest.Wait()
+	return out
+}
+
+// number is which of them a payload is.
+func number(payload []byte) int {
+	n, err := strconv.Atoi(string(bytes.TrimRight(payload, " ")))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// What is in a batch that no write began with goes out with the next connection,
+// wherever batches have cut the rows of a stage.
+func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		const n = 500
+		s, c := connected(t, b, &stream.Options{Queue: 2 * n, KeepAlive: noPing})
+		out := stalled(t.Context(), s, c, n)
+		c.Abort()
+		began := 0
+		for r := range out { // those of the batch that was being written
+			if r.Err == nil {
+				t.Fatalf("Receipt %+v", r)
+			}
+			wantError(t, r.Err, stream.ErrUnconfirmed)
+			if number(r.Payload) != began {
+				t.Fatalf("the Receipt of %d, want the one of %d", number(r.Payload), began)
+			}
+			if began++; began*1024 > 60<<10 {
+				break
+			}
+		}
+		c = b.Handshake(false)
+		first := number(streamtest.Next[frames.Publish](c).Payload)
+		if first < began || first > 70 {
+			t.Fatalf("goes on with %d; %d had ended", first, began)
+		}
+		for i := first + 1; i < n; i++ {
+			if got := number(streamtest.Next[frames.Publish](c).Payload); got != i {
+				t.Fatalf("%d arrived, want %d", got, i)
+			}
+		}
+		for i := began; i < n; i++ {
+			r := takeFrom(t, out)
+			if (r.Err != nil) != (i < first) || number(r.Payload) != i {
+				t.Fatalf("the Receipt of %d, error %v; want the one of %d, and %d was the first of the new connection", number(r.Payload), r.Err, i, first)
+			}
+		}
+		wantEnd(t, out)
+	})
+}
+
+// When the context of a stage ends, what no batch has is withdrawn, what one has is
+// unconfirmed, and the payloads are the caller's again: what leaves all the same is
+// what was published.
+func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		const n = 500
+		s, c := connected(t, b, &stream.Options{Queue: 2 * n, KeepAlive: noPing})
+		ctx, cancel := context.WithCancel(t.Context())
+		out := stalled(ctx, s, c, n)
+		cancel()
+		unconfirmed := 0
+		for i := range n {
+			r := takeFrom(t, out)
+			if number(r.Payload) != i {
+				t.Fatalf("the Receipt of %d, want the one of %d", number(r.Payload), i)
+			}
+			switch {
+			case errors.Is(r.Err, stream.ErrUnconfirmed) && unconfirmed == i:
+				unconfirmed++
+			case !errors.Is(r.Err, stream.ErrNotSent) || !errors.Is(r.Err, context.Canceled):
+				t.Fatalf("Receipt of %d: %v", i, r.Err)
+			}
+			clear(r.Payload)
+		}
+		wantEnd(t, out)
+		if st := s.Stats(); st.Queued != 0 || unconfirmed == 0 || unconfirmed == n {
+			t.Fatalf("%d queued, %d unconfirmed", st.Queued, unconfirmed)
+		}
+		c.Abort()
+		c = b.Handshake(false)
+		first := number(streamtest.Next[frames.Publish](c).Payload)
+		for i := first + 1; i < unconfirmed; i++ {
+			if got := number(streamtest.Next[frames.Publish](c).Payload); got != i {
+				t.Fatalf("%d arrived, want %d", got, i)
+			}
+		}
+		if first < 1 {
+			t.Fatalf("%d arrived first", first)
+		}
+		c.ExpectNone()
+	})
+}
+
+// A row is taken as far as the queue has room, and holds up those of other stages.
+func TestRowsKeepToTheQueue(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		b.Hold(1000)
+		const window, queue, n = 20, 100, 500
+		s := open(t, b, &stream.Options{Window: window, Queue: queue})
+		for range 2 {
+			out := s.PublishFrom(t.Context(), filled(n, frames.AtMostOnce))
+			t.Cleanup(func() { // after Close
+				got := 0
+				for range out {
+					got++
+				}
+				if got != window+queue {
+					t.Errorf("%d Receipts, want one for each message that a stage takes", got)
+				}
+			})
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Queued != window+queue {
+			t.Errorf("%d queued by two stages, want what one may have outstanding", st.Queued)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
