@@ -443,15 +443,15 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 	})
 	t.Run("and a stage", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			s, _ := connected(t, b, nil)
-			in := make(chan frames.Message, 300)
-			for n := range 300 {
+			s, _ := connected(t, b, &stream.Options{Queue: 2000})
+			in := make(chan frames.Message, 1068)
+			for n := range cap(in) {
 				in <- numbered(n, 1)
 			}
 			close(in)
 			out := s.PublishFrom(t.Context(), in)
 			synctest.Wait()
-			// 256 fit into the channel; that they went in may count as progress.
+			// 1,024 fit into the channel; that they went in may count as progress.
 			wantText(t, callClose(t, s).within(time.Second, 2*time.Second), "44 Receipts")
 			n := 0
 			for r := range out {
@@ -460,7 +460,7 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 				}
 				n++
 			}
-			if n != 256 {
+			if n != 1024 {
 				t.Fatalf("%d Receipts", n)
 			}
 		})

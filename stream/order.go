@@ -51,7 +51,7 @@ func (o *order) reserve() *frames.Message {
 // there.
 func (o *order) grow() {
 	old := *o
-	n := max(stageBatch, 2*len(old.messages))
+	n := max(64, 2*len(old.messages))
 	o.messages, o.outcomes = make([]frames.Message, n), make([]outcome, n)
 	for p := o.head; p != o.next; p++ {
 		o.messages[o.at(p)], o.outcomes[o.at(p)] = old.messages[old.at(p)], old.outcomes[old.at(p)]

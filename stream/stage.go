@@ -59,9 +59,10 @@ type intake struct {
 	row   []frames.Message
 }
 
-// stageBatch is how many messages go to the loop at once; each time costs a turn
-// of the loop and two changes of goroutine.
-const stageBatch = 256
+// stageBatch is how many messages go to the loop at once, and how many Receipts may
+// wait for their reader: each time costs a turn of the loop and two changes of
+// goroutine. 256 are a seventh slower, and more are no faster.
+const stageBatch = 1024
 
 // PublishFrom publishes what in delivers and returns the Receipts, in the order
 // of the messages. The channel is closed when in is closed and everything from
@@ -90,7 +91,7 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames.Message) error, in <-chan T) <-chan Receipt {
 	st := &stage{
 		s: s, ctx: ctx,
-		out:  make(chan Receipt, 256),
+		out:  make(chan Receipt, max(256, min(stageBatch, s.options.Window+s.options.Queue))),
 		wake: make(chan struct{}, 1),
 	}
 	s.takers.running.Add(1)
