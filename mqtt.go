@@ -27,7 +27,7 @@
 //	channel                who sends       who closes                      what bounds it
 //	Client.Publishes       you             nobody; select it with Done     unbuffered; blocks while Options.Queue is full
 //	PublishFrom, input     you             you: that ends the stage        yours
-//	PublishFrom, output    the stage       the stage, when all has ended   256 to 1,024, by Window+Queue, and that many in the stage; then it stops reading its input
+//	PublishFrom, output    the stage       the stage, when all has ended   256 to 1,024, by Window+Queue, and at most that many in the stage; then it stops reading its input
 //	Publishing.Ack         the client      nobody                          yours; what it cannot take waits, without bound, and holds up nobody else
 //	Messages               a feeder        the feeder                      unbuffered: the hand-off settles the message
 //	Deliveries             a feeder        the feeder                      256; then Options.ReceiveBytes, as for all inbound

@@ -19,8 +19,8 @@ type Sender[T any] struct {
 	retry   *Retry // nil: a live connection is trusted
 	journal *Journal
 
-	// The slab of publications, and its links beside it. Slot 0 stays unused,
-	// free lists the slots that can be used again.
+	// The slab of publications and rows, and its links beside it. Slot 0 stays
+	// unused, free lists the slots that can be used again.
 	entries []entry[T]
 	links   []links
 	free    []int32
@@ -70,7 +70,8 @@ func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journ
 	}
 }
 
-// Handle names a publication that has not ended.
+// Handle names a publication that has not ended, or a part of a row until NextRow
+// takes from it.
 type Handle struct {
 	slot int32
 	seq  uint64
@@ -146,8 +147,9 @@ type Outgoing struct {
 	Publish frames.Publish
 }
 
-// Next returns what is to be transmitted next and takes it as part of batch,
-// a number that rises from 1; false when the window is full or nothing waits.
+// Next returns what is to be transmitted next, which must not be a row, and takes it
+// as part of batch, a number that rises from 1; false when the window is full or
+// nothing waits.
 // The order is that of acceptance, for what is sent again too [MQTT-4.6.0-1].
 func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	i := s.cursor
@@ -156,13 +158,8 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	}
 	e := &s.entries[i]
 	if e.message.QoS == frames.AtMostOnce {
-		m := e.message
-		if e.row != nil {
-			m = e.row.Messages[0]
-			i = s.split(i, 1)
-		}
 		s.launch(i, batch)
-		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: m}}, true
+		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}}, true
 	}
 	if s.outstanding == s.window {
 		return Outgoing{}, false
@@ -212,7 +209,8 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	return s.entries[h.slot].ended(), true
 }
 
-// Each visits every publication that has not ended, those of a row together.
+// Each visits every publication that has not ended, those of a row by the parts that
+// it is in.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
 	for _, l := range []list{s.line, s.afloat} {
 		for i := l.head; i != 0; i = s.links[i].next {
@@ -221,7 +219,7 @@ func (s *Sender[T]) Each(visit func(Handle, T)) {
 	}
 }
 
-// Withdraw takes a publication back. It reports gone when nothing of it was
+// Withdraw takes a publication, or a part of a row, back. It reports gone when nothing of it was
 // sent: it has ended. Otherwise the exchange goes on without its owner, with a
 // payload of its own. ok is false when the publication had ended before.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {

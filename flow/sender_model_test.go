@@ -183,7 +183,7 @@ func (r *senderRun) next() {
 		}
 		i := slices.IndexFunc(r.line, func(p *pub) bool { return p.batch == 0 })
 		want := i >= 0 && (r.line[i].qos == 0 || outstanding < r.window)
-		if i >= 0 && r.line[i].row != 0 && r.rnd.IntN(2) == 0 {
+		if i >= 0 && r.line[i].row != 0 {
 			r.nextRow(i)
 			continue
 		}

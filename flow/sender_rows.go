@@ -10,7 +10,7 @@ import (
 // for a single message.
 type Row struct {
 	Messages []frames.Message
-	From     int // where in what AddRow took they begin
+	From     int // the first of them is this one, from 0, of those that AddRow took
 }
 
 // Len returns how many messages there are.
@@ -38,9 +38,12 @@ const MinRow = 16
 
 // AddRow accepts messages of QoS 0, of which nothing has to be kept one by one, as a
 // single entry: they are in line, on their way and at their end together, in as few
-// parts as batches make of them. The slice must not change before all of it has
-// ended.
+// parts as batches make of them. The Sender keeps the slice: none of the messages
+// must change before it has ended or was withdrawn.
 func (s *Sender[T]) AddRow(messages []frames.Message, owner T) {
+	if len(messages) == 0 {
+		return
+	}
 	i := s.alloc()
 	e := &s.entries[i]
 	e.row, e.owner, e.seq = &Row{Messages: messages}, owner, s.seq+1
@@ -50,11 +53,11 @@ func (s *Sender[T]) AddRow(messages []frames.Message, owner T) {
 	s.more += len(messages) - 1
 }
 
-// AtRow reports whether NextRow has something to transmit.
+// AtRow reports whether a row is to be transmitted next: by NextRow, not by Next.
 func (s *Sender[T]) AtRow() bool { return s.cursor != 0 && s.entries[s.cursor].row != nil }
 
-// NextRow is Next for as much of a row as put takes, which returns false with the
-// last.
+// NextRow is Next when AtRow, for as much of the row as put takes, which returns
+// false with the last.
 func (s *Sender[T]) NextRow(batch uint64, put func(*frames.Message) bool) {
 	messages, n := s.entries[s.cursor].row.Messages, 0
 	for more := true; more && n < len(messages); n++ {

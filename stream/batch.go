@@ -119,7 +119,10 @@ func (l *loop) uncommitted(err error) {
 	l.commitErr, l.commitAt = err, l.now+time.Second
 	l.log.Error("store", "error", err)
 	l.fail(err)
-	end := func(e flow.Ended[owner]) { l.ended(&e, notSent(err)) }
+	end := func(e flow.Ended[owner]) {
+		e.ID = 0 // it never left
+		l.ended(&e, notSent(err))
+	}
 	l.sender.Unstored(l.inHand.changes, end)
 	if again {
 		l.sender.Unoffered(end)

@@ -80,7 +80,9 @@ func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 		wantError(t, s.Sync(t.Context()), errFull)
 		c.ExpectClosed()
 		<-s.Done()
-		wantReceipt(t, acks, nil, stream.ErrNotSent, errFull)
+		if r := wantReceipt(t, acks, nil, stream.ErrNotSent, errFull); r.ID != 0 {
+			t.Errorf("Receipt with identifier %d, which never left", r.ID)
+		}
 		wantError(t, s.Err(), errFull)
 		wantError(t, s.Sync(t.Context()), stream.ErrClosed, errFull)
 		wantError(t, s.Close(), errFull)

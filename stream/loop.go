@@ -55,7 +55,7 @@ type loop struct {
 	commitAt  time.Duration // when to try again
 
 	// Publishers.
-	waiting   intake        // the rest of a stage's batch, while the queue is full
+	waiting   intake        // the rest of a stage's row, while the queue is full
 	noYield   time.Duration // until when publishers are not waited for
 	dirty     []*stage
 	lagging   map[chan<- Receipt]*laggard

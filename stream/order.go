@@ -6,15 +6,16 @@ import "github.com/go-millrace/mqtt/frames"
 // those before it have theirs.
 //
 // Places are in a ring: from head to next they are in use, from handed to next they
-// wait to be passed on. What is passed on is a row in memory, too: when one is
-// under way and the next place is not its own, because the ring begins anew or a
-// message was refused, it is closed and nothing is reserved before hand.
+// wait to be passed on, as a row that lies in one piece. Where the next place would
+// not continue it, because the ring begins anew or a message was refused, the order
+// is closed until the row is passed on.
 type order struct {
 	messages []frames.Message // a power of two long
 	outcomes []outcome        // beside them
 	oddities map[uint64]oddity
 
 	head, handed, next uint64
+	refused            bool // the place before next was, behind a row
 	closed             bool
 }
 
@@ -63,30 +64,38 @@ func (o *order) at(place uint64) int { return int(place & uint64(len(o.messages)
 // refuse ends the place reserved last, which is not passed on.
 func (o *order) refuse(tag any, err error) {
 	place := o.next - 1
-	o.put(results{place: place, n: 1, err: err})
-	o.oddities[place] = oddity{tag, err}
+	o.outcomes[o.at(place)].full = true
+	o.odd(place, oddity{tag, err})
 	if o.handed == place {
-		o.handed, o.closed = o.next, false
+		o.hand()
 	} else {
-		o.closed = true
+		o.refused, o.closed = true, true
 	}
+}
+
+func (o *order) odd(place uint64, is oddity) {
+	if o.oddities == nil {
+		o.oddities = make(map[uint64]oddity)
+	}
+	o.outcomes[o.at(place)].odd = true
+	o.oddities[place] = is
 }
 
 // row is what is to be passed on.
 func (o *order) row() []frames.Message {
-	n := o.next - o.handed
+	n := int(o.next - o.handed)
 	if n == 0 {
 		return nil
 	}
-	if last := &o.outcomes[o.at(o.next-1)]; last.full { // refused, behind the row
+	if o.refused {
 		n--
 	}
 	from := o.at(o.handed)
-	return o.messages[from : from+int(n)]
+	return o.messages[from : from+n]
 }
 
 // hand takes note that the row was passed on.
-func (o *order) hand() { o.handed, o.closed = o.next, false }
+func (o *order) hand() { o.handed, o.refused, o.closed = o.next, false, false }
 
 // put takes the results of places in a row.
 func (o *order) put(r results) {
@@ -97,11 +106,7 @@ func (o *order) put(r results) {
 			out.id = r.id + uint16(i)
 		}
 		if r.err != nil {
-			out.odd = true
-			if o.oddities == nil {
-				o.oddities = make(map[uint64]oddity)
-			}
-			o.oddities[r.place+i] = oddity{err: r.err}
+			o.odd(r.place+i, oddity{err: r.err})
 		}
 	}
 }
@@ -131,6 +136,9 @@ func (o *order) pop() {
 	at := o.at(o.head)
 	if o.outcomes[at].odd {
 		delete(o.oddities, o.head)
+		if len(o.oddities) == 0 {
+			o.oddities = nil // a map keeps the room that it once needed
+		}
 	}
 	o.messages[at], o.outcomes[at] = frames.Message{}, outcome{}
 	o.head++

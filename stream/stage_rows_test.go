@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
@@ -107,6 +109,34 @@ func number(payload []byte) int {
 		return -1
 	}
 	return n
+}
+
+// A stage that waits for its next message holds on to none of those before.
+func TestIdleStageKeepsNothing(t *testing.T) {
+	b := streamtest.New(t)
+	b.Respond(new(streamtest.Responder))
+	s := open(t, b, nil)
+	in := make(chan frames.Message)
+	defer close(in)
+	out := s.PublishFrom(t.Context(), in)
+	freed := make(chan struct{})
+	func() {
+		m := frames.Message{Topic: "t", Payload: make([]byte, 1<<10)} // small ones share memory
+		runtime.AddCleanup(&m.Payload[0], func(struct{}) { close(freed) }, struct{}{})
+		in <- m
+		<-out
+	}()
+	for deadline := time.After(10 * time.Second); ; {
+		runtime.GC()
+		select {
+		case <-freed:
+			return
+		case <-deadline:
+			t.Fatal("the payload is still reachable")
+		default:
+			runtime.Gosched()
+		}
+	}
 }
 
 // What is in a batch that no write began with goes out with the next connection,
@@ -212,7 +242,7 @@ func TestRowsKeepToTheQueue(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if st := s.Stats(); st.Queued < queue || st.Queued > window+queue {
+		if st := s.Stats(); st.Queued < queue || st.Queued > queue+window+queue {
 			t.Errorf("%d queued by two stages, want what there is room for, and the row that found no more", st.Queued)
 		}
 		if err := s.Close(); err != nil {
