@@ -121,7 +121,7 @@ const acceptBatch = 256
 func (l *loop) accept(p Publishing) {
 	l.add(p)
 	for n := 1; n < acceptBatch && l.sender.Queued() < l.s.options.Queue; n++ {
-		p, ok := l.another()
+		p, ok := l.another(n)
 		if !ok {
 			return
 		}
@@ -129,43 +129,54 @@ func (l *loop) accept(p Publishing) {
 	}
 }
 
-// How long it may take to wait for publishers, if one comes (less than the time
-// slice of a goroutine that computes) and if none does. It is not tried again for
-// yieldRests times as long as a wait that took longer.
+// How long it may take to wait for publishers, in a batch that has brought some (less
+// than the time slice of a goroutine that computes) and in one that has not. It is
+// not tried again for yieldRests times as long as a wait that took longer. To look at the clock each
+// time took a tenth of the time of a publish: when some come, it is done at the first
+// wait of a batch and at one of yieldClock.
 const (
 	goodYield  = 5 * time.Millisecond
 	vainYield  = 100 * time.Microsecond
 	yieldRests = 20
+	yieldClock = 8
 )
 
-// another takes what a publisher has for us now. An empty channel is looked at
-// again when the publishers have had the processor: the one whose send has just
-// returned is about to send its next. Without that, a publisher by itself gets a
-// turn and a write call for each message, which takes five times as long. Twice,
-// since the scheduler now and then takes the yielding goroutine first. Where all
-// processors are busy with other things a yield takes a time slice of each: there
-// it does not pay, and is tried seldom.
-func (l *loop) another() (p Publishing, ok bool) {
-	began := l.now
+// another takes what a publisher has for us now, as number n of a batch. An empty
+// channel is looked at again when the publishers have had the processor: the one
+// whose send has just returned is about to send its next. Without that, a publisher
+// by itself gets a turn and a write call for each message, which takes five times as
+// long. Twice, since the scheduler now and then takes the yielding goroutine first.
+// Where all processors are busy with other things a yield takes a time slice of
+// each: there it does not pay, and is tried seldom.
+func (l *loop) another(n int) (p Publishing, ok bool) {
+	since, most := l.now, vainYield
+	if n > 1 {
+		most = goodYield
+	}
 	for yields := 0; ; yields++ {
 		select {
 		case p = <-l.s.publishes:
-			ok = true
+			if yields > 0 && n%yieldClock == 1 {
+				l.yielded(since, goodYield)
+			}
+			return p, true
 		default:
 		}
-		took, most := l.now-began, vainYield
-		if ok {
-			most = goodYield
+		if yields > 0 {
+			l.yielded(since, most)
 		}
-		switch {
-		case ok, yields == 2, took > goodYield, l.now < l.noYield:
-			if took > most {
-				l.noYield = l.now + yieldRests*took
-			}
-			return p, ok
+		if yields == 2 || l.now < l.noYield {
+			return p, false
 		}
 		runtime.Gosched()
-		l.tick()
+	}
+}
+
+// yielded has a wait that took more than most be the last for a while.
+func (l *loop) yielded(since, most time.Duration) {
+	l.tick()
+	if took := l.now - since; took > most {
+		l.noYield = l.now + yieldRests*took
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // Runs of messages of each QoS and of values that cannot be encoded, of any length,
 // come out in order, and each has the Receipt of its own.
 func TestStageOfRunsOfAnyLength(t *testing.T) {
-	const n, odd = 20_000, 3
+	const n, odd = 8_000, 3
 	refused := errors.New("odd")
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

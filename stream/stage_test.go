@@ -311,7 +311,7 @@ func TestBadMessageGetsItsReceiptInPlace(t *testing.T) {
 		in <- numbered(0, 1)
 		in <- frames.Message{Topic: "a/#", Payload: []byte("1")}
 		in <- numbered(2, 2)
-		in <- frames.Message{Topic: "t", QoS: 3, Payload: []byte("3")}
+		in <- frames.Message{Topic: "n", QoS: 3, Payload: []byte("3")}
 		in <- frames.Message{Topic: "", Payload: []byte("4")}
 		in <- numbered(5, 1)
 		close(in)

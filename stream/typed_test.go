@@ -157,14 +157,16 @@ func TestValueThatCannotBeEncodedComesBackInOrder(t *testing.T) {
 func TestEncodedMessageIsCheckedLikeAnyOther(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
-		in := make(chan string, 3)
+		in := make(chan string, 5)
 		in <- "a/#"
+		in <- "#"
+		in <- ""
 		in <- ""
 		in <- strings.Repeat("a", 65_536)
 		close(in)
 		encode := func(topic string) (frames.Message, error) { return message(topic, "x", atMost), nil }
 		receipts := stream.PublishFrom(t.Context(), s, encode, in)
-		for range 3 {
+		for range cap(in) {
 			r := takeFrom(t, receipts)
 			var invalid *frames.InvalidError
 			if wantError(t, r.Err, stream.ErrNotSent); !errors.As(r.Err, &invalid) || invalid.Field != "topic" || r.Tag != r.Topic {
