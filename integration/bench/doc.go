@@ -3,7 +3,7 @@
 // gives to a program that writes packets that were encoded before and looks at no
 // more of an answer than it must.
 //
-//	go run ./integration/bench          # all of it, about a quarter of an hour on two cores
+//	go run ./integration/bench          # all of it, about twenty minutes on two cores
 //	go run ./integration/bench -quick   # the scenarios that have a target, about 90 seconds
 //
 //	-only REGEXP      the scenarios whose name matches, -clients the clients

@@ -34,7 +34,7 @@ func parse() *settings {
 	var c settings
 	flag.BoolVar(&c.quick, "quick", false, "only the scenarios that have a target, fewer and shorter rounds")
 	flag.IntVar(&c.rounds, "rounds", 0, "how many rounds; 0 is 5, with -quick 3")
-	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 300 ms, with -quick 100 ms")
+	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 300 ms, three times that where there is a target, with -quick 100 ms")
 	flag.StringVar(&c.only, "only", "", "the scenarios whose name matches this expression")
 	flag.StringVar(&c.clients, "clients", "", "the clients whose name matches this expression")
 	flag.StringVar(&c.json, "json", "", "write all that was measured to this `file`")
@@ -62,15 +62,15 @@ func (c *settings) start(w io.Writer) error {
 			}
 		}
 	}
-	r := runner{rounds: 5, aim: 300 * time.Millisecond, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
+	r := runner{rounds: 5, aim: 300 * time.Millisecond, longer: 3, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
 	if c.quick {
-		r.rounds, r.aim = 3, 100*time.Millisecond
+		r.rounds, r.aim, r.longer = 3, 100*time.Millisecond, 1
 	}
 	if c.rounds > 0 {
 		r.rounds = c.rounds
 	}
 	if c.aim > 0 {
-		r.aim = c.aim
+		r.aim, r.longer = c.aim, 1
 	}
 	load := newLoad()
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())

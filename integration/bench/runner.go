@@ -14,6 +14,7 @@ import (
 type runner struct {
 	rounds   int
 	aim      time.Duration // how long one run is to take
+	longer   int           // by which factor, where there is a target for rate or latency; 0: 1
 	profiles string        // folder for CPU profiles; empty: none
 	traces   string        // folder for execution traces; empty: none
 	progress io.Writer
@@ -81,6 +82,9 @@ func (r *runner) calibrate(e *entry) error {
 		return nil
 	}
 	aim := r.aim
+	if len(times[e.scenario.Name]) > 0 {
+		aim *= time.Duration(max(1, r.longer)) // connections and queues take a tenth of a second to grow
+	}
 	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
 		aim *= 4 // the buffers of all their sockets are filled first
 	}
