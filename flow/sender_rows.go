@@ -10,7 +10,7 @@ import (
 // for a single message.
 type Row struct {
 	Messages []frames.Message
-	From     int // the first of them is this one, from 0, of those that AddRow took
+	From     int // how many of those that AddRow took are before them
 }
 
 // Len returns how many messages there are.

@@ -131,9 +131,9 @@ func (l *loop) accept(p Publishing) {
 
 // How long it may take to wait for publishers, in a batch that has brought some (less
 // than the time slice of a goroutine that computes) and in one that has not. It is
-// not tried again for yieldRests times as long as a wait that took longer. To look at the clock each
-// time took a tenth of the time of a publish: when some come, it is done at the first
-// wait of a batch and at one of yieldClock.
+// not tried again for yieldRests times as long as a wait that took longer. While some
+// come, the clock is looked at in one wait of yieldClock: each time would be a tenth
+// of the time of a publish.
 const (
 	goodYield  = 5 * time.Millisecond
 	vainYield  = 100 * time.Microsecond
