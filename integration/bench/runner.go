@@ -83,7 +83,7 @@ func (r *runner) calibrate(e *entry) error {
 	}
 	aim := r.aim
 	if len(times[e.scenario.Name]) > 0 {
-		aim *= time.Duration(max(1, r.longer)) // connections and queues take a tenth of a second to grow
+		aim *= time.Duration(max(1, r.longer)) // the beginning counts for less: the fastest are a quarter faster over a second
 	}
 	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
 		aim *= 4 // the buffers of all their sockets are filled first
