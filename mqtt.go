@@ -130,8 +130,8 @@ type (
 	// Filter is a topic filter, wildcards allowed, and the QoS wanted for it.
 	Filter = frames.Filter
 
-	// ConnackCode is why a broker refused a connection; compare with errors.Is.
-	ConnackCode = frames.ConnackCode
+	// ReasonCode tells why a broker refused a request; compare with errors.Is.
+	ReasonCode = frames.ReasonCode
 )
 
 // Versions, QoS levels and refusal codes.
@@ -143,11 +143,11 @@ const (
 	AtLeastOnce = frames.AtLeastOnce
 	ExactlyOnce = frames.ExactlyOnce
 
-	UnacceptableVersion   = frames.UnacceptableVersion
-	IdentifierRejected    = frames.IdentifierRejected
-	ServerUnavailable     = frames.ServerUnavailable
-	BadUserNameOrPassword = frames.BadUserNameOrPassword
-	NotAuthorized         = frames.NotAuthorized
+	UnsupportedProtocolVersion = frames.UnsupportedProtocolVersion
+	ClientIdentifierNotValid   = frames.ClientIdentifierNotValid
+	ServerUnavailable          = frames.ServerUnavailable
+	BadUserNameOrPassword      = frames.BadUserNameOrPassword
+	NotAuthorized              = frames.NotAuthorized
 )
 
 // What passes through the channels.

@@ -30,7 +30,7 @@ func TestAckWritesDUPWhereThereIsOne(t *testing.T) {
 }
 
 func TestParseAckRefusesOtherPackets(t *testing.T) {
-	for _, p := range []Packet{Suback{ID: 1, Granted: []QoS{0}}, Pingresp{}, Connack{}} {
+	for _, p := range []Packet{Suback{ID: 1, Codes: []ReasonCode{0}}, Pingresp{}, Connack{}} {
 		_, err := ParseAck(frameOf(t, encode(t, p, V311)), V311)
 		if want := "protocol violation: " + p.Type().String() + ": came in place of an acknowledgment"; err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

@@ -188,7 +188,7 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 }
 
 // ParseConnect takes a CONNECT apart. An unknown protocol level comes back in Version, with the error, so that a broker
-// can answer UnacceptableVersion [MQTT-3.1.2-2]; nothing else is filled in then. The client identifier is not judged
+// can answer UnsupportedProtocolVersion [MQTT-3.1.2-2]; nothing else is filled in then. The client identifier is not judged
 // beyond being a string: refusing it is the broker's choice and is answered too [MQTT-3.1.3-9].
 func ParseConnect(f Frame) (Connect, error) {
 	const t = TypeConnect

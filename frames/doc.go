@@ -29,7 +29,7 @@
 //   - [*ProtocolError]: the peer broke the standard. Nothing of the packet may be delivered and the connection must be
 //     closed [MQTT-4.8.0-1].
 //   - [*TooLargeError]: the peer announced a frame over the limit of the Reader. The stream cannot be read further.
-//   - [ConnackCode]: the broker refused the connection. The codes are errors, to be compared with errors.Is.
+//   - [ReasonCode]: the broker refused the connection. The codes are errors, to be compared with errors.Is.
 //   - io.EOF: the stream ended between two frames; io.ErrUnexpectedEOF: inside one.
 //
 // # Differences between the versions

@@ -37,6 +37,9 @@ func (e *ProtocolError) Error() string {
 	return "protocol violation: " + e.Type.String() + ": " + e.Reason
 }
 
+// Code is ProtocolViolation.
+func (*ProtocolError) Code() ReasonCode { return ProtocolViolation }
+
 // TooLargeError reports a frame that is over the limit of its Reader.
 type TooLargeError struct {
 	Size  int // bytes of the whole frame, as its header announces
@@ -46,6 +49,9 @@ type TooLargeError struct {
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("packet of %d bytes is over the limit of %d", e.Size, e.Limit)
 }
+
+// Code is PacketTooLarge.
+func (*TooLargeError) Code() ReasonCode { return PacketTooLarge }
 
 // zeroID is the answer to a packet of ours that needs an identifier and has none [MQTT-2.3.1-1].
 func zeroID() error {

@@ -36,15 +36,14 @@ func (v Version) protocol() string {
 // QoS is the quality of service of a message or a subscription, 0 to 2 (section 4.3).
 type QoS byte
 
-// The qualities of service, and what a broker may grant in place of one.
+// The qualities of service.
 const (
 	AtMostOnce  QoS = 0
 	AtLeastOnce QoS = 1
 	ExactlyOnce QoS = 2
-	Refused     QoS = 0x80 // SUBACK only: the broker turned the filter down (section 3.9.3)
 )
 
-// String gives the name the standard uses: "at most once", "at least once", "exactly once", and "refused".
+// String gives the name the standard uses: "at most once", "at least once", "exactly once".
 func (q QoS) String() string {
 	switch q {
 	case AtMostOnce:
@@ -53,8 +52,6 @@ func (q QoS) String() string {
 		return "at least once"
 	case ExactlyOnce:
 		return "exactly once"
-	case Refused:
-		return "refused"
 	}
 	return "QoS(" + strconv.Itoa(int(q)) + ")"
 }

@@ -16,7 +16,7 @@ func TestKindsAreNamedAsInTheStandard(t *testing.T) {
 		{AtMostOnce, "at most once"},
 		{AtLeastOnce, "at least once"},
 		{ExactlyOnce, "exactly once"},
-		{Refused, "refused"},
+		{QoS(0x80), "QoS(128)"},
 		{QoS(3), "QoS(3)"},
 		{Type(0), "Type(0)"},
 		{TypeConnect, "CONNECT"},

@@ -38,7 +38,7 @@ func TestMessageValidateNamesFieldAndLimit(t *testing.T) {
 		{Message{Topic: "a\x00"}, V311, InvalidError{Field: "topic"}},
 		{Message{Topic: "\xed\xa0\x80"}, V311, InvalidError{Field: "topic"}},
 		{Message{Topic: "a", QoS: 3}, V311, InvalidError{Field: "QoS", Value: 3, Limit: 2}},
-		{Message{Topic: "a", QoS: Refused}, V311, InvalidError{Field: "QoS", Value: 128, Limit: 2}},
+		{Message{Topic: "a", QoS: 0x80}, V311, InvalidError{Field: "QoS", Value: 128, Limit: 2}},
 		{Message{Topic: strings.Repeat("x", 65536)}, V311, InvalidError{Field: "topic", Value: 65536, Limit: 65535}},
 		{Message{Topic: strings.Repeat("x", 32768)}, V31, InvalidError{Field: "topic", Value: 32768, Limit: 32767}},
 	} {

@@ -10,7 +10,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 	packets := []Packet{
 		Connect{ClientID: "c"}, Connack{}, Publish{Message: Message{Topic: "a"}}, Ack{Kind: TypePuback, ID: 1},
 		Ack{Kind: TypePubrec, ID: 1}, Ack{Kind: TypePubrel, ID: 1}, Ack{Kind: TypePubcomp, ID: 1},
-		Subscribe{ID: 1, Filters: []Filter{{Topic: "a"}}}, Suback{ID: 1, Granted: []QoS{0}},
+		Subscribe{ID: 1, Filters: []Filter{{Topic: "a"}}}, Suback{ID: 1, Codes: []ReasonCode{0}},
 		Unsubscribe{ID: 1, Topics: []string{"a"}}, Ack{Kind: TypeUnsuback, ID: 1}, Pingreq{}, Pingresp{}, Disconnect{},
 	}
 	parsers := map[string]func(Frame) error{
@@ -61,7 +61,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 func TestParsersRefuseReservedFlagsOfAnyFrame(t *testing.T) {
 	for _, p := range []Packet{
 		Connect{ClientID: "c"}, Connack{}, Ack{Kind: TypePuback, ID: 1}, Ack{Kind: TypePubrel, ID: 1},
-		Subscribe{ID: 1, Filters: []Filter{{Topic: "a"}}}, Suback{ID: 1, Granted: []QoS{0}},
+		Subscribe{ID: 1, Filters: []Filter{{Topic: "a"}}}, Suback{ID: 1, Codes: []ReasonCode{0}},
 		Unsubscribe{ID: 1, Topics: []string{"a"}}, Ack{Kind: TypeUnsuback, ID: 1}, Pingreq{}, Pingresp{}, Disconnect{},
 	} {
 		good := frameOf(t, encode(t, p, V311))

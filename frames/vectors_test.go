@@ -126,8 +126,12 @@ func describe(p Packet) string {
 		}
 	case Suback:
 		add("%d", p.ID)
-		for _, q := range p.Granted {
-			add("%v", q)
+		for _, code := range p.Codes {
+			if code < UnspecifiedError {
+				add("%v", QoS(code))
+			} else {
+				add("%v", code)
+			}
 		}
 	case Unsubscribe:
 		add("%d", p.ID)

@@ -157,7 +157,7 @@ func (f *floodSource) serve(l net.Listener) {
 				f.t.Error(err)
 				return
 			}
-			conn.Write(encode(f.t, frames.Suback{ID: s.ID, Granted: []frames.QoS{1}}))
+			conn.Write(encode(f.t, frames.Suback{ID: s.ID, Codes: []frames.ReasonCode{1}}))
 			f.ready <- conn
 		case frames.TypePingreq:
 			f.asks <- struct{}{}

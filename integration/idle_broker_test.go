@@ -93,8 +93,8 @@ func (a answers) converse(conn net.Conn) {
 		case frames.Pingreq:
 			answer = a.pingresp
 		case frames.Subscribe:
-			granted := make([]frames.QoS, len(p.Filters))
-			answer = packetBytes(frames.Suback{ID: p.ID, Granted: granted})
+			codes := make([]frames.ReasonCode, len(p.Filters))
+			answer = packetBytes(frames.Suback{ID: p.ID, Codes: codes})
 		case frames.Publish:
 			if p.QoS == frames.AtLeastOnce {
 				answer = packetBytes(frames.Ack{Kind: frames.TypePuback, ID: p.ID})

@@ -194,12 +194,12 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	case frames.Connect:
 		err = l.connect(p)
 	case frames.Subscribe:
-		granted := make([]frames.QoS, len(p.Filters))
+		codes := make([]frames.ReasonCode, len(p.Filters))
 		for i, f := range p.Filters {
-			granted[i] = f.QoS
+			codes[i] = frames.ReasonCode(f.QoS)
 		}
 		l.session.filters = p.Filters // there is one Subscription in these tests
-		l.send(frames.Suback{ID: p.ID, Granted: granted})
+		l.send(frames.Suback{ID: p.ID, Codes: codes})
 	case frames.Publish:
 		err = l.publish(p)
 	case frames.Ack:

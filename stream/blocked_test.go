@@ -195,7 +195,7 @@ func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 			script = append(script,
 				func() { c = b.Accept() },
 				func() { c.ExpectConnect() },
-				func() { c.Connack(false, frames.Accepted) },
+				func() { c.Connack(false, frames.Success) },
 				func() { s.Deliveries(); s.Messages() },
 				func() {
 					for range 3 {

@@ -134,7 +134,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c.Drop()
 			c = b.Accept()
 			c.ExpectConnect()
-			c.Connack(true, frames.Accepted)
+			c.Connack(true, frames.Success)
 			nextPublishes(t, c, 3)
 			t.Cleanup(func() { wantReceipts(t, acks, 50) })
 			return c

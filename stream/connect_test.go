@@ -59,8 +59,8 @@ func turnedAway(t *testing.T, b *streamtest.Broker, v frames.Version, answer fun
 
 // C1 [MQTT-3.1.4-5] [MQTT-3.2.2-5]
 func TestConnectErrorTellsTheRefusalCodesApart(t *testing.T) {
-	codes := []frames.ConnackCode{
-		frames.UnacceptableVersion, frames.IdentifierRejected, frames.ServerUnavailable,
+	codes := []frames.ReasonCode{
+		frames.UnsupportedProtocolVersion, frames.ClientIdentifierNotValid, frames.ServerUnavailable,
 		frames.BadUserNameOrPassword, frames.NotAuthorized,
 	}
 	for i, code := range codes {
@@ -82,7 +82,7 @@ func TestConnectErrorTellsTheRefusalCodesApart(t *testing.T) {
 	}
 }
 
-func wantRefusal(t *testing.T, err error, code frames.ConnackCode) {
+func wantRefusal(t *testing.T, err error, code frames.ReasonCode) {
 	t.Helper()
 	var refused *stream.ConnectError
 	if !errors.As(err, &refused) || refused.Code != code || !errors.Is(err, code) {
@@ -92,7 +92,7 @@ func wantRefusal(t *testing.T, err error, code frames.ConnackCode) {
 
 // C2 [MQTT-3.2.2-6]
 func TestReservedConnackCodesRefuse(t *testing.T) {
-	for _, code := range []frames.ConnackCode{6, 7, 127, 128, 255} {
+	for _, code := range []frames.ReasonCode{6, 7, 127, 128, 255} {
 		t.Run("C2 "+code.Error(), func(t *testing.T) {
 			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
@@ -109,7 +109,7 @@ func TestSessionPresentForACleanSession(t *testing.T) {
 	t.Run("C3 closes on 3.1.1", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			turnedAway(t, b, frames.V311, func(c *streamtest.Conn) {
-				c.Connack(true, frames.Accepted)
+				c.Connack(true, frames.Success)
 				c.ExpectClosed()
 			}, func(err error) { wantViolation(t, err, "session present") })
 		})
@@ -266,7 +266,7 @@ func TestSecondConnackCloses(t *testing.T) {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			start := time.Now()
 			s, c := connected(t, b, faultOptions(v))
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "CONNACK: a second time")
 			returns(t, b, s, nil, start)
@@ -400,7 +400,7 @@ func TestConnectTimeoutCanBeSwitchedOff(t *testing.T) {
 		c := b.Accept()
 		c.ExpectConnect()
 		c.ExpectQuiet(59 * time.Minute)
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		up(t, s)
 	})
 }
@@ -615,7 +615,7 @@ func TestNothingIsSentBetweenConnectAndConnack(t *testing.T) {
 		c.ExpectConnect()
 		c.ExpectQuiet(5 * time.Second)
 		wantPending(t, published)
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		c.Grant(streamtest.Next[frames.Subscribe](c))
 		c.Complete(streamtest.Next[frames.Publish](c))
 		if err := errors.Join(outcome(t, published), outcome(t, asked)); err != nil {

@@ -569,7 +569,7 @@ func TestCredentialsAreAskedAtEveryConnection(t *testing.T) {
 				c.Connack(false, frames.BadUserNameOrPassword)
 				continue
 			}
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			c.Drop()
 		}
 	})
@@ -744,7 +744,7 @@ func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want s
 		if n := c.Writes(); n != 1 {
 			t.Errorf("CONNECT took %d writes", n)
 		}
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		up(t, s)
 		c.Drop()
 		lost(t, s)

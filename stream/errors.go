@@ -61,11 +61,11 @@ func (e *RefusedError) Error() string {
 }
 
 // ConnectError says that the broker refused the connection. It wraps the
-// return code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that
+// reason code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that
 // errors.Is(err, frames.NotAuthorized) and the like tell the reason.
-type ConnectError struct{ Code frames.ConnackCode }
+type ConnectError struct{ Code frames.ReasonCode }
 
-func (e *ConnectError) Error() string { return "mqtt: " + e.Code.Error() }
+func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.Code.Error() }
 func (e *ConnectError) Unwrap() error { return e.Code }
 
 // OptionError names the option, or the part of the URL, that cannot be used.

@@ -154,7 +154,7 @@ func TestEachEndpointHasItsOwnUser(t *testing.T) {
 // Credentials that a broker refuses are asked for again at the longest interval,
 // and the session goes on when they are good. In Dial a refusal is the end.
 func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
-	for _, code := range []frames.ConnackCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
+	for _, code := range []frames.ReasonCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			asked := 0
 			o := &stream.Options{

@@ -329,11 +329,11 @@ func (a *arena) answer() {
 	for _, p := range asked {
 		switch p := p.(type) {
 		case frames.Subscribe:
-			granted := make([]frames.QoS, len(p.Filters))
+			codes := make([]frames.ReasonCode, len(p.Filters))
 			for i, f := range p.Filters {
-				granted[i] = f.QoS
+				codes[i] = frames.ReasonCode(f.QoS)
 			}
-			a.send(frames.Suback{ID: p.ID, Granted: granted})
+			a.send(frames.Suback{ID: p.ID, Codes: codes})
 		case frames.Unsubscribe:
 			a.send(ack(frames.TypeUnsuback, p.ID))
 		case frames.Ack:

@@ -180,7 +180,7 @@ func byteSeeds(f *testing.F) (seeds [][]byte) {
 		}
 		seeds = append(seeds, b)
 	}
-	granted := frames.Suback{ID: 1, Granted: []frames.QoS{exactly}}
+	granted := frames.Suback{ID: 1, Codes: []frames.ReasonCode{2}}
 	add(granted, publish("s/1", "x", atMost, 0, false), frames.Pingresp{}, publish("u", "", atMost, 0, false))
 	add(granted, publish("s/1", "x", atLeast, 1, false), publish("s/1", "x", atLeast, 1, true), publish("u", "y", atLeast, 2, false))
 	add(granted, publish("s/1", "x", exactly, 1, false), publish("s/1", "x", exactly, 1, true), ack(pubrel, 1), ack(pubrel, 1))
@@ -190,9 +190,9 @@ func byteSeeds(f *testing.F) (seeds [][]byte) {
 		add(ack(pubcomp, id))
 	}
 	add(ack(pubrec, 2), ack(pubcomp, 2), ack(puback, 3), ack(pubrec, 4), ack(pubcomp, 4), ack(puback, 5))
-	add(frames.Suback{ID: 1, Granted: []frames.QoS{frames.Refused}}, ack(frames.TypeUnsuback, 3))
-	add(frames.Suback{ID: 1, Granted: []frames.QoS{1, 1}})
-	add(frames.Suback{ID: 9, Granted: []frames.QoS{3}})
+	add(frames.Suback{ID: 1, Codes: []frames.ReasonCode{frames.UnspecifiedError}}, ack(frames.TypeUnsuback, 3))
+	add(frames.Suback{ID: 1, Codes: []frames.ReasonCode{1, 1}})
+	add(frames.Suback{ID: 9, Codes: []frames.ReasonCode{3}})
 	add(frames.Connack{})
 	add(frames.Connect{Version: frames.V311, CleanSession: true}, frames.Pingreq{}, frames.Disconnect{})
 	for _, s := range []string{

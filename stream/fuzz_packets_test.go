@@ -118,7 +118,7 @@ func (a *arena) step(op, arg byte) {
 		a.send(ack(pubcomp, a.id(arg)))
 	case stepSuback:
 		a.log.discard = a.log.discard || arg>>5&3 == 2 // what a refused Subscription has claimed
-		a.send(frames.Suback{ID: a.id(arg), Granted: [][]frames.QoS{{0}, {2}, {frames.Refused}, {1, 1}}[arg>>5&3]})
+		a.send(frames.Suback{ID: a.id(arg), Codes: [][]frames.ReasonCode{{0}, {2}, {frames.UnspecifiedError}, {1, 1}}[arg>>5&3]})
 	case stepUnsuback:
 		a.send(ack(frames.TypeUnsuback, a.id(arg)))
 	case stepPingresp:

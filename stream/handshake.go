@@ -34,7 +34,7 @@ func (l *link) handshake(s *Session, hello []byte) error {
 		return fmt.Errorf("mqtt: %w", err)
 	}
 	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(l.connack.Code), "session present", l.connack.SessionPresent, "size", f.Size())
-	if l.connack.Code != frames.Accepted {
+	if l.connack.Code != frames.Success {
 		return &ConnectError{Code: l.connack.Code}
 	}
 	if l.connack.SessionPresent && !s.options.KeepSession { // 3.1 has no such flag, and none is parsed there

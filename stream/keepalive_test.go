@@ -51,7 +51,7 @@ func TestPingreqIsMeasuredFromConnect(t *testing.T) {
 		c.ExpectConnect()
 		start := time.Now()
 		c.ExpectQuiet(9 * time.Second)
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		<-s.Online()
 		c.Expect(frames.Pingreq{})
 		wantElapsed(t, start, 54*time.Second)
@@ -62,7 +62,7 @@ func TestPingreqIsMeasuredFromConnect(t *testing.T) {
 		c.ExpectConnect()
 		start := time.Now()
 		c.ExpectQuiet(7 * time.Second) // longer than the keep alive
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		<-s.Online()
 		for _, at := range []time.Duration{7000, 11500, 16000} {
 			c.Expect(frames.Pingreq{})

@@ -320,7 +320,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			s, c := connected(t, b, faultOptions(v))
 			published := goPublish(s, message("t", "", frames.AtLeastOnce))
 			p := streamtest.Next[frames.Publish](c)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0}})
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}})
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
 			wantError(t, outcome(t, published), stream.ErrUnconfirmed)
@@ -332,7 +332,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			sub := subscribed(t, s, c, "a", 0)
 			go sub.Unsubscribe(context.Background())
 			p := streamtest.Next[frames.Unsubscribe](c)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0}})
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}})
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
 		})
@@ -344,7 +344,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			s, c := connected(t, b, o)
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0, 0}})
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, 0}})
 			c.ExpectClosed()
 			err := outcome(t, asked)
 			wantError(t, err, stream.ErrClosed)
@@ -364,7 +364,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 				frames.Filter{Topic: "good/0"}, frames.Filter{Topic: "bad/1", QoS: 1},
 				frames.Filter{Topic: "good/2", QoS: 2}, frames.Filter{Topic: "bad/3", QoS: 2})
 			p := streamtest.Next[frames.Subscribe](c)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{0, frames.Refused, 1, frames.Refused}})
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, frames.UnspecifiedError, 1, frames.UnspecifiedError}})
 			err := outcome(t, asked)
 			var refused *stream.RefusedError
 			want := []frames.Filter{{Topic: "bad/1", QoS: 1}, {Topic: "bad/3", QoS: 2}}
@@ -400,7 +400,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 				done <- err
 			}()
 			p := streamtest.Next[frames.Subscribe](c)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{1, 0, 1}})
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1, 0, 1}})
 			wantError(t, outcome(t, done), nil)
 			if got := sub.Granted(); !slices.Equal(got, []frames.QoS{1, 0, 1}) {
 				t.Errorf("granted %v", got)
@@ -628,7 +628,7 @@ func TestPacketsByteByByte(t *testing.T) {
 			wantError(t, outcome(t, published), nil)
 			asked := goSubscribe(s, frames.Filter{Topic: "f", QoS: 1})
 			q := streamtest.Next[frames.Subscribe](c)
-			c.SendSplit(1, frames.Suback{ID: q.ID, Granted: []frames.QoS{1}})
+			c.SendSplit(1, frames.Suback{ID: q.ID, Codes: []frames.ReasonCode{1}})
 			wantError(t, outcome(t, asked), nil)
 		})
 	})

@@ -161,7 +161,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 				s := open(t, b, &row.o)
 				c := b.Accept()
 				got := c.ExpectConnect()
-				c.Connack(false, frames.Accepted)
+				c.Connack(false, frames.Success)
 				up(t, s)
 				want := row.want
 				if want.Version == 0 {
@@ -182,7 +182,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			s := open(t, b, &stream.Options{MaxPacket: 2})
 			c := b.Accept()
 			c.ExpectConnect()
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			var large *frames.TooLargeError
 			if err := lost(t, s); !errors.As(err, &large) || large.Size != 4 || large.Limit != 2 {
 				t.Errorf("error %v", err)
@@ -219,7 +219,7 @@ var badMessages = []struct {
 	want []string
 }{
 	{"QoS 3", frames.Message{Topic: "t", QoS: 3}, []string{"QoS", "3", "2"}},
-	{"QoS 128", frames.Message{Topic: "t", QoS: frames.Refused}, []string{"QoS", "128", "2"}},
+	{"QoS 128", frames.Message{Topic: "t", QoS: 0x80}, []string{"QoS", "128", "2"}},
 	{"no topic", frames.Message{}, []string{"topic", "empty"}},
 	{"topic with #", frames.Message{Topic: "a/#"}, []string{"topic", "wildcard"}},
 	{"topic with +", frames.Message{Topic: "a/+/b"}, []string{"topic", "wildcard"}},
@@ -378,7 +378,7 @@ func TestBadFiltersAreNotSent(t *testing.T) {
 	}{
 		{"none", nil, eachOf, []string{"filters", "at least one"}}, // [MQTT-3.8.3-3]
 		{"QoS 3", filters{{Topic: "a", QoS: 3}}, eachOf, []string{"QoS", "3", "2"}},
-		{"QoS 128", filters{{Topic: "a", QoS: frames.Refused}}, eachOf, []string{"QoS", "128", "2"}},
+		{"QoS 128", filters{{Topic: "a", QoS: 0x80}}, eachOf, []string{"QoS", "128", "2"}},
 		{"empty", filters{{}}, eachOf, []string{"filter", "empty"}},
 		{"# in a level", filters{{Topic: "a#"}}, eachOf, []string{"filter", "wildcard that does not fill its level"}}, // [MQTT-4.7.1-2]
 		{"# before the end", filters{{Topic: "a/#/b"}}, eachOf, []string{"filter", "# before the last level"}},
@@ -494,7 +494,7 @@ func TestOptionsAreCopied(t *testing.T) {
 		if again := c.ExpectConnect(); !reflect.DeepEqual(again, first) {
 			t.Errorf("CONNECT %+v\nwas     %+v", again, first)
 		}
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		s.Publishes() <- stream.Publishing{Message: message("t", "", 1)}
 		p := streamtest.Next[frames.Publish](c)
 		start = time.Now()

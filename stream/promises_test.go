@@ -106,7 +106,7 @@ func TestARefusedFilterDropsNoMessages(t *testing.T) {
 			refused <- err
 		}()
 		p := streamtest.Next[frames.Subscribe](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{frames.UnspecifiedError}})
 		if err := <-refused; err == nil {
 			t.Fatal("not refused")
 		}
@@ -135,7 +135,7 @@ func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
 			synctest.Wait()
 			cancel()
 			wantError(t, <-failed, context.Canceled)
-			c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{1}}, publish("a", "late", 1, 2, false), publish("other", "x", 1, 3, false))
+			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1}}, publish("a", "late", 1, 2, false), publish("other", "x", 1, 3, false))
 			<-other.Messages()
 			synctest.Wait()
 			if st := s.Stats(); st.Unacked != 0 || st.Discarded != 2 {
@@ -179,7 +179,7 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 		if got := c.ExpectConnect().KeepAlive; got != 1 {
 			t.Errorf("announced %d s", got)
 		}
-		c.Connack(false, frames.Accepted)
+		c.Connack(false, frames.Success)
 		<-s.Online()
 		c.ExpectQuiet(900*time.Millisecond - 1)
 		c.Expect(frames.Pingreq{})

@@ -494,7 +494,7 @@ func TestAllIdentifiersInFlight(t *testing.T) {
 		if p := streamtest.Next[frames.Publish](c); p.ID != 1 {
 			t.Fatalf("identifier %d is not the one that is free", p.ID)
 		}
-		c.Send(frames.Suback{ID: 777, Granted: []frames.QoS{0}})
+		c.Send(frames.Suback{ID: 777, Codes: []frames.ReasonCode{0}})
 		asked.granted()
 		if p := streamtest.Next[frames.Publish](c); p.ID != 777 {
 			t.Fatalf("identifier %d is not the one that is free", p.ID)
@@ -730,7 +730,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			before := c.Writes()
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			for round := range 10 { // each time the whole window
 				packets := nextPublishes(t, c, 100)
 				if n := c.Writes() - before; n != round+1 {
@@ -773,7 +773,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			before := c.Writes()
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			nextPublishes(t, c, 100)
 			c.Send(ackRun(pubrec, 1, 100)...)
 			c.Expect(ackRun(pubrel, 1, 100)...)
@@ -806,7 +806,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			before := c.Writes()
-			c.Connack(false, frames.Accepted)
+			c.Connack(false, frames.Success)
 			nextPublishes(t, c, 640)
 			if n := c.Writes() - before; n != 10 {
 				t.Fatalf("%d calls of Write", n)

@@ -17,7 +17,7 @@ type packet struct {
 	id      uint16
 	size    int
 	message frames.Message
-	codes   []frames.QoS
+	codes   []frames.ReasonCode
 }
 
 // An event is what the reader tells the loop: a connection, what one read of it
@@ -137,7 +137,7 @@ func (p *packet) parse(f frames.Frame, v frames.Version, topics *frames.Topics) 
 		return err
 	case frames.TypeSuback:
 		a, err := frames.ParseSuback(f, v)
-		p.id, p.codes = a.ID, a.Granted
+		p.id, p.codes = a.ID, a.Codes
 		return err
 	case frames.TypePingresp:
 		return frames.ParseEmpty(f)

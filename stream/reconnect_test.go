@@ -227,7 +227,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 				for _, d := range want {
 					c := b.Accept()
 					c.ExpectConnect()
-					c.Connack(false, frames.Accepted)
+					c.Connack(false, frames.Success)
 					if end != nil {
 						<-s.Online()
 						end(c)
@@ -488,7 +488,7 @@ func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 		{"inside SUBACK", func(t *testing.T, s *stream.Session, c *streamtest.Conn) {
 			c.Handshake(false)
 			p := streamtest.Next[frames.Subscribe](c)
-			c.SendBytes(encoded(t, frames.V311, frames.Suback{ID: p.ID, Granted: []frames.QoS{1}})[:3])
+			c.SendBytes(encoded(t, frames.V311, frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1}})[:3])
 		}},
 		{"after SUBACK", func(_ *testing.T, _ *stream.Session, c *streamtest.Conn) {
 			c.Handshake(false)

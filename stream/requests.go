@@ -84,7 +84,7 @@ func (l *loop) retryRequests() (next time.Duration, ok bool) {
 
 // suback takes the broker's answer to a SUBSCRIBE: a code for each filter, in
 // their order [MQTT-3.8.4-5] [MQTT-3.9.3-1].
-func (l *loop) suback(id uint16, codes []frames.QoS) {
+func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 	r := l.subs.asked[id]
 	switch {
 	case r == nil || r.topics != nil:
@@ -98,10 +98,10 @@ func (l *loop) suback(id uint16, codes []frames.QoS) {
 	sub := r.sub
 	l.s.boxes.mu.Lock()
 	for i, code := range codes {
-		if code == frames.Refused {
+		if code >= frames.UnspecifiedError {
 			sub.refused = append(sub.refused, sub.filters[r.first+i])
 		}
-		sub.granted[r.first+i] = code
+		sub.granted[r.first+i] = frames.QoS(code)
 	}
 	l.s.boxes.mu.Unlock()
 	if sub.state > active {

@@ -29,7 +29,7 @@ func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
 		c = b.Handshake(false)
 		p, q := asked(t, c, filterOf("a/+", exactly), filterOf("b/#", atMost)), asked(t, c, filterOf("c", atLeast))
 		out := streamtest.Next[frames.Publish](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, atMost}}, frames.Suback{ID: q.ID, Granted: []frames.QoS{atLeast}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1, 0}}, frames.Suback{ID: q.ID, Codes: []frames.ReasonCode{1}})
 		c.Complete(out)
 		if err := takeFrom(t, published); err != nil {
 			t.Fatal(err)
@@ -163,7 +163,7 @@ func TestFilterRefusedAtRestoreEndsItsSubscriptionOnly(t *testing.T) {
 		c = droppedAndBack(t, s, b, c, false)
 		p := streamtest.Next[frames.Subscribe](c)
 		c.Grant(streamtest.Next[frames.Subscribe](c))
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, frames.Refused}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1, frames.UnspecifiedError}})
 		unsubscribed(t, c, "a")
 		wantEnd(t, ch)
 		var refused *stream.RefusedError

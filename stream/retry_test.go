@@ -254,7 +254,7 @@ func TestIntervalsStartOverWithAConnection(t *testing.T) {
 		c = b.Accept()
 		c.ExpectConnect()
 		c.ExpectQuiet(9 * time.Second) // nothing is owed while offline
-		c.Connack(true, frames.Accepted)
+		c.Connack(true, frames.Success)
 		up := time.Now()
 		first := map[frames.Type]bool{}
 		for range 2 {

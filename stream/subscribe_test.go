@@ -52,7 +52,7 @@ func TestGrantsComeInTheOrderOfTheFilters(t *testing.T) {
 		p := asked(t, c, filters...)
 		call.pending()
 		granted := []frames.QoS{exactly, atMost, atLeast, atMost}
-		c.Send(frames.Suback{ID: p.ID, Granted: granted})
+		c.Send(frames.Suback{ID: p.ID, Codes: codesOf(granted...)})
 		if got := call.granted().Granted(); !slices.Equal(got, granted) {
 			t.Fatalf("granted %v, want %v", got, granted)
 		}
@@ -67,7 +67,7 @@ func TestGrantedIsTheCallersOwn(t *testing.T) {
 		call := callSubscribe(t.Context(), t, s, filters...)
 		c.Grant(asked(t, c, filters...))
 		sub := call.granted()
-		sub.Granted()[0] = frames.Refused
+		sub.Granted()[0] = exactly
 		filters[0].Topic = "changed" // the caller's slice is copied
 		if got := sub.Granted(); got[0] != atLeast {
 			t.Fatalf("granted %v", got)
@@ -83,7 +83,7 @@ func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T
 		s, c := connected(t, b, nil)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("secret", atLeast), filterOf("c", atLeast))
 		p := streamtest.Next[frames.Subscribe](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{atLeast, frames.Refused, atMost}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{1, frames.UnspecifiedError, 0}})
 		err := call.ended()
 		var refused *stream.RefusedError
 		if !errors.As(err, &refused) || len(refused.Filters) != 1 || refused.Filters[0] != filterOf("secret", atLeast) {
@@ -108,7 +108,7 @@ func TestRefusalIsComparedFilterByFilter(t *testing.T) {
 		s, c := connected(t, b, nil)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", exactly), filterOf("c", atMost))
 		p := streamtest.Next[frames.Subscribe](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused, frames.Refused, frames.Refused}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{frames.UnspecifiedError, frames.UnspecifiedError, frames.UnspecifiedError}})
 		var refused *stream.RefusedError
 		if err := call.ended(); !errors.As(err, &refused) || len(refused.Filters) != 3 || refused.Filters[1].Topic != "b" {
 			t.Fatalf("error is %v", err)
@@ -282,7 +282,7 @@ func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
 				ids[p.ID] = true
 				a := frames.Suback{ID: p.ID}
 				for range p.Filters {
-					a.Granted = append(a.Granted, grant(filters[i], i))
+					a.Codes = append(a.Codes, codesOf(grant(filters[i], i))...)
 					i++
 				}
 				packets = append(packets, a)
@@ -361,9 +361,9 @@ func TestOneRefusalInASplitSubscribeTakesAllBack(t *testing.T) {
 		for i := range 3 {
 			call.pending() // until all packets are answered
 			p := streamtest.Next[frames.Subscribe](c)
-			a := frames.Suback{ID: p.ID, Granted: make([]frames.QoS, len(p.Filters))}
+			a := frames.Suback{ID: p.ID, Codes: make([]frames.ReasonCode, len(p.Filters))}
 			if i == 1 {
-				a.Granted[17] = frames.Refused
+				a.Codes[17] = frames.UnspecifiedError
 			}
 			c.Send(a)
 		}
@@ -537,14 +537,16 @@ func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
 func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 	for name, answer := range map[string]func(frames.Subscribe) frames.Packet{
 		"another identifier": func(p frames.Subscribe) frames.Packet {
-			return frames.Suback{ID: p.ID - 1, Granted: []frames.QoS{atMost, atMost}}
+			return frames.Suback{ID: p.ID - 1, Codes: []frames.ReasonCode{0, 0}}
 		},
-		"too few codes": func(p frames.Subscribe) frames.Packet { return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost}} },
+		"too few codes": func(p frames.Subscribe) frames.Packet {
+			return frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}}
+		},
 		"too many codes": func(p frames.Subscribe) frames.Packet {
-			return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost, atMost, atMost}}
+			return frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, 0, 0}}
 		},
 		"a reserved code": func(p frames.Subscribe) frames.Packet {
-			return frames.Suback{ID: p.ID, Granted: []frames.QoS{atMost, 3}}
+			return frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, 3}}
 		},
 		"UNSUBACK": func(p frames.Subscribe) frames.Packet { return ack(unsuback, p.ID) },
 	} {
@@ -590,4 +592,13 @@ func TestRetrySendsRequestsAgainInTheirOrder(t *testing.T) {
 		}
 		c.Expect(first...)
 	})
+}
+
+// codesOf returns the reason codes with which a broker grants qos.
+func codesOf(qos ...frames.QoS) []frames.ReasonCode {
+	codes := make([]frames.ReasonCode, len(qos))
+	for i, q := range qos {
+		codes[i] = frames.ReasonCode(q)
+	}
+	return codes
 }

@@ -179,7 +179,7 @@ func (x *twin) handshake(c *streamtest.Conn, present bool, v frames.Version) *wi
 	if _, ok := p.(frames.Connect); !ok || err != nil {
 		x.t.Fatalf("%v, %v; want CONNECT", p, err)
 	}
-	c.Connack(present, frames.Accepted)
+	c.Connack(present, frames.Success)
 	x.connections++
 	return w
 }

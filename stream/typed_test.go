@@ -100,7 +100,7 @@ func TestTypedSubscribeReturnsTheErrorsOfSubscribe(t *testing.T) {
 			return err
 		})
 		p := streamtest.Next[frames.Subscribe](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{frames.UnspecifiedError}})
 		var refused *stream.RefusedError
 		if err := takeFrom(t, done); !errors.As(err, &refused) {
 			t.Fatalf("error is %v", err)
@@ -114,7 +114,7 @@ func TestTypedChannelClosesWhenTheFilterIsNotRestored(t *testing.T) {
 		events := typed(t, s, c)
 		c = droppedAndBack(t, s, b, c, false)
 		p := streamtest.Next[frames.Subscribe](c)
-		c.Send(frames.Suback{ID: p.ID, Granted: []frames.QoS{frames.Refused}})
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{frames.UnspecifiedError}})
 		wantEnd(t, events)
 	})
 }

@@ -107,7 +107,7 @@ func TestMessagesOfAResumedSessionWaitForTheirSubscription(t *testing.T) {
 		s := open(t, b, keepingSession())
 		c := b.Accept()
 		c.ExpectConnect()
-		c.Connack(true, frames.Accepted)
+		c.Connack(true, frames.Success)
 		c.Send(inboundRun("a", exactly, 1, 3)...)
 		wantStat(t, s, "Unclaimed", unclaimed, 3)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", exactly))

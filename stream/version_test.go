@@ -16,10 +16,10 @@ import (
 func TestABadProtocolVersionSaysSo(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		turnedAway(t, b, v, func(c *streamtest.Conn) {
-			c.Connack(false, frames.UnacceptableVersion)
+			c.Connack(false, frames.UnsupportedProtocolVersion)
 			c.ExpectClosed()
 		}, func(err error) {
-			wantRefusal(t, err, frames.UnacceptableVersion)
+			wantRefusal(t, err, frames.UnsupportedProtocolVersion)
 			if !strings.Contains(err.Error(), "protocol version") {
 				t.Errorf("got %q", err)
 			}
@@ -31,7 +31,7 @@ func TestABadProtocolVersionSaysSo(t *testing.T) {
 		c = b.Accept()
 		start := time.Now()
 		c.ExpectConnect()
-		c.Connack(false, frames.UnacceptableVersion)
+		c.Connack(false, frames.UnsupportedProtocolVersion)
 		b.Accept()
 		wantElapsed(t, start, 2*time.Second)
 	})

@@ -39,7 +39,7 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 				s := open(t, b, faultOptions(v))
 				c := b.Accept()
 				wantBytes(t, c, connect)
-				c.Connack(false, frames.Accepted)
+				c.Connack(false, frames.Success)
 				up(t, s)
 
 				call := callSubscribe(t.Context(), t, s, filterOf("a/+", atMost), filterOf("b", atLeast), filterOf("c", exactly))

@@ -30,13 +30,13 @@ func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 		p.version = packet.Version
 		return false, send(p, frames.Connack{})
 	case frames.Subscribe:
-		granted := make([]frames.QoS, len(packet.Filters))
+		codes := make([]frames.ReasonCode, len(packet.Filters))
 		for i, f := range packet.Filters {
-			granted[i] = f.QoS
+			codes[i] = frames.ReasonCode(f.QoS)
 			p.unsubscribe(f.Topic) // [MQTT-3.8.4-3] the new subscription replaces the old one
 			p.subs = append(p.subs, f)
 		}
-		return false, send(p, frames.Suback{ID: packet.ID, Granted: granted})
+		return false, send(p, frames.Suback{ID: packet.ID, Codes: codes})
 	case frames.Unsubscribe:
 		for _, topic := range packet.Topics {
 			p.unsubscribe(topic)

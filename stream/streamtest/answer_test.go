@@ -11,12 +11,12 @@ import (
 // subscribe subscribes and takes the SUBACK.
 func (c *client) subscribe(filters ...frames.Filter) *client {
 	c.t.Helper()
-	granted := make([]frames.QoS, len(filters))
+	codes := make([]frames.ReasonCode, len(filters))
 	for i, f := range filters {
-		granted[i] = f.QoS
+		codes[i] = frames.ReasonCode(f.QoS)
 	}
 	c.send(frames.Subscribe{ID: 1, Filters: filters})
-	c.expect(frames.Suback{ID: 1, Granted: granted})
+	c.expect(frames.Suback{ID: 1, Codes: codes})
 	return c
 }
 

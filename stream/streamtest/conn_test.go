@@ -27,7 +27,7 @@ func TestScriptFollowsAWholeConnection(t *testing.T) {
 	sub := frames.Subscribe{ID: 1, Filters: []frames.Filter{{Topic: "a/#", QoS: 1}, {Topic: "b", QoS: 0}}}
 	cl.send(sub)
 	c.Grant(Next[frames.Subscribe](c))
-	cl.expect(frames.Suback{ID: 1, Granted: []frames.QoS{1, 0}})
+	cl.expect(frames.Suback{ID: 1, Codes: []frames.ReasonCode{1, 0}})
 
 	cl.send(pub("a", "0", 0, 0), pub("a", "1", 1, 2), pub("a", "2", 2, 3), ack(frames.TypePubrel, 3))
 	for range 3 {

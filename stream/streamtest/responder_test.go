@@ -27,7 +27,7 @@ func TestResponderAcknowledgesEverything(t *testing.T) {
 		{ack(frames.TypePubrel, 2), ack(frames.TypePubcomp, 2)},
 		{ack(frames.TypePubrel, 9), ack(frames.TypePubcomp, 9)},
 		{frames.Subscribe{ID: 3, Filters: []frames.Filter{{Topic: "a", QoS: 2}, {Topic: "b"}}},
-			frames.Suback{ID: 3, Granted: []frames.QoS{2, 0}}},
+			frames.Suback{ID: 3, Codes: []frames.ReasonCode{2, 0}}},
 		{frames.Unsubscribe{ID: 4, Topics: []string{"a"}}, ack(frames.TypeUnsuback, 4)},
 		{frames.Pingreq{}, frames.Pingresp{}},
 	}
@@ -156,7 +156,7 @@ func TestResponderReadsWhileTheClientDoesNot(t *testing.T) {
 			r := &Responder{Loopback: true}
 			cl := newClient(t, connect(t, r)).handshake()
 			cl.send(frames.Subscribe{ID: 1, Filters: []frames.Filter{{Topic: "#"}}})
-			cl.expect(frames.Suback{ID: 1, Granted: []frames.QoS{0}})
+			cl.expect(frames.Suback{ID: 1, Codes: []frames.ReasonCode{0}})
 			for i := range messages {
 				cl.send(pub("a", payload, 1, uint16(i+1)))
 			}
@@ -172,7 +172,7 @@ func TestPublishWaitsForAClientFarBehind(t *testing.T) {
 	subscribed := func(t *testing.T, r *Responder) *client {
 		cl := answered(t, r)
 		cl.send(frames.Subscribe{ID: 1, Filters: []frames.Filter{{Topic: "a", QoS: 1}}})
-		cl.expect(frames.Suback{ID: 1, Granted: []frames.QoS{1}})
+		cl.expect(frames.Suback{ID: 1, Codes: []frames.ReasonCode{1}})
 		return cl
 	}
 	waits := func(r *Responder, m frames.Message) chan int {

@@ -52,12 +52,12 @@ func (c *Conn) encode(packets []frames.Packet) []byte {
 func (c *Conn) Handshake(sessionPresent bool) frames.Connect {
 	c.tb.Helper()
 	p := c.ExpectConnect()
-	c.Connack(sessionPresent, frames.Accepted)
+	c.Connack(sessionPresent, frames.Success)
 	return p
 }
 
 // Connack answers a CONNECT.
-func (c *Conn) Connack(sessionPresent bool, code frames.ConnackCode) {
+func (c *Conn) Connack(sessionPresent bool, code frames.ReasonCode) {
 	c.tb.Helper()
 	c.Send(frames.Connack{SessionPresent: sessionPresent, Code: code})
 }
@@ -65,11 +65,11 @@ func (c *Conn) Connack(sessionPresent bool, code frames.ConnackCode) {
 // Grant answers a SUBSCRIBE with what it asks for.
 func (c *Conn) Grant(p frames.Subscribe) {
 	c.tb.Helper()
-	granted := make([]frames.QoS, len(p.Filters))
+	codes := make([]frames.ReasonCode, len(p.Filters))
 	for i, f := range p.Filters {
-		granted[i] = f.QoS
+		codes[i] = frames.ReasonCode(f.QoS)
 	}
-	c.Send(frames.Suback{ID: p.ID, Granted: granted})
+	c.Send(frames.Suback{ID: p.ID, Codes: codes})
 }
 
 // Complete plays the receiver's part for a PUBLISH of the client to its end: nothing at QoS 0, PUBACK at QoS 1;
