@@ -3,6 +3,7 @@ package flow
 import (
 	"time"
 
+	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -22,15 +23,15 @@ type Sender[T any] struct {
 	// The slab of publications and rows, and its links beside it. Slot 0 stays
 	// unused, free lists the slots that can be used again.
 	entries []entry[T]
-	links   []links
+	links   []list.Links
 	free    []int32
 
 	// Every publication that has not ended is in line, in order of acceptance,
 	// or afloat: QoS 0, in a batch whose write has not been confirmed. What is
 	// in front of cursor was transmitted on this connection.
-	line   list
+	line   list.List
 	cursor int32
-	afloat list
+	afloat list.List
 
 	seq         uint64 // the publication accepted last
 	queued      int    // accepted, without a part in the exchange yet
@@ -135,7 +136,7 @@ func (s *Sender[T]) Restore(p Publication, owner T) bool {
 }
 
 func (s *Sender[T]) append(i int32) {
-	s.line.pushBack(s.links, i)
+	s.line.PushBack(s.links, i)
 	if s.cursor == 0 {
 		s.cursor = i
 	}
@@ -174,7 +175,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 		s.inFlight++
 		s.journal.note(Change{Kind: Assigned, Seq: e.seq, ID: id})
 	}
-	s.cursor = s.links[i].next
+	s.cursor = s.links[i].Next
 	s.outstanding++
 	e.batch, e.attempts = batch, 0
 	s.schedule(e, now)
@@ -196,7 +197,7 @@ func (e *entry[T]) packet() Outgoing {
 // Written ends the QoS 0 publications of all batches up to batch: they are on
 // their way, and that is all that QoS 0 promises.
 func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
-	for i := s.afloat.head; i != 0 && s.entries[i].batch <= batch; i = s.afloat.head {
+	for i := s.afloat.Head; i != 0 && s.entries[i].batch <= batch; i = s.afloat.Head {
 		end(s.finish(i))
 	}
 }
@@ -212,8 +213,8 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 // Each visits every publication that has not ended, those of a row by the parts that
 // it is in.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
-	for _, l := range []list{s.line, s.afloat} {
-		for i := l.head; i != 0; i = s.links[i].next {
+	for _, l := range []list.List{s.line, s.afloat} {
+		for i := l.Head; i != 0; i = s.links[i].Next {
 			visit(Handle{slot: i, seq: s.entries[i].seq}, s.entries[i].owner)
 		}
 	}
@@ -250,8 +251,8 @@ func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
 			changes[i] = Change{Kind: Settled, Seq: c.Seq}
 		}
 	}
-	for i := s.line.head; i != 0 && len(accepted) > 0; {
-		next := s.links[i].next
+	for i := s.line.Head; i != 0 && len(accepted) > 0; {
+		next := s.links[i].Next
 		if accepted[s.entries[i].seq] {
 			end(s.finish(i))
 		}
@@ -268,7 +269,7 @@ func (s *Sender[T]) Unoffered(end func(Ended[T])) { s.Unstored(s.journal.changes
 // whether the publication may have left this process. The journal is not told:
 // what a store holds, it goes on holding.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
-	for i := s.line.head; i != 0; i = s.line.head {
+	for i := s.line.Head; i != 0; i = s.line.Head {
 		e := &s.entries[i]
 		ended, sent := e.ended(), e.state != queued
 		s.unlink(i)
@@ -300,10 +301,10 @@ func (s *Sender[T]) alloc() int32 {
 		return i
 	}
 	if len(s.entries) == 0 {
-		s.entries, s.links = append(s.entries, entry[T]{}), append(s.links, links{})
+		s.entries, s.links = append(s.entries, entry[T]{}), append(s.links, list.Links{})
 	}
 	s.entries = append(s.entries, entry[T]{})
-	s.links = append(s.links, links{})
+	s.links = append(s.links, list.Links{})
 	return int32(len(s.entries) - 1)
 }
 
@@ -342,12 +343,12 @@ func (s *Sender[T]) unlink(i int32) {
 		}
 	}
 	if e.message.QoS == frames.AtMostOnce && e.state == published {
-		s.afloat.remove(s.links, i)
+		s.afloat.Remove(s.links, i)
 	} else {
 		if s.cursor == i {
-			s.cursor = s.links[i].next
+			s.cursor = s.links[i].Next
 		}
-		s.line.remove(s.links, i)
+		s.line.Remove(s.links, i)
 	}
 	s.drop(i)
 }

@@ -60,8 +60,8 @@ func (e *entry[T]) left(taken uint64) bool { return e.sent || e.batch != 0 && e.
 func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
 	s.Written(taken, end)
 	s.sink()
-	for i := s.line.head; i != 0; {
-		next := s.links[i].next
+	for i := s.line.Head; i != 0; {
+		next := s.links[i].Next
 		e := &s.entries[i]
 		if e.batch != 0 && e.batch <= taken {
 			e.sent = true
@@ -87,22 +87,22 @@ func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
 		i = next
 	}
 	s.outstanding = 0
-	s.cursor = s.line.head
+	s.cursor = s.line.Head
 }
 
 // sink puts what is afloat back in line, each at its place.
 func (s *Sender[T]) sink() {
-	at := s.line.tail
-	for i := s.afloat.tail; i != 0; i = s.afloat.tail {
-		s.afloat.remove(s.links, i)
+	at := s.line.Tail
+	for i := s.afloat.Tail; i != 0; i = s.afloat.Tail {
+		s.afloat.Remove(s.links, i)
 		for at != 0 && s.entries[at].seq > s.entries[i].seq {
-			at = s.links[at].prev
+			at = s.links[at].Prev
 		}
-		before := s.line.head
+		before := s.line.Head
 		if at != 0 {
-			before = s.links[at].next
+			before = s.links[at].Next
 		}
-		s.line.insertBefore(s.links, i, before)
+		s.line.InsertBefore(s.links, i, before)
 	}
 }
 
@@ -110,7 +110,7 @@ func (s *Sender[T]) sink() {
 // flight goes out as new, except that a QoS 2 message past its PUBREC is
 // finished with PUBREL, since the broker has had it.
 func (s *Sender[T]) SessionLost() {
-	for i := s.line.head; i != 0; i = s.links[i].next {
+	for i := s.line.Head; i != 0; i = s.links[i].Next {
 		if e := &s.entries[i]; e.state == published {
 			e.sent = false
 		}
@@ -133,7 +133,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	if s.retry == nil {
 		return 0, false
 	}
-	for i := s.line.head; i != 0 && i != s.cursor; i = s.links[i].next {
+	for i := s.line.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
 		e := &s.entries[i]
 		if e.due <= now {
 			if e.batch < batch { // else it waits in batch itself, and has not been sent

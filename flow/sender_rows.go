@@ -79,7 +79,7 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 	p.row = &Row{row.Messages[:n], row.From}
 	row.Messages, row.From = row.Messages[n:], row.From+n
 	e.seq += uint64(n)
-	s.line.insertBefore(s.links, part, i)
+	s.line.InsertBefore(s.links, part, i)
 	s.cursor = part
 	s.more--
 	return part
@@ -88,9 +88,9 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 // launch takes QoS 0 out of the line as part of batch.
 func (s *Sender[T]) launch(i int32, batch uint64) {
 	e := &s.entries[i]
-	s.cursor = s.links[i].next
-	s.line.remove(s.links, i)
-	s.afloat.pushBack(s.links, i)
+	s.cursor = s.links[i].Next
+	s.line.Remove(s.links, i)
+	s.afloat.PushBack(s.links, i)
 	s.queued -= e.row.Len()
 	e.state, e.batch = published, batch
 }
