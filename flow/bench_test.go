@@ -32,7 +32,7 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 			s.Acknowledge(pubrec, inFlight[i], allTaken, 0)
 			last = pubcomp
 		}
-		if _, outcome := s.Acknowledge(last, inFlight[i], allTaken, 0); outcome != Completed {
+		if _, outcome := s.Acknowledge(last, inFlight[i], allTaken, 0); outcome != Confirmed {
 			tb.Fatalf("outcome %d", outcome)
 		}
 		inFlight[i] = send()
@@ -89,7 +89,7 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 		arrive()
 	}
 	return func() {
-		r.Settle(oldest)
+		r.Ack(oldest)
 		oldest++
 		ack, ok := r.Next()
 		if !ok {

@@ -112,7 +112,7 @@ func (x *exchange) step(faults bool) {
 		x.acked(ack)
 	case op < 95 && len(x.open) > 0:
 		seq := pick(x.rnd, slices.Sorted(maps.Keys(x.open)))
-		x.r.Settle(seq)
+		x.r.Ack(seq)
 		x.news = append(x.news, x.open[seq])
 		delete(x.open, seq)
 		for ack, ok := x.r.Next(); ok; ack, ok = x.r.Next() {
@@ -150,7 +150,7 @@ func (x *exchange) receive(out Outgoing) {
 func (x *exchange) acked(ack frames.Ack) {
 	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, allTaken, 0)
 	switch outcome {
-	case Completed:
+	case Confirmed:
 		if x.settled[e.Owner] == 0 {
 			x.Fatalf("%d ended and is not settled", e.Owner)
 		}
@@ -167,7 +167,7 @@ func (x *exchange) cut() {
 	x.s.Lost(x.sBatch-1, true, func(e Ended[int]) { x.Fatalf("%d ended with the connection", e.Owner) })
 	x.r.Lost(true)
 	for _, seq := range slices.Sorted(maps.Keys(x.open)) {
-		if x.rnd.IntN(2) == 0 && !x.r.Unsettled(seq) { // QoS 1 comes again, its consumer may give up
+		if x.rnd.IntN(2) == 0 && !x.r.Pending(seq) { // QoS 1 comes again, its consumer may give up
 			delete(x.open, seq)
 		}
 	}

@@ -77,7 +77,7 @@ func (s *MemoryStore) apply(c Change) {
 			p.Released = true
 		}
 		s.publications[c.Seq] = p
-	case Settled:
+	case Completed:
 		delete(s.publications, c.Seq)
 	case Received:
 		s.received[c.ID] = struct{}{}

@@ -118,12 +118,12 @@ func (r *Receiver) grow() {
 	}
 }
 
-// Settle takes note that the consumer is done with hand-over seq. It may come
+// Ack takes note that the consumer is done with hand-over seq. It may come
 // in any order, twice, or after the connection is gone.
-func (r *Receiver) Settle(seq uint64) {
+func (r *Receiver) Ack(seq uint64) {
 	id, qos2 := uint16(0), true
 	switch {
-	case !r.Unsettled(seq):
+	case !r.Pending(seq):
 		return
 	case seq >= r.base:
 		h := r.at(seq)
@@ -141,8 +141,8 @@ func (r *Receiver) Settle(seq uint64) {
 	}
 }
 
-// Unsettled reports whether hand-over seq is waited for.
-func (r *Receiver) Unsettled(seq uint64) bool {
+// Pending reports whether hand-over seq is waited for.
+func (r *Receiver) Pending(seq uint64) bool {
 	if seq < r.base {
 		_, ok := r.parked[seq]
 		return ok

@@ -146,10 +146,10 @@ func (r *receiverRun) settle() {
 	}
 	r.note("settle %d", seq)
 	m := r.waiting[seq]
-	if got := r.r.Unsettled(seq); got != (m != nil) {
+	if got := r.r.Pending(seq); got != (m != nil) {
 		r.fail("waited for: %v, want %v", got, m != nil)
 	}
-	r.r.Settle(seq)
+	r.r.Ack(seq)
 	if m != nil {
 		delete(m.open, seq)
 		delete(r.waiting, seq)

@@ -36,7 +36,7 @@ func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
 		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
 	}
 	for i := range n {
-		equal(s.t, "waited for", s.Unsettled(first+uint64(i)), true)
+		equal(s.t, "waited for", s.Pending(first+uint64(i)), true)
 	}
 	return first
 }

@@ -15,14 +15,14 @@ func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfSettling(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.fresh(qos1, 1, 1), s.fresh(qos2, 2, 1)
 	c, d := s.fresh(qos1, 3, 1), s.fresh(qos2, 4, 1)
-	s.Settle(c)
-	s.Settle(b)
+	s.Ack(c)
+	s.Ack(b)
 	s.acks()
 	s.counts(4, 2, 2)
-	s.Settle(a)
+	s.Ack(a)
 	s.acks("PUBACK#1", "PUBREC#2", "PUBACK#3")
 	s.counts(1, 1, 2)
-	s.Settle(d)
+	s.Ack(d)
 	s.acks("PUBREC#4")
 	s.counts(0, 0, 2)
 }
@@ -32,11 +32,11 @@ func TestAckWaitsForAllConsumersOfTheMessage(t *testing.T) {
 		s := newInScript(t)
 		first := s.fresh(qos, 7, 3)
 		s.counts(1, 3, int(qos-1))
-		s.Settle(first + 2)
-		s.Settle(first)
+		s.Ack(first + 2)
+		s.Ack(first)
 		s.acks()
 		s.told()
-		s.Settle(first + 1)
+		s.Ack(first + 1)
 		s.acks(want)
 		s.counts(0, 0, int(qos-1))
 	}
@@ -46,16 +46,16 @@ func TestSettlingTwiceIsHarmless(t *testing.T) {
 	s := newInScript(t)
 	first := s.fresh(qos2, 7, 2)
 	other := s.fresh(qos2, 8, 1)
-	s.Settle(first)
-	s.Settle(first)
+	s.Ack(first)
+	s.Ack(first)
 	s.acks()
 	s.counts(2, 2, 2)
-	s.Settle(first + 1)
+	s.Ack(first + 1)
 	s.acks("PUBREC#7")
-	s.Settle(first)
-	s.Settle(first + 1)
-	s.Settle(other + 1) // never given out
-	s.Settle(0)
+	s.Ack(first)
+	s.Ack(first + 1)
+	s.Ack(other + 1) // never given out
+	s.Ack(0)
 	s.counts(1, 1, 2)
 	s.told(Change{Kind: Received, ID: 7})
 }
@@ -64,8 +64,8 @@ func TestSettlingTwiceIsHarmless(t *testing.T) {
 func TestQoS1WithTheSameIdentifierIsDeliveredAgain(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.fresh(qos1, 7, 1), s.fresh(qos1, 7, 1)
-	s.Settle(b)
-	s.Settle(a)
+	s.Ack(b)
+	s.Ack(a)
 	s.acks("PUBACK#7", "PUBACK#7")
 	s.told()
 }
@@ -76,7 +76,7 @@ func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
 	a := s.fresh(qos2, 7, 1)
 	s.copied(7) // before it is settled
 	s.acks()
-	s.Settle(a)
+	s.Ack(a)
 	s.acks("PUBREC#7", "PUBREC#7")
 	s.copied(7) // after PUBREC
 	s.acks("PUBREC#7")
@@ -84,7 +84,7 @@ func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
 	s.counts(0, 0, 0)
 	b := s.fresh(qos2, 7, 1)
 	s.acks()
-	s.Settle(b)
+	s.Ack(b)
 	s.acks("PUBREC#7")
 }
 
@@ -92,10 +92,10 @@ func TestQoS1AndQoS2DoNotShareIdentifiersInOurHands(t *testing.T) {
 	s := newInScript(t)
 	a := s.fresh(qos2, 7, 1)
 	b := s.fresh(qos1, 7, 1)
-	s.Settle(b)
+	s.Ack(b)
 	s.counts(2, 1, 1)
 	s.told()
-	s.Settle(a)
+	s.Ack(a)
 	s.acks("PUBREC#7", "PUBACK#7")
 }
 
@@ -115,9 +115,9 @@ func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
 	s.fresh(qos1, 1, 1) // holds the acks up, not the store
 	first := s.fresh(qos2, 7, 2)
 	s.told()
-	s.Settle(first)
+	s.Ack(first)
 	s.told()
-	s.Settle(first + 1)
+	s.Ack(first + 1)
 	s.told(Change{Kind: Received, ID: 7})
 	s.acks()
 	s.copied(7)
@@ -134,14 +134,14 @@ func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	head := s.fresh(qos1, 1, 1)
 	a := s.fresh(qos2, 7, 1)
 	s.copied(7)
-	s.Settle(a)
+	s.Ack(a)
 	s.Release(7) // though its PUBRECs wait behind the head
 	b := s.fresh(qos2, 7, 1)
 	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
-	s.Settle(head)
+	s.Ack(head)
 	s.acks("PUBACK#1")
 	s.told()
-	s.Settle(b)
+	s.Ack(b)
 	s.acks("PUBREC#7")
 	s.told(Change{Kind: Received, ID: 7})
 }
@@ -152,12 +152,12 @@ func TestPubrelBeforeTheMessageIsSettledLeavesTheNextOneAlone(t *testing.T) {
 	s.copied(7)
 	s.Release(7)
 	b := s.fresh(qos2, 7, 1)
-	s.Settle(a)
-	s.Settle(a + 1)
+	s.Ack(a)
+	s.Ack(a + 1)
 	s.acks()
 	s.told()
 	s.counts(1, 1, 1)
-	s.Settle(b)
+	s.Ack(b)
 	s.acks("PUBREC#7")
 }
 
@@ -166,15 +166,15 @@ func TestNoAckOfALostConnectionLeavesOnTheNext(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.fresh(qos1, 1, 1), s.fresh(qos1, 2, 1)
 	c := s.fresh(qos2, 3, 1)
-	s.Settle(b)
-	s.Settle(c)
+	s.Ack(b)
+	s.Ack(c)
 	s.Lost(true)
 	s.acks()
 	s.counts(0, 0, 1)
 	again := s.fresh(qos1, 1, 1)
-	s.Settle(a)
+	s.Ack(a)
 	s.acks()
-	s.Settle(again)
+	s.Ack(again)
 	s.acks("PUBACK#1")
 }
 
@@ -182,7 +182,7 @@ func TestNoAckOfALostConnectionLeavesOnTheNext(t *testing.T) {
 func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 	s := newInScript(t)
 	a := s.fresh(qos2, 7, 1)
-	s.Settle(a)
+	s.Ack(a)
 	s.acks("PUBREC#7")
 	s.told(Change{Kind: Received, ID: 7})
 	s.Lost(true)
@@ -202,11 +202,11 @@ func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s := newInScript(t)
 	first := s.fresh(qos2, 7, 2)
-	s.Settle(first)
+	s.Ack(first)
 	s.Lost(true)
 	s.counts(0, 1, 1)
-	equal(t, "the settled one waited for", s.Unsettled(first), false)
-	equal(t, "the other waited for", s.Unsettled(first+1), true)
+	equal(t, "the settled one waited for", s.Pending(first), false)
+	equal(t, "the other waited for", s.Pending(first+1), true)
 	s.copied(7)
 	s.copied(7)
 	s.acks()
@@ -214,14 +214,14 @@ func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s.copied(7)
 	s.copied(7)
 	behind := s.fresh(qos1, 1, 1)
-	s.Settle(behind)
+	s.Ack(behind)
 	s.acks()
 	s.told()
-	s.Settle(first + 1)
+	s.Ack(first + 1)
 	s.told(Change{Kind: Received, ID: 7})
 	s.acks("PUBREC#7", "PUBREC#7", "PUBACK#1")
 	s.counts(0, 0, 1)
-	s.Settle(first + 1)
+	s.Ack(first + 1)
 	s.counts(0, 0, 1)
 }
 
@@ -229,7 +229,7 @@ func TestSettledAfterTheCutBeforeItComesAgain(t *testing.T) {
 	s := newInScript(t)
 	a := s.fresh(qos2, 7, 1)
 	s.Lost(true)
-	s.Settle(a)
+	s.Ack(a)
 	s.told(Change{Kind: Received, ID: 7})
 	s.acks()
 	s.copied(7)
@@ -245,27 +245,27 @@ func TestPubrelForWhatIsHeldSinceAnEarlierConnectionEndsTheWaiting(t *testing.T)
 	s.Release(7)
 	s.counts(1, 1, 1)
 	s.fresh(qos2, 7, 1)
-	s.Settle(a)
-	s.Settle(a + 1)
+	s.Ack(a)
+	s.Ack(a + 1)
 	s.acks()
 	s.counts(1, 2, 2)
 	s.told()
-	s.Settle(b)
+	s.Ack(b)
 	s.told(Change{Kind: Received, ID: 8})
 }
 
 func TestCleanSessionForgetsAllWithTheConnection(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
-	s.Settle(a)
+	s.Ack(a)
 	s.told(Change{Kind: Received, ID: 7})
 	s.Lost(false)
 	s.told(Change{Kind: Forgotten, ID: 7})
 	s.counts(0, 0, 0)
 	s.fresh(qos2, 7, 1)
 	s.fresh(qos2, 8, 1)
-	s.Settle(a)
-	s.Settle(b)
+	s.Ack(a)
+	s.Ack(b)
 	s.acks()
 	s.told()
 }
@@ -274,7 +274,7 @@ func TestCleanSessionForgetsAllWithTheConnection(t *testing.T) {
 func TestWhenTheBrokerLostTheSessionItsIdentifiersAreNew(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
-	s.Settle(a)
+	s.Ack(a)
 	s.Lost(true)
 	s.counts(0, 1, 2)
 	s.Clear()
@@ -282,10 +282,10 @@ func TestWhenTheBrokerLostTheSessionItsIdentifiersAreNew(t *testing.T) {
 	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
 	s.fresh(qos2, 7, 1)
 	again := s.fresh(qos2, 8, 1)
-	s.Settle(b)
+	s.Ack(b)
 	s.acks()
 	s.counts(2, 2, 2)
-	s.Settle(again)
+	s.Ack(again)
 	s.told(Change{Kind: Received, ID: 8})
 }
 
@@ -311,7 +311,7 @@ func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s := newInScript(t)
 	s.Restore(7)
 	s.Restore(8)
-	s.Settle(s.fresh(qos2, 9, 1))
+	s.Ack(s.fresh(qos2, 9, 1))
 	s.acks("PUBREC#9")
 	s.told(Change{Kind: Received, ID: 9})
 	unsettled := s.fresh(qos2, 10, 1)
@@ -319,22 +319,22 @@ func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s.Doubt()
 	s.copiedAs(7, true) // it still has this one
 	s.acks("PUBREC#7")
-	s.Settle(s.fresh(qos2, 8, 1))
-	s.Settle(s.fresh(qos2, 9, 1))
+	s.Ack(s.fresh(qos2, 8, 1))
+	s.Ack(s.fresh(qos2, 9, 1))
 	s.told(Change{Kind: Forgotten, ID: 8}, Change{Kind: Received, ID: 8},
 		Change{Kind: Forgotten, ID: 9}, Change{Kind: Received, ID: 9})
 	fresh := s.fresh(qos2, 10, 1)
-	equal(t, "waited for", s.Unsettled(unsettled), false)
+	equal(t, "waited for", s.Pending(unsettled), false)
 	s.acks("PUBREC#8", "PUBREC#9")
 	s.copied(10) // of this connection there is no doubt
-	s.Settle(fresh)
+	s.Ack(fresh)
 	s.acks("PUBREC#10", "PUBREC#10")
 }
 
 func TestReceiverWithoutAStoreWorks(t *testing.T) {
 	r := NewReceiver(nil)
 	a, _ := r.Arrive(qos2, 7, false, 1)
-	r.Settle(a)
+	r.Ack(a)
 	if ack, ok := r.Next(); !ok || ack != (frames.Ack{Kind: frames.TypePubrec, ID: 7}) {
 		t.Errorf("ack %+v, %v", ack, ok)
 	}
@@ -352,7 +352,7 @@ func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 	s.counts(MaxUnacked, MaxUnacked, MaxUnacked/2+1)
 	s.acks()
 	for seq := s.tail - 1; seq >= s.head; seq-- {
-		s.Settle(seq)
+		s.Ack(seq)
 	}
 	for id := 1; id <= MaxUnacked; id++ {
 		if a, ok := s.Next(); !ok || a.ID != uint16(id) {
@@ -365,7 +365,7 @@ func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 func TestIdleReceiverGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s := newInScript(t)
 	for id := range uint16(1000) {
-		s.Settle(s.fresh(qos2, id+1, 1))
+		s.Ack(s.fresh(qos2, id+1, 1))
 		if id == 500 {
 			s.Shrink()
 		}
@@ -382,6 +382,6 @@ func TestIdleReceiverGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	if len(s.ring) > 64 || len(s.ids.slots) > tableMin {
 		t.Errorf("keeps %d hand-overs, %d places for identifiers", len(s.ring), len(s.ids.slots))
 	}
-	s.Settle(s.fresh(qos2, 1, 1))
+	s.Ack(s.fresh(qos2, 1, 1))
 	s.acks("PUBREC#1")
 }

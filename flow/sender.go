@@ -12,8 +12,8 @@ import (
 // publications be outstanding on a connection. T is what the owner wants back
 // with the end of each publication.
 //
-// Every publication that Add or AddRow took ends exactly once: by Acknowledge,
-// Written, Withdraw, Lost, Unstored, Unoffered or Drain.
+// Every publication that Add or AddRun took ends exactly once: by Acknowledge,
+// Written, Withdraw, Lost, CommitFailed, EndJournaled or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -42,7 +42,7 @@ type Sender[T any] struct {
 
 type entry[T any] struct {
 	message frames.Message
-	row     *Row // in place of message
+	row     *Run // in place of message
 	owner   T
 
 	seq   uint64        // of a row: that of its first
@@ -71,7 +71,7 @@ func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journ
 	}
 }
 
-// Handle names a publication that has not ended, or a part of a row until NextRow
+// Handle names a publication that has not ended, or a part of a row until NextRun
 // takes from it.
 type Handle struct {
 	slot int32
@@ -83,7 +83,7 @@ type Ended[T any] struct {
 	Message frames.Message
 	ID      uint16 // 0 when it never had one
 	Owner   T
-	Row     *Row // in place of Message, when AddRow took it
+	Run     *Run // in place of Message, when AddRun took it
 }
 
 // Add accepts m at the end of the line.
@@ -239,16 +239,16 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	return false, true
 }
 
-// Unstored ends the publications whose acceptance is among changes, the commit
+// CommitFailed ends the publications whose acceptance is among changes, the commit
 // of which has failed. They were never sent, since a commit comes before the
 // bytes that depend on it. It is not known what the store has of them, so each
-// acceptance becomes a Settled: changes are then what the store is owed.
-func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
+// acceptance becomes a Completed: changes are then what the store is owed.
+func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	accepted := make(map[uint64]bool)
 	for i, c := range changes {
 		if c.Kind == Accepted {
 			accepted[c.Seq] = true
-			changes[i] = Change{Kind: Settled, Seq: c.Seq}
+			changes[i] = Change{Kind: Completed, Seq: c.Seq}
 		}
 	}
 	for i := s.line.Head; i != 0 && len(accepted) > 0; {
@@ -261,9 +261,9 @@ func (s *Sender[T]) Unstored(changes []Change, end func(Ended[T])) {
 	s.journal.forget(accepted)
 }
 
-// Unoffered ends the publications whose acceptance waits in the journal. The
+// EndJournaled ends the publications whose acceptance waits in the journal. The
 // store has never heard of them, so that it is owed nothing.
-func (s *Sender[T]) Unoffered(end func(Ended[T])) { s.Unstored(s.journal.changes, end) }
+func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.changes, end) }
 
 // Drain ends all publications after Lost, in order of acceptance; sent tells
 // whether the publication may have left this process. The journal is not told:
@@ -318,14 +318,14 @@ func (s *Sender[T]) finish(i int32) Ended[T] {
 	e := &s.entries[i]
 	ended := e.ended()
 	if e.message.QoS > frames.AtMostOnce {
-		s.journal.note(Change{Kind: Settled, Seq: e.seq})
+		s.journal.note(Change{Kind: Completed, Seq: e.seq})
 	}
 	s.unlink(i)
 	return ended
 }
 
 func (e *entry[T]) ended() Ended[T] {
-	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Row: e.row}
+	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.row}
 }
 
 // unlink takes publication i out of the lists and the counts.

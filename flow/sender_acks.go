@@ -11,7 +11,7 @@ type Outcome byte
 
 const (
 	Ignored    Outcome = iota // it concerns nothing in flight
-	Completed                 // the publication has ended well
+	Confirmed                 // the publication has ended well
 	Release                   // PUBREL is to be sent for the identifier
 	Downgraded                // PUBACK for QoS 2: the broker took it at QoS 1; the publication has ended, not as it was asked
 	Violation                 // the ack does not fit the exchange: the connection must be closed [MQTT-4.8.0-1]
@@ -19,7 +19,7 @@ const (
 
 // Acknowledge takes a PUBACK, PUBREC or PUBCOMP; taken is the last batch that was
 // handed to the writer, since no ack can be for what waits in a later one. Ended
-// has meaning with Completed and Downgraded.
+// has meaning with Confirmed and Downgraded.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
 	if !ok || i <= 0 || !s.entries[i].left(taken) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
@@ -31,7 +31,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now t
 	e := &s.entries[i]
 	switch {
 	case kind == frames.TypePuback && e.state == published:
-		outcome := Completed
+		outcome := Confirmed
 		if e.message.QoS == frames.ExactlyOnce {
 			outcome = Downgraded
 		}
@@ -44,7 +44,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now t
 		}
 		return Ended[T]{}, Release // one PUBREL for each PUBREC, in their order [MQTT-4.6.0-4]
 	case kind == frames.TypePubcomp && e.state == released:
-		return s.finish(i), Completed
+		return s.finish(i), Confirmed
 	}
 	return Ended[T]{}, Violation
 }

@@ -49,7 +49,7 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 	case p == nil:
 		want = Ignored
 	case p.qos == 1 && kind == puback, p.released && kind == pubcomp:
-		want = Completed
+		want = Confirmed
 	case p.qos == 2 && kind == puback && !p.released:
 		want = Downgraded
 	case p.qos == 2 && kind == pubrec:
@@ -61,7 +61,7 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)
 	}
 	switch {
-	case got == Completed || got == Downgraded:
+	case got == Confirmed || got == Downgraded:
 		r.end(p, e)
 	case e.Owner != 0 || e.ID != 0:
 		r.fail("%d ended", e.Owner)

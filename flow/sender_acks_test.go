@@ -21,12 +21,12 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 		{"A1 PUBACK, unknown", 1, []frames.Type{puback}, 2, Ignored},
 		{"A1 PUBREC, unknown", 2, []frames.Type{pubrec}, 2, Release},
 		{"A1 PUBCOMP, unknown", 2, []frames.Type{pubcomp}, 2, Ignored},
-		{"QoS 1, PUBACK", 1, []frames.Type{puback}, 1, Completed},
+		{"QoS 1, PUBACK", 1, []frames.Type{puback}, 1, Confirmed},
 		{"QoS 2, PUBREC", 2, []frames.Type{pubrec}, 1, Release},
-		{"QoS 2, PUBREC, PUBCOMP", 2, []frames.Type{pubrec, pubcomp}, 1, Completed},
+		{"QoS 2, PUBREC, PUBCOMP", 2, []frames.Type{pubrec, pubcomp}, 1, Confirmed},
 		{"A2 PUBACK twice", 1, []frames.Type{puback, puback}, 1, Ignored},
 		{"A2 PUBREC twice", 2, []frames.Type{pubrec, pubrec}, 1, Release},
-		{"A2 PUBREC twice, PUBCOMP", 2, []frames.Type{pubrec, pubrec, pubcomp}, 1, Completed},
+		{"A2 PUBREC twice, PUBCOMP", 2, []frames.Type{pubrec, pubrec, pubcomp}, 1, Confirmed},
 		{"A2 PUBCOMP twice", 2, []frames.Type{pubrec, pubcomp, pubcomp}, 1, Ignored},
 		{"A2 PUBREC after PUBCOMP", 2, []frames.Type{pubrec, pubcomp, pubrec}, 1, Release},
 		{"A3 PUBACK for QoS 2", 2, []frames.Type{puback}, 1, Downgraded},
@@ -46,7 +46,7 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 			left := s.Len()
 			e, got := s.Acknowledge(c.acks[last], c.id, allTaken, 0)
 			equal(t, "outcome", got, c.want)
-			ended := c.want == Completed || c.want == Downgraded
+			ended := c.want == Confirmed || c.want == Downgraded
 			if ended {
 				left--
 			}
@@ -80,9 +80,9 @@ func TestCutBeforeTheAckSendsAgainWithTheSameIdentifierAndDup(t *testing.T) {
 	s.take()
 	s.lost(true)
 	s.sends("a#1 dup", "b#2 dup")
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	s.ack(pubrec, 2, Release, "")
-	s.ack(pubcomp, 2, Completed, "b")
+	s.ack(pubcomp, 2, Confirmed, "b")
 	s.counts(0, 0, 0)
 }
 
@@ -101,7 +101,7 @@ func TestCutAfterPubrecSendsPubrelAgainAndNeverThePublish(t *testing.T) {
 	s.SessionLost()
 	s.lost(true)
 	s.sends("PUBREL#1")
-	s.ack(pubcomp, 1, Completed, "a")
+	s.ack(pubcomp, 1, Confirmed, "a")
 }
 
 // [MQTT-4.6.0-1]: 20 in flight, QoS 1 and 2 in turn, acks in disorder, then cut.
@@ -121,8 +121,8 @@ func TestResendKeepsTheOrderAcrossQoSAndAcrossTheWrap(t *testing.T) {
 	s.ack(pubrec, 6, Release, "")
 	s.ack(pubrec, 65_531, Release, "")
 	s.ack(pubrec, 65_533, Release, "")
-	s.ack(puback, 65_534, Completed, "e")
-	s.ack(pubcomp, 65_533, Completed, "d")
+	s.ack(puback, 65_534, Confirmed, "e")
+	s.ack(pubcomp, 65_533, Confirmed, "d")
 	s.lost(true, "z")
 	s.sends("a#65530 dup", "PUBREL#65531", "c#65532 dup", "f#65535 dup", "g#1 dup", "h#2 dup", "i#3 dup", "j#4 dup",
 		"k#5 dup", "PUBREL#6", "m#7 dup", "n#8 dup", "o#9 dup", "p#10 dup", "q#11 dup", "r#12 dup", "s#13 dup",
@@ -146,7 +146,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	}
 	s.add(1, "x")
 	s.sends("a#65530 dup", "b#65531 dup", "c#65532 dup", "PUBREL#65533")
-	s.ack(pubcomp, 65_533, Completed, "d")
+	s.ack(pubcomp, 65_533, Confirmed, "d")
 	s.sends("e#65534 dup")
 	for _, id := range []uint16{65_532, 65_530, 65_534} {
 		s.Acknowledge(puback, id, allTaken, 0)
@@ -163,11 +163,11 @@ func TestResendIsHeldToTheWindow(t *testing.T) {
 	s.lost(true)
 	s.window = 2
 	s.sends("a#1 dup", "b#2 dup")
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	s.sends("c#3 dup")
-	s.ack(puback, 3, Completed, "c")
+	s.ack(puback, 3, Confirmed, "c")
 	s.sends("d#4 dup")
-	s.ack(puback, 2, Completed, "b")
+	s.ack(puback, 2, Confirmed, "b")
 	s.sends("e#5")
 }
 
@@ -200,7 +200,7 @@ func TestQoS0GoesBackToItsPlaceAmongThoseThatWait(t *testing.T) {
 	s.add(1, "g")
 	s.add(0, "h")
 	s.sends("a", "b#1", "c", "d", "e#2", "f")
-	s.ack(puback, 1, Completed, "b")
+	s.ack(puback, 1, Confirmed, "b")
 	s.lost(true)
 	s.counts(6, 1, 7)
 	s.sends("a", "c", "d", "e#2", "f", "g#3", "h")
@@ -220,7 +220,7 @@ func TestCleanSessionEndsWhatWasSentAndKeepsWhatWasNot(t *testing.T) {
 	s.lost(false, "a", "b")
 	s.counts(2, 0, 2)
 	equal(t, "identifiers in use", s.ids.Len(), 0)
-	want := []Change{{Kind: Settled, Seq: 1}, {Kind: Settled, Seq: 2}, {Kind: Assigned, Seq: 3}}
+	want := []Change{{Kind: Completed, Seq: 1}, {Kind: Completed, Seq: 2}, {Kind: Assigned, Seq: 3}}
 	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("the store is told %+v", got)
 	}
@@ -254,11 +254,11 @@ func TestAckOfWhatWaitsToBeSentAgainCounts(t *testing.T) {
 	s.lost(true)
 	s.window = 1
 	s.sends("a#1 dup")
-	s.ack(puback, 2, Completed, "b")
+	s.ack(puback, 2, Confirmed, "b")
 	s.ack(pubrec, 3, Release, "")
-	s.ack(pubcomp, 3, Completed, "c")
+	s.ack(pubcomp, 3, Confirmed, "c")
 	s.sends()
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	s.sends("d#4 dup")
 	s.counts(0, 1, 1)
 }
@@ -305,16 +305,16 @@ func TestOverduePacketsAreSentAgainAtTheirTimes(t *testing.T) {
 	s.now = 111 * sec
 	s.overdue(119*sec, true, "PUBREL#1", "b#2 dup")
 	s.take()
-	s.ack(puback, 2, Completed, "b")
+	s.ack(puback, 2, Confirmed, "b")
 	s.sends("c#3")
 	s.overdue(116*sec, true)
-	s.ack(puback, 3, Completed, "c")
+	s.ack(puback, 3, Confirmed, "c")
 	for _, at := range []time.Duration{119, 135, 151} {
 		s.now = at * sec
 		s.overdue((at+16)*sec, true, "PUBREL#1")
 		s.take()
 	}
-	s.ack(pubcomp, 1, Completed, "a")
+	s.ack(pubcomp, 1, Confirmed, "a")
 	s.overdue(0, false)
 }
 
@@ -364,6 +364,6 @@ func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
 		}
 		s.take()
 		s.ack(pubrec, 1, Release, "")
-		s.ack(pubcomp, 1, Completed, "a")
+		s.ack(pubcomp, 1, Confirmed, "a")
 	}
 }

@@ -16,15 +16,15 @@ func (r *senderRun) addRow() {
 		r.wires[r.tokens] = &wire{fresh: true}
 	}
 	r.note("add row %d to %d", first, r.tokens)
-	r.s.AddRow(row, first)
+	r.s.AddRun(row, first)
 }
 
 // nextRow takes some of the row that begins, or goes on, at place i of the line.
 func (r *senderRun) nextRow(i int) {
 	most := 1 + r.rnd.IntN(6)
 	took := 0
-	at := r.s.AtRow()
-	r.s.NextRow(r.batch, func(m *frames.Message) bool {
+	at := r.s.AtRun()
+	r.s.NextRun(r.batch, func(m *frames.Message) bool {
 		p := r.line[i+took]
 		if p.seq <= r.lastSeq {
 			r.fail("place %d after place %d", p.seq, r.lastSeq)
@@ -44,7 +44,7 @@ func (r *senderRun) nextRow(i int) {
 func (r *senderRun) withdrawRow() {
 	var parts []Handle
 	r.s.Each(func(h Handle, _ int) {
-		if e, _ := r.s.Find(h); e.Row != nil {
+		if e, _ := r.s.Find(h); e.Run != nil {
 			parts = append(parts, h)
 		}
 	})
@@ -54,7 +54,7 @@ func (r *senderRun) withdrawRow() {
 	h := pick(r.rnd, parts)
 	e, _ := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
-	r.note("withdraw %d of row %d from %d: %v", e.Row.Len(), e.Owner, e.Row.From, gone)
+	r.note("withdraw %d of row %d from %d: %v", e.Run.Len(), e.Owner, e.Run.From, gone)
 	if !ok {
 		r.fail("withdrawn: %v", ok)
 	}
@@ -68,19 +68,19 @@ func (r *senderRun) withdrawRow() {
 		clear(e.Message.Payload) // its owner may write over it now
 	}
 	if gone {
-		r.line = slices.Delete(r.line, i, i+e.Row.Len())
+		r.line = slices.Delete(r.line, i, i+e.Run.Len())
 	}
 }
 
 // oneByOne is what a part of a row is to its messages. Payloads are the numbers of
 // the messages, and the owner is that of the first in the row.
 func oneByOne(e Ended[int]) (all []Ended[int]) {
-	if e.Row == nil {
+	if e.Run == nil {
 		return []Ended[int]{e}
 	}
-	for k, m := range e.Row.Messages {
+	for k, m := range e.Run.Messages {
 		one := Ended[int]{Message: m, Owner: e.Owner}
-		if e.Owner != 0 && token(m) != e.Owner+e.Row.From+k {
+		if e.Owner != 0 && token(m) != e.Owner+e.Run.From+k {
 			one.Owner = -1
 		}
 		all = append(all, one)

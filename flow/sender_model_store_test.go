@@ -129,7 +129,7 @@ func (r *senderRun) check() {
 	visited := 0
 	r.s.Each(func(h Handle, _ int) {
 		e, _ := r.s.Find(h)
-		visited += e.Row.Len()
+		visited += e.Run.Len()
 	})
 	queued, inFlight := 0, 0
 	for _, p := range r.line {

@@ -6,15 +6,15 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Row is messages of QoS 0 that AddRow took, or a part of them. The nil Row stands
+// Run is messages of QoS 0 that AddRun took, or a part of them. The nil Run stands
 // for a single message.
-type Row struct {
+type Run struct {
 	Messages []frames.Message
-	From     int // how many of those that AddRow took are before them
+	From     int // how many of those that AddRun took are before them
 }
 
 // Len returns how many messages there are.
-func (r *Row) Len() int {
+func (r *Run) Len() int {
 	if r == nil {
 		return 1
 	}
@@ -22,43 +22,43 @@ func (r *Row) Len() int {
 }
 
 // clone copies the messages with their payloads.
-func (r *Row) clone() *Row {
+func (r *Run) clone() *Run {
 	if r == nil {
 		return nil
 	}
-	c := &Row{slices.Clone(r.Messages), r.From}
+	c := &Run{slices.Clone(r.Messages), r.From}
 	for i := range c.Messages {
 		c.Messages[i] = c.Messages[i].Clone()
 	}
 	return c
 }
 
-// MinRow is how many messages are worth a row.
-const MinRow = 16
+// MinRun is how many messages are worth a row.
+const MinRun = 16
 
-// AddRow accepts messages of QoS 0, of which nothing has to be kept one by one, as a
+// AddRun accepts messages of QoS 0, of which nothing has to be kept one by one, as a
 // single entry: they are in line, on their way and at their end together, in as few
 // parts as batches make of them. The Sender keeps the slice: none of the messages
 // must change before it has ended or was withdrawn.
-func (s *Sender[T]) AddRow(messages []frames.Message, owner T) {
+func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 	if len(messages) == 0 {
 		return
 	}
 	i := s.alloc()
 	e := &s.entries[i]
-	e.row, e.owner, e.seq = &Row{Messages: messages}, owner, s.seq+1
+	e.row, e.owner, e.seq = &Run{Messages: messages}, owner, s.seq+1
 	s.append(i)
 	s.seq += uint64(len(messages))
 	s.queued += len(messages)
 	s.more += len(messages) - 1
 }
 
-// AtRow reports whether a row is to be transmitted next: by NextRow, not by Next.
-func (s *Sender[T]) AtRow() bool { return s.cursor != 0 && s.entries[s.cursor].row != nil }
+// AtRun reports whether a row is to be transmitted next: by NextRun, not by Next.
+func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].row != nil }
 
-// NextRow is Next when AtRow, for as much of the row as put takes, which returns
+// NextRun is Next when AtRun, for as much of the row as put takes, which returns
 // false with the last.
-func (s *Sender[T]) NextRow(batch uint64, put func(*frames.Message) bool) {
+func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
 	messages, n := s.entries[s.cursor].row.Messages, 0
 	for more := true; more && n < len(messages); n++ {
 		more = put(&messages[n])
@@ -76,7 +76,7 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 	e, p := &s.entries[i], &s.entries[part]
 	row := e.row
 	*p = *e
-	p.row = &Row{row.Messages[:n], row.From}
+	p.row = &Run{row.Messages[:n], row.From}
 	row.Messages, row.From = row.Messages[n:], row.From+n
 	e.seq += uint64(n)
 	s.line.InsertBefore(s.links, part, i)

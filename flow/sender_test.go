@@ -19,11 +19,11 @@ func TestNoMoreThanTheWindowIsOutstanding(t *testing.T) {
 	s.add(1, "a", "b", "c", "d", "e")
 	s.sends("a#1", "b#2")
 	s.counts(3, 2, 5)
-	s.ack(puback, 2, Completed, "b")
+	s.ack(puback, 2, Confirmed, "b")
 	s.sends("c#3")
 	s.sends()
-	s.ack(puback, 1, Completed, "a")
-	s.ack(puback, 3, Completed, "c")
+	s.ack(puback, 1, Confirmed, "a")
+	s.ack(puback, 3, Confirmed, "c")
 	s.sends("d#4", "e#5")
 	s.counts(0, 2, 2)
 }
@@ -34,11 +34,11 @@ func TestWindowOfOneLetsTheNextGoAfterTheAck(t *testing.T) {
 	s.add(2, "b")
 	s.add(1, "c")
 	s.sends("a#1")
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	s.sends("b#2")
 	s.ack(pubrec, 2, Release, "")
 	s.sends() // QoS 2 holds its place to PUBCOMP
-	s.ack(pubcomp, 2, Completed, "b")
+	s.ack(pubcomp, 2, Confirmed, "b")
 	s.sends("c#3")
 }
 
@@ -51,7 +51,7 @@ func TestIdentifierIsNotFreeBetweenPubrecAndPubcomp(t *testing.T) {
 	s.ids.last = 0
 	s.add(1, "b")
 	s.sends("b#2")
-	s.ack(pubcomp, 1, Completed, "a")
+	s.ack(pubcomp, 1, Confirmed, "a")
 	s.ids.last = 0
 	s.add(1, "c")
 	s.sends("c#1")
@@ -66,7 +66,7 @@ func TestQoS0TakesNoPlaceInTheWindowAndOvertakesNobody(t *testing.T) {
 	s.add(0, "e")
 	s.sends("a", "b#1", "c")
 	s.counts(2, 1, 5)
-	s.ack(puback, 1, Completed, "b")
+	s.ack(puback, 1, Confirmed, "b")
 	s.sends("d#2", "e")
 	s.counts(0, 1, 4)
 }
@@ -101,7 +101,7 @@ func TestWithdrawnBeforeItWasSentIsGone(t *testing.T) {
 			t.Errorf("withdrawn again: gone %v, ok %v", gone, ok)
 		}
 	}
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	s.sends("d#2")
 }
 
@@ -133,7 +133,7 @@ func TestEachVisitsWhatHasNotEnded(t *testing.T) {
 	a, b := s.add(1, "a"), s.add(0, "b")
 	c, d := s.add(1, "c"), s.add(0, "d")
 	s.sends("a#1", "b")
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	got := map[Handle]string{}
 	s.Each(func(h Handle, owner string) { got[h] += owner })
 	if want := map[Handle]string{b: "b", c: "c", d: "d"}; !maps.Equal(got, want) {
@@ -145,7 +145,7 @@ func TestHandleOfAnEndedPublicationNamesNoOther(t *testing.T) {
 	s := newScript(t, 1, nil)
 	old := s.add(1, "a")
 	s.sends("a#1")
-	s.ack(puback, 1, Completed, "a")
+	s.ack(puback, 1, Confirmed, "a")
 	h := s.add(1, "b") // in the same slot
 	equal(t, "slot", h.slot, old.slot)
 	for _, h := range []Handle{old, {}, {slot: 99, seq: 1}} {
@@ -190,7 +190,7 @@ func TestPublicationWaitsWhileAllIdentifiersAreInUse(t *testing.T) {
 	}
 	equal(t, "sent", n, 65_534)
 	s.counts(1, 65_534, 65_535)
-	s.ack(puback, 77, Completed, "x")
+	s.ack(puback, 77, Confirmed, "x")
 	s.sends("x#77")
 }
 
@@ -232,8 +232,8 @@ func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testin
 	s.add(1, "e")
 	s.counts(2, 3, 5)
 	s.sends("PUBREL#65535", "b#2 dup", "c#3 dup")
-	s.ack(pubcomp, 65_535, Completed, "a")
-	s.ack(puback, 3, Completed, "c")
+	s.ack(pubcomp, 65_535, Confirmed, "a")
+	s.ack(puback, 3, Confirmed, "c")
 	s.sends("d#4", "e#5")
 	changes := s.journal.MoveTo(nil)
 	if c := changes[0]; c.Kind != Accepted || c.Seq != 11 {
@@ -287,14 +287,14 @@ func TestStoreIsToldEachStepOfQoS1And2AndNothingOfQoS0(t *testing.T) {
 	s.ack(pubrec, 2, Release, "")
 	told(Change{Kind: Released, Seq: 3})
 	s.Withdraw(c)
-	told(Change{Kind: Settled, Seq: 4})
+	told(Change{Kind: Completed, Seq: 4})
 	s.take()
 	s.lost(true, "x")
 	s.sends("a#1 dup", "PUBREL#2")
 	told()
-	s.ack(puback, 1, Completed, "a")
-	s.ack(pubcomp, 2, Completed, "b")
-	told(Change{Kind: Settled, Seq: 2}, Change{Kind: Settled, Seq: 3})
+	s.ack(puback, 1, Confirmed, "a")
+	s.ack(pubcomp, 2, Confirmed, "b")
+	told(Change{Kind: Completed, Seq: 2}, Change{Kind: Completed, Seq: 3})
 }
 
 func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
@@ -308,7 +308,7 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 		s.Next(1, 0)
 	}
 	for id := range uint16(1000) {
-		s.ack(puback, id+1, Completed, "x")
+		s.ack(puback, id+1, Confirmed, "x")
 	}
 	old := Handle{slot: 500, seq: 500}
 	s.Shrink()
@@ -337,9 +337,9 @@ func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
 	s.journal.MoveTo(nil)
 
 	var ended []string
-	s.Unstored(failed, func(e Ended[string]) { ended = append(ended, e.Owner) })
+	s.CommitFailed(failed, func(e Ended[string]) { ended = append(ended, e.Owner) })
 	s.same("ended", ended, []string{"b", "c"})
-	if want := []Change{{Kind: Settled, Seq: 2}, {Kind: Settled, Seq: 4}}; !reflect.DeepEqual(failed, want) {
+	if want := []Change{{Kind: Completed, Seq: 2}, {Kind: Completed, Seq: 4}}; !reflect.DeepEqual(failed, want) {
 		t.Errorf("the store is owed %+v, want %+v", failed, want)
 	}
 	equal(t, "changes beside", s.journal.Len(), 0)
@@ -361,7 +361,7 @@ func TestUnofferedPublicationsLeaveNothingInTheJournal(t *testing.T) {
 	s.sends("b#2", "zero", "c#3")
 
 	var ended []string
-	s.Unoffered(func(e Ended[string]) { ended = append(ended, e.Owner) })
+	s.EndJournaled(func(e Ended[string]) { ended = append(ended, e.Owner) })
 	s.same("ended", ended, []string{"b", "c"})
 	if got, want := s.journal.MoveTo(nil), []Change{{Kind: Assigned, Seq: 1, ID: 1}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("the store is told %+v, want %+v", got, want)

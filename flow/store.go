@@ -24,7 +24,7 @@ type Store interface {
 	// Commit applies the changes in order and all together: after an error, or
 	// a crash, either all of them are in the store or none is. It keeps no
 	// reference to the slice or to the payloads. After an error the changes come
-	// again, before any other, with Settled in place of Accepted: publications
+	// again, before any other, with Completed in place of Accepted: publications
 	// accepted by them have ended with the error.
 	Commit(changes []Change) error
 
@@ -56,7 +56,7 @@ const (
 	Accepted  ChangeKind = iota + 1 // a publication was accepted: Seq, Message
 	Assigned                        // it has a packet identifier, or with ID 0 none any more: Seq, ID
 	Released                        // its PUBREC was received: Seq
-	Settled                         // it has ended: Seq
+	Completed                       // it has ended: Seq
 	Received                        // a QoS 2 message was taken: ID
 	Forgotten                       // its sender released it: ID
 	Cleared                         // the whole session is gone

@@ -21,8 +21,8 @@ func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 	j.note(Change{Kind: Received, ID: 1})
 	j.Clear()
 	equal(t, "waiting", j.Len(), 2)
-	got := j.MoveTo([]Change{{Kind: Settled, Seq: 9}})
-	want := []Change{{Kind: Settled, Seq: 9}, {Kind: Received, ID: 1}, {Kind: Cleared}}
+	got := j.MoveTo([]Change{{Kind: Completed, Seq: 9}})
+	want := []Change{{Kind: Completed, Seq: 9}, {Kind: Received, ID: 1}, {Kind: Cleared}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}

@@ -30,7 +30,7 @@ func BenchmarkCommit(b *testing.B) {
 						case 1:
 							changes = append(changes, flow.Change{Kind: flow.Assigned, Seq: seq - lag, ID: uint16(seq) | 1})
 						default:
-							changes = append(changes, flow.Change{Kind: flow.Settled, Seq: seq - 2*lag})
+							changes = append(changes, flow.Change{Kind: flow.Completed, Seq: seq - 2*lag})
 						}
 						step++
 					}

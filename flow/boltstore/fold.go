@@ -38,7 +38,7 @@ func fold(changes []flow.Change) (cleared bool, publications []outcome, received
 	order := make([]int32, 0, len(changes))
 	for i, c := range changes {
 		switch c.Kind {
-		case flow.Accepted, flow.Assigned, flow.Released, flow.Settled:
+		case flow.Accepted, flow.Assigned, flow.Released, flow.Completed:
 			order = append(order, int32(i))
 		case flow.Received, flow.Forgotten:
 			received = append(received, touched{c.ID, c.Kind == flow.Received})
@@ -66,7 +66,7 @@ func (o *outcome) apply(c *flow.Change) {
 	switch c.Kind {
 	case flow.Accepted:
 		*o = outcome{seq: c.Seq, message: &c.Message}
-	case flow.Settled:
+	case flow.Completed:
 		*o = outcome{seq: c.Seq, settled: true}
 	case flow.Assigned:
 		if !o.settled {

@@ -57,7 +57,7 @@ func commitForEver(args []string) {
 			seq++
 			changes = append(changes, accepted(seq, strings.Repeat(fmt.Sprint(seq, " "), rand.IntN(100))))
 			if seq > 100 {
-				changes = append(changes, flow.Change{Kind: flow.Settled, Seq: seq - 100})
+				changes = append(changes, flow.Change{Kind: flow.Completed, Seq: seq - 100})
 			}
 		}
 		fatal(s.Commit(changes))

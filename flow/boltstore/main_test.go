@@ -84,7 +84,7 @@ func sample(t testing.TB) (path string, snap flow.Snapshot) {
 	s := mustOpen(t, path, &Options{NoSync: true})
 	mustAttach(t, s)
 	mustCommit(t, s, accepted(1, "gone"), accepted(2, "first"), accepted(3, "second"))
-	mustCommit(t, s, flow.Change{Kind: flow.Assigned, Seq: 2, ID: 7}, flow.Change{Kind: flow.Settled, Seq: 1},
+	mustCommit(t, s, flow.Change{Kind: flow.Assigned, Seq: 2, ID: 7}, flow.Change{Kind: flow.Completed, Seq: 1},
 		flow.Change{Kind: flow.Received, ID: 4}, flow.Change{Kind: flow.Received, ID: 5})
 	mustCommit(t, s, flow.Change{Kind: flow.Released, Seq: 2}, flow.Change{Kind: flow.Forgotten, ID: 4})
 	mustClose(t, s)
@@ -105,7 +105,7 @@ func large(t testing.TB) (path string, snap flow.Snapshot) {
 		mustCommit(t, s, accepted(i+1, fmt.Sprintf("payload %0100d", i)), flow.Change{Kind: flow.Received, ID: uint16(i + 1)})
 		mustCommit(t, s, flow.Change{Kind: flow.Assigned, Seq: i + 1, ID: uint16(i + 1)})
 		if i%4 == 3 {
-			mustCommit(t, s, flow.Change{Kind: flow.Settled, Seq: i - 2})
+			mustCommit(t, s, flow.Change{Kind: flow.Completed, Seq: i - 2})
 		}
 	}
 	mustClose(t, s)

@@ -43,7 +43,7 @@ func TestChangesThatCancelOutWriteNothing(t *testing.T) {
 	s := mustOpen(t, newPath(t), nil)
 	mustAttach(t, s)
 	before := read(t, s.path)
-	mustCommit(t, s, accepted(1, "x"), flow.Change{Kind: flow.Assigned, Seq: 1, ID: 1}, flow.Change{Kind: flow.Settled, Seq: 1},
+	mustCommit(t, s, accepted(1, "x"), flow.Change{Kind: flow.Assigned, Seq: 1, ID: 1}, flow.Change{Kind: flow.Completed, Seq: 1},
 		flow.Change{Kind: flow.Received, ID: 1}, flow.Change{Kind: flow.Forgotten, ID: 1}, flow.Change{Kind: flow.Cleared})
 	if string(read(t, s.path)) != string(before) {
 		t.Error("the file has changed")
@@ -206,7 +206,7 @@ func TestSettlingInOrderUsesTheSameSpaceAgain(t *testing.T) {
 	s := mustOpen(t, newPath(t), &Options{NoSync: true})
 	mustAttach(t, s)
 	for i := range uint64(2000) {
-		mustCommit(t, s, accepted(i+100, strings.Repeat("x", 1000)), flow.Change{Kind: flow.Settled, Seq: i})
+		mustCommit(t, s, accepted(i+100, strings.Repeat("x", 1000)), flow.Change{Kind: flow.Completed, Seq: i})
 	}
 	if info, err := os.Stat(s.path); err != nil || info.Size() > 1<<20 {
 		t.Errorf("%d bytes, %v", info.Size(), err)

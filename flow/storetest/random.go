@@ -84,7 +84,7 @@ func randomChange(rnd *rand.Rand, seq *uint64) flow.Change {
 	case n < 600:
 		return flow.Change{Kind: flow.Released, Seq: old}
 	case n < 840:
-		return flow.Change{Kind: flow.Settled, Seq: old}
+		return flow.Change{Kind: flow.Completed, Seq: old}
 	case n < 920:
 		return flow.Change{Kind: flow.Received, ID: id}
 	case n < 997:

@@ -73,7 +73,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		commit(t, s, flow.Change{Kind: flow.Released, Seq: 1})
 		holds(t, &s, flow.Snapshot{Publications: []flow.Publication{want}})
 
-		commit(t, s, flow.Change{Kind: flow.Settled, Seq: 1})
+		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 1})
 		holds(t, &s, flow.Snapshot{})
 	})
 	t.Run("an identifier can be taken back", func(t *testing.T) {
@@ -89,7 +89,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		commit(t, s,
 			flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(1, "gone")},
 			flow.Change{Kind: flow.Received, ID: 4},
-			flow.Change{Kind: flow.Settled, Seq: 1},
+			flow.Change{Kind: flow.Completed, Seq: 1},
 			flow.Change{Kind: flow.Forgotten, ID: 4},
 			flow.Change{Kind: flow.Received, ID: 4},
 			flow.Change{Kind: flow.Accepted, Seq: 2, Message: m(1, "here")},
@@ -121,7 +121,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 	t.Run("what it does not hold is neither changed nor missed", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
-		commit(t, s, flow.Change{Kind: flow.Settled, Seq: 5}, flow.Change{Kind: flow.Forgotten, ID: 5},
+		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 5}, flow.Change{Kind: flow.Forgotten, ID: 5},
 			flow.Change{Kind: flow.Assigned, Seq: 5, ID: 5}, flow.Change{Kind: flow.Released, Seq: 5})
 		commit(t, s)
 		holds(t, &s, flow.Snapshot{})
