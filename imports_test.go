@@ -67,16 +67,18 @@ func isStandard(p string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// frames <- flow <- stream <- mqtt, streamtest beside flow, boltstore and storetest
-// on top of it.
+// frames <- flow <- stream <- mqtt. link is below stream, streamtest beside flow, boltstore and storetest on top of it.
 func TestImportsPointOneWay(t *testing.T) {
+	const link = module + "/stream/internal/link"
 	const backoff, websocket = "github.com/jpillora/backoff", "github.com/coder/websocket"
 	allowed := map[string][]string{
 		module + "/frames":            nil,
-		module + "/flow":              {module + "/frames", backoff},
+		module + "/flow":              {module + "/frames", module + "/flow/list", backoff},
+		module + "/flow/list":         nil,
 		module + "/flow/boltstore":    {module + "/frames", module + "/flow", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
 		module + "/flow/storetest":    {module + "/frames", module + "/flow"},
-		module + "/stream":            {module + "/frames", module + "/flow", backoff, websocket},
+		link:                          {module + "/frames", websocket},
+		module + "/stream":            {module + "/frames", module + "/flow", module + "/flow/list", link, backoff},
 		module + "/stream/streamtest": {module + "/frames"},
 		module:                        {module + "/frames", module + "/flow", module + "/stream"},
 	}

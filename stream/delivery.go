@@ -6,60 +6,60 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Delivery is a message that its consumer has yet to settle. The payload may be
-// shared with other consumers and with other messages of the same read: it is
-// not to be written to, and what is kept for long should be a Message.Clone.
+// Delivery is a message that its consumer has yet to acknowledge. The payload may be shared with other consumers and with
+// other messages of the same read: do not write to it, and keep a Message.Clone of it for long.
 type Delivery struct {
 	frames.Message
-	Duplicate bool // the broker says that it may have sent it before (DUP)
+	Duplicate bool // the DUP flag: the broker may have sent the message before
 
-	seq     uint64
-	settler *settler // nil: nothing is owed
+	seq  uint64
+	acks *ackList // nil if no ack is expected
 }
 
-// Ack settles the delivery: the broker may forget the message. It can be called
-// from any goroutine, in any order, more than once, and after the connection
-// or the client is gone. Acks leave in order of arrival, so one delivery that
-// is never settled withholds the acks of all later ones.
+// Ack acknowledges the delivery: the broker may forget the message. It can be called from any goroutine, in any order, more
+// than once, and after the connection or the client is gone. Acks leave in order of arrival, so one delivery that is never
+// acknowledged withholds the acks of all later ones.
 func (d Delivery) Ack() {
-	if d.settler != nil {
-		d.settler.settle(d.seq)
+	if d.acks != nil {
+		d.acks.add(d.seq)
 	}
 }
 
-// A settler carries settled deliveries from the goroutines of users to the
-// loop: a list, and one wake-up for as many as there are.
-type settler struct {
-	poke func()
+// An ackList carries acknowledged deliveries from the goroutines of users to the loop: a list, and one wake-up for as many
+// as there are.
+type ackList struct {
+	wake func()
 
-	mu      sync.Mutex
-	settled []uint64
-	closed  bool
+	mu     sync.Mutex
+	seqs   []uint64
+	closed bool
+
+	spare []uint64 // owned by the loop
 }
 
-func (s *settler) settle(seq uint64) {
-	s.mu.Lock()
-	first := len(s.settled) == 0
-	if !s.closed {
-		s.settled = append(s.settled, seq)
+func (a *ackList) add(seq uint64) {
+	a.mu.Lock()
+	first := len(a.seqs) == 0
+	if !a.closed {
+		a.seqs = append(a.seqs, seq)
 	}
-	s.mu.Unlock()
+	a.mu.Unlock()
 	if first {
-		s.poke()
+		a.wake()
 	}
 }
 
-// swap takes the list and leaves an empty one that reuses spare.
-func (s *settler) swap(spare []uint64) []uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	settled := s.settled
-	s.settled = spare[:0]
-	return settled
+// take returns the deliveries that were acknowledged since the last call. The slice is valid until the next one.
+func (a *ackList) take() []uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seqs, a.spare = a.spare[:0], a.seqs
+	return a.spare
 }
 
-func (s *settler) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed, s.settled = true, nil
+// close makes the list ignore later acks.
+func (a *ackList) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed, a.seqs = true, nil
 }

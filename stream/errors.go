@@ -6,20 +6,19 @@ import (
 	"strings"
 
 	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// The three errors that tell what became of a message or a call. They come
-// wrapped: compare with errors.Is.
+// These errors tell what became of a message or a call. They come wrapped: compare with errors.Is.
 var (
 	// ErrClosed says that the client has ended. It wraps net.ErrClosed.
 	ErrClosed error = &closedError{}
 
-	// ErrNotSent says that nothing of the message left this process and
-	// nothing will.
+	// ErrNotSent says that nothing of the message left this process and nothing will.
 	ErrNotSent error = fateError("not sent")
 
-	// ErrUnconfirmed says that the message may have arrived: it left, or was
-	// about to, and no acknowledgment came. A kept session goes on trying.
+	// ErrUnconfirmed says that the message may have arrived: it left, or was about to, and no acknowledgment came. A kept
+	// session goes on trying.
 	ErrUnconfirmed error = fateError("unconfirmed")
 )
 
@@ -32,21 +31,25 @@ type fateError string
 
 func (e fateError) Error() string { return "mqtt: publication " + string(e) }
 
-// ended joins what became of a message with the reason.
-type ended struct{ fate, cause error }
+// causedError joins the fate of a message, or ErrClosed, with its cause.
+type causedError struct{ fate, cause error }
 
-func (e *ended) Error() string   { return e.fate.Error() + ": " + e.cause.Error() }
-func (e *ended) Unwrap() []error { return []error{e.fate, e.cause} }
+// Error has the prefix mqtt: once, that of the fate.
+func (e *causedError) Error() string {
+	return e.fate.Error() + ": " + strings.TrimPrefix(e.cause.Error(), "mqtt: ")
+}
 
-func notSent(cause error) error     { return &ended{ErrNotSent, cause} }
-func unconfirmed(cause error) error { return &ended{ErrUnconfirmed, cause} }
+func (e *causedError) Unwrap() []error { return []error{e.fate, e.cause} }
 
-// DowngradedError says that the broker acknowledged a QoS 2 publication at QoS
-// 1: the message arrived there, at least once instead of exactly once.
+func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
+func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
+
+// DowngradedError says that the broker acknowledged a QoS 2 publication at QoS 1: the message arrived there, at least once
+// instead of exactly once.
 type DowngradedError struct{ ID uint16 }
 
 func (e *DowngradedError) Error() string {
-	return fmt.Sprintf("mqtt: the broker answered QoS 2 PUBLISH %d with PUBACK: taken at QoS 1", e.ID)
+	return fmt.Sprintf("mqtt: the broker answered QoS 2 PUBLISH %d with PUBACK, so it was delivered at QoS 1", e.ID)
 }
 
 // RefusedError names the topic filters that the broker refused in its SUBACK.
@@ -60,22 +63,17 @@ func (e *RefusedError) Error() string {
 	return "mqtt: the broker refused the topic filter " + strings.Join(names, ", ")
 }
 
-// ConnectError says that the broker refused the connection. It wraps the
-// reason code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that
-// errors.Is(err, frames.NotAuthorized) and the like tell the reason.
-type ConnectError struct{ Code frames.ReasonCode }
+// ConnectError says that the broker refused the connection. It wraps its field Code, the reason code of the CONNACK (MQTT
+// 3.1.1, section 3.2.2.3), so that errors.Is(err, frames.NotAuthorized) and the like tell the reason.
+type ConnectError = link.ConnectError
 
-func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.Code.Error() }
-func (e *ConnectError) Unwrap() error { return e.Code }
+// HTTPError says that the server did not answer the opening handshake of a WebSocket with status 101. Its field Status is
+// the status that it answered with.
+type HTTPError = link.HTTPError
 
-// OptionError names the option, or the part of the URL, that cannot be used.
-type OptionError struct {
-	Field  string
-	Reason string
-}
+// OptionError names in Field the option, the argument or the part of the URL that cannot be used, and in Reason the rule
+// and the limit that it breaks.
+type OptionError = link.OptionError
 
-func (e *OptionError) Error() string { return "mqtt: " + e.Field + " " + e.Reason }
-
-func badOption(field, format string, args ...any) error {
-	return &OptionError{Field: field, Reason: fmt.Sprintf(format, args...)}
-}
+// prefixed adds the prefix that each error of this package has, to one of a package below.
+func prefixed(err error) error { return fmt.Errorf("mqtt: %w", err) }

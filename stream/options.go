@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
 // Options configure a session. The zero value, and nil, are ready to use. They
@@ -163,7 +164,7 @@ const (
 
 // withDefaults returns a checked copy of o with every zero replaced by what it
 // stands for, and with 0 for what is switched off.
-func (o *Options) withDefaults(endpoints []*endpoint) (Options, error) {
+func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	var c Options
 	if o != nil {
 		c = *o
@@ -212,54 +213,49 @@ func setZero[T comparable](v *T, to T) {
 	}
 }
 
-func (o *Options) check(endpoints []*endpoint) error {
-	secured := slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.tls })
-	webSocket := slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.path != "" })
+func (o *Options) check(endpoints []*link.Endpoint) error {
+	secured := slices.ContainsFunc(endpoints, (*link.Endpoint).Secure)
+	webSocket := slices.ContainsFunc(endpoints, (*link.Endpoint).WebSocket)
+	scheme := endpoints[0].Scheme()
 	switch {
 	case o.TLS != nil && o.TLSConfig != nil:
-		return badOption("TLSConfig", "is set beside TLS; use one of them")
+		return link.BadOption("TLSConfig", "is set beside TLS; use one of them")
 	case (o.TLS != nil || o.TLSConfig != nil) && !secured:
-		return badOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts or wss", endpoints[0].scheme)
+		return link.BadOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts or wss", scheme)
 	case (o.Header != nil || o.AnySubprotocol) && !webSocket:
-		return badOption("Header", "or AnySubprotocol is set, but the URL's scheme is %s, which does not use it; use ws or wss", endpoints[0].scheme)
+		return link.BadOption("Header", "or AnySubprotocol is set, but the URL's scheme is %s, which does not use it; use ws or wss", scheme)
 	case o.Version != frames.V31 && o.Version != frames.V311:
-		return badOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
+		return link.BadOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:
-		return badOption("KeepAlive", "%v is outside 0 to 65535 s", o.KeepAlive)
+		return link.BadOption("KeepAlive", "%v is outside 0 to 65535 s", o.KeepAlive)
 	case o.Window < 1 || o.Window > math.MaxUint16:
-		return badOption("Window", "%d is outside 1 to 65535", o.Window)
+		return link.BadOption("Window", "%d is outside 1 to 65535", o.Window)
 	case o.Queue < 1:
-		return badOption("Queue", "%d is below 1", o.Queue)
+		return link.BadOption("Queue", "%d is below 1", o.Queue)
 	case o.ReceiveBytes < 1:
-		return badOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
+		return link.BadOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
 	case o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket:
-		return badOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
+		return link.BadOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
 	}
-	// What CONNECT announces is what is kept: whole seconds, rounded up.
+	// CONNECT announces whole seconds, and that is the keep alive: rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
-	for _, e := range endpoints {
-		connect := o.connect(e.login(o))
-		if err := connect.Validate(); err != nil {
-			return fmt.Errorf("mqtt: %w", err)
-		}
-		if _, err := connect.Append(nil, o.Version); err != nil {
-			return fmt.Errorf("mqtt: %w", err)
-		}
-	}
-	return nil
+	c := o.link()
+	return c.Validate(endpoints)
 }
 
-// connect is the first packet of every connection [MQTT-3.1.0-1].
-func (o *Options) connect(user string, password []byte) *frames.Connect {
-	return &frames.Connect{
-		Version:      o.Version,
-		ClientID:     o.ClientID,
-		CleanSession: !o.KeepSession,
-		KeepAlive:    uint16(o.KeepAlive / time.Second),
-		Will:         o.Will,
-		UserNameFlag: user != "",
-		UserName:     user,
-		PasswordFlag: password != nil,
-		Password:     password,
+// link returns the part of the Options that makes connections.
+func (o *Options) link() link.Config {
+	return link.Config{
+		Connect: frames.Connect{
+			Version:      o.Version,
+			ClientID:     o.ClientID,
+			CleanSession: !o.KeepSession,
+			KeepAlive:    uint16(o.KeepAlive / time.Second),
+			Will:         o.Will,
+		},
+		Username: o.Username, Password: o.Password, Credentials: o.Credentials,
+		TLS: o.TLS, TLSConfig: o.TLSConfig, Header: o.Header, AnySubprotocol: o.AnySubprotocol,
+		DialContext: o.DialContext, ConnectTimeout: o.ConnectTimeout, WriteTimeout: o.WriteTimeout,
+		MaxPacket: o.MaxPacket, Logger: o.Logger,
 	}
 }

@@ -1,160 +1,138 @@
 package stream
 
 import (
-	"sync"
-	"sync/atomic"
+	"log/slog"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// ended tells the owner of a publication, or of a part of a row, how it ended. A
-// stage needs no Receipt made for it.
-func (l *loop) ended(e *flow.Ended[owner], err error) {
-	if e.Owner.stage != nil {
-		r := results{e.Owner.place, 1, e.ID, err}
-		if e.Row != nil {
-			r.place += uint64(e.Row.From)
-			r.n = uint64(e.Row.Len())
-		}
-		l.stageResult(e.Owner.stage, r)
-		return
-	}
-	l.receipt(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
+// owner tells where the Receipt of a publication goes. The zero owner wants none.
+type owner struct {
+	tag any            // of the Receipt; or a *publishCall, in place of ack
+	ack chan<- Receipt // nil for none
+
+	stage *publishStage // in place of ack: PublishFrom
+	place uint64        // in the stage
 }
 
-// receipt sends the end of a publication to the channel of its owner. It never
-// waits: a channel that is full gets a queue and a goroutine of its own, so
-// that one dead reader holds up nobody else's Receipts.
-func (l *loop) receipt(o owner, r Receipt) {
-	r.Tag = o.tag
+// receipts passes the end of each publication to its owner.
+//
+// Invariant: one Receipt for each publication, in the order of their ends for each channel, and no channel holds up another:
+// a channel that is full gets a queue and a goroutine of its own.
+type receipts struct {
+	counts  *receiptCounts
+	calls   *publishCalls
+	life    *life
+	log     *slog.Logger
+	lagging map[chan<- Receipt]*ackQueue
+	warned  bool
+	stages  []*publishStage // that have results in this turn
+}
+
+// complete tells the owner of a publication, or of a part of a run, how it ended. A stage needs no Receipt made for it.
+func (r *receipts) complete(e *flow.Ended[owner], err error) {
+	if e.Owner.stage != nil {
+		res := results{e.Owner.place, 1, e.ID, err}
+		if e.Run != nil {
+			res.place += uint64(e.Run.From)
+			res.n = uint64(e.Run.Len())
+		}
+		r.stageResult(e.Owner.stage, res)
+		return
+	}
+	if call, ok := e.Owner.tag.(*publishCall); ok {
+		r.calls.answer(call, Receipt{Message: e.Message, ID: e.ID, Err: err})
+		return
+	}
+	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
+}
+
+// send passes a Receipt to the channel of its owner. It never waits.
+func (r *receipts) send(o owner, receipt Receipt) {
+	receipt.Tag = o.tag
 	ack := o.ack
 	if ack == nil {
 		return
 	}
-	if len(l.lagging) > 0 {
-		if q := l.lagging[ack]; q != nil {
-			if q.push(r) {
+	if len(r.lagging) > 0 {
+		if q := r.lagging[ack]; q != nil {
+			if q.push(receipt) {
 				return
 			}
-			delete(l.lagging, ack)
+			delete(r.lagging, ack)
 		}
 	}
 	select {
-	case ack <- r:
+	case ack <- receipt:
 	default:
-		l.lag(ack, r)
+		r.queue(ack, receipt)
 	}
 }
 
-// A laggard hands Receipts to one Ack channel, in order, for as long as that
-// channel lags.
-type laggard struct {
-	ack    chan<- Receipt
-	takers *takers
-
-	mu    sync.Mutex
-	queue []Receipt
-	ended bool // the queue is empty and the goroutine is leaving
-}
-
-func (l *loop) lag(ack chan<- Receipt, r Receipt) {
-	if !l.warnedLag {
-		l.warnedLag = true
-		l.log.Warn("an Ack channel is full and its Receipts wait: buffer it for what its owner keeps outstanding", "cap", cap(ack))
+// queue begins the queue of a channel that is full.
+func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
+	if !r.warned {
+		r.warned = true
+		r.log.Warn("an Ack channel is full and its Receipts wait: buffer it for the publications that its owner keeps outstanding", "cap", cap(ack))
 	}
-	if l.lagging == nil {
-		l.lagging = make(map[chan<- Receipt]*laggard)
+	if r.lagging == nil {
+		r.lagging = make(map[chan<- Receipt]*ackQueue)
 	}
-	q := &laggard{ack: ack, takers: &l.s.takers, queue: []Receipt{r}}
-	l.lagging[ack] = q
-	l.s.takers.running.Add(1)
-	l.s.takers.waiting.Add(1)
-	l.s.group.Go(func() {
-		defer l.s.poke()
-		defer l.s.takers.running.Add(-1)
+	q := &ackQueue{ack: ack, counts: r.counts, queue: []Receipt{receipt}}
+	r.lagging[ack] = q
+	r.counts.senders.Add(1)
+	r.counts.waiting.Add(1)
+	r.life.start(func() {
+		defer r.life.wake()
+		defer r.counts.senders.Add(-1)
 		q.run()
 	})
 }
 
-// push appends r; false when the goroutine has left.
-func (q *laggard) push(r Receipt) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.ended {
-		return false
-	}
-	q.queue = append(q.queue, r)
-	q.takers.waiting.Add(1)
-	return true
-}
-
-// take empties the queue; with nothing in it the goroutine must leave.
-func (q *laggard) take() []Receipt {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	batch := q.queue
-	q.queue, q.ended = nil, len(batch) == 0
-	return batch
-}
-
-func (q *laggard) run() {
-	for batch := q.take(); len(batch) > 0; batch = q.take() {
-		for _, r := range batch {
-			select {
-			case q.ack <- r:
-				q.takers.took(1)
-			case <-q.takers.abandon:
-				return
-			}
+// sweep forgets the queues of channels that have caught up.
+func (r *receipts) sweep() {
+	for ack, q := range r.lagging {
+		if q.hasEnded() {
+			delete(r.lagging, ack)
 		}
 	}
 }
 
-// sweep forgets the laggards that have caught up.
-func (l *loop) sweep() {
-	for ack, q := range l.lagging {
-		q.mu.Lock()
-		ended := q.ended
-		q.mu.Unlock()
-		if ended {
-			delete(l.lagging, ack)
-		}
+// stageResult keeps the results of a stage for wakeStages.
+func (r *receipts) stageResult(st *publishStage, res results) {
+	if len(st.turn) == 0 {
+		r.stages = append(r.stages, st)
 	}
+	st.add(res)
 }
 
-// takers counts the goroutines that hand Receipts to channels of the user, and
-// what they hold.
-type takers struct {
-	running atomic.Int64
-	waiting atomic.Int64  // Receipts that their channels have not taken yet
-	taken   atomic.Int64  // Receipts that they took
-	abandon chan struct{} // closed by the loop, when the session ends and nobody takes
+// wakeStages passes the results of this turn on: one lock and at most one wake-up for each stage.
+func (r *receipts) wakeStages() {
+	for i, st := range r.stages {
+		st.passTurn()
+		r.stages[i] = nil
+	}
+	r.stages = r.stages[:0]
 }
 
-func (t *takers) took(n int) {
-	t.waiting.Add(int64(-n))
-	t.taken.Add(int64(n))
-}
-
-// receiptGrace is how long Close goes on offering Receipts to channels that
-// take none.
+// receiptGrace is how long Close goes on offering Receipts to channels that take none.
 const receiptGrace = time.Second
 
-// handOver gives every taker the time it needs, as long as one of them makes
-// progress, and returns how many Receipts were left.
-func (l *loop) handOver() (left int) {
-	t := &l.s.takers
+// handOver gives every sender the time it needs, as long as one of them makes progress. It returns how many Receipts were
+// left.
+func (r *receipts) handOver() (left int) {
+	c := r.counts
 	grace := time.NewTimer(receiptGrace)
 	defer grace.Stop()
-	for last := t.taken.Load(); t.running.Load() > 0; {
+	for last := c.taken.Load(); c.senders.Load() > 0; {
 		select {
-		case <-l.s.pokes: // perhaps one has left
+		case <-r.life.wakeups: // perhaps one has ended
 		case <-grace.C:
-			now := t.taken.Load()
+			now := c.taken.Load()
 			if now == last {
-				close(t.abandon)
-				return int(t.waiting.Load())
+				close(c.abandon)
+				return int(c.waiting.Load())
 			}
 			last = now
 			grace.Reset(receiptGrace)

@@ -4,18 +4,23 @@ import (
 	"context"
 	"sync"
 
-	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A stage is one call of PublishFrom: a goroutine that takes messages from the
-// user's channel, passes them to the loop in rows, and puts the Receipts into the
-// order of the messages.
-type stage struct {
-	s    *Session
-	ctx  context.Context
+// A publishStage is one call of PublishFrom: a goroutine that takes messages from the user's channel, passes them to the loop
+// in runs, and puts the Receipts into the order of the messages.
+type publishStage struct {
+	ctx     context.Context
+	version frames.Version // that messages must fit
+	limit   int            // of messages without a Receipt
+
+	life     *life
+	counts   *receiptCounts
+	runs     chan<- stageRun     // to the loop
+	withdraw func(*publishStage) // tells the loop that ctx has ended
+
 	out  chan Receipt  // the goroutine sends and closes
-	wake chan struct{} // cap 1, from the loop: ended has something
+	wake chan struct{} // cap 1, from the loop: ended has results
 
 	turn []results // owned by the loop: those of the turn under way
 
@@ -23,182 +28,145 @@ type stage struct {
 	ended []results // from the loop to the goroutine
 
 	// Owned by the goroutine.
-	order order
-	taken []results // what ended was, to be used again
+	order reorderBuffer
+	taken []results // spare memory of ended
 }
 
-// results is what became of n messages in a row, from a place on: all of it the
-// same, but that identifiers rise from id, if they have any. The stage has the
-// messages itself: passing whole Receipts back took a tenth of the time of a
-// publish.
-type results struct {
-	place uint64
-	n     uint64
-	id    uint16 // of the first; 0: they have none
-	err   error
+// A stageRun is a run of messages on its way to the loop. They stay in the memory of the stage, and are the loop's to read
+// until they have ended: copying each into a list, and from there into the queue, took a fifth of the time of a publish.
+type stageRun struct {
+	stage    *publishStage
+	place    uint64 // of the first
+	messages []frames.Message
 }
 
-// add takes more into the row, if they go on with it.
-func (r *results) add(next results) bool {
-	if next.err != nil || r.err != nil || next.place != r.place+r.n {
-		return false
-	}
-	if (next.id != 0 || r.id != 0) && (r.id == 0 || int(next.id) != int(r.id)+int(r.n)) {
-		return false
-	}
-	r.n += next.n
-	return true
-}
+const (
+	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for their reader: each time
+	// costs a turn of the loop and two changes of goroutine. 256 is a seventh slower, and more is no faster.
+	stageBatch = 1024
 
-// intake is a row of one stage on its way to the loop. The messages stay where the
-// stage has them, and are the loop's to read until they have ended: to copy each
-// into a list, and from there into the queue, took a fifth of the time of a publish.
-type intake struct {
-	stage *stage
-	place uint64 // of the first
-	row   []frames.Message
-}
+	// fitsAnyTopic is a payload that stays within the limit of a packet with any topic.
+	fitsAnyTopic = 1 << 20
+)
 
-// stageBatch is how many messages go to the loop at once, and how many Receipts may
-// wait for their reader: each time costs a turn of the loop and two changes of
-// goroutine. 256 are a seventh slower, and more are no faster.
-const stageBatch = 1024
-
-// fitsAnyTopic is a payload that is within the limit of a packet with whatever topic.
-const fitsAnyTopic = 1 << 20
-
-// PublishFrom publishes what in delivers and returns the Receipts, in the order
-// of the messages. The channel is closed when in is closed and everything from
-// it has ended, or when ctx or the session ends; it must be read until then.
-// When ctx ends, what is still queued is withdrawn.
-func (s *Session) PublishFrom(ctx context.Context, in <-chan frames.Message) <-chan Receipt {
-	return publishFrom(ctx, s, func(m, to *frames.Message) error { *to = *m; return nil }, in)
-}
-
-// PublishFrom is Session.PublishFrom for values of any type: enc makes messages
-// of them. A value that cannot be encoded comes back as the Tag of a Receipt
-// whose Err wraps ErrNotSent and the reason.
-func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Message, error), in <-chan T) <-chan Receipt {
-	encode := func(v *T, to *frames.Message) (err error) {
-		*to, err = enc(*v)
-		return err
-	}
-	if enc == nil {
-		encode = func(*T, *frames.Message) error {
-			return badOption("enc", "is nil; PublishFrom needs an Encoder")
-		}
-	}
-	return publishFrom(ctx, s, encode, in)
-}
-
-func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames.Message) error, in <-chan T) <-chan Receipt {
-	st := &stage{
-		s: s, ctx: ctx,
-		out:  make(chan Receipt, max(256, min(stageBatch, s.options.Window+s.options.Queue))),
+// newStage returns a stage without the ways to its session.
+func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
+	return &publishStage{
+		ctx: ctx, version: v, limit: limit,
+		out:  make(chan Receipt, max(256, min(stageBatch, limit))),
 		wake: make(chan struct{}, 1),
 	}
-	s.takers.running.Add(1)
-	if !s.start(func() { runStage(st, encode, in) }) {
-		st.leave()
-	}
-	return st.out
 }
 
-func runStage[T any](st *stage, encode func(*T, *frames.Message) error, in <-chan T) {
-	defer st.leave()
+// encoder is the part of a stage that knows the type of the user's values: it fills places of the reorderBuffer.
+type encoder[T any] struct {
+	stage  *publishStage
+	encode func(*T, *frames.Message) error
+	value  T      // here, since encode makes it escape: one allocation for the stage, not one for each value
+	valid  string // the topic of the last message that was valid
+}
 
-	limit := st.s.options.Window + st.s.options.Queue
-	cancel, stopping := st.ctx.Done(), st.s.intakeEnds
-	order := &st.order
-	var v, none T
-	valid := "" // the last topic that was
-	take := func() {
-		m := order.reserve()
-		err := encode(&v, m)
-		// A topic that comes again is not looked through again: a twentieth of the time.
-		again := m.Topic == valid && valid != "" && m.QoS <= frames.ExactlyOnce && len(m.Payload) <= fitsAnyTopic
-		if err == nil && !again {
-			if err = m.Validate(st.s.options.Version); err == nil {
-				valid = m.Topic
-			}
-		}
-		if err != nil {
-			order.refuse(v, notSent(err))
+// take encodes the value into the next place.
+func (e *encoder[T]) take() {
+	m := e.stage.order.reserve()
+	err := e.encode(&e.value, m)
+	// A topic that comes again is not validated again: a twentieth of the time.
+	again := m.Topic == e.valid && e.valid != "" && m.QoS <= frames.ExactlyOnce && len(m.Payload) <= fitsAnyTopic
+	if err == nil && !again {
+		if err = m.Validate(e.stage.version); err == nil {
+			e.valid = m.Topic
 		}
 	}
+	if err != nil {
+		e.stage.order.refuse(e.value, notSent(err))
+	}
+}
+
+// takeAll takes the value and all others that the channel has at once; false when it is closed.
+func (e *encoder[T]) takeAll(in <-chan T) (open bool) {
+	before := e.stage.order.next
+	e.take()
+	open = true
+	for ready := true; ready && open && e.stage.order.takes(e.stage.limit); {
+		select {
+		case e.value, open = <-in:
+			if open {
+				e.take()
+			}
+		default:
+			ready = false
+		}
+	}
+	var none T
+	e.value = none // it may be large, and the next one far
+	e.stage.counts.waiting.Add(int64(e.stage.order.next - before))
+	return open
+}
+
+// runStage is the goroutine of a stage.
+func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, in <-chan T) {
+	defer st.leave()
+	e := &encoder[T]{stage: st, encode: encode}
+	cancel, stopping := st.ctx.Done(), st.life.intakeEnds
+	order := &st.order
 	for in != nil || order.open() > 0 {
-		source, intakes := in, st.s.intakes
-		if !order.takes(limit) {
+		source, runs := in, st.runs
+		if !order.takes(st.limit) {
 			source = nil
 		}
-		row := intake{st, order.handed, order.row()}
-		if len(row.row) == 0 {
-			intakes = nil
+		run := stageRun{st, order.passed, order.run()}
+		if len(run.messages) == 0 {
+			runs = nil
 		}
 		var receipt Receipt
 		var out chan Receipt
 		if order.first(&receipt) {
 			out = st.out
 		}
-		before, ok := order.next, false
+		var ok bool
 		select {
-		case v, ok = <-source:
-			if !ok {
+		case e.value, ok = <-source:
+			if !ok || !e.takeAll(in) {
 				in = nil
-				break
 			}
-			take()
-			for ok && order.takes(limit) {
-				select {
-				case v, ok = <-in:
-					if ok {
-						take()
-					} else {
-						in = nil
-					}
-				default:
-					ok = false
-				}
-			}
-			v = none // it may be large, and the next one far
-			st.s.takers.waiting.Add(int64(order.next - before))
-		case intakes <- row:
-			order.hand()
+		case runs <- run:
+			order.passOn()
 		case out <- receipt:
 			order.pop()
-			st.s.takers.took(1)
+			st.counts.took(1)
 			st.emit()
 		case <-st.wake:
 			st.collect()
 		case <-cancel:
 			in, cancel = nil, nil
 			st.refuse(context.Cause(st.ctx))
-			st.s.call(func(l *loop) { l.withdrawStage(st) })
+			st.withdraw(st)
 		case <-stopping:
 			in, stopping = nil, nil
-			st.refuse(st.s.endedBy())
-		case <-st.s.takers.abandon:
+			st.refuse(st.life.closed())
+		case <-st.counts.abandon:
 			return
 		}
 	}
 }
 
-func (st *stage) leave() {
+// leave ends the stage.
+func (st *publishStage) leave() {
 	close(st.out)
-	st.s.takers.running.Add(-1)
-	st.s.poke()
+	st.counts.senders.Add(-1)
+	st.life.wake()
 }
 
-// refuse ends what the loop has not taken.
-func (st *stage) refuse(cause error) {
-	if row := st.order.row(); len(row) > 0 {
-		st.order.put(results{place: st.order.handed, n: uint64(len(row)), err: notSent(cause)})
-		st.order.hand()
+// refuse ends the messages that the loop has not taken.
+func (st *publishStage) refuse(cause error) {
+	if run := st.order.run(); len(run) > 0 {
+		st.order.put(results{place: st.order.passed, n: uint64(len(run)), err: notSent(cause)})
+		st.order.passOn()
 	}
 }
 
-// collect takes over what the loop has ended.
-func (st *stage) collect() {
+// collect takes the results over that the loop has passed on.
+func (st *publishStage) collect() {
 	st.mu.Lock()
 	st.ended, st.taken = st.taken[:0], st.ended
 	st.mu.Unlock()
@@ -209,10 +177,10 @@ func (st *stage) collect() {
 	st.emit()
 }
 
-// emit sends what is in order for as long as the channel has room.
-func (st *stage) emit() {
+// emit sends the Receipts that are next in order for as long as the channel has room.
+func (st *publishStage) emit() {
 	sent := 0
-	defer func() { st.s.takers.took(sent) }()
+	defer func() { st.counts.took(sent) }()
 	var receipt Receipt
 	for st.order.first(&receipt) {
 		select {
@@ -225,89 +193,26 @@ func (st *stage) emit() {
 	}
 }
 
-// admit accepts a row of a stage as far as the queue has room. The rest waits in
-// front of whatever the stages send next.
-func (l *loop) admit(in intake) {
-	l.waiting = intake{}
-	for len(in.row) > 0 {
-		room := l.s.options.Queue - l.sender.Queued()
-		if room <= 0 {
-			l.waiting = in
-			return
-		}
-		n := 0 // of QoS 0
-		for n < min(room, len(in.row)) && in.row[n].QoS == frames.AtMostOnce {
-			n++
-		}
-		o := owner{stage: in.stage, place: in.place}
-		if n >= flow.MinRow {
-			l.sender.AddRow(in.row[:n], o)
-		} else {
-			n = max(1, n)
-			for _, m := range in.row[:n] {
-				l.sender.Add(m, o)
-				o.place++
-			}
-		}
-		in.row, in.place = in.row[n:], in.place+uint64(n)
+// add records results in the loop's turn.
+func (st *publishStage) add(r results) {
+	if last := len(st.turn) - 1; last < 0 || !st.turn[last].add(r) {
+		st.turn = append(st.turn, r)
 	}
 }
 
-// stageResult notes the end of messages of a stage for wakeStages.
-func (l *loop) stageResult(st *stage, r results) {
-	last := len(st.turn) - 1
-	switch {
-	case last < 0:
-		l.dirty = append(l.dirty, st)
-	case st.turn[last].add(r):
-		return
+// passTurn passes the results of the loop's turn to the goroutine.
+func (st *publishStage) passTurn() {
+	st.mu.Lock()
+	if len(st.ended) == 0 {
+		st.ended, st.turn = st.turn, st.ended
+	} else {
+		st.ended = append(st.ended, st.turn...)
+		clear(st.turn)
 	}
-	st.turn = append(st.turn, r)
-}
-
-// wakeStages passes the results of this turn on: one lock and at most one
-// wake-up for each stage.
-func (l *loop) wakeStages() {
-	for i, st := range l.dirty {
-		st.mu.Lock()
-		if len(st.ended) == 0 {
-			st.ended, st.turn = st.turn, st.ended
-		} else {
-			st.ended = append(st.ended, st.turn...)
-			clear(st.turn)
-		}
-		st.mu.Unlock()
-		st.turn = st.turn[:0]
-		select {
-		case st.wake <- struct{}{}:
-		default:
-		}
-		l.dirty[i] = nil
+	st.mu.Unlock()
+	st.turn = st.turn[:0]
+	select {
+	case st.wake <- struct{}{}:
+	default:
 	}
-	l.dirty = l.dirty[:0]
-}
-
-// withdrawStage ends what a stage has pending, since its context has ended.
-func (l *loop) withdrawStage(st *stage) {
-	cause := context.Cause(st.ctx)
-	if l.waiting.stage == st {
-		l.refuseWaiting(cause)
-	}
-	var pending []flow.Handle
-	l.sender.Each(func(h flow.Handle, o owner) {
-		if o.stage == st {
-			pending = append(pending, h)
-		}
-	})
-	for _, h := range pending {
-		l.withdraw(h, cause)
-	}
-}
-
-// refuseWaiting ends the part of a row that found no room in the queue.
-func (l *loop) refuseWaiting(cause error) {
-	if in := l.waiting; len(in.row) > 0 {
-		l.stageResult(in.stage, results{place: in.place, n: uint64(len(in.row)), err: notSent(cause)})
-	}
-	l.waiting = intake{}
 }

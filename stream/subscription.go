@@ -4,69 +4,44 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// A Subscription is a set of topic filters with channels of its own. It is
-// desired state: it is restored at every connection until Unsubscribe.
+// A Subscription is a set of topic filters with channels of its own. It is restored at every connection until Unsubscribe.
 type Subscription struct {
-	box     *inbox
-	filters []frames.Filter
-	granted []frames.QoS // guarded by boxes.mu; one for each filter
-
-	// Owned by the loop.
-	state   phase
-	open    int             // SUBSCRIBE or UNSUBSCRIBE packets that are not acknowledged
-	refused []frames.Filter // by the acks so far
-	reply   chan error      // cap 1, to Subscribe
-	leavers []chan<- error  // cap 1 each, to Unsubscribe
+	session *Session
+	set     *filterSet
 }
 
-// phase is where in its life a Subscription is.
-type phase byte
-
-const (
-	asking  phase = iota // Subscribe waits
-	active               // its filters are desired
-	leaving              // UNSUBSCRIBE is on its way
-	gone
-)
-
-// Subscribe asks the broker for the filters and waits until it has granted all
-// of them. If it refuses one, none stays and the error is a *RefusedError; if
-// ctx ends first, what was asked for is taken back. Messages can arrive before
-// Subscribe returns; they wait in the Subscription.
+// Subscribe asks the broker for the filters and waits until it has granted all of them. If it refuses one, none stays and
+// the error is a *RefusedError; if ctx ends first, the filters are unsubscribed. Messages can arrive before Subscribe
+// returns; they wait in the Subscription.
 //
-// Messages that wait unclaimed and match are claimed by the new Subscription.
-// A message goes to every Subscription that it matches.
+// Messages that wait unclaimed and match are claimed by the new Subscription. A message goes to every Subscription that it
+// matches.
 func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Subscription, error) {
 	if err := checkFilters(s.options.Version, filters); err != nil {
 		return nil, err
 	}
-	sub := &Subscription{
-		box:     newInbox(s),
-		filters: slices.Clone(filters),
-		granted: make([]frames.QoS, len(filters)),
-		reply:   make(chan error, 1),
-	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s.call(func(l *loop) { l.subscribe(sub) })
+	sub := &Subscription{session: s, set: newFilterSet(s.inboxes.newInbox(), filters)}
+	s.call(func(l *loop) { l.subscribe(sub.set) })
 	select {
-	case err := <-sub.reply:
+	case err := <-sub.set.reply:
 		return sub.orError(err)
 	case <-ctx.Done():
-	case <-s.done:
+	case <-s.life.done:
 	}
-	s.call(func(l *loop) { l.giveUp(sub, context.Cause(ctx)) })
+	s.call(func(l *loop) { l.abandon(sub.set, context.Cause(ctx)) })
 	select {
-	case err := <-sub.reply: // a ready result beats an ended context
+	case err := <-sub.set.reply: // a ready result beats an ended context
 		return sub.orError(err)
 	default:
-		return nil, s.endedBy()
+		return nil, s.life.closed()
 	}
 }
 
@@ -77,50 +52,54 @@ func (sub *Subscription) orError(err error) (*Subscription, error) {
 	return sub, nil
 }
 
-// Messages returns the channel whose hand-off settles a message: nothing is
-// lost on the way to the hand-off, nothing is known after it. It is unbuffered,
-// closed after its last value, and the same at every call.
-func (sub *Subscription) Messages() <-chan frames.Message { return sub.box.Messages() }
-
-// Deliveries returns the channel of messages that their consumer settles with
-// Ack. It is buffered (256), closed after its last value, and the same at every
-// call.
-func (sub *Subscription) Deliveries() <-chan Delivery { return sub.box.Deliveries() }
-
-// All returns an iterator over the messages, without a goroutine. A message is
-// settled when the loop asks for the next one; leaving the loop does not settle
-// the last one.
-func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] { return sub.box.All(ctx) }
-
-// Granted returns the QoS that the broker granted for each filter, in order.
-func (sub *Subscription) Granted() []frames.QoS {
-	mu := &sub.box.s.boxes.mu
-	mu.Lock()
-	defer mu.Unlock()
-	return slices.Clone(sub.granted)
+func checkFilters(v frames.Version, filters []frames.Filter) error {
+	if len(filters) == 0 { // [MQTT-3.8.3-3]
+		return link.BadOption("filters", "are none; SUBSCRIBE needs at least one")
+	}
+	for i, f := range filters {
+		if err := f.Validate(v); err != nil {
+			return fmt.Errorf("mqtt: filter %d of %d: %w", i+1, len(filters), err)
+		}
+	}
+	return nil
 }
 
-// Err returns why the channels ended; nil while they have not, and after
-// Unsubscribe or Close. A broker that refuses a filter when the subscription is
-// restored ends it with a *RefusedError.
-func (sub *Subscription) Err() error { return sub.box.Err() }
+// Messages returns the channel whose hand-off acknowledges a message: nothing is lost before the hand-off, nothing is known
+// after it. It is unbuffered, closed after its last value, and the same at every call.
+func (sub *Subscription) Messages() <-chan frames.Message { return sub.set.inbox.Messages() }
 
-// Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The
-// channels hand over what had arrived, then close: read them to the end, since
-// what is left withholds the acks of all later messages. Filters that another
-// Subscription of the session has too stay subscribed. When ctx ends first, the
-// Subscription ends all the same.
+// Deliveries returns the channel of messages that their consumer acknowledges with Ack. It is buffered (256), closed after
+// its last value, and the same at every call.
+func (sub *Subscription) Deliveries() <-chan Delivery { return sub.set.inbox.Deliveries() }
+
+// All returns an iterator over the messages, without a goroutine. A message is acknowledged when the loop asks for the next
+// one; leaving the loop does not acknowledge the last one. It ends without an error when the client was closed or
+// unsubscribed, otherwise with the reason: that of ctx, or Err.
+func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
+	return sub.set.inbox.All(ctx)
+}
+
+// Granted returns the QoS that the broker granted for each filter, in order.
+func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
+
+// Err returns why the channels ended; nil while they have not, and after Unsubscribe or Close. A broker that refuses a filter
+// when the Subscription is restored ends it with a *RefusedError.
+func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
+
+// Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The channels hand over the messages that have
+// arrived, then close: read them to the end, since a message that is left withholds the acks of all later ones. Filters that
+// another Subscription of the session has too stay subscribed. When ctx ends first, the Subscription ends all the same.
 func (sub *Subscription) Unsubscribe(ctx context.Context) error {
-	s := sub.box.s
+	s := sub.session
 	reply := make(chan error, 1)
-	if !s.call(func(l *loop) { l.unsubscribe(sub, reply) }) {
-		return s.endedBy()
+	if !s.call(func(l *loop) { l.unsubscribe(sub.set, reply) }) {
+		return s.life.closed()
 	}
 	select {
 	case err := <-reply:
 		return err
 	case <-ctx.Done():
-	case <-s.done:
+	case <-s.life.done:
 	}
 	select {
 	case err := <-reply:
@@ -130,17 +109,5 @@ func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.endedBy()
-}
-
-func checkFilters(v frames.Version, filters []frames.Filter) error {
-	if len(filters) == 0 { // [MQTT-3.8.3-3]
-		return badOption("filters", "are none; SUBSCRIBE needs at least one")
-	}
-	for i, f := range filters {
-		if err := f.Validate(v); err != nil {
-			return fmt.Errorf("mqtt: filter %d of %d: %w", i+1, len(filters), err)
-		}
-	}
-	return nil
+	return s.life.closed()
 }

@@ -4,29 +4,29 @@ import (
 	"context"
 
 	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Event is a delivery with its decoded value. With a payload that cannot be
-// decoded Err is set; it is to be acked all the same.
+// Event is a delivery with its decoded value. Err is set if the payload cannot be decoded; such a delivery must be
+// acknowledged, too.
 type Event[T any] struct {
 	Delivery
 	Value T
 	Err   error
 }
 
-// Subscribe is Session.Subscribe with a channel of decoded values, buffered
-// (256) and closed when the session ends or the broker refuses to restore a
-// filter. ctx bounds the call, not the channel.
+// Subscribe is Session.Subscribe with a channel of decoded values, buffered (256) and closed when the session ends or the
+// broker refuses to restore a filter. ctx bounds the call, not the channel.
 func Subscribe[T any](ctx context.Context, s *Session, dec func(frames.Message) (T, error), filters ...frames.Filter) (<-chan Event[T], error) {
 	if dec == nil {
-		return nil, badOption("dec", "is nil; Subscribe needs a Decoder")
+		return nil, link.BadOption("dec", "is nil; Subscribe needs a Decoder")
 	}
 	sub, err := s.Subscribe(ctx, filters...)
 	if err != nil {
 		return nil, err
 	}
 	ch := make(chan Event[T], deliveriesCap)
-	feed(sub.box, ch, func(d Delivery) (Event[T], bool) {
+	feed(sub.set.inbox, ch, func(d Delivery) (Event[T], bool) {
 		v, err := dec(d.Message)
 		return Event[T]{Delivery: d, Value: v, Err: err}, false
 	})

@@ -2,42 +2,70 @@ package stream
 
 import (
 	"fmt"
-	"net"
+	"io"
+	"sync"
 
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A batch is what the writer does in one go: commit the changes, then write the
-// bytes that depend on them. The loop fills one while the writer has the other.
+// A batch is the work of the writer in one step: commit the changes, then write the bytes that depend on them.
 type batch struct {
 	number uint64
 	buffers
-	conn net.Conn // nil: there is nothing but changes
+	conn wire // nil if there are only changes
 }
 
-// buffers are what a batch is filled into.
+// buffers hold the content of a batch.
 type buffers struct {
 	changes []flow.Change
 	bytes   []byte
 }
 
-// batchBytes is how much of publishing goes into one batch. Acks come on top.
-const batchBytes = 64 << 10
+// A wire is the part of a connection that batches are written to.
+type wire interface {
+	io.Writer
+	TryWrite([]byte) int // writes as much as is accepted without waiting
+}
 
 // written is the writer's answer. At most one of the errors is set.
 type written struct {
-	commit error // nothing was changed and nothing was written
+	commit error // no change was applied and nothing was written
 	write  error
 }
 
-// runWriter owns the write side of the connection while it has a batch. The loop
-// sends the next batch only after the answer to the one before, so neither channel
-// ever blocks its sender.
-func (s *Session) runWriter(batches <-chan batch, writes chan<- written) {
+// A writer commits and writes one batch at a time on a goroutine of its own, which ends while the session is idle: then its
+// stack and its channels take no memory. The next batch is sent only after the answer to the one before, so neither channel
+// blocks its sender.
+type writer struct {
+	store   flow.Store
+	batches chan batch   // cap 1; nil while there is no goroutine
+	answers chan written // cap 1; the same
+	running sync.WaitGroup
+}
+
+// write passes a batch to the goroutine and starts it if there is none.
+func (w *writer) write(b batch) {
+	if w.batches == nil {
+		batches, answers := make(chan batch, 1), make(chan written, 1)
+		w.batches, w.answers = batches, answers
+		w.running.Go(func() { runWriter(w.store, batches, answers) })
+	}
+	w.batches <- b
+}
+
+// rest ends the goroutine, which must have answered.
+func (w *writer) rest() {
+	if w.batches != nil {
+		close(w.batches)
+		w.batches, w.answers = nil, nil
+	}
+}
+
+func runWriter(store flow.Store, batches <-chan batch, answers chan<- written) {
 	for b := range batches {
 		var w written
 		if len(b.changes) > 0 {
-			if err := s.options.Store.Commit(b.changes); err != nil {
+			if err := store.Commit(b.changes); err != nil {
 				w.commit = fmt.Errorf("mqtt: store: %w", err)
 			}
 		}
@@ -46,6 +74,6 @@ func (s *Session) runWriter(batches <-chan batch, writes chan<- written) {
 				w.write = fmt.Errorf("mqtt: write: %w", err)
 			}
 		}
-		writes <- w
+		answers <- w
 	}
 }

@@ -1,11 +1,10 @@
 //go:build !unix || aix
 
-package stream
+package link
 
 import "net"
 
-// A socket is where one write can be told not to wait: elsewhere all are the
-// writer's.
+// A socket writes nothing on this system, where no write can be told not to wait.
 type socket struct{}
 
 func socketOf(net.Conn) *socket { return nil }

@@ -1,4 +1,4 @@
-package stream
+package link
 
 import (
 	"context"
@@ -14,31 +14,22 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// HTTPError says that the server did not answer the opening handshake of a
-// WebSocket with status 101.
-type HTTPError struct{ Status int }
-
-func (e *HTTPError) Error() string {
-	return fmt.Sprintf("mqtt: WebSocket: the server answered %d %s", e.Status, http.StatusText(e.Status))
-}
-
-// dialWebSocket opens a WebSocket over conn, for binary frames [MQTT-6.0.0-1].
-// Packets and frames need not align [MQTT-6.0.0-2]: each write is a frame, and
-// frames that come in are read as one stream.
-func dialWebSocket(ctx context.Context, conn net.Conn, e *endpoint, o *Options) (net.Conn, error) {
+// dialWebSocket opens a WebSocket over conn, for binary frames [MQTT-6.0.0-1]. Packets and frames need not align
+// [MQTT-6.0.0-2]: each write is a frame, and inbound frames are read as one stream.
+func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Config) (net.Conn, error) {
 	header := make(http.Header)
-	if o.Header != nil {
-		h, err := o.Header(ctx)
+	if config.Header != nil {
+		h, err := config.Header(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("mqtt: Header: %w", because(ctx, err))
+			return nil, fmt.Errorf("mqtt: Header: %w", withCause(ctx, err))
 		}
 		header = h
 	}
 	offer := []string{"mqtt"} // [MQTT-6.0.0-3]
-	if o.Version == frames.V31 {
+	if config.Connect.Version == frames.V31 {
 		offer = append(offer, "mqttv3.1")
 	}
-	// The connection is made, and its TLS: of the URL only path and query count.
+	// The connection and its TLS exist already, so only path and query of the URL count.
 	target := "http://broker" + e.path
 	if e.query != "" {
 		target += "?" + e.query
@@ -64,15 +55,15 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *endpoint, o *Options) 
 	case err != nil:
 		return nil, fmt.Errorf("mqtt: WebSocket: %w", err)
 	}
-	if got := c.Subprotocol(); got == "" && !o.AnySubprotocol {
+	if got := c.Subprotocol(); got == "" && !config.AnySubprotocol {
 		c.CloseNow()
 		return nil, fmt.Errorf("mqtt: WebSocket: the server selected no subprotocol of %s; Options.AnySubprotocol accepts that", strings.Join(offer, ", "))
 	}
 	return websocket.NetConn(context.Background(), c, websocket.MessageBinary), nil
 }
 
-// hostHeader is the host as a browser would name it: without a default port.
-func hostHeader(e *endpoint) string {
+// hostHeader returns the host as a browser names it: without a default port.
+func hostHeader(e *Endpoint) string {
 	host, port, err := net.SplitHostPort(e.addr)
 	if err != nil || port != schemes[e.scheme].port {
 		return e.addr

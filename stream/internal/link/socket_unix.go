@@ -1,24 +1,24 @@
 //go:build unix && !aix
 
-package stream
+package link
 
 import (
 	"net"
 	"syscall"
 )
 
-// A socket is the connection itself, for writes that take what the operating
-// system takes at once and never wait.
+// A socket writes to a connection of package net without waiting: it writes as much as the operating system accepts at
+// once.
 type socket struct {
 	raw   syscall.RawConn
-	write func(fd uintptr) bool // made once: a method value allocates
+	write func(fd uintptr) bool // the method value once; each one allocates
 
 	bytes []byte
 	n     int
 }
 
-// socketOf returns nil for what is not a socket of package net: a wrapper has a
-// Write of its own that must not be passed by.
+// socketOf returns nil for a connection that is not a socket of package net: the Write method of a wrapper must not be
+// bypassed.
 func socketOf(c net.Conn) *socket {
 	var raw syscall.RawConn
 	var err error
@@ -36,8 +36,7 @@ func socketOf(c net.Conn) *socket {
 	return s
 }
 
-// try returns how much of p was written. What stopped it, the next blocking
-// write will find out.
+// try returns how much of p was written. The next blocking write reports the error that stopped it, if there was one.
 func (s *socket) try(p []byte) int {
 	s.bytes, s.n = p, 0
 	err := s.raw.Write(s.write)
@@ -49,7 +48,7 @@ func (s *socket) try(p []byte) int {
 }
 
 func (s *socket) once(fd uintptr) bool {
-	// Whatever the user has made of the socket's own flag, this does not wait.
+	// MSG_DONTWAIT: this must not wait even if the user has made the socket blocking.
 	if n, err := syscall.SendmsgN(int(fd), s.bytes, nil, nil, syscall.MSG_DONTWAIT); err == nil {
 		s.n = n
 	}

@@ -1,0 +1,89 @@
+package stream
+
+import (
+	"slices"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/flow/list"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Messages that change their inbox, or leave it without being handed over.
+
+// move passes the messages that suit from one inbox to another, in order.
+func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
+	b.mu.Lock()
+	defer b.unlock()
+	b.walk(&from.line, func(i int32) {
+		s := &b.slots[i]
+		if !suits(&s.delivery) {
+			return
+		}
+		from.line.Remove(b.byInbox, i)
+		from.subtract(&s.delivery)
+		s.inbox, s.claimed = to, true
+		to.line.PushBack(b.byInbox, i)
+		to.add(&s.delivery)
+	})
+	if to.count > 0 {
+		b.wakeLater(to)
+	}
+}
+
+// claim passes the messages that match set from one inbox to that of set.
+func (b *inboxes) claim(from *inbox, set *filterSet, lookup func(topic string) []*filterSet) {
+	b.move(from, set.inbox, func(d *Delivery) bool { return slices.Contains(lookup(d.Topic), set) })
+}
+
+// drop removes the unwanted messages from an inbox and passes them on.
+func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Delivery)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.walk(&box.line, func(i int32) {
+		if !unwanted(&b.slots[i]) {
+			return
+		}
+		d := b.slots[i].delivery
+		b.remove(i)
+		dropped(&d)
+	})
+	b.wakeLoop()
+}
+
+// purge drops the QoS 1 messages that nobody has been handed, since the broker sends them again. A Subscription that ends
+// keeps its own: messages that still come for it are dropped.
+func (b *inboxes) purge(leaving []*filterSet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.slots {
+		s := &b.slots[i]
+		if s.inbox == nil || s.delivery.QoS != frames.AtLeastOnce || s.inbox.finished {
+			continue
+		}
+		if !slices.ContainsFunc(leaving, func(f *filterSet) bool { return f.inbox == s.inbox }) {
+			b.remove(int32(i))
+		}
+	}
+	b.wakeLoop()
+}
+
+// pending returns how many deliveries wait here without an ack.
+func (b *inboxes) pending(r *flow.Receiver) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.slots {
+		if s := &b.slots[i]; s.inbox != nil && s.delivery.acks != nil && r.Pending(s.delivery.seq) {
+			n++
+		}
+	}
+	return n
+}
+
+// walk visits the messages of a line in order. The visit may remove the message.
+func (b *inboxes) walk(line *list.List, visit func(i int32)) {
+	for i := line.Head; i != 0; {
+		next := b.byInbox[i].Next
+		visit(i)
+		i = next
+	}
+}

@@ -1,0 +1,44 @@
+package stream
+
+import "time"
+
+// A clock is the time of the loop: it stands still during a turn, and wakes the loop at the earliest deadline. Deadlines are
+// durations since the epoch; 0 is none.
+type clock struct {
+	epoch time.Time
+	now   time.Duration
+	timer *time.Timer
+	armed time.Duration // when the timer fires; 0 if it does not
+}
+
+func newClock() clock {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return clock{epoch: time.Now(), timer: timer}
+}
+
+// tick reads the time.
+func (c *clock) tick() { c.now = time.Since(c.epoch) }
+
+// since converts a time to one of this clock.
+func (c *clock) since(t time.Time) time.Duration { return t.Sub(c.epoch) }
+
+// fired records that the timer has fired.
+func (c *clock) fired() { c.armed = 0 }
+
+// arm sets the timer to the earliest deadline that has not passed. A timer that fires too early does no harm, so it is left
+// alone when that deadline has moved away.
+func (c *clock) arm(deadlines ...time.Duration) {
+	at := time.Duration(0)
+	for _, d := range deadlines {
+		if d > c.now && (at == 0 || d < at) {
+			at = d
+		}
+	}
+	if at != 0 && (c.armed == 0 || at < c.armed) {
+		c.timer.Reset(at - c.now)
+		c.armed = at
+	}
+}
+
+func (c *clock) stop() { c.timer.Stop() }

@@ -1,0 +1,76 @@
+package stream
+
+import (
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// The packets that an outbox encodes. One that does not fit the terms of the connection is not added: err tells of it, and the
+// loop closes the connection.
+
+// publish adds a PUBLISH.
+func (o *outbox) publish(p *frames.Publish) {
+	before := len(o.filling.bytes)
+	bytes, err := p.Append(o.filling.bytes, o.terms.version)
+	if o.added(before, bytes, err) {
+		o.sent++
+		o.log.sentPublish(p, len(bytes)-before)
+	}
+}
+
+// publishNext adds a message of a run; false when the batch is full.
+func (o *outbox) publishNext(m *frames.Message) bool {
+	p := frames.Publish{Message: *m}
+	o.publish(&p)
+	return !o.full()
+}
+
+// transmit adds a PUBLISH or a PUBREL of the sender.
+func (o *outbox) transmit(out *flow.Outgoing) {
+	if out.Type == frames.TypePubrel {
+		o.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
+		return
+	}
+	o.publish(&out.Publish)
+}
+
+// ack adds a PUBACK, PUBREC, PUBREL or PUBCOMP.
+func (o *outbox) ack(a frames.Ack) {
+	before := len(o.filling.bytes)
+	bytes, err := a.Append(o.filling.bytes, o.terms.version)
+	if o.added(before, bytes, err) {
+		o.log.sentAck(a, len(bytes)-before)
+	}
+}
+
+// acks adds the acks of deliveries that may leave, in order of arrival.
+func (o *outbox) acks(r *flow.Receiver) {
+	for a, ok := r.Next(); ok; a, ok = r.Next() {
+		o.ack(a)
+	}
+}
+
+// request adds a SUBSCRIBE or an UNSUBSCRIBE.
+func (o *outbox) request(r flow.Request) { o.packet(r.Packet(o.terms.version)) }
+
+// packet adds a packet of any type.
+func (o *outbox) packet(p frames.Packet) {
+	before := len(o.filling.bytes)
+	bytes, err := p.Append(o.filling.bytes, o.terms.version)
+	if o.added(before, bytes, err) {
+		o.log.sentPacket(p, len(bytes)-before)
+	}
+}
+
+// added takes the batch with a packet appended, unless that failed or is beyond the limit of the connection.
+func (o *outbox) added(before int, bytes []byte, err error) bool {
+	if size := len(bytes) - before; err == nil && size > o.terms.maxPacket {
+		err = &frames.TooLargeError{Size: size, Limit: o.terms.maxPacket}
+	}
+	if err != nil {
+		o.filling.bytes, o.err = bytes[:before], prefixed(err)
+		return false
+	}
+	o.filling.bytes = bytes
+	return true
+}

@@ -1,0 +1,59 @@
+package stream
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// A filterSet is the part of a Subscription that the loop knows: an owner of filters in flow.Subscriptions.
+type filterSet struct {
+	inbox   *inbox
+	filters []frames.Filter
+
+	mu      sync.Mutex
+	granted []frames.QoS // one for each filter
+
+	reply   chan error     // cap 1, from the loop: the result of Subscribe
+	leavers []chan<- error // cap 1 each; owned by the loop: calls of Unsubscribe that wait
+}
+
+func newFilterSet(box *inbox, filters []frames.Filter) *filterSet {
+	return &filterSet{
+		inbox:   box,
+		filters: slices.Clone(filters),
+		granted: make([]frames.QoS, len(filters)),
+		reply:   make(chan error, 1),
+	}
+}
+
+// grant records the codes of a SUBACK for the filters from first on.
+func (s *filterSet) grant(first int, codes []frames.ReasonCode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, code := range codes {
+		s.granted[first+i] = frames.QoS(code)
+	}
+}
+
+// Granted returns the QoS that the broker granted for each filter, in order.
+func (s *filterSet) Granted() []frames.QoS {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.granted)
+}
+
+// end closes the channels of a Subscription that was unsubscribed, when they have handed over the messages that have arrived.
+func (s *filterSet) end() {
+	s.inbox.finish(nil)
+	s.left(nil)
+}
+
+// left answers the calls of Unsubscribe.
+func (s *filterSet) left(err error) {
+	for _, reply := range s.leavers {
+		reply <- err
+	}
+	s.leavers = nil
+}

@@ -1,0 +1,190 @@
+package stream
+
+import (
+	"sync"
+
+	"github.com/go-millrace/mqtt/flow/list"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// inboxes hold the messages that were received and not yet handed over, for all Subscriptions of a session together: one
+// lock, one limit, one slab. The loop adds the messages of a read under one lock; consumers take up to a chunk.
+//
+// Invariant: bytes and count are those of all slots in use; each of these is in the line of its inbox, and in qos0 if it is
+// QoS 0; a line is in order of arrival.
+type inboxes struct {
+	limit     int // ReceiveBytes
+	highWater int // bytes above which takes count as consumed
+	life      *life
+	unclaimed *inbox        // messages that no Subscription claims
+	acks      *ackList      // of all deliveries
+	stop      chan struct{} // closed when nothing is handed out any more
+
+	mu       sync.Mutex
+	slots    []slot // slot 0 stays unused
+	byInbox  []list.Links
+	byAge    []list.Links
+	free     []int32
+	qos0     list.List // of all inboxes, oldest first
+	bytes    int
+	count    int
+	dropped  uint64
+	consumed uint64   // takes from an inbox above half of highWater
+	wakeAt   int      // wake the loop, once, when no more bytes than this are left; -1: do not
+	wakeable []*inbox // have consumers to be woken when the lock is left
+	stopped  bool
+}
+
+// A slot holds one message that waits.
+type slot struct {
+	delivery Delivery
+	inbox    *inbox
+	shared   bool // other Subscriptions have copies
+	claimed  bool // it had waited unclaimed before its Subscription came
+}
+
+func newInboxes(limit, highWater int, l *life) *inboxes {
+	b := &inboxes{limit: limit, highWater: highWater, life: l, stop: make(chan struct{}), wakeAt: -1}
+	b.unclaimed = b.newInbox()
+	b.acks = &ackList{wake: l.wake}
+	return b
+}
+
+// overhead is the cost of a message beside its payload and topic.
+const overhead = 128
+
+func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
+
+// lock lets the loop push the messages of a read.
+func (b *inboxes) lock() { b.mu.Lock() }
+
+// unlock leaves the lock and wakes the consumers whose inboxes have got messages.
+func (b *inboxes) unlock() {
+	wakeable := b.wakeable
+	b.wakeable = b.wakeable[:0]
+	for _, box := range wakeable {
+		box.waking = false
+		select {
+		case box.wake <- struct{}{}:
+		default:
+		}
+	}
+	b.mu.Unlock()
+}
+
+// push appends d to an inbox, between lock and unlock. When there is no room, the oldest QoS 0 messages go; QoS 1 and 2 are
+// never dropped.
+func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
+	if size := cost(d); b.bytes+size > b.limit {
+		b.makeRoom(size)
+		if b.bytes+size > b.limit && d.QoS == frames.AtMostOnce {
+			b.dropped++
+			return
+		}
+	}
+	i := b.alloc(box, d)
+	b.slots[i].shared = shared
+	box.line.PushBack(b.byInbox, i)
+	if d.QoS == frames.AtMostOnce {
+		b.qos0.PushBack(b.byAge, i)
+	}
+	b.wakeLater(box)
+}
+
+// wakeLater makes unlock wake a consumer that waits for box.
+func (b *inboxes) wakeLater(box *inbox) {
+	if box.idle > 0 && !box.waking {
+		box.waking = true
+		b.wakeable = append(b.wakeable, box)
+	}
+}
+
+// makeRoom drops QoS 0 messages, the oldest first, until size more bytes are within the limit or none are left.
+func (b *inboxes) makeRoom(size int) {
+	for b.bytes+size > b.limit && b.qos0.Head != 0 {
+		b.remove(b.qos0.Head)
+		b.dropped++
+	}
+}
+
+func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
+	var i int32
+	if n := len(b.free); n > 0 {
+		i = b.free[n-1]
+		b.free = b.free[:n-1]
+	} else {
+		if len(b.slots) == 0 {
+			b.grow()
+		}
+		i = b.grow()
+	}
+	s := &b.slots[i]
+	s.delivery, s.inbox = *d, box
+	b.bytes += cost(d)
+	b.count++
+	box.add(d)
+	return i
+}
+
+func (b *inboxes) grow() int32 {
+	b.slots = append(b.slots, slot{})
+	b.byInbox, b.byAge = append(b.byInbox, list.Links{}), append(b.byAge, list.Links{})
+	return int32(len(b.slots) - 1)
+}
+
+// remove takes a message out of every list.
+func (b *inboxes) remove(i int32) {
+	s := &b.slots[i]
+	s.inbox.line.Remove(b.byInbox, i)
+	if s.delivery.QoS == frames.AtMostOnce {
+		b.qos0.Remove(b.byAge, i)
+	}
+	b.bytes -= cost(&s.delivery)
+	b.count--
+	s.inbox.subtract(&s.delivery)
+	*s = slot{}
+	b.free = append(b.free, i)
+}
+
+// measure passes on how many bytes wait, and how often consumers took from an inbox above half of the high-water mark. The
+// consumer that leaves no more bytes than decide returns wakes the loop, once; -1 for none.
+func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wakeAt = decide(b.bytes, b.consumed)
+}
+
+// wakeLoop wakes the loop, once, if no more bytes are left than it waits for.
+func (b *inboxes) wakeLoop() {
+	if b.bytes <= b.wakeAt {
+		b.wakeAt = -1
+		b.life.wake()
+	}
+}
+
+// stopAll ends all handing out. The messages stay, unacknowledged.
+func (b *inboxes) stopAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.stopped {
+		b.stopped = true
+		close(b.stop)
+	}
+}
+
+// shrink gives the memory of empty inboxes back.
+func (b *inboxes) shrink() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.count == 0 {
+		b.slots, b.byInbox, b.byAge, b.free = nil, nil, nil, nil
+	}
+}
+
+// snapshot fills in the figures of the inboxes.
+func (b *inboxes) snapshot(st *Stats) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st.Dropped = b.dropped
+	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.bytes, b.unclaimed.count
+}

@@ -1,0 +1,123 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Config is everything that a Dialer needs to know. The functions are asked at every connection; their context ends with
+// ConnectTimeout, and their error fails the attempt.
+type Config struct {
+	// Connect is the CONNECT packet but for user name and password.
+	Connect frames.Connect
+
+	// Username and Password take precedence over those in the URL of an endpoint, and Credentials over both.
+	Username    string
+	Password    []byte
+	Credentials func(context.Context) (user string, password []byte, err error)
+
+	// TLS is the configuration of secure endpoints, nil for the defaults. TLSConfig, if set, is asked instead.
+	TLS       *tls.Config
+	TLSConfig func(context.Context) (*tls.Config, error)
+
+	// Header gives the HTTP header of a WebSocket handshake; nil for none. AnySubprotocol accepts a server that
+	// selects no subprotocol.
+	Header         func(context.Context) (http.Header, error)
+	AnySubprotocol bool
+
+	// DialContext makes the connection under TLS and WebSocket.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	ConnectTimeout time.Duration // of an attempt at one endpoint, handshake included; 0 is unlimited
+	WriteTimeout   time.Duration // how long a write may make no progress; 0 is unlimited
+	MaxPacket      int           // the largest packet accepted, in bytes
+	Logger         *slog.Logger
+}
+
+// Validate checks the CONNECT packet of every endpoint, whose URL may hold a user name and a password.
+func (c *Config) Validate(endpoints []*Endpoint) error {
+	for _, e := range endpoints {
+		connect := c.connect(c.login(e))
+		if err := connect.Validate(); err != nil {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+		if _, err := connect.Append(nil, connect.Version); err != nil {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+	}
+	return nil
+}
+
+// login returns the user name and the password for an endpoint: those of the Config, or those in the URL.
+func (c *Config) login(e *Endpoint) (user string, password []byte) {
+	if c.Username != "" || c.Password != nil || e.user == nil {
+		return c.Username, c.Password
+	}
+	if p, ok := e.user.Password(); ok {
+		password = []byte(p)
+	}
+	return e.user.Username(), password
+}
+
+// connect returns the first packet of a connection [MQTT-3.1.0-1].
+func (c *Config) connect(user string, password []byte) *frames.Connect {
+	p := c.Connect
+	p.UserNameFlag, p.UserName = user != "", user
+	p.PasswordFlag, p.Password = password != nil, password
+	return &p
+}
+
+// hello returns the encoded CONNECT packet of the next connection to e, with the credentials of the moment.
+func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
+	user, password := c.login(e)
+	if c.Credentials != nil {
+		var err error
+		if user, password, err = c.Credentials(ctx); err != nil {
+			return nil, fmt.Errorf("mqtt: Credentials: %w", withCause(ctx, err))
+		}
+	}
+	connect := c.connect(user, password)
+	if err := connect.Validate(); err != nil {
+		return nil, fmt.Errorf("mqtt: Credentials: %w", err)
+	}
+	hello, err := connect.Append(nil, connect.Version)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt: Credentials: %w", err)
+	}
+	return hello, nil
+}
+
+// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It is a copy of the user's, with
+// the host in the URL as ServerName, the protocol that the connection carries, and TLS 1.2 as the least version.
+func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error) {
+	if !e.tls {
+		return nil, nil
+	}
+	t := c.TLS
+	if c.TLSConfig != nil {
+		var err error
+		if t, err = c.TLSConfig(ctx); err != nil {
+			return nil, fmt.Errorf("mqtt: TLSConfig: %w", withCause(ctx, err))
+		}
+	}
+	if t = t.Clone(); t == nil {
+		t = new(tls.Config)
+	}
+	if t.ServerName == "" {
+		t.ServerName = e.host
+	}
+	if e.WebSocket() {
+		t.NextProtos = []string{"http/1.1"} // a WebSocket cannot be opened over HTTP/2 here
+	} else if t.NextProtos == nil {
+		t.NextProtos = []string{"mqtt"}
+	}
+	t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
+	return t, nil
+}

@@ -1,0 +1,86 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// OptionError names the option, or the part of the URL, that cannot be used.
+type OptionError struct {
+	Field  string
+	Reason string
+}
+
+func (e *OptionError) Error() string { return "mqtt: " + e.Field + " " + e.Reason }
+
+// BadOption returns an OptionError.
+func BadOption(field, format string, args ...any) error {
+	return &OptionError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// ConnectError says that the broker refused the connection. It wraps the reason code of the CONNACK.
+type ConnectError struct{ Code frames.ReasonCode }
+
+func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.Code.Error() }
+func (e *ConnectError) Unwrap() error { return e.Code }
+
+// HTTPError says that the server did not answer the opening handshake of a WebSocket with status 101.
+type HTTPError struct{ Status int }
+
+func (e *HTTPError) Error() string {
+	return fmt.Sprintf("mqtt: WebSocket: the server answered %d %s", e.Status, http.StatusText(e.Status))
+}
+
+// endpointErrors tells for each endpoint why it did not accept a connection.
+type endpointErrors []error
+
+func (e endpointErrors) Unwrap() []error { return e }
+
+func (e endpointErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = text(err)
+	}
+	return "mqtt: " + strings.Join(texts, "; ")
+}
+
+// endpointError adds the endpoint to the error of an attempt to connect to it.
+type endpointError struct {
+	endpoint *Endpoint
+	err      error
+}
+
+func (e *endpointError) Error() string { return "mqtt: " + e.endpoint.String() + ": " + text(e.err) }
+func (e *endpointError) Unwrap() error { return e.err }
+
+// text returns the text of an error that becomes part of another, without the prefix that the whole begins with.
+func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
+
+// CredentialsRejected reports whether the broker rejected our credentials; of several endpoints, whether each of them did.
+// Asking again soon is useless then, and looks like an attack.
+func CredentialsRejected(err error) bool {
+	var all endpointErrors
+	if errors.As(err, &all) {
+		return !slices.ContainsFunc(all, func(err error) bool { return !CredentialsRejected(err) })
+	}
+	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
+}
+
+// withCause adds the reason why ctx ended to an error that resulted from it.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return &contextError{cause, err}
+	}
+	return err
+}
+
+type contextError struct{ cause, err error }
+
+func (e *contextError) Error() string   { return "mqtt: " + text(e.cause) + " (" + text(e.err) + ")" }
+func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }

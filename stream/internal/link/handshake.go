@@ -1,0 +1,82 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// handshake sends CONNECT and waits for CONNACK.
+func (c *Conn) handshake(hello []byte, config *Config) error {
+	c.Began = time.Now()
+	if _, err := c.Write(hello); err != nil {
+		return fmt.Errorf("mqtt: CONNECT: %w", err)
+	}
+	log := config.Logger
+	log.Debug("sent", "type", frames.TypeConnect.String(), "client", config.Connect.ClientID, "size", len(hello))
+	first := &sniffer{Reader: c.Conn, bytes: &c.bytesIn}
+	c.Reader = frames.NewReader(first, config.MaxPacket)
+	f, err := frames.ReadFrame(c.Reader)
+	if err == nil && f.Type() == frames.TypeConnack {
+		c.Connack, err = frames.ParseConnack(f, c.Version)
+	} else if err == nil || !first.isConnack() && !first.isConnect() && first.n > 0 {
+		err = first.notConnack(f, err, c.Version)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("mqtt: the broker closed the connection before CONNACK: %w", io.ErrUnexpectedEOF)
+	default:
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(c.Connack.Code), "session present", c.Connack.SessionPresent, "size", f.Size())
+	if c.Connack.Code != frames.Success {
+		return &ConnectError{Code: c.Connack.Code}
+	}
+	if c.Connack.SessionPresent && config.Connect.CleanSession { // never set on 3.1, whose CONNACK has no such flag
+		return fmt.Errorf("mqtt: %w", errSessionPresent)
+	}
+	return nil
+}
+
+// errSessionPresent is the violation of a broker that answers a clean session with session present.
+var errSessionPresent = &frames.ProtocolError{
+	Type:   frames.TypeConnack,
+	Reason: "has session present set for a clean session [MQTT-3.2.2-1]",
+}
+
+// A sniffer counts the bytes read and keeps the first of them, for an error that quotes them when the first packet is not
+// CONNACK.
+type sniffer struct {
+	io.Reader
+	bytes *atomic.Uint64
+	head  [24]byte
+	n     int
+}
+
+func (s *sniffer) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.bytes.Add(uint64(n))
+	s.n += copy(s.head[s.n:], p[:n])
+	return n, err
+}
+
+func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
+
+// isConnect reports whether our own packet came back. It must not be quoted.
+func (s *sniffer) isConnect() bool { return s.head[0] == byte(frames.TypeConnect)<<4 }
+
+// notConnack names the type of a packet that came in place of CONNACK, whose payload must not be shown. For bytes that are
+// no packet it quotes the first of them.
+func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
+	if err == nil {
+		if p, err := frames.Parse(f, v); err == nil {
+			return &frames.ProtocolError{Type: p.Type(), Reason: "came in place of CONNACK [MQTT-3.2.0-1]"}
+		}
+	}
+	return fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", s.head[:s.n])
+}

@@ -1,0 +1,81 @@
+package stream
+
+import (
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// event takes an event of the reader.
+func (l *loop) event(e event) {
+	switch {
+	case e.conn != nil:
+		l.connected(e.conn)
+	case e.err != nil && !l.link.online():
+		l.log.Info("connection failed", "endpoint", l.link.endpoint, "attempt", l.link.backoff.Failures()+1, "error", e.err)
+		l.link.attemptFailed(e.err)
+		l.reconnect(e.err)
+	case e.err != nil:
+		l.link.readerGone(e.err)
+	case l.link.phase == up:
+		l.receive(e.packets)
+	}
+}
+
+// reconnect schedules the next attempt, or ends a session that wants none.
+func (l *loop) reconnect(cause error) {
+	if l.options.NoReconnect {
+		l.life.fail(cause)
+		l.ending.advance(over)
+		return
+	}
+	l.link.backoff.Schedule(l.clock.now, link.CredentialsRejected(cause))
+}
+
+// connected begins a connection. Subscriptions go out first, then publications in flight, then new ones.
+func (l *loop) connected(c *link.Conn) {
+	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
+	l.stats.Connections++
+	t := &l.link.terms
+	l.outbox.connected(c, *t)
+	l.sender.SetWindow(t.window)
+	switch {
+	case !t.kept:
+	case t.doubtful: // go on as if the broker had the session
+		l.receiver.Doubt()
+	case t.resumed:
+		l.inboxes.purge(l.subs.Leaving())
+	default:
+		l.sender.SessionLost()
+		l.receiver.Clear()
+	}
+	for _, set := range l.subs.Restore(t.mayHaveSession(), !t.mayHaveSession() || t.doubtful) {
+		set.end()
+	}
+	l.log.Info("connected", "endpoint", l.link.endpoint, "version", t.version.String(), "client", t.clientID, "resumed", t.resumed)
+	l.link.announce()
+}
+
+// connectionLost ends a connection that has failed, when reader and writer have let go of it.
+func (l *loop) connectionLost() {
+	err, code := l.link.cause, l.link.code()
+	lasted := l.link.backoff.Down(l.clock.now)
+	l.log.Info("connection lost", "endpoint", l.link.endpoint, "error", err, "code", code.Error(), "lasted", lasted)
+	l.disconnected(err)
+	l.link.announceLost(err)
+	if l.ending != over {
+		l.reconnect(err)
+	}
+}
+
+// disconnected tells each owner that its connection is gone, and resets all per-connection state.
+func (l *loop) disconnected(cause error) {
+	kept := l.link.terms.kept
+	l.link.reset()
+	l.outbox.disconnected()
+	l.sender.Lost(l.outbox.handed, kept, func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(cause)) })
+	l.receiver.Lost(kept)
+	for _, set := range l.subs.Lost(kept) {
+		set.end()
+	}
+	l.receipts.wakeStages()
+}

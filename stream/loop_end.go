@@ -1,0 +1,132 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// end is the last thing that the loop does.
+func (l *loop) end() {
+	close(l.life.ending)
+	l.endIntake()
+	l.inboxes.stopAll()
+	l.hangUp()
+	l.link.reader.stop()
+	l.outbox.end()
+	l.link.reader.wait()
+
+	l.endPublications()
+	l.endCalls()
+	left := l.receipts.handOver()
+	l.inboxes.acks.close()
+	l.inboxes.unclaimed.finish(nil)
+	l.life.endHelpers()
+	l.life.last = l.snapshot()
+	l.life.closeErr = closeError(l.options.Store, l.outbox.failing(), left)
+	l.clock.stop()
+	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
+	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err = false, false, l.life.closed() })
+	l.link.states.close()
+	close(l.life.done)
+}
+
+// endIntake accepts nothing more.
+func (l *loop) endIntake() {
+	l.life.endIntake()
+	for _, call := range l.intake.calls.close() {
+		l.intake.calls.answer(call, Receipt{Message: call.message, Err: notSent(l.life.closed())})
+	}
+}
+
+// hangUp writes the rest and DISCONNECT, after which nothing is sent [MQTT-3.14.4-2], and ends the connection. One that has
+// failed is closed without.
+func (l *loop) hangUp() {
+	if l.link.phase == up {
+		defer l.link.conn.LimitClose()()
+		l.takeAcks()
+		l.outbox.acks(l.receiver)
+		l.outbox.packet(frames.Disconnect{})
+	}
+	for range 2 { // the batch that the writer has, and the last one
+		l.awaitWriter()
+		if l.link.phase > up {
+			l.outbox.disconnected()
+		}
+		l.outbox.retryNow()
+		l.flush()
+	}
+	l.awaitWriter()
+	l.link.endAttempt()
+	if l.link.phase == up {
+		l.link.linger()
+	}
+}
+
+// awaitWriter takes the result of the batch that the writer has.
+func (l *loop) awaitWriter() {
+	if l.outbox.busy {
+		l.written(<-l.outbox.answers())
+	}
+}
+
+// endPublications gives every publication that has not ended its Receipt.
+func (l *loop) endPublications() {
+	cause := l.life.closed()
+	switch {
+	case l.outbox.failing() != nil:
+		cause = &causedError{ErrClosed, l.outbox.failing()}
+	case l.link.cause != nil:
+		cause = &causedError{ErrClosed, l.link.cause}
+	}
+	l.disconnected(cause)
+	l.refuseResting(cause)
+	stored := l.outbox.journal != nil
+	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
+		err := notSent(cause)
+		if sent || stored && e.Message.QoS > frames.AtMostOnce { // the next client with this Store sends it
+			err = unconfirmed(cause)
+		}
+		l.receipts.complete(&e, err)
+	})
+	l.receipts.wakeStages()
+}
+
+// endCalls ends the calls that wait for the broker.
+func (l *loop) endCalls() {
+	cause := l.life.closed()
+	l.subs.EachWanted(func(set *filterSet, asking bool) {
+		if asking {
+			set.reply <- cause
+		}
+		set.inbox.finish(nil)
+	})
+	for _, set := range l.subs.Leaving() {
+		set.inbox.finish(nil)
+		set.left(cause)
+	}
+	if failing := l.outbox.failing(); failing != nil {
+		cause = failing
+	}
+	l.outbox.answerSyncs(math.MaxUint64, cause)
+	l.link.firstResult(cause)
+}
+
+// closeError detaches the Store and returns everything that could not be done, with the number of Receipts left.
+func closeError(store flow.Store, failing error, left int) (err error) {
+	if left > 0 {
+		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)
+	}
+	if failing != nil {
+		err = errors.Join(err, failing)
+	}
+	if store != nil {
+		if e := store.Detach(); e != nil {
+			err = errors.Join(err, fmt.Errorf("mqtt: store: %w", e))
+		}
+	}
+	return err
+}

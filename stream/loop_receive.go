@@ -1,0 +1,98 @@
+package stream
+
+import "github.com/go-millrace/mqtt/frames"
+
+// receive takes the packets of one read. A run of PUBLISH packets is delivered under one lock of the inboxes.
+func (l *loop) receive(packets []packet) {
+	l.link.keepAlive.Heard(l.clock.now, l.link.conn.BytesIn())
+	l.stats.Reads++
+	l.log.received(packets)
+	for i := 0; i < len(packets) && l.link.phase == up; {
+		if packets[i].kind == frames.TypePublish {
+			i += l.deliverRun(packets[i:])
+			continue
+		}
+		l.stats.BytesIn += uint64(packets[i].size)
+		l.control(&packets[i])
+		i++
+	}
+	clear(packets) // the payloads have owners now
+	l.log.logUnclaimed()
+}
+
+// deliverRun delivers the PUBLISH packets at the beginning of packets, and returns how many there are.
+func (l *loop) deliverRun(packets []packet) (n int) {
+	l.inboxes.lock()
+	defer l.inboxes.unlock()
+	for n < len(packets) && packets[n].kind == frames.TypePublish {
+		l.stats.BytesIn += uint64(packets[n].size)
+		l.deliver(&packets[n])
+		n++
+	}
+	return n
+}
+
+// deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
+func (l *loop) deliver(p *packet) {
+	l.stats.Received++
+	if p.message.QoS == frames.AtMostOnce {
+		l.throttle.qos0Read = true
+	}
+	if !l.ending.delivers() {
+		return // neither taken nor acknowledged: a kept session gets it again
+	}
+	sets := l.subs.Lookup(p.message.Topic)
+	d := Delivery{Message: p.message, Duplicate: p.dup}
+	if p.message.QoS > frames.AtMostOnce {
+		first, isNew := l.receiver.Arrive(p.message.QoS, p.id, p.dup, max(1, len(sets)))
+		if !isNew {
+			return
+		}
+		d.seq, d.acks = first, l.inboxes.acks
+	}
+	switch {
+	case len(sets) > 0:
+		for _, set := range sets {
+			l.inboxes.push(set.inbox, &d, len(sets) > 1)
+			d.seq++
+		}
+	case l.unwanted(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
+		l.stats.Discarded++
+		if d.acks != nil {
+			l.receiver.Ack(d.seq)
+		}
+	default:
+		l.log.noteUnclaimed(d.Topic)
+		l.inboxes.push(l.inboxes.unclaimed, &d, false)
+	}
+}
+
+// unwanted reports whether a message that no Subscription claims is to be acknowledged and dropped.
+func (l *loop) unwanted(topic string) bool {
+	return l.options.DiscardUnclaimed || l.subs.Unsubscribed(topic)
+}
+
+// control takes a packet other than PUBLISH.
+func (l *loop) control(p *packet) {
+	switch p.kind {
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
+		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
+	case frames.TypePubrel:
+		l.receiver.Release(p.id)
+		l.outbox.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
+	case frames.TypeSuback:
+		l.suback(p.id, p.codes)
+	case frames.TypeUnsuback:
+		l.unsuback(p.id)
+	case frames.TypePingresp:
+		l.link.keepAlive.Answered()
+		l.shrink()
+	}
+}
+
+// takeAcks takes the deliveries over that consumers have acknowledged.
+func (l *loop) takeAcks() {
+	for _, seq := range l.inboxes.acks.take() {
+		l.receiver.Ack(seq)
+	}
+}

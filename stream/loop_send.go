@@ -1,0 +1,209 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// accept takes p and whatever other publishings are ready, up to a batch.
+func (l *loop) accept(p Publishing) {
+	l.add(p)
+	for n := 1; n < acceptBatch && l.sender.Queued() < l.intake.limit; n++ {
+		p, ok := l.intake.another(&l.clock)
+		if !ok {
+			return
+		}
+		l.add(p)
+	}
+}
+
+// add puts a publishing at the end of the queue.
+func (l *loop) add(p Publishing) {
+	o := owner{tag: p.Tag, ack: p.Ack}
+	if o.ack == nil {
+		o.ack = l.options.Ack
+	}
+	if err := p.Message.Validate(l.link.terms.version); err != nil {
+		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
+		return
+	}
+	l.sender.Add(p.Message, o)
+}
+
+// acceptCalls puts the messages of Publish calls, which have validated them, at the end of the queue.
+func (l *loop) acceptCalls() {
+	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
+		call.handle = l.sender.Add(call.message, owner{tag: call})
+	}
+}
+
+// admit puts as much of a run into the queue as there is room for. The rest waits in front of whatever comes next.
+func (l *loop) admit(run stageRun) {
+	for len(run.messages) > 0 {
+		room := l.intake.limit - l.sender.Queued()
+		if room <= 0 {
+			l.intake.leaveRest(run)
+			return
+		}
+		part, worthRun := run.take(room)
+		o := owner{stage: part.stage, place: part.place}
+		if worthRun {
+			l.sender.AddRun(part.messages, o)
+			continue
+		}
+		for _, m := range part.messages {
+			l.sender.Add(m, o)
+			o.place++
+		}
+	}
+}
+
+// transmit puts the publications that the window lets through into the batch, up to its size.
+func (l *loop) transmit() {
+	for !l.outbox.full() {
+		if l.sender.AtRun() {
+			l.sender.NextRun(l.outbox.number(), l.outbox.publishNext)
+			continue
+		}
+		out, ok := l.sender.Next(l.outbox.number(), l.clock.now)
+		if !ok {
+			return
+		}
+		l.outbox.transmit(&out)
+	}
+}
+
+// resend sends again the packets that have waited too long for their ack.
+func (l *loop) resend() {
+	retry := l.options.Retry
+	if retry == nil {
+		return
+	}
+	at, now := &l.link.resendAt, l.clock.now
+	switch {
+	case !l.awaiting():
+		*at = 0
+	case *at == 0, l.outbox.backlog() > 0 && *at > now+retry.Initial:
+		*at = now + retry.Initial // a packet sent now may be overdue then
+	case now >= *at:
+		next, ok := l.sender.Overdue(l.outbox.number(), now, func(out flow.Outgoing) { l.outbox.transmit(&out) })
+		if also, asked := l.subs.Overdue(now, l.outbox.request); asked && (!ok || also < next) {
+			next, ok = also, true
+		}
+		if *at = next; !ok {
+			*at = 0
+		}
+	}
+}
+
+// flush hands the batch to the writer if that is idle.
+func (l *loop) flush() {
+	if l.outbox.err != nil {
+		l.link.fail(l.outbox.err)
+	}
+	if l.link.phase > up && l.ending != over {
+		return
+	}
+	bytes, done := l.outbox.flush(l.clock.now)
+	if bytes > 0 {
+		l.link.keepAlive.Sent(l.clock.now)
+		l.stats.Writes++
+		l.stats.BytesOut += uint64(bytes)
+	}
+	if done {
+		l.written(written{})
+	}
+}
+
+// written takes the result of a batch.
+func (l *loop) written(w written) {
+	if w.commit != nil {
+		l.uncommitted(w.commit)
+		return
+	}
+	number, hadBytes := l.outbox.committed()
+	switch {
+	case w.write != nil:
+		l.link.fail(w.write)
+	case hadBytes:
+		l.link.keepAlive.Sent(l.clock.now)
+		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, nil) })
+	}
+}
+
+// uncommitted handles a failed commit: no change in the batch was applied, and its bytes are lost with the connection
+// [MQTT-4.8.0-2]. The publications accepted in it end with the error rather than wait, half accepted, for a disk that may
+// stay full. When the rest of its changes fails again, publications accepted meanwhile end too: else ever more would wait.
+func (l *loop) uncommitted(err error) {
+	again := l.outbox.failing() != nil
+	l.log.Error("store", "error", err)
+	l.link.fail(err)
+	end := func(e flow.Ended[owner]) {
+		e.ID = 0 // it never left
+		l.receipts.complete(&e, notSent(err))
+	}
+	l.outbox.uncommitted(err, l.clock.now, func(changes []flow.Change) []flow.Change {
+		l.sender.CommitFailed(changes, end)
+		if again {
+			l.sender.EndJournaled(end)
+		}
+		return changes
+	})
+}
+
+// acknowledged takes a PUBACK, PUBREC or PUBCOMP.
+func (l *loop) acknowledged(a frames.Ack) {
+	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.handed, l.clock.now)
+	switch outcome {
+	case flow.Confirmed:
+		l.stats.Acknowledged++
+		l.receipts.complete(&e, nil)
+	case flow.Downgraded:
+		l.receipts.complete(&e, &DowngradedError{ID: e.ID})
+	case flow.Release:
+		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
+	case flow.Violation:
+		l.link.fail(&frames.ProtocolError{Type: a.Kind, Reason: fmt.Sprintf("does not fit the exchange of packet identifier %d", a.ID)})
+	}
+}
+
+// withdraw takes a publication back that its caller gave up.
+func (l *loop) withdraw(h flow.Handle, cause error) {
+	e, ok := l.sender.Find(h)
+	if !ok {
+		return
+	}
+	gone, _ := l.sender.Withdraw(h)
+	err := unconfirmed(cause)
+	if gone {
+		err = notSent(cause)
+	}
+	l.receipts.complete(&e, err)
+}
+
+// withdrawStage ends the pending messages of a stage whose context has ended.
+func (l *loop) withdrawStage(st *publishStage) {
+	cause := context.Cause(st.ctx)
+	if l.intake.resting.stage == st {
+		l.refuseResting(cause)
+	}
+	var pending []flow.Handle
+	l.sender.Each(func(h flow.Handle, o owner) {
+		if o.stage == st {
+			pending = append(pending, h)
+		}
+	})
+	for _, h := range pending {
+		l.withdraw(h, cause)
+	}
+}
+
+// refuseResting ends the rest of a run that found no room in the queue.
+func (l *loop) refuseResting(cause error) {
+	if run := l.intake.takeRest(); len(run.messages) > 0 {
+		l.receipts.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})
+	}
+}

@@ -1,0 +1,83 @@
+package stream
+
+import (
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// subscribe begins a Subscription. It claims the messages that wait unclaimed and match.
+func (l *loop) subscribe(set *filterSet) {
+	l.subs.Add(set, set.filters, l.link.online())
+	l.inboxes.claim(l.inboxes.unclaimed, set, l.subs.Lookup)
+}
+
+// suback takes the broker's answer to a SUBSCRIBE.
+func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
+	a, err := l.subs.Suback(id, codes)
+	if err != nil {
+		l.link.fail(err)
+		return
+	}
+	set := a.Owner
+	set.grant(a.First, codes)
+	refused := &RefusedError{Filters: a.Refused}
+	switch a.Result {
+	case flow.Granted:
+		set.reply <- nil
+	case flow.Rejected:
+		l.returnMessages(set)
+		set.reply <- refused
+		set.inbox.finish(refused)
+	case flow.Revoked:
+		l.log.Warn("subscription not restored", "error", refused)
+		set.inbox.finish(refused)
+	}
+}
+
+// unsuback takes the broker's answer to an UNSUBSCRIBE.
+func (l *loop) unsuback(id uint16) {
+	set, ended, err := l.subs.Unsuback(id)
+	switch {
+	case err != nil:
+		l.link.fail(err)
+	case ended:
+		set.end()
+	}
+}
+
+// abandon ends a Subscription whose caller waits no longer for the broker.
+func (l *loop) abandon(set *filterSet, cause error) {
+	mayBeAsked := l.link.online() || l.link.terms.kept
+	if !l.subs.Abandon(set, mayBeAsked) {
+		return
+	}
+	l.returnMessages(set)
+	set.inbox.finish(cause)
+	set.reply <- cause
+}
+
+// unsubscribe begins the end of a Subscription.
+func (l *loop) unsubscribe(set *filterSet, reply chan<- error) {
+	set.leavers = append(set.leavers, reply)
+	if l.subs.Remove(set, l.link.online(), l.link.terms.kept) {
+		set.end()
+	}
+}
+
+// returnMessages returns the messages claimed by a Subscription that failed. They go to other Subscriptions that match, those
+// with copies elsewhere and those that came for its filters alone are dropped, and the others wait unclaimed again.
+func (l *loop) returnMessages(set *filterSet) {
+	drop := func(unwanted func(*slot) bool) (n uint64) {
+		l.inboxes.drop(set.inbox, unwanted, func(d *Delivery) {
+			n++
+			if d.acks != nil {
+				l.receiver.Ack(d.seq)
+			}
+		})
+		return n
+	}
+	drop(func(s *slot) bool { return s.shared })
+	l.subs.EachWanted(func(other *filterSet, _ bool) { l.inboxes.claim(set.inbox, other, l.subs.Lookup) })
+	l.stats.Discarded += drop(func(s *slot) bool { return !s.claimed && l.unwanted(s.delivery.Topic) })
+	l.inboxes.move(set.inbox, l.inboxes.unclaimed, func(*Delivery) bool { return true })
+}

@@ -1,0 +1,141 @@
+package stream
+
+import (
+	"errors"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// run is the goroutine of the loop.
+func (l *loop) run() {
+	l.link.dialNow()
+	for l.ending != over {
+		l.wait()
+		l.turn()
+	}
+	l.end()
+}
+
+// wait receives one thing to do. It returns at once if the turn before has made room for messages that wait. A channel that
+// must not be listened to now is nil.
+func (l *loop) wait() {
+	queued := l.sender.Queued()
+	if l.intake.ready(queued) {
+		return
+	}
+	publishes, runs := l.intake.channels(queued)
+	if !l.ending.accepts() {
+		publishes, runs = nil, nil
+	}
+	events := l.link.reader.events
+	if l.link.phase == up && !l.throttle.reads(l.clock.now) {
+		events = nil
+	}
+	select {
+	case p := <-publishes:
+		l.tick()
+		l.accept(p)
+	case run := <-runs:
+		l.tick()
+		l.admit(run)
+	case e := <-events:
+		l.tick()
+		l.event(e)
+	case w := <-l.outbox.answers():
+		l.tick()
+		l.written(w)
+	case f := <-l.commands:
+		l.tick()
+		f(l)
+	case <-l.life.wakeups:
+		l.tick()
+		l.takeAcks()
+		l.receipts.sweep()
+	case <-l.clock.timer.C:
+		l.clock.fired()
+		l.tick()
+	case <-l.life.closing:
+		l.tick()
+		l.ending.advance(over)
+	}
+}
+
+// turn does everything that has become possible, and flushes the batch.
+func (l *loop) turn() {
+	if l.intake.rests() {
+		l.admit(l.intake.takeRest())
+	}
+	if l.ending.accepts() {
+		l.acceptCalls()
+	}
+	if l.link.phase == up {
+		l.outbox.acks(l.receiver)
+		for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
+			l.outbox.request(r)
+		}
+		l.transmit()
+		l.resend()
+		l.ping()
+	}
+	l.flush()
+	l.outbox.rest()
+	l.receipts.wakeStages()
+	if l.link.phase == failed && !l.outbox.busy {
+		l.connectionLost()
+		l.flush() // the Store need not wait for the next connection
+	}
+	l.intake.flushed(l.sender.Len())
+	if l.ending != over {
+		l.link.dial(l.clock.now)
+	}
+	l.throttleReading()
+	if l.ending.draining() && l.ending.next(l.progress()) && !l.ending.accepts() {
+		l.endIntake()
+	}
+	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.due(),
+		l.outbox.retryAt(), l.throttle.restUntil)
+}
+
+// throttleReading decides whether the next turn listens to the reader.
+func (l *loop) throttleReading() {
+	was := l.throttle.paused
+	l.inboxes.measure(func(bytes int, consumed uint64) (wakeAt int) {
+		return l.throttle.decide(l.clock.now, load{
+			waiting:    bytes,
+			consumed:   consumed,
+			unacked:    l.receiver.Unacked(),
+			backlog:    l.outbox.backlog(),
+			awaiting:   l.awaiting(),
+			delivering: l.ending.delivers(),
+		})
+	})
+	if was && !l.throttle.paused {
+		l.link.keepAlive.Resumed(l.clock.now) // the silence was ours
+	}
+}
+
+// ping sends PINGREQ when it is due, and closes a connection whose broker does not answer.
+func (l *loop) ping() {
+	c := &l.link
+	switch c.keepAlive.Check(l.clock.now, c.conn.BytesIn(), l.throttle.paused, l.outbox.writing()) {
+	case flow.SendPing:
+		l.outbox.packet(frames.Pingreq{})
+	case flow.PeerDead:
+		l.link.fail(errNoPingresp)
+	}
+}
+
+// shrink gives memory back: a PINGRESP is the sign of an idle connection.
+func (l *loop) shrink() {
+	unused := l.sender.Len() == 0
+	if unused {
+		l.sender.Shrink()
+	}
+	l.outbox.shrink(unused)
+	l.receiver.Shrink()
+	l.inboxes.shrink()
+	l.intake.calls.shrink()
+}
+
+var errNoPingresp = errors.New("mqtt: the broker did not answer PINGREQ")

@@ -1,0 +1,220 @@
+package stream
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+)
+
+// An outbox encodes packets, and holds everything on its way to the Store and to the connection: the batch being filled, the
+// batch being written, and the changes that a failed commit left.
+//
+// Invariant: at most one batch is being written, and the changes of a batch are committed before its bytes are written. After
+// a failed commit its changes come again, alone and before any other batch.
+type outbox struct {
+	log   *packetLog
+	terms terms  // of the connection
+	conn  wire   // nil without a connection
+	err   error  // a packet could not be encoded for the connection
+	sent  uint64 // PUBLISH packets
+
+	journal *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
+	filling batch
+	current batch // being written, if busy
+	busy    bool
+	spare   buffers // of the last batch
+	idle    bool    // the writer may rest
+
+	handed uint64       // the number of the last batch whose bytes were handed to the connection
+	failed failedCommit // with err nil: the last commit succeeded
+
+	writer writer
+	syncs  []syncCall
+}
+
+// A failedCommit is a commit to be repeated.
+type failedCommit struct {
+	number  uint64 // of the batch
+	changes []flow.Change
+	err     error
+	retryAt time.Duration
+}
+
+// A syncCall waits for the commit of a batch.
+type syncCall struct {
+	number uint64
+	reply  chan<- error // cap 1
+}
+
+const (
+	// batchBytes bounds the publications in a batch. Acks are added beyond it.
+	batchBytes = 64 << 10
+
+	// smallBatch is the most that the loop writes itself, if the socket accepts all of it at once. Passing a batch to the
+	// writer and hearing from it takes two changes of goroutine, mostly between cores, and with a window of 100 the broker
+	// waits for both: a fifth of the time. A larger batch is worth them, since the loop fills the next one meanwhile.
+	smallBatch = 16 << 10
+
+	commitRetry = time.Second
+)
+
+func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
+	return outbox{log: log, journal: journal, filling: batch{number: 1}, writer: writer{store: store}}
+}
+
+// connected begins a connection.
+func (o *outbox) connected(conn wire, t terms) { o.conn, o.terms = conn, t }
+
+// disconnected ends a connection: the bytes that wait for it are dropped.
+func (o *outbox) disconnected() {
+	o.conn, o.err = nil, nil
+	o.filling.bytes = o.filling.bytes[:0]
+}
+
+// number returns the number of the batch being filled.
+func (o *outbox) number() uint64 { return o.filling.number }
+
+// full reports whether the batch being filled has room for no more publications.
+func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
+
+// backlog returns how many bytes the batch being filled has.
+func (o *outbox) backlog() int { return len(o.filling.bytes) }
+
+// writing reports whether there are bytes being written or to be written.
+func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || o.current.conn != nil }
+
+// empty reports whether nothing waits for the Store or the connection.
+func (o *outbox) empty() bool {
+	return !o.busy && len(o.filling.bytes) == 0 && len(o.failed.changes)+o.journal.Len() == 0
+}
+
+// flush hands the batch being filled to the Store and the connection if no other is being written: changes always, bytes
+// with a connection. It returns how many bytes were handed over, and whether the batch is done already.
+func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
+	if o.busy || now < o.failed.retryAt {
+		return 0, false
+	}
+	if len(o.failed.changes) > 0 {
+		changes := o.failed.changes
+		o.failed.changes = nil
+		return 0, o.write(batch{number: o.failed.number, buffers: buffers{changes: changes}})
+	}
+	o.filling.changes = o.journal.MoveTo(o.filling.changes)
+	if len(o.filling.changes) == 0 && len(o.filling.bytes) == 0 {
+		return 0, false
+	}
+	full := o.filling
+	if bytes = len(full.bytes); bytes > 0 {
+		full.conn, o.handed = o.conn, full.number
+	}
+	o.filling = batch{number: full.number + 1, buffers: buffers{o.spare.changes[:0], o.spare.bytes[:0]}}
+	o.spare = buffers{}
+	return bytes, o.write(full)
+}
+
+// write writes b at once, which it reports, if b is small, has no changes and the connection accepts all of it. Otherwise
+// the writer does.
+func (o *outbox) write(b batch) (done bool) {
+	o.current, o.busy = b, true
+	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
+		n := b.conn.TryWrite(b.bytes)
+		if n == len(b.bytes) {
+			return true
+		}
+		b.bytes = b.bytes[n:]
+	}
+	o.idle = false
+	o.writer.write(b)
+	return false
+}
+
+// answers returns the channel on which the writer's answer comes, nil when none is awaited.
+func (o *outbox) answers() <-chan written { return o.writer.answers }
+
+// failing returns why the last commit failed, nil if it succeeded.
+func (o *outbox) failing() error { return o.failed.err }
+
+// retryAt returns when a failed commit is to be repeated.
+func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
+
+// committed records that the current batch was committed, and written if it had bytes. It returns the number of the batch and
+// whether it had.
+func (o *outbox) committed() (number uint64, hadBytes bool) {
+	number, hadBytes = o.current.number, o.current.conn != nil
+	o.failed.err = nil
+	o.answerSyncs(number, nil)
+	o.release()
+	return number, hadBytes
+}
+
+// uncommitted records that the commit of the current batch failed, and with it the writing of its bytes. It is repeated in a
+// second with the changes that owed returns for those of the batch.
+func (o *outbox) uncommitted(err error, now time.Duration, owed func([]flow.Change) []flow.Change) {
+	number := o.current.number
+	o.handed = min(o.handed, number-1)
+	o.failed = failedCommit{number, owed(o.current.changes), err, now + commitRetry}
+	o.answerSyncs(math.MaxUint64, err)
+	o.current.changes = nil
+	o.release()
+}
+
+// release makes the buffers of the current batch the spare ones.
+func (o *outbox) release() {
+	clear(o.current.changes)
+	o.spare = o.current.buffers
+	o.current, o.busy = batch{}, false
+	if cap(o.spare.bytes) > 4*batchBytes {
+		o.spare.bytes = nil
+	}
+}
+
+// sync answers reply when the changes made so far are committed.
+func (o *outbox) sync(reply chan<- error) {
+	switch {
+	case o.journal.Len() > 0:
+		o.syncs = append(o.syncs, syncCall{o.filling.number, reply})
+	case len(o.failed.changes) > 0:
+		o.syncs = append(o.syncs, syncCall{o.failed.number, reply})
+	case o.busy && len(o.current.changes) > 0:
+		o.syncs = append(o.syncs, syncCall{o.current.number, reply})
+	default:
+		reply <- nil
+	}
+}
+
+// answerSyncs answers the calls that wait for a batch up to number.
+func (o *outbox) answerSyncs(number uint64, err error) {
+	done := 0
+	for done < len(o.syncs) && o.syncs[done].number <= number {
+		o.syncs[done].reply <- err
+		done++
+	}
+	o.syncs = slices.Delete(o.syncs, 0, done)
+}
+
+// retryNow makes the next flush repeat a failed commit without waiting.
+func (o *outbox) retryNow() { o.failed.retryAt = 0 }
+
+// shrink gives the memory of an idle session back. The writer rests after its next answer.
+func (o *outbox) shrink(unused bool) {
+	if unused {
+		o.spare = buffers{}
+	}
+	o.idle = true
+}
+
+// rest ends the writer if nothing was written since shrink.
+func (o *outbox) rest() {
+	if o.idle && !o.busy {
+		o.idle = false
+		o.writer.rest()
+	}
+}
+
+// end ends the writer, which must have answered, and returns when its goroutine is gone.
+func (o *outbox) end() {
+	o.writer.rest()
+	o.writer.running.Wait()
+}

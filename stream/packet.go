@@ -1,0 +1,63 @@
+package stream
+
+import "github.com/go-millrace/mqtt/frames"
+
+// A packet is the content of one inbound frame. Its type tells which fields count.
+type packet struct {
+	kind    frames.Type
+	dup     bool
+	id      uint16
+	size    int
+	message frames.Message
+	codes   []frames.ReasonCode
+}
+
+// batchPackets bounds how many packets of one read go to the loop at once.
+const batchPackets = 512
+
+// decode appends the complete frames in the buffer to batch, up to batchPackets.
+func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []packet) ([]packet, error) {
+	payloads := false
+	for len(batch) < batchPackets {
+		f, ok, err := r.Next()
+		if err != nil {
+			return batch, prefixed(err) // the buffer is not read into again
+		}
+		if !ok {
+			break
+		}
+		batch = append(batch, packet{kind: f.Type(), size: f.Size()})
+		p := &batch[len(batch)-1] // parsed in place: packets are large
+		if err := p.parse(f, v, topics); err != nil {
+			return batch[:len(batch)-1], prefixed(err)
+		}
+		payloads = payloads || len(p.message.Payload) > 0
+	}
+	if payloads {
+		r.Keep() // they lie in the buffer, and belong to the consumers now
+	}
+	return batch, nil
+}
+
+// parse accepts the packets that a broker may send. Any other ends the connection [MQTT-4.8.0-1].
+func (p *packet) parse(f frames.Frame, v frames.Version, topics *frames.Topics) error {
+	switch p.kind {
+	case frames.TypePublish:
+		m, err := frames.ParsePublish(f, v, topics)
+		p.message, p.dup, p.id = m.Message, m.DUP, m.ID
+		return err
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp, frames.TypeUnsuback:
+		a, err := frames.ParseAck(f, v)
+		p.id, p.dup = a.ID, a.DUP
+		return err
+	case frames.TypeSuback:
+		a, err := frames.ParseSuback(f, v)
+		p.id, p.codes = a.ID, a.Codes
+		return err
+	case frames.TypePingresp:
+		return frames.ParseEmpty(f)
+	case frames.TypeConnack:
+		return &frames.ProtocolError{Type: p.kind, Reason: "a second time on one connection"}
+	}
+	return &frames.ProtocolError{Type: p.kind, Reason: "a broker must not send it"}
+}

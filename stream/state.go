@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// State tells whether the session is connected, since when and why not.
+type State struct {
+	Online   bool
+	Resumed  bool      // the broker had our session (section 3.2.2.2); always false on 3.1, which does not tell
+	Attempt  int       // connection attempts since the last one that succeeded
+	Err      error     // why the session is not online, or why the last attempt failed; nil before the first
+	Since    time.Time // of this state
+	Endpoint string    // the last connection's URL without user, password and query; at first that of Open
+}
+
+// A stateFeed shows the newest State to every reader. The loop writes to it and never waits for a reader.
+type stateFeed struct {
+	mu      sync.Mutex
+	state   State
+	online  chan struct{} // closed while online
+	readers map[chan State]func() bool
+	closed  bool
+}
+
+func newStateFeed(endpoint string) *stateFeed {
+	return &stateFeed{
+		state:  State{Since: time.Now(), Endpoint: endpoint},
+		online: make(chan struct{}),
+	}
+}
+
+// set shows a new state. A reader that has not received the one before gets the newer one instead.
+func (f *stateFeed) set(change func(*State)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.state.Online
+	change(&f.state)
+	f.state.Since = time.Now()
+	switch {
+	case f.state.Online && !was:
+		close(f.online)
+	case was && !f.state.Online:
+		f.online = make(chan struct{})
+	}
+	for ch := range f.readers {
+		replace(ch, f.state)
+	}
+}
+
+func replace(ch chan State, s State) {
+	select {
+	case <-ch:
+	default:
+	}
+	ch <- s // cap 1, and the feed is the only sender
+}
+
+// Online returns a channel that is closed while the session is connected.
+func (f *stateFeed) Online() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.online
+}
+
+// States returns a channel with the present State and each newer one. It is closed when ctx or the feed ends.
+func (f *stateFeed) States(ctx context.Context) <-chan State {
+	ch := make(chan State, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ch <- f.state
+	if f.closed {
+		close(ch)
+		return ch
+	}
+	if f.readers == nil {
+		f.readers = make(map[chan State]func() bool)
+	}
+	f.readers[ch] = context.AfterFunc(ctx, func() { f.remove(ch) })
+	return ch
+}
+
+func (f *stateFeed) remove(ch chan State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.readers[ch]; ok {
+		delete(f.readers, ch)
+		close(ch)
+	}
+}
+
+// close ends all readers after they have been shown the last state.
+func (f *stateFeed) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for ch, stop := range f.readers {
+		stop()
+		close(ch)
+	}
+	clear(f.readers)
+}

@@ -1,0 +1,44 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// terms are the values that a connection has agreed on. From the handshake on they are read in place of the Options, which are
+// one side's wish. Before the first connection they are that wish, and after a connection they are its last terms.
+type terms struct {
+	version   frames.Version
+	clientID  string
+	keepAlive time.Duration // the longest silence towards the broker; 0 is off
+	window    int           // QoS 1 and 2 publications in flight
+	maxPacket int           // the largest packet that may be sent, in bytes
+	kept      bool          // the session outlives the connection
+	resumed   bool          // the broker had our session when the connection began
+	doubtful  bool          // the session is kept, and the version does not tell whether the broker had it
+}
+
+// wantedTerms are the terms before the first connection.
+func wantedTerms(o *Options) terms {
+	return terms{
+		version:   o.Version,
+		clientID:  o.ClientID,
+		keepAlive: o.KeepAlive,
+		window:    o.Window,
+		maxPacket: frames.MaxPacket,
+		kept:      o.KeepSession,
+	}
+}
+
+// agreed returns the terms of a new connection.
+func (t terms) agreed(c *link.Conn) terms {
+	t.version = c.Version
+	t.resumed = c.Connack.SessionPresent
+	t.doubtful = t.kept && t.version == frames.V31
+	return t
+}
+
+// mayHaveSession reports whether the broker may have state of our session.
+func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful }
