@@ -29,10 +29,10 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	return func() {
 		last := puback
 		if qos == qos2 {
-			s.Acknowledge(pubrec, inFlight[i], allTaken, 0)
+			s.Acknowledge(pubrec, inFlight[i], allHanded, 0)
 			last = pubcomp
 		}
-		if _, outcome := s.Acknowledge(last, inFlight[i], allTaken, 0); outcome != Confirmed {
+		if _, outcome := s.Acknowledge(last, inFlight[i], allHanded, 0); outcome != Confirmed {
 			tb.Fatalf("outcome %d", outcome)
 		}
 		inFlight[i] = send()
@@ -44,7 +44,7 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 
 // writer is a Sender with QoS 0 publications afloat, each in a batch of its own;
 // the write of the oldest is confirmed and a new one follows at each step.
-func writer(tb testing.TB, afloat int) (step func()) {
+func writer(tb testing.TB, unwritten int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](1, &ids, nil, nil)
 	m := message(frames.AtMostOnce, 1)
@@ -57,12 +57,12 @@ func writer(tb testing.TB, afloat int) (step func()) {
 			tb.Fatal("nothing to send")
 		}
 	}
-	for range afloat {
+	for range unwritten {
 		send()
 	}
 	return func() {
 		ended = 0
-		if s.Written(batch-uint64(afloat)+1, end); ended != 1 {
+		if s.Written(batch-uint64(unwritten)+1, end); ended != 1 {
 			tb.Fatalf("%d ended", ended)
 		}
 		send()
@@ -78,8 +78,8 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 		if id++; id == 0 {
 			id = 1
 		}
-		seq, fresh := r.Arrive(qos, id, false, 1)
-		if !fresh {
+		seq, isNew := r.Arrive(qos, id, false, 1)
+		if !isNew {
 			tb.Fatal("not fresh")
 		}
 		return seq

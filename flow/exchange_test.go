@@ -30,20 +30,20 @@ type exchange struct {
 
 	toR, toS []any // on the wire
 
-	window    int
-	tokens    int
-	qos       []frames.QoS // by token
-	open      map[uint64]int
-	delivered []int        // tokens in order of their first delivery
-	settled   map[int]int  // how often, by token, as the store of the receiver knows
-	news      []int        // settled, and the store not told
-	ended     map[int]bool // by PUBACK or PUBCOMP
+	window       int
+	tokens       int
+	qos          []frames.QoS // by token
+	open         map[uint64]int
+	delivered    []int        // tokens in order of their first delivery
+	acked        map[int]int  // how often, by token, as the store of the receiver knows
+	unstoredAcks []int        // settled, and the store not told
+	ended        map[int]bool // by PUBACK or PUBCOMP
 }
 
 func newExchange(t *testing.T, rnd *rand.Rand) *exchange {
 	x := &exchange{
 		T: t, rnd: rnd, window: 1 + rnd.IntN(6), sStore: NewMemoryStore(), rStore: NewMemoryStore(),
-		qos: []frames.QoS{0}, settled: map[int]int{}, ended: map[int]bool{},
+		qos: []frames.QoS{0}, acked: map[int]int{}, ended: map[int]bool{},
 	}
 	for _, s := range []*MemoryStore{x.sStore, x.rStore} {
 		if _, err := s.Attach("a"); err != nil {
@@ -76,7 +76,7 @@ func (x *exchange) openReceiver() {
 	for _, id := range snap.Received {
 		x.r.Restore(id)
 	}
-	x.rOut, x.open, x.news = nil, map[uint64]int{}, nil
+	x.rOut, x.open, x.unstoredAcks = nil, map[uint64]int{}, nil
 }
 
 func (x *exchange) step(faults bool) {
@@ -98,10 +98,10 @@ func (x *exchange) step(faults bool) {
 	case op < 60:
 		_ = x.rStore.Commit(x.rJournal.MoveTo(nil))
 		x.toS, x.rOut = append(x.toS, x.rOut...), nil
-		for _, token := range x.news {
-			x.settled[token]++
+		for _, token := range x.unstoredAcks {
+			x.acked[token]++
 		}
-		x.news = nil
+		x.unstoredAcks = nil
 	case op < 75 && len(x.toR) > 0:
 		out := x.toR[0].(Outgoing)
 		x.toR = x.toR[1:]
@@ -109,11 +109,11 @@ func (x *exchange) step(faults bool) {
 	case op < 85 && len(x.toS) > 0:
 		ack := x.toS[0].(frames.Ack)
 		x.toS = x.toS[1:]
-		x.acked(ack)
+		x.acknowledge(ack)
 	case op < 95 && len(x.open) > 0:
 		seq := pick(x.rnd, slices.Sorted(maps.Keys(x.open)))
 		x.r.Ack(seq)
-		x.news = append(x.news, x.open[seq])
+		x.unstoredAcks = append(x.unstoredAcks, x.open[seq])
 		delete(x.open, seq)
 		for ack, ok := x.r.Next(); ok; ack, ok = x.r.Next() {
 			x.rOut = append(x.rOut, ack)
@@ -136,7 +136,7 @@ func (x *exchange) receive(out Outgoing) {
 		return
 	}
 	token := token(out.Publish.Message)
-	if seq, fresh := x.r.Arrive(out.Publish.QoS, out.Publish.ID, out.Publish.DUP, 1); fresh {
+	if seq, isNew := x.r.Arrive(out.Publish.QoS, out.Publish.ID, out.Publish.DUP, 1); isNew {
 		x.open[seq] = token
 		if !slices.Contains(x.delivered, token) {
 			x.delivered = append(x.delivered, token)
@@ -147,11 +147,11 @@ func (x *exchange) receive(out Outgoing) {
 	}
 }
 
-func (x *exchange) acked(ack frames.Ack) {
-	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, allTaken, 0)
+func (x *exchange) acknowledge(ack frames.Ack) {
+	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, allHanded, 0)
 	switch outcome {
 	case Confirmed:
-		if x.settled[e.Owner] == 0 {
+		if x.acked[e.Owner] == 0 {
 			x.Fatalf("%d ended and is not settled", e.Owner)
 		}
 		x.ended[e.Owner] = true
@@ -182,7 +182,7 @@ func TestQoS2ArrivesOnceAndQoS1AtLeastOnceWhateverIsCutOrKilled(t *testing.T) {
 		accepted := x.s.Len()
 		for range 20_000 {
 			x.step(false)
-			if x.s.Len() == 0 && len(x.toR)+len(x.sOut)+len(x.toS)+len(x.rOut)+len(x.open)+len(x.news) == 0 &&
+			if x.s.Len() == 0 && len(x.toR)+len(x.sOut)+len(x.toS)+len(x.rOut)+len(x.open)+len(x.unstoredAcks) == 0 &&
 				x.sJournal.Len()+x.rJournal.Len() == 0 {
 				break
 			}
@@ -196,7 +196,7 @@ func TestQoS2ArrivesOnceAndQoS1AtLeastOnceWhateverIsCutOrKilled(t *testing.T) {
 		if !slices.IsSorted(x.delivered) {
 			t.Fatalf("first deliveries in disorder: %v", x.delivered)
 		}
-		for token, n := range x.settled {
+		for token, n := range x.acked {
 			if x.qos[token] == qos2 && n != 1 {
 				t.Fatalf("%d was delivered and settled %d times", token, n)
 			}

@@ -55,7 +55,7 @@ func token(m frames.Message) int {
 }
 
 // allTaken is for acks where the writer has all that was sent.
-const allTaken = math.MaxUint64
+const allHanded = math.MaxUint64
 
 func pick[T any](rnd *rand.Rand, s []T) T { return s[rnd.IntN(len(s))] }
 

@@ -14,11 +14,11 @@ type Receiver struct {
 
 	// A ring of hand-overs, indexed by number. Those from head to tail came on
 	// this connection and their acks have not gone out.
-	ring       []handover
+	ring       []delivery
 	head, tail uint64
-	base       uint64 // the first number of this connection
+	connStart  uint64 // the first number of this connection
 	unacked    int    // messages among them, second copies included
-	unsettled  int    // hand-overs that are waited for, parked ones included
+	pending    int    // hand-overs that are waited for, parked ones included
 
 	// QoS 2 identifiers between PUBLISH and PUBREL.
 	ids table[inbound]
@@ -28,20 +28,20 @@ type Receiver struct {
 	parked map[uint64]uint16
 }
 
-type handover struct {
-	id      uint16 // 0: the identifier has been released, no ack is owed
-	qos     frames.QoS
-	last    bool // of its message: it bears the ack
-	settled bool
-	copied  bool // a second copy: nobody was handed it
+type delivery struct {
+	id        uint16 // 0: the identifier has been released, no ack is owed
+	qos       frames.QoS
+	last      bool // of its message: it bears the ack
+	acked     bool
+	duplicate bool // a second copy: nobody was handed it
 }
 
 type inbound struct {
-	left   int    // hand-overs that are not settled, of this connection or parked
-	owed   int    // acks in the ring
-	copied uint64 // the second copy on this connection, whose PUBREC waits for them; 0: none
-	stored bool   // the journal has it
-	doubt  bool   // of an earlier connection, and nobody knows whether the broker has it too
+	pending    int    // hand-overs that are not settled, of this connection or parked
+	queuedAcks int    // acks in the ring
+	duplicate  uint64 // the second copy on this connection, whose PUBREC waits for them; 0: none
+	stored     bool   // the journal has it
+	doubt      bool   // of an earlier connection, and nobody knows whether the broker has it too
 }
 
 // MaxUnacked is how many messages may be without an ack: as many as there are
@@ -51,7 +51,7 @@ const MaxUnacked = 65_535
 
 // NewReceiver returns an empty receiver; journal may be nil.
 func NewReceiver(journal *Journal) *Receiver {
-	return &Receiver{journal: journal, head: 1, tail: 1, base: 1}
+	return &Receiver{journal: journal, head: 1, tail: 1, connStart: 1}
 }
 
 // Restore takes a QoS 2 identifier out of a store.
@@ -68,10 +68,10 @@ func (r *Receiver) Restore(id uint16) {
 // At QoS 1 the same identifier is a new message whatever DUP says
 // [MQTT-4.3.2-2]; at QoS 2 it is the same message until PUBREL, whatever DUP
 // says [MQTT-4.3.3-2] [MQTT-3.3.1-3], unless Doubt has been cast on it.
-func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, fresh bool) {
+func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, isNew bool) {
 	if qos == frames.AtLeastOnce {
-		r.unsettled += n
-		return r.push(handover{id: id, qos: qos}, n), true
+		r.pending += n
+		return r.push(delivery{id: id, qos: qos}, n), true
 	}
 	in := r.ids.find(id)
 	if in != nil && in.doubt && !dup {
@@ -79,40 +79,40 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 		in = nil
 	}
 	if in == nil {
-		r.ids.force(id, inbound{left: n, owed: 1})
-		r.unsettled += n
-		return r.push(handover{id: id, qos: qos}, n), true
+		r.ids.force(id, inbound{pending: n, queuedAcks: 1})
+		r.pending += n
+		return r.push(delivery{id: id, qos: qos}, n), true
 	}
-	in.owed++
+	in.queuedAcks++
 	// A third copy comes behind the second, so it need not wait by itself.
-	wait := in.left > 0 && in.copied == 0
-	seq := r.push(handover{id: id, qos: qos, copied: true, settled: !wait}, 1)
+	wait := in.pending > 0 && in.duplicate == 0
+	seq := r.push(delivery{id: id, qos: qos, duplicate: true, acked: !wait}, 1)
 	if wait {
-		in.copied = seq
+		in.duplicate = seq
 	}
 	return 0, false
 }
 
 // push appends n hand-overs, the last of which bears the ack.
-func (r *Receiver) push(h handover, n int) (first uint64) {
+func (r *Receiver) push(d delivery, n int) (first uint64) {
 	first = r.tail
 	r.unacked++
 	for int(r.tail-r.head)+n > len(r.ring) {
 		r.grow()
 	}
 	for i := range n {
-		h.last = i == n-1
-		*r.at(r.tail) = h
+		d.last = i == n-1
+		*r.at(r.tail) = d
 		r.tail++
 	}
 	return first
 }
 
-func (r *Receiver) at(seq uint64) *handover { return &r.ring[seq&uint64(len(r.ring)-1)] }
+func (r *Receiver) at(seq uint64) *delivery { return &r.ring[seq&uint64(len(r.ring)-1)] }
 
 func (r *Receiver) grow() {
 	old, mask := r.ring, uint64(len(r.ring)-1)
-	r.ring = make([]handover, max(16, 2*len(old)))
+	r.ring = make([]delivery, max(16, 2*len(old)))
 	for seq := r.head; seq != r.tail; seq++ {
 		*r.at(seq) = old[seq&mask]
 	}
@@ -125,41 +125,41 @@ func (r *Receiver) Ack(seq uint64) {
 	switch {
 	case !r.Pending(seq):
 		return
-	case seq >= r.base:
-		h := r.at(seq)
-		h.settled = true
-		id, qos2 = h.id, h.qos == frames.ExactlyOnce
+	case seq >= r.connStart:
+		d := r.at(seq)
+		d.acked = true
+		id, qos2 = d.id, d.qos == frames.ExactlyOnce
 	default:
 		id = r.parked[seq]
 		delete(r.parked, seq)
 	}
-	r.unsettled--
+	r.pending--
 	if in := r.ids.find(id); in != nil && qos2 {
-		if in.left--; in.left == 0 {
-			r.done(id, in)
+		if in.pending--; in.pending == 0 {
+			r.allAcked(id, in)
 		}
 	}
 }
 
 // Pending reports whether hand-over seq is waited for.
 func (r *Receiver) Pending(seq uint64) bool {
-	if seq < r.base {
+	if seq < r.connStart {
 		_, ok := r.parked[seq]
 		return ok
 	}
-	return seq >= r.head && seq < r.tail && !r.at(seq).settled && !r.at(seq).copied
+	return seq >= r.head && seq < r.tail && !r.at(seq).acked && !r.at(seq).duplicate
 }
 
 // done records a QoS 2 message whose consumers have all settled it: not before,
 // so that a process that dies in between is given the message again, and ahead
 // of its PUBREC. The PUBREC of a second copy that waited is due.
-func (r *Receiver) done(id uint16, in *inbound) {
+func (r *Receiver) allAcked(id uint16, in *inbound) {
 	if !in.stored {
 		in.stored = true
-		r.journal.note(Change{Kind: Received, ID: id})
+		r.journal.record(Change{Kind: Received, ID: id})
 	}
-	if in.copied != 0 {
-		r.at(in.copied).settled = true
+	if in.duplicate != 0 {
+		r.at(in.duplicate).acked = true
 	}
 }
 
@@ -168,25 +168,25 @@ func (r *Receiver) done(id uint16, in *inbound) {
 // at the head is not settled.
 func (r *Receiver) Next() (frames.Ack, bool) {
 	for r.head != r.tail {
-		h := r.at(r.head)
-		if !h.settled {
+		d := r.at(r.head)
+		if !d.acked {
 			break
 		}
 		r.head++
-		if !h.last {
+		if !d.last {
 			continue
 		}
 		r.unacked--
-		if h.id == 0 {
+		if d.id == 0 {
 			continue
 		}
-		if h.qos == frames.AtLeastOnce {
-			return frames.Ack{Kind: frames.TypePuback, ID: h.id}, true
+		if d.qos == frames.AtLeastOnce {
+			return frames.Ack{Kind: frames.TypePuback, ID: d.id}, true
 		}
-		if in := r.ids.find(h.id); in != nil {
-			in.owed--
+		if in := r.ids.find(d.id); in != nil {
+			in.queuedAcks--
 		}
-		return frames.Ack{Kind: frames.TypePubrec, ID: h.id}, true
+		return frames.Ack{Kind: frames.TypePubrec, ID: d.id}, true
 	}
 	return frames.Ack{}, false
 }
@@ -199,32 +199,32 @@ func (r *Receiver) Release(id uint16) {
 		return
 	}
 	if in.stored {
-		r.journal.note(Change{Kind: Forgotten, ID: id})
+		r.journal.record(Change{Kind: Forgotten, ID: id})
 	} else {
-		r.forget(id)
+		r.dropParked(id)
 	}
-	if in.owed > 0 { // they would name the next message of this identifier
-		r.withhold(id)
+	if in.queuedAcks > 0 { // they would name the next message of this identifier
+		r.cancelAcks(id)
 	}
 	r.ids.remove(id)
 }
 
 // withhold takes the ack from hand-overs of id that wait for it.
-func (r *Receiver) withhold(id uint16) {
+func (r *Receiver) cancelAcks(id uint16) {
 	for seq := r.head; seq != r.tail; seq++ {
-		if h := r.at(seq); h.id == id && h.qos == frames.ExactlyOnce {
-			h.id = 0
-			h.settled = h.settled || h.copied // nobody settles a copy
+		if d := r.at(seq); d.id == id && d.qos == frames.ExactlyOnce {
+			d.id = 0
+			d.acked = d.acked || d.duplicate // nobody settles a copy
 		}
 	}
 }
 
 // forget stops waiting for parked hand-overs of id.
-func (r *Receiver) forget(id uint16) {
+func (r *Receiver) dropParked(id uint16) {
 	for seq, parked := range r.parked {
 		if parked == id {
 			delete(r.parked, seq)
-			r.unsettled--
+			r.pending--
 		}
 	}
 }
@@ -238,8 +238,8 @@ func (r *Receiver) Lost(keep bool) {
 	} else {
 		r.Clear()
 	}
-	r.head, r.base = r.tail, r.tail
-	r.unacked, r.unsettled = 0, len(r.parked)
+	r.head, r.connStart = r.tail, r.tail
+	r.unacked, r.pending = 0, len(r.parked)
 	r.Shrink()
 }
 
@@ -252,19 +252,19 @@ func (r *Receiver) Shrink() {
 }
 
 func (r *Receiver) park() {
-	r.ids.each(func(_ uint16, in *inbound) { in.copied, in.owed = 0, 0 })
+	r.ids.each(func(_ uint16, in *inbound) { in.duplicate, in.queuedAcks = 0, 0 })
 	for seq := r.head; seq != r.tail; seq++ {
-		h := r.at(seq)
-		if h.settled || h.copied || h.qos != frames.ExactlyOnce {
+		d := r.at(seq)
+		if d.acked || d.duplicate || d.qos != frames.ExactlyOnce {
 			continue
 		}
-		if r.ids.find(h.id) == nil {
+		if r.ids.find(d.id) == nil {
 			continue // released
 		}
 		if r.parked == nil {
 			r.parked = make(map[uint64]uint16)
 		}
-		r.parked[seq] = h.id
+		r.parked[seq] = d.id
 	}
 }
 
@@ -274,11 +274,11 @@ func (r *Receiver) park() {
 func (r *Receiver) Clear() {
 	r.ids.each(func(id uint16, in *inbound) {
 		if in.stored {
-			r.journal.note(Change{Kind: Forgotten, ID: id})
+			r.journal.record(Change{Kind: Forgotten, ID: id})
 		}
 	})
 	r.ids = table[inbound]{}
-	r.unsettled -= len(r.parked)
+	r.pending -= len(r.parked)
 	r.parked = nil
 }
 
@@ -295,7 +295,7 @@ func (r *Receiver) Unacked() int { return r.unacked }
 
 // Waiting returns how many hand-overs are not settled, those of earlier
 // connections that are still waited for included.
-func (r *Receiver) Waiting() int { return r.unsettled }
+func (r *Receiver) Waiting() int { return r.pending }
 
 // Held returns how many QoS 2 identifiers are between PUBLISH and PUBREL.
 func (r *Receiver) Held() int { return r.ids.used }

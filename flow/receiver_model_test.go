@@ -12,10 +12,10 @@ import (
 
 // inMessage is a message that was handed over once; its copies share it.
 type inMessage struct {
-	qos  frames.QoS
-	id   uint16
-	conn int
-	open map[uint64]bool // hand-overs that are not settled
+	qos     frames.QoS
+	id      uint16
+	conn    int
+	pending map[uint64]bool // hand-overs that are not settled
 
 	doubt bool // whether the broker has it is not known
 }
@@ -43,9 +43,9 @@ type receiverRun struct {
 	waiting  map[uint64]*inMessage // hand-overs not settled
 	last     uint64                // hand-over
 
-	mirror map[uint16]bool // identifiers, told at once
-	store  *MemoryStore    // told when the writer takes a batch
-	behind []Change
+	mirror      map[uint16]bool // identifiers, told at once
+	store       *MemoryStore    // told when the writer takes a batch
+	uncommitted []Change
 }
 
 func newReceiverRun(t *testing.T, rnd *rand.Rand) *receiverRun {
@@ -63,7 +63,7 @@ func (r *receiverRun) open() {
 	r.arrivals, r.held, r.waiting, r.last = nil, map[uint16]*inMessage{}, map[uint64]*inMessage{}, 0
 }
 
-func (r *receiverRun) note(format string, args ...any) {
+func (r *receiverRun) logf(format string, args ...any) {
 	r.log = append(r.log, fmt.Sprintf(format, args...))
 }
 
@@ -80,14 +80,14 @@ func (r *receiverRun) step() {
 	case 0, 1, 2, 3, 4:
 		r.arrive()
 	case 5, 6, 7, 8, 9, 10:
-		r.settle()
+		r.ack()
 	case 11, 12, 13:
 		r.next()
 	case 14, 15:
 		r.release()
 	case 16, 17:
-		_ = r.store.Commit(r.behind)
-		r.behind = nil
+		_ = r.store.Commit(r.uncommitted)
+		r.uncommitted = nil
 		r.r.Shrink()
 	case 18:
 		if r.rnd.IntN(3) == 0 {
@@ -107,8 +107,8 @@ var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
 func (r *receiverRun) arrive() {
 	qos, id, n := frames.QoS(1+r.rnd.IntN(2)), pick(r.rnd, inboundIDs), 1+r.rnd.IntN(1+r.rnd.IntN(4))
 	dup := r.rnd.IntN(2) == 0
-	first, fresh := r.r.Arrive(qos, id, dup, n)
-	r.note("QoS %d #%d DUP %v for %d: %d, %v", qos, id, dup, n, first, fresh)
+	first, isNew := r.r.Arrive(qos, id, dup, n)
+	r.logf("QoS %d #%d DUP %v for %d: %d, %v", qos, id, dup, n, first, isNew)
 	if m := r.held[id]; qos == qos2 && m != nil && m.doubt && !dup {
 		r.released(id)
 	}
@@ -116,19 +116,19 @@ func (r *receiverRun) arrive() {
 	if qos == qos1 {
 		m = nil
 	}
-	if fresh != (m == nil) {
-		r.fail("fresh: %v, want %v", fresh, m == nil)
+	if isNew != (m == nil) {
+		r.fail("fresh: %v, want %v", isNew, m == nil)
 	}
-	if !fresh {
+	if !isNew {
 		r.arrivals = append(r.arrivals, &arrival{inMessage: m, again: true})
 		return
 	}
 	if first <= r.last {
 		r.fail("hand-over %d after %d", first, r.last)
 	}
-	m = &inMessage{qos: qos, id: id, conn: r.conn, open: map[uint64]bool{}}
+	m = &inMessage{qos: qos, id: id, conn: r.conn, pending: map[uint64]bool{}}
 	for seq := first; seq < first+uint64(n); seq++ {
-		m.open[seq], r.waiting[seq] = true, m
+		m.pending[seq], r.waiting[seq] = true, m
 	}
 	r.last = first + uint64(n) - 1
 	r.arrivals = append(r.arrivals, &arrival{inMessage: m})
@@ -139,19 +139,19 @@ func (r *receiverRun) arrive() {
 
 // settle takes any hand-over of any connection, given out or not, often one
 // that is waited for.
-func (r *receiverRun) settle() {
+func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
 		seq = pick(r.rnd, slices.Sorted(maps.Keys(r.waiting)))
 	}
-	r.note("settle %d", seq)
+	r.logf("settle %d", seq)
 	m := r.waiting[seq]
 	if got := r.r.Pending(seq); got != (m != nil) {
 		r.fail("waited for: %v, want %v", got, m != nil)
 	}
 	r.r.Ack(seq)
 	if m != nil {
-		delete(m.open, seq)
+		delete(m.pending, seq)
 		delete(r.waiting, seq)
 	}
 }
@@ -160,11 +160,11 @@ func (r *receiverRun) settle() {
 // hand-overs are settled; one that was released owes no ack.
 func (r *receiverRun) next() {
 	got, ok := r.r.Next()
-	r.note("next: %v#%d, %v", got.Kind, got.ID, ok)
+	r.logf("next: %v#%d, %v", got.Kind, got.ID, ok)
 	var want frames.Ack
 	for len(r.arrivals) > 0 {
 		a := r.arrivals[0]
-		if len(a.open) > 0 && !(a.again && a.released) {
+		if len(a.pending) > 0 && !(a.again && a.released) {
 			break
 		}
 		r.arrivals = r.arrivals[1:]
@@ -179,7 +179,7 @@ func (r *receiverRun) next() {
 	if got != want || ok != (want.ID != 0) {
 		r.fail("ack %v#%d, %v, want %v#%d", got.Kind, got.ID, ok, want.Kind, want.ID)
 	}
-	r.tell()
+	r.readJournal()
 	if got.Kind == frames.TypePubrec && !r.mirror[got.ID] {
 		r.fail("PUBREC#%d leaves and the store was not told", got.ID)
 	}
@@ -187,7 +187,7 @@ func (r *receiverRun) next() {
 
 func (r *receiverRun) release() {
 	id := pick(r.rnd, inboundIDs)
-	r.note("PUBREL#%d", id)
+	r.logf("PUBREL#%d", id)
 	r.r.Release(id)
 	r.released(id)
 }
@@ -211,27 +211,27 @@ func (r *receiverRun) released(id uint16) {
 
 // forget stops the waiting for m.
 func (r *receiverRun) forget(m *inMessage) {
-	for seq := range m.open {
+	for seq := range m.pending {
 		delete(r.waiting, seq)
 	}
-	clear(m.open)
+	clear(m.pending)
 }
 
 func (r *receiverRun) lost() {
 	keep := r.rnd.IntN(4) > 0
-	r.note("lost, keep %v", keep)
+	r.logf("lost, keep %v", keep)
 	r.r.Lost(keep)
 	r.arrivals = nil
 	r.conn++
 	if !keep || r.rnd.IntN(4) == 0 {
 		if keep {
-			r.note("the broker has no session")
+			r.logf("the broker has no session")
 			r.r.Clear()
 		}
 		clear(r.held)
 	}
 	if r.rnd.IntN(3) == 0 {
-		r.note("the broker does not tell")
+		r.logf("the broker does not tell")
 		r.r.Doubt()
 		for _, m := range r.held {
 			m.doubt = true
@@ -246,8 +246,8 @@ func (r *receiverRun) lost() {
 
 // crash loses everything that the store was not told.
 func (r *receiverRun) crash() {
-	r.note("crash, %d changes not committed", len(r.behind))
-	r.behind = nil
+	r.logf("crash, %d changes not committed", len(r.uncommitted))
+	r.uncommitted = nil
 	_ = r.store.Detach()
 	snap, err := r.store.Attach("a")
 	if err != nil {
@@ -262,10 +262,10 @@ func (r *receiverRun) crash() {
 	}
 }
 
-func (r *receiverRun) tell() {
-	at := len(r.behind)
-	r.behind = r.journal.MoveTo(r.behind)
-	for _, c := range r.behind[at:] {
+func (r *receiverRun) readJournal() {
+	at := len(r.uncommitted)
+	r.uncommitted = r.journal.MoveTo(r.uncommitted)
+	for _, c := range r.uncommitted[at:] {
 		if got, want := r.mirror[c.ID], c.Kind == Forgotten; got != want {
 			r.fail("the store is told %+v, and it holds the identifier: %v", c, got)
 		}
@@ -275,10 +275,10 @@ func (r *receiverRun) tell() {
 
 // check is what must hold after every step.
 func (r *receiverRun) check() {
-	r.tell()
+	r.readJournal()
 	for _, id := range inboundIDs {
 		m := r.held[id]
-		if want := m != nil && len(m.open) == 0; r.mirror[id] != want {
+		if want := m != nil && len(m.pending) == 0; r.mirror[id] != want {
 			r.fail("the store holds #%d: %v, want %v", id, r.mirror[id], want)
 		}
 	}

@@ -29,10 +29,10 @@ func newInScript(t *testing.T) *inScript {
 
 // fresh is the arrival of a message that must be handed to its n consumers; it
 // returns the number of the first hand-over.
-func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
+func (s *inScript) arriveNew(qos frames.QoS, id uint16, n int) uint64 {
 	s.t.Helper()
-	first, fresh := s.Arrive(qos, id, false, n)
-	if !fresh {
+	first, isNew := s.Arrive(qos, id, false, n)
+	if !isNew {
 		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
 	}
 	for i := range n {
@@ -41,14 +41,14 @@ func (s *inScript) fresh(qos frames.QoS, id uint16, n int) uint64 {
 	return first
 }
 
-func (s *inScript) copied(id uint16) {
+func (s *inScript) arriveAgain(id uint16) {
 	s.t.Helper()
-	s.copiedAs(id, false)
+	s.arriveDuplicate(id, false)
 }
 
-func (s *inScript) copiedAs(id uint16, dup bool) {
+func (s *inScript) arriveDuplicate(id uint16, dup bool) {
 	s.t.Helper()
-	if _, fresh := s.Arrive(qos2, id, dup, 2); fresh {
+	if _, isNew := s.Arrive(qos2, id, dup, 2); isNew {
 		s.t.Errorf("#%d is delivered again", id)
 	}
 }
@@ -69,7 +69,7 @@ func (s *inScript) acks(want ...string) {
 	}
 }
 
-func (s *inScript) told(want ...Change) {
+func (s *inScript) journaled(want ...Change) {
 	s.t.Helper()
 	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
 		s.t.Errorf("the store is told %+v, want %+v", got, want)

@@ -13,8 +13,8 @@ import (
 //	settled   1 2 3 .    all three may
 func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfSettling(t *testing.T) {
 	s := newInScript(t)
-	a, b := s.fresh(qos1, 1, 1), s.fresh(qos2, 2, 1)
-	c, d := s.fresh(qos1, 3, 1), s.fresh(qos2, 4, 1)
+	a, b := s.arriveNew(qos1, 1, 1), s.arriveNew(qos2, 2, 1)
+	c, d := s.arriveNew(qos1, 3, 1), s.arriveNew(qos2, 4, 1)
 	s.Ack(c)
 	s.Ack(b)
 	s.acks()
@@ -30,12 +30,12 @@ func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfSettling(t *testing.T) {
 func TestAckWaitsForAllConsumersOfTheMessage(t *testing.T) {
 	for qos, want := range map[frames.QoS]string{qos1: "PUBACK#7", qos2: "PUBREC#7"} {
 		s := newInScript(t)
-		first := s.fresh(qos, 7, 3)
+		first := s.arriveNew(qos, 7, 3)
 		s.counts(1, 3, int(qos-1))
 		s.Ack(first + 2)
 		s.Ack(first)
 		s.acks()
-		s.told()
+		s.journaled()
 		s.Ack(first + 1)
 		s.acks(want)
 		s.counts(0, 0, int(qos-1))
@@ -44,8 +44,8 @@ func TestAckWaitsForAllConsumersOfTheMessage(t *testing.T) {
 
 func TestSettlingTwiceIsHarmless(t *testing.T) {
 	s := newInScript(t)
-	first := s.fresh(qos2, 7, 2)
-	other := s.fresh(qos2, 8, 1)
+	first := s.arriveNew(qos2, 7, 2)
+	other := s.arriveNew(qos2, 8, 1)
 	s.Ack(first)
 	s.Ack(first)
 	s.acks()
@@ -57,32 +57,32 @@ func TestSettlingTwiceIsHarmless(t *testing.T) {
 	s.Ack(other + 1) // never given out
 	s.Ack(0)
 	s.counts(1, 1, 2)
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 }
 
 // A5, [MQTT-4.3.2-2]
 func TestQoS1WithTheSameIdentifierIsDeliveredAgain(t *testing.T) {
 	s := newInScript(t)
-	a, b := s.fresh(qos1, 7, 1), s.fresh(qos1, 7, 1)
+	a, b := s.arriveNew(qos1, 7, 1), s.arriveNew(qos1, 7, 1)
 	s.Ack(b)
 	s.Ack(a)
 	s.acks("PUBACK#7", "PUBACK#7")
-	s.told()
+	s.journaled()
 }
 
 // A4, [MQTT-4.3.3-2]
 func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 1)
-	s.copied(7) // before it is settled
+	a := s.arriveNew(qos2, 7, 1)
+	s.arriveAgain(7) // before it is settled
 	s.acks()
 	s.Ack(a)
 	s.acks("PUBREC#7", "PUBREC#7")
-	s.copied(7) // after PUBREC
+	s.arriveAgain(7) // after PUBREC
 	s.acks("PUBREC#7")
 	s.Release(7)
 	s.counts(0, 0, 0)
-	b := s.fresh(qos2, 7, 1)
+	b := s.arriveNew(qos2, 7, 1)
 	s.acks()
 	s.Ack(b)
 	s.acks("PUBREC#7")
@@ -90,11 +90,11 @@ func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
 
 func TestQoS1AndQoS2DoNotShareIdentifiersInOurHands(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 1)
-	b := s.fresh(qos1, 7, 1)
+	a := s.arriveNew(qos2, 7, 1)
+	b := s.arriveNew(qos1, 7, 1)
 	s.Ack(b)
 	s.counts(2, 1, 1)
-	s.told()
+	s.journaled()
 	s.Ack(a)
 	s.acks("PUBREC#7", "PUBACK#7")
 }
@@ -102,60 +102,60 @@ func TestQoS1AndQoS2DoNotShareIdentifiersInOurHands(t *testing.T) {
 // A1, A2: the session answers each with PUBCOMP.
 func TestPubrelForAnUnknownIdentifierChangesNothing(t *testing.T) {
 	s := newInScript(t)
-	s.fresh(qos1, 7, 1)
+	s.arriveNew(qos1, 7, 1)
 	s.Release(7)
 	s.Release(8)
 	s.Release(0)
 	s.counts(1, 1, 0)
-	s.told()
+	s.journaled()
 }
 
 func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
 	s := newInScript(t)
-	s.fresh(qos1, 1, 1) // holds the acks up, not the store
-	first := s.fresh(qos2, 7, 2)
-	s.told()
+	s.arriveNew(qos1, 1, 1) // holds the acks up, not the store
+	first := s.arriveNew(qos2, 7, 2)
+	s.journaled()
 	s.Ack(first)
-	s.told()
+	s.journaled()
 	s.Ack(first + 1)
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 	s.acks()
-	s.copied(7)
+	s.arriveAgain(7)
 	s.Release(7)
-	s.told(Change{Kind: Forgotten, ID: 7})
+	s.journaled(Change{Kind: Forgotten, ID: 7})
 	s.Release(7)
-	s.told()
+	s.journaled()
 }
 
 // A PUBREC that were still to leave would be taken for the next message of the
 // identifier.
 func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	s := newInScript(t)
-	head := s.fresh(qos1, 1, 1)
-	a := s.fresh(qos2, 7, 1)
-	s.copied(7)
+	head := s.arriveNew(qos1, 1, 1)
+	a := s.arriveNew(qos2, 7, 1)
+	s.arriveAgain(7)
 	s.Ack(a)
 	s.Release(7) // though its PUBRECs wait behind the head
-	b := s.fresh(qos2, 7, 1)
-	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
+	b := s.arriveNew(qos2, 7, 1)
+	s.journaled(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
 	s.Ack(head)
 	s.acks("PUBACK#1")
-	s.told()
+	s.journaled()
 	s.Ack(b)
 	s.acks("PUBREC#7")
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 }
 
 func TestPubrelBeforeTheMessageIsSettledLeavesTheNextOneAlone(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 2)
-	s.copied(7)
+	a := s.arriveNew(qos2, 7, 2)
+	s.arriveAgain(7)
 	s.Release(7)
-	b := s.fresh(qos2, 7, 1)
+	b := s.arriveNew(qos2, 7, 1)
 	s.Ack(a)
 	s.Ack(a + 1)
 	s.acks()
-	s.told()
+	s.journaled()
 	s.counts(1, 1, 1)
 	s.Ack(b)
 	s.acks("PUBREC#7")
@@ -164,14 +164,14 @@ func TestPubrelBeforeTheMessageIsSettledLeavesTheNextOneAlone(t *testing.T) {
 // K5
 func TestNoAckOfALostConnectionLeavesOnTheNext(t *testing.T) {
 	s := newInScript(t)
-	a, b := s.fresh(qos1, 1, 1), s.fresh(qos1, 2, 1)
-	c := s.fresh(qos2, 3, 1)
+	a, b := s.arriveNew(qos1, 1, 1), s.arriveNew(qos1, 2, 1)
+	c := s.arriveNew(qos2, 3, 1)
 	s.Ack(b)
 	s.Ack(c)
 	s.Lost(true)
 	s.acks()
 	s.counts(0, 0, 1)
-	again := s.fresh(qos1, 1, 1)
+	again := s.arriveNew(qos1, 1, 1)
 	s.Ack(a)
 	s.acks()
 	s.Ack(again)
@@ -181,17 +181,17 @@ func TestNoAckOfALostConnectionLeavesOnTheNext(t *testing.T) {
 // K6
 func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 1)
+	a := s.arriveNew(qos2, 7, 1)
 	s.Ack(a)
 	s.acks("PUBREC#7")
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 	s.Lost(true)
-	s.copied(7)
+	s.arriveAgain(7)
 	s.acks("PUBREC#7")
 	s.Lost(true)
 	s.Release(7)
-	s.told(Change{Kind: Forgotten, ID: 7})
-	s.fresh(qos2, 7, 1)
+	s.journaled(Change{Kind: Forgotten, ID: 7})
+	s.arriveNew(qos2, 7, 1)
 }
 
 // The consumers of the lost connection still hold the message:
@@ -201,24 +201,24 @@ func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 //	               the other settles       both may leave
 func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s := newInScript(t)
-	first := s.fresh(qos2, 7, 2)
+	first := s.arriveNew(qos2, 7, 2)
 	s.Ack(first)
 	s.Lost(true)
 	s.counts(0, 1, 1)
 	equal(t, "the settled one waited for", s.Pending(first), false)
 	equal(t, "the other waited for", s.Pending(first+1), true)
-	s.copied(7)
-	s.copied(7)
+	s.arriveAgain(7)
+	s.arriveAgain(7)
 	s.acks()
 	s.Lost(true)
-	s.copied(7)
-	s.copied(7)
-	behind := s.fresh(qos1, 1, 1)
+	s.arriveAgain(7)
+	s.arriveAgain(7)
+	behind := s.arriveNew(qos1, 1, 1)
 	s.Ack(behind)
 	s.acks()
-	s.told()
+	s.journaled()
 	s.Ack(first + 1)
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 	s.acks("PUBREC#7", "PUBREC#7", "PUBACK#1")
 	s.counts(0, 0, 1)
 	s.Ack(first + 1)
@@ -227,66 +227,66 @@ func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 
 func TestSettledAfterTheCutBeforeItComesAgain(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 1)
+	a := s.arriveNew(qos2, 7, 1)
 	s.Lost(true)
 	s.Ack(a)
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 	s.acks()
-	s.copied(7)
+	s.arriveAgain(7)
 	s.acks("PUBREC#7")
 }
 
 func TestPubrelForWhatIsHeldSinceAnEarlierConnectionEndsTheWaiting(t *testing.T) {
 	s := newInScript(t)
-	a := s.fresh(qos2, 7, 2)
-	b := s.fresh(qos2, 8, 1)
+	a := s.arriveNew(qos2, 7, 2)
+	b := s.arriveNew(qos2, 8, 1)
 	s.Lost(true)
-	s.copied(7)
+	s.arriveAgain(7)
 	s.Release(7)
 	s.counts(1, 1, 1)
-	s.fresh(qos2, 7, 1)
+	s.arriveNew(qos2, 7, 1)
 	s.Ack(a)
 	s.Ack(a + 1)
 	s.acks()
 	s.counts(1, 2, 2)
-	s.told()
+	s.journaled()
 	s.Ack(b)
-	s.told(Change{Kind: Received, ID: 8})
+	s.journaled(Change{Kind: Received, ID: 8})
 }
 
 func TestCleanSessionForgetsAllWithTheConnection(t *testing.T) {
 	s := newInScript(t)
-	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
+	a, b := s.arriveNew(qos2, 7, 1), s.arriveNew(qos2, 8, 1)
 	s.Ack(a)
-	s.told(Change{Kind: Received, ID: 7})
+	s.journaled(Change{Kind: Received, ID: 7})
 	s.Lost(false)
-	s.told(Change{Kind: Forgotten, ID: 7})
+	s.journaled(Change{Kind: Forgotten, ID: 7})
 	s.counts(0, 0, 0)
-	s.fresh(qos2, 7, 1)
-	s.fresh(qos2, 8, 1)
+	s.arriveNew(qos2, 7, 1)
+	s.arriveNew(qos2, 8, 1)
 	s.Ack(a)
 	s.Ack(b)
 	s.acks()
-	s.told()
+	s.journaled()
 }
 
 // K7
 func TestWhenTheBrokerLostTheSessionItsIdentifiersAreNew(t *testing.T) {
 	s := newInScript(t)
-	a, b := s.fresh(qos2, 7, 1), s.fresh(qos2, 8, 1)
+	a, b := s.arriveNew(qos2, 7, 1), s.arriveNew(qos2, 8, 1)
 	s.Ack(a)
 	s.Lost(true)
 	s.counts(0, 1, 2)
 	s.Clear()
 	s.counts(0, 0, 0)
-	s.told(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
-	s.fresh(qos2, 7, 1)
-	again := s.fresh(qos2, 8, 1)
+	s.journaled(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
+	s.arriveNew(qos2, 7, 1)
+	again := s.arriveNew(qos2, 8, 1)
 	s.Ack(b)
 	s.acks()
 	s.counts(2, 2, 2)
 	s.Ack(again)
-	s.told(Change{Kind: Received, ID: 8})
+	s.journaled(Change{Kind: Received, ID: 8})
 }
 
 // K6 after kill -9
@@ -296,13 +296,13 @@ func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
 		s.Restore(id)
 	}
 	s.counts(0, 0, 2)
-	s.copied(7)
-	s.copied(65_535)
+	s.arriveAgain(7)
+	s.arriveAgain(65_535)
 	s.acks("PUBREC#7", "PUBREC#65535")
-	s.told()
+	s.journaled()
 	s.Release(7)
-	s.told(Change{Kind: Forgotten, ID: 7})
-	s.fresh(qos2, 7, 1)
+	s.journaled(Change{Kind: Forgotten, ID: 7})
+	s.arriveNew(qos2, 7, 1)
 }
 
 // On 3.1 a broker that has lost the session does not say so. Its new messages
@@ -311,22 +311,22 @@ func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s := newInScript(t)
 	s.Restore(7)
 	s.Restore(8)
-	s.Ack(s.fresh(qos2, 9, 1))
+	s.Ack(s.arriveNew(qos2, 9, 1))
 	s.acks("PUBREC#9")
-	s.told(Change{Kind: Received, ID: 9})
-	unsettled := s.fresh(qos2, 10, 1)
+	s.journaled(Change{Kind: Received, ID: 9})
+	unacked := s.arriveNew(qos2, 10, 1)
 	s.Lost(true)
 	s.Doubt()
-	s.copiedAs(7, true) // it still has this one
+	s.arriveDuplicate(7, true) // it still has this one
 	s.acks("PUBREC#7")
-	s.Ack(s.fresh(qos2, 8, 1))
-	s.Ack(s.fresh(qos2, 9, 1))
-	s.told(Change{Kind: Forgotten, ID: 8}, Change{Kind: Received, ID: 8},
+	s.Ack(s.arriveNew(qos2, 8, 1))
+	s.Ack(s.arriveNew(qos2, 9, 1))
+	s.journaled(Change{Kind: Forgotten, ID: 8}, Change{Kind: Received, ID: 8},
 		Change{Kind: Forgotten, ID: 9}, Change{Kind: Received, ID: 9})
-	fresh := s.fresh(qos2, 10, 1)
-	equal(t, "waited for", s.Pending(unsettled), false)
+	fresh := s.arriveNew(qos2, 10, 1)
+	equal(t, "waited for", s.Pending(unacked), false)
 	s.acks("PUBREC#8", "PUBREC#9")
-	s.copied(10) // of this connection there is no doubt
+	s.arriveAgain(10) // of this connection there is no doubt
 	s.Ack(fresh)
 	s.acks("PUBREC#10", "PUBREC#10")
 }
@@ -347,7 +347,7 @@ func TestReceiverWithoutAStoreWorks(t *testing.T) {
 func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 	s := newInScript(t)
 	for id := 1; id <= MaxUnacked; id++ {
-		s.fresh(frames.QoS(1+id%2), uint16(id), 1)
+		s.arriveNew(frames.QoS(1+id%2), uint16(id), 1)
 	}
 	s.counts(MaxUnacked, MaxUnacked, MaxUnacked/2+1)
 	s.acks()
@@ -365,7 +365,7 @@ func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 func TestIdleReceiverGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s := newInScript(t)
 	for id := range uint16(1000) {
-		s.Ack(s.fresh(qos2, id+1, 1))
+		s.Ack(s.arriveNew(qos2, id+1, 1))
 		if id == 500 {
 			s.Shrink()
 		}
@@ -382,6 +382,6 @@ func TestIdleReceiverGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	if len(s.ring) > 64 || len(s.ids.slots) > tableMin {
 		t.Errorf("keeps %d hand-overs, %d places for identifiers", len(s.ring), len(s.ids.slots))
 	}
-	s.Ack(s.fresh(qos2, 1, 1))
+	s.Ack(s.arriveNew(qos2, 1, 1))
 	s.acks("PUBREC#1")
 }

@@ -29,20 +29,20 @@ type Sender[T any] struct {
 	// Every publication that has not ended is in line, in order of acceptance,
 	// or afloat: QoS 0, in a batch whose write has not been confirmed. What is
 	// in front of cursor was transmitted on this connection.
-	line   list.List
-	cursor int32
-	afloat list.List
+	publications list.List
+	cursor       int32
+	unwritten    list.List
 
 	seq         uint64 // the publication accepted last
 	queued      int    // accepted, without a part in the exchange yet
-	more        int    // publications that rows hold beyond the first of each
+	runExtra    int    // publications that rows hold beyond the first of each
 	inFlight    int    // QoS 1 and 2 that hold an identifier
 	outstanding int    // of those, the ones transmitted on this connection
 }
 
 type entry[T any] struct {
 	message frames.Message
-	row     *Run // in place of message
+	run     *Run // in place of message
 	owner   T
 
 	seq   uint64        // of a row: that of its first
@@ -89,14 +89,14 @@ type Ended[T any] struct {
 // Add accepts m at the end of the line.
 func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
 	s.seq++
-	i := s.alloc()
+	i := s.allocSlot()
 	e := &s.entries[i]
 	e.message, e.owner, e.seq = m, owner, s.seq
-	s.append(i)
+	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
 		// A copy: Withdraw may give the payload back before the change is committed.
-		s.journal.note(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()})
+		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()})
 	}
 	return Handle{slot: i, seq: e.seq}
 }
@@ -113,9 +113,9 @@ func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	if p.Released && (qos != frames.ExactlyOnce || p.ID == 0) {
 		return false
 	}
-	i := s.alloc()
+	i := s.allocSlot()
 	if p.ID != 0 && !s.ids.Claim(p.ID, i) {
-		s.drop(i)
+		s.freeSlot(i)
 		return false
 	}
 	e := &s.entries[i]
@@ -131,12 +131,12 @@ func (s *Sender[T]) Restore(p Publication, owner T) bool {
 		}
 		s.inFlight++
 	}
-	s.append(i)
+	s.enqueue(i)
 	return true
 }
 
-func (s *Sender[T]) append(i int32) {
-	s.line.PushBack(s.links, i)
+func (s *Sender[T]) enqueue(i int32) {
+	s.publications.PushBack(s.links, i)
 	if s.cursor == 0 {
 		s.cursor = i
 	}
@@ -159,7 +159,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	}
 	e := &s.entries[i]
 	if e.message.QoS == frames.AtMostOnce {
-		s.launch(i, batch)
+		s.transmitQoS0(i, batch)
 		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}}, true
 	}
 	if s.outstanding == s.window {
@@ -173,7 +173,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 		e.id, e.state = id, published
 		s.queued--
 		s.inFlight++
-		s.journal.note(Change{Kind: Assigned, Seq: e.seq, ID: id})
+		s.journal.record(Change{Kind: Assigned, Seq: e.seq, ID: id})
 	}
 	s.cursor = s.links[i].Next
 	s.outstanding++
@@ -197,7 +197,7 @@ func (e *entry[T]) packet() Outgoing {
 // Written ends the QoS 0 publications of all batches up to batch: they are on
 // their way, and that is all that QoS 0 promises.
 func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
-	for i := s.afloat.Head; i != 0 && s.entries[i].batch <= batch; i = s.afloat.Head {
+	for i := s.unwritten.Head; i != 0 && s.entries[i].batch <= batch; i = s.unwritten.Head {
 		end(s.finish(i))
 	}
 }
@@ -213,7 +213,7 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 // Each visits every publication that has not ended, those of a row by the parts that
 // it is in.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
-	for _, l := range []list.List{s.line, s.afloat} {
+	for _, l := range []list.List{s.publications, s.unwritten} {
 		for i := l.Head; i != 0; i = s.links[i].Next {
 			visit(Handle{slot: i, seq: s.entries[i].seq}, s.entries[i].owner)
 		}
@@ -235,7 +235,7 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	var none T
 	e.owner = none
 	e.message = e.message.Clone() // QoS 0 too: Lost puts it back in line when its batch was never taken
-	e.row = e.row.clone()
+	e.run = e.run.clone()
 	return false, true
 }
 
@@ -251,14 +251,14 @@ func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 			changes[i] = Change{Kind: Completed, Seq: c.Seq}
 		}
 	}
-	for i := s.line.Head; i != 0 && len(accepted) > 0; {
+	for i := s.publications.Head; i != 0 && len(accepted) > 0; {
 		next := s.links[i].Next
 		if accepted[s.entries[i].seq] {
 			end(s.finish(i))
 		}
 		i = next
 	}
-	s.journal.forget(accepted)
+	s.journal.removePublications(accepted)
 }
 
 // EndJournaled ends the publications whose acceptance waits in the journal. The
@@ -269,7 +269,7 @@ func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.
 // whether the publication may have left this process. The journal is not told:
 // what a store holds, it goes on holding.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
-	for i := s.line.Head; i != 0; i = s.line.Head {
+	for i := s.publications.Head; i != 0; i = s.publications.Head {
 		e := &s.entries[i]
 		ended, sent := e.ended(), e.state != queued
 		s.unlink(i)
@@ -284,7 +284,7 @@ func (s *Sender[T]) Queued() int { return s.queued }
 func (s *Sender[T]) InFlight() int { return s.inFlight }
 
 // Len returns how many publications have not ended.
-func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) + s.more }
+func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) + s.runExtra }
 
 // Shrink gives the memory of an idle sender back.
 func (s *Sender[T]) Shrink() {
@@ -294,7 +294,7 @@ func (s *Sender[T]) Shrink() {
 	s.ids.table.shrink()
 }
 
-func (s *Sender[T]) alloc() int32 {
+func (s *Sender[T]) allocSlot() int32 {
 	if n := len(s.free); n > 0 {
 		i := s.free[n-1]
 		s.free = s.free[:n-1]
@@ -308,7 +308,7 @@ func (s *Sender[T]) alloc() int32 {
 	return int32(len(s.entries) - 1)
 }
 
-func (s *Sender[T]) drop(i int32) {
+func (s *Sender[T]) freeSlot(i int32) {
 	s.entries[i] = entry[T]{}
 	s.free = append(s.free, i)
 }
@@ -318,23 +318,23 @@ func (s *Sender[T]) finish(i int32) Ended[T] {
 	e := &s.entries[i]
 	ended := e.ended()
 	if e.message.QoS > frames.AtMostOnce {
-		s.journal.note(Change{Kind: Completed, Seq: e.seq})
+		s.journal.record(Change{Kind: Completed, Seq: e.seq})
 	}
 	s.unlink(i)
 	return ended
 }
 
 func (e *entry[T]) ended() Ended[T] {
-	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.row}
+	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.run}
 }
 
 // unlink takes publication i out of the lists and the counts.
 func (s *Sender[T]) unlink(i int32) {
 	e := &s.entries[i]
-	s.more -= e.row.Len() - 1
+	s.runExtra -= e.run.Len() - 1
 	switch {
 	case e.state == queued:
-		s.queued -= e.row.Len()
+		s.queued -= e.run.Len()
 	case e.message.QoS > frames.AtMostOnce:
 		s.inFlight--
 		s.ids.Release(e.id)
@@ -343,12 +343,12 @@ func (s *Sender[T]) unlink(i int32) {
 		}
 	}
 	if e.message.QoS == frames.AtMostOnce && e.state == published {
-		s.afloat.Remove(s.links, i)
+		s.unwritten.Remove(s.links, i)
 	} else {
 		if s.cursor == i {
 			s.cursor = s.links[i].Next
 		}
-		s.line.Remove(s.links, i)
+		s.publications.Remove(s.links, i)
 	}
-	s.drop(i)
+	s.freeSlot(i)
 }

@@ -20,9 +20,9 @@ const (
 // Acknowledge takes a PUBACK, PUBREC or PUBCOMP; taken is the last batch that was
 // handed to the writer, since no ack can be for what waits in a later one. Ended
 // has meaning with Confirmed and Downgraded.
-func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now time.Duration) (Ended[T], Outcome) {
+func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
-	if !ok || i <= 0 || !s.entries[i].left(taken) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
+	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
 		if kind == frames.TypePubrec {
 			return Ended[T]{}, Release // the broker waits for it, whatever we know
 		}
@@ -40,7 +40,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now t
 		if e.state == published {
 			e.state, e.sent, e.attempts = released, true, 0
 			s.schedule(e, now)
-			s.journal.note(Change{Kind: Released, Seq: e.seq})
+			s.journal.record(Change{Kind: Released, Seq: e.seq})
 		}
 		return Ended[T]{}, Release // one PUBREL for each PUBREC, in their order [MQTT-4.6.0-4]
 	case kind == frames.TypePubcomp && e.state == released:
@@ -50,27 +50,27 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, taken uint64, now t
 }
 
 // left reports whether the publication may be known to the broker.
-func (e *entry[T]) left(taken uint64) bool { return e.sent || e.batch != 0 && e.batch <= taken }
+func (e *entry[T]) sentBy(handed uint64) bool { return e.sent || e.batch != 0 && e.batch <= handed }
 
 // Lost takes note that the connection is gone; taken is the last batch that was
 // handed to its writer. What later batches held was never sent. With keep the
 // publications in flight stay, to be sent again; without, they end, since a
 // clean session goes with its connection [MQTT-3.1.2-6]. QoS 0 that was handed
 // over ends in either case: it is never sent twice [MQTT-4.3.1-1].
-func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
-	s.Written(taken, end)
-	s.sink()
-	for i := s.line.Head; i != 0; {
+func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
+	s.Written(handed, end)
+	s.requeueUnwritten()
+	for i := s.publications.Head; i != 0; {
 		next := s.links[i].Next
 		e := &s.entries[i]
-		if e.batch != 0 && e.batch <= taken {
+		if e.batch != 0 && e.batch <= handed {
 			e.sent = true
 		}
 		switch {
 		case e.state == queued:
 		case e.message.QoS == frames.AtMostOnce:
 			e.state = queued
-			s.queued += e.row.Len()
+			s.queued += e.run.Len()
 		case keep:
 		case e.sent:
 			end(s.finish(i))
@@ -81,28 +81,28 @@ func (s *Sender[T]) Lost(taken uint64, keep bool, end func(Ended[T])) {
 			s.inFlight--
 			s.queued++
 			e.id, e.state = 0, queued
-			s.journal.note(Change{Kind: Assigned, Seq: e.seq})
+			s.journal.record(Change{Kind: Assigned, Seq: e.seq})
 		}
 		e.batch = 0
 		i = next
 	}
 	s.outstanding = 0
-	s.cursor = s.line.Head
+	s.cursor = s.publications.Head
 }
 
 // sink puts what is afloat back in line, each at its place.
-func (s *Sender[T]) sink() {
-	at := s.line.Tail
-	for i := s.afloat.Tail; i != 0; i = s.afloat.Tail {
-		s.afloat.Remove(s.links, i)
+func (s *Sender[T]) requeueUnwritten() {
+	at := s.publications.Tail
+	for i := s.unwritten.Tail; i != 0; i = s.unwritten.Tail {
+		s.unwritten.Remove(s.links, i)
 		for at != 0 && s.entries[at].seq > s.entries[i].seq {
 			at = s.links[at].Prev
 		}
-		before := s.line.Head
+		before := s.publications.Head
 		if at != 0 {
 			before = s.links[at].Next
 		}
-		s.line.InsertBefore(s.links, i, before)
+		s.publications.InsertBefore(s.links, i, before)
 	}
 }
 
@@ -110,7 +110,7 @@ func (s *Sender[T]) sink() {
 // flight goes out as new, except that a QoS 2 message past its PUBREC is
 // finished with PUBREL, since the broker has had it.
 func (s *Sender[T]) SessionLost() {
-	for i := s.line.Head; i != 0; i = s.links[i].Next {
+	for i := s.publications.Head; i != 0; i = s.links[i].Next {
 		if e := &s.entries[i]; e.state == published {
 			e.sent = false
 		}
@@ -133,7 +133,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	if s.retry == nil {
 		return 0, false
 	}
-	for i := s.line.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
+	for i := s.publications.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
 		e := &s.entries[i]
 		if e.due <= now {
 			if e.batch < batch { // else it waits in batch itself, and has not been sent

@@ -9,7 +9,7 @@ import (
 // rightAck is one that the broker could give now.
 func (r *senderRun) rightAck() {
 	var could []*pub
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.id != 0 && p.batch != 0 && p.batch < r.batch {
 			could = append(could, p)
 		}
@@ -30,8 +30,8 @@ func (r *senderRun) rightAck() {
 
 func (r *senderRun) anyAck() {
 	id := r.ids.last - uint16(r.rnd.IntN(8))
-	if len(r.line) > 0 && r.rnd.IntN(2) == 0 {
-		id = pick(r.rnd, r.line).id
+	if len(r.pubs) > 0 && r.rnd.IntN(2) == 0 {
+		id = pick(r.rnd, r.pubs).id
 	} else if len(r.foreign) > 0 && r.rnd.IntN(4) == 0 {
 		id = pick(r.rnd, r.foreign)
 	}
@@ -55,8 +55,8 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 	case p.qos == 2 && kind == pubrec:
 		want = Release
 	}
-	e, got := r.s.Acknowledge(kind, id, allTaken, r.now)
-	r.note("%v#%d: %d", kind, id, got)
+	e, got := r.s.Acknowledge(kind, id, allHanded, r.now)
+	r.logf("%v#%d: %d", kind, id, got)
 	if got != want {
 		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)
 	}
@@ -66,44 +66,44 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 	case e.Owner != 0 || e.ID != 0:
 		r.fail("%d ended", e.Owner)
 	case got == Release && p == nil:
-		r.fill = append(r.fill, packet{released: true})
+		r.filling = append(r.filling, packet{released: true})
 	case got == Release:
 		if !p.released {
 			p.released, p.sent, p.attempts = true, true, 0
 			r.wait(p)
 		}
-		r.fill = append(r.fill, packet{token: p.token, released: true})
+		r.filling = append(r.filling, packet{token: p.token, released: true})
 	}
 }
 
 func (r *senderRun) lost(keep bool) {
-	taken := r.batch - 1
-	r.note("lost, taken %d, keep %v", taken, keep)
+	handed := r.batch - 1
+	r.logf("lost, taken %d, keep %v", handed, keep)
 	var want []*pub
-	for _, p := range r.line {
-		if p.qos == 0 && p.batch != 0 && p.batch <= taken {
+	for _, p := range r.pubs {
+		if p.qos == 0 && p.batch != 0 && p.batch <= handed {
 			want = append(want, p)
 		}
 	}
-	for _, p := range r.line {
-		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= taken
+	for _, p := range r.pubs {
+		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= handed
 		if p.qos > 0 && p.id != 0 && p.sent && !keep {
 			want = append(want, p)
 		}
 	}
-	r.ends(want, func(end func(Ended[int])) { r.s.Lost(taken, keep, end) })
-	for _, p := range r.line {
+	r.ends(want, func(end func(Ended[int])) { r.s.Lost(handed, keep, end) })
+	for _, p := range r.pubs {
 		p.batch = 0
 		if !keep {
 			p.id = 0
 		}
 	}
-	r.fill, r.lastSeq = nil, 0
+	r.filling, r.lastSeq = nil, 0
 	r.batch += uint64(r.rnd.IntN(2))
 	if r.rnd.IntN(4) == 0 {
-		r.note("the broker has no session")
+		r.logf("the broker has no session")
 		r.s.SessionLost()
-		for _, p := range r.line {
+		for _, p := range r.pubs {
 			if !p.released {
 				p.sent, r.wires[p.token].fresh = false, true
 			}
@@ -115,7 +115,7 @@ func (r *senderRun) overdue() {
 	var wantNext time.Duration
 	var want []*pub
 	waited := false
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.qos == 0 || p.batch == 0 || r.retry == nil {
 			continue
 		}
@@ -131,7 +131,7 @@ func (r *senderRun) overdue() {
 		}
 	}
 	next, ok := r.s.Overdue(r.batch, r.now, func(out Outgoing) {
-		r.note("overdue at %v: %s", r.now, packetText(out))
+		r.logf("overdue at %v: %s", r.now, packetText(out))
 		if len(want) == 0 {
 			r.fail("%s is not overdue", packetText(out))
 		}

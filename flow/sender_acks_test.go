@@ -41,10 +41,10 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 			s.sends("a#1")
 			last := len(c.acks) - 1
 			for _, kind := range c.acks[:last] {
-				s.Acknowledge(kind, 1, allTaken, 0)
+				s.Acknowledge(kind, 1, allHanded, 0)
 			}
 			left := s.Len()
-			e, got := s.Acknowledge(c.acks[last], c.id, allTaken, 0)
+			e, got := s.Acknowledge(c.acks[last], c.id, allHanded, 0)
 			equal(t, "outcome", got, c.want)
 			ended := c.want == Confirmed || c.want == Downgraded
 			if ended {
@@ -149,7 +149,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s.ack(pubcomp, 65_533, Confirmed, "d")
 	s.sends("e#65534 dup")
 	for _, id := range []uint16{65_532, 65_530, 65_534} {
-		s.Acknowledge(puback, id, allTaken, 0)
+		s.Acknowledge(puback, id, allHanded, 0)
 	}
 	s.sends("f#65535 dup", "g#1 dup", "PUBREL#2")
 }

@@ -19,9 +19,9 @@ type packet struct {
 
 // take is the writer: it commits, then writes.
 func (r *senderRun) take() {
-	r.note("take batch %d", r.batch)
+	r.logf("take batch %d", r.batch)
 	r.commit()
-	for _, out := range r.fill {
+	for _, out := range r.filling {
 		w := r.wires[out.token]
 		switch {
 		case w == nil:
@@ -37,18 +37,18 @@ func (r *senderRun) take() {
 			w.dup, w.fresh = true, false
 		}
 	}
-	r.fill = nil
+	r.filling = nil
 	r.batch++
 }
 
 func (r *senderRun) commit() {
-	_ = r.store.Commit(r.behind)
-	r.behind, r.saved = nil, r.kept()
+	_ = r.store.Commit(r.uncommitted)
+	r.uncommitted, r.saved = nil, r.kept()
 }
 
 // kept is what must be in a store.
 func (r *senderRun) kept() (all []Publication) {
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.qos > 0 {
 			all = append(all, Publication{Seq: p.seq, Message: message(p.qos, p.token), ID: p.id, Released: p.released})
 		}
@@ -58,8 +58,8 @@ func (r *senderRun) kept() (all []Publication) {
 
 // crash loses everything that the store was not told.
 func (r *senderRun) crash() {
-	r.note("crash, %d changes not committed", len(r.behind))
-	r.behind = nil
+	r.logf("crash, %d changes not committed", len(r.uncommitted))
+	r.uncommitted = nil
 	r.restart()
 }
 
@@ -69,8 +69,8 @@ func (r *senderRun) drain() {
 	r.lost(keep)
 	r.check()
 	r.commit()
-	r.note("drain")
-	want := slices.Clone(r.line)
+	r.logf("drain")
+	want := slices.Clone(r.pubs)
 	r.s.Drain(func(e Ended[int], sent bool) {
 		for _, e := range oneByOne(e) {
 			if len(want) == 0 || sent == want[0].waits() {
@@ -94,7 +94,7 @@ func (r *senderRun) restart() {
 	}
 	r.compare("the store", snap.Publications, r.saved)
 	r.open()
-	r.line = nil
+	r.pubs = nil
 	r.mirror = NewMemoryStore()
 	for _, was := range snap.Publications {
 		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
@@ -102,7 +102,7 @@ func (r *senderRun) restart() {
 		if !r.s.Restore(was, p.token) {
 			r.fail("%+v was refused", was)
 		}
-		r.line = append(r.line, p)
+		r.pubs = append(r.pubs, p)
 		r.wires[p.token].dup = true // for all that the store can tell
 		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
 		if was.ID != 0 {
@@ -116,15 +116,15 @@ func (r *senderRun) restart() {
 
 // check is what must hold after every step.
 func (r *senderRun) check() {
-	at := len(r.behind)
-	r.behind = r.journal.MoveTo(r.behind)
-	_ = r.mirror.Commit(r.behind[at:])
-	var told []Publication
+	at := len(r.uncommitted)
+	r.uncommitted = r.journal.MoveTo(r.uncommitted)
+	_ = r.mirror.Commit(r.uncommitted[at:])
+	var journaled []Publication
 	for _, p := range r.mirror.publications {
-		told = append(told, p)
+		journaled = append(journaled, p)
 	}
-	slices.SortFunc(told, func(a, b Publication) int { return int(a.Seq) - int(b.Seq) })
-	r.compare("the journal", told, r.kept())
+	slices.SortFunc(journaled, func(a, b Publication) int { return int(a.Seq) - int(b.Seq) })
+	r.compare("the journal", journaled, r.kept())
 
 	visited := 0
 	r.s.Each(func(h Handle, _ int) {
@@ -132,7 +132,7 @@ func (r *senderRun) check() {
 		visited += e.Run.Len()
 	})
 	queued, inFlight := 0, 0
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.waits() {
 			queued++
 		}
@@ -140,10 +140,10 @@ func (r *senderRun) check() {
 			inFlight++
 		}
 	}
-	if visited != len(r.line) || r.s.Queued() != queued || r.s.InFlight() != inFlight || r.s.Len() != len(r.line) ||
+	if visited != len(r.pubs) || r.s.Queued() != queued || r.s.InFlight() != inFlight || r.s.Len() != len(r.pubs) ||
 		r.ids.Len() != inFlight+len(r.foreign) {
 		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
-			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.line), inFlight+len(r.foreign))
+			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.pubs), inFlight+len(r.foreign))
 	}
 }
 

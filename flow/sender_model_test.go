@@ -14,7 +14,7 @@ import (
 // acceptance, looked through from the front each time.
 type pub struct {
 	token    int // its payload, and its owner without a row
-	row      int // the token of the first in its row, and its owner; 0: it is in none
+	run      int // the token of the first in its row, and its owner; 0: it is in none
 	qos      frames.QoS
 	seq      uint64
 	handle   Handle
@@ -34,8 +34,8 @@ func (p *pub) owner() int {
 	switch {
 	case !p.owned:
 		return 0
-	case p.row != 0:
-		return p.row
+	case p.run != 0:
+		return p.run
 	}
 	return p.token
 }
@@ -54,9 +54,9 @@ type senderRun struct {
 	window  int
 	now     time.Duration
 	batch   uint64
-	fill    []packet // of batch
+	filling []packet // of batch
 
-	line    []*pub
+	pubs    []*pub
 	foreign []uint16 // identifiers of SUBSCRIBEs
 	handles []Handle
 	tokens  int
@@ -64,10 +64,10 @@ type senderRun struct {
 	lastSeq uint64 // transmitted on this connection
 	wires   map[int]*wire
 
-	mirror *MemoryStore // is told at once
-	store  *MemoryStore // is told when the writer takes a batch
-	behind []Change
-	saved  []Publication // by the model, when the store was told last
+	mirror      *MemoryStore // is told at once
+	store       *MemoryStore // is told when the writer takes a batch
+	uncommitted []Change
+	saved       []Publication // by the model, when the store was told last
 }
 
 func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
@@ -96,12 +96,12 @@ func (r *senderRun) open() {
 	}
 	r.ids, r.journal = &Identifiers{last: last}, new(Journal)
 	r.s = NewSender[int](r.window, r.ids, r.retry, r.journal)
-	r.foreign, r.handles, r.fill = nil, nil, nil
+	r.foreign, r.handles, r.filling = nil, nil, nil
 	r.ended = map[int]bool{}
 	r.lastSeq = 0
 }
 
-func (r *senderRun) note(format string, args ...any) {
+func (r *senderRun) logf(format string, args ...any) {
 	r.log = append(r.log, fmt.Sprintf(format, args...))
 }
 
@@ -118,7 +118,7 @@ func (r *senderRun) step() {
 	case 0, 1, 2, 3:
 		r.add()
 	case 24:
-		r.addRow()
+		r.addRun()
 	case 4, 5, 6, 7:
 		r.next()
 	case 8, 9, 10:
@@ -133,7 +133,7 @@ func (r *senderRun) step() {
 		if r.rnd.IntN(2) == 0 {
 			r.withdraw()
 		} else {
-			r.withdrawRow()
+			r.withdrawRun()
 		}
 	case 18:
 		if r.rnd.IntN(2) == 0 {
@@ -161,13 +161,13 @@ func (r *senderRun) step() {
 func (r *senderRun) add() {
 	r.tokens++
 	p := &pub{token: r.tokens, qos: frames.QoS(r.rnd.IntN(3)), owned: true}
-	r.note("add %d at QoS %d", p.token, p.qos)
+	r.logf("add %d at QoS %d", p.token, p.qos)
 	p.handle = r.s.Add(message(p.qos, p.token), p.token)
 	p.seq = p.handle.seq
-	if n := len(r.line); n > 0 && p.seq <= r.line[n-1].seq {
-		r.fail("place %d behind place %d", p.seq, r.line[n-1].seq)
+	if n := len(r.pubs); n > 0 && p.seq <= r.pubs[n-1].seq {
+		r.fail("place %d behind place %d", p.seq, r.pubs[n-1].seq)
 	}
-	r.line, r.handles = append(r.line, p), append(r.handles, p.handle)
+	r.pubs, r.handles = append(r.pubs, p), append(r.handles, p.handle)
 	r.wires[p.token] = &wire{fresh: true}
 }
 
@@ -176,26 +176,26 @@ func (r *senderRun) add() {
 func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
 		outstanding := 0
-		for _, p := range r.line {
+		for _, p := range r.pubs {
 			if p.qos > 0 && p.batch != 0 {
 				outstanding++
 			}
 		}
-		i := slices.IndexFunc(r.line, func(p *pub) bool { return p.batch == 0 })
-		want := i >= 0 && (r.line[i].qos == 0 || outstanding < r.window)
-		if i >= 0 && r.line[i].row != 0 {
-			r.nextRow(i)
+		i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.batch == 0 })
+		want := i >= 0 && (r.pubs[i].qos == 0 || outstanding < r.window)
+		if i >= 0 && r.pubs[i].run != 0 {
+			r.nextRun(i)
 			continue
 		}
 		out, ok := r.s.Next(r.batch, r.now)
-		r.note("next: %v %s", ok, packetText(out))
+		r.logf("next: %v %s", ok, packetText(out))
 		if ok != want {
 			r.fail("something to send: %v, want %v", ok, want)
 		}
 		if !ok {
 			return
 		}
-		p := r.line[i]
+		p := r.pubs[i]
 		if p.seq <= r.lastSeq {
 			r.fail("place %d after place %d", p.seq, r.lastSeq)
 		}
@@ -222,7 +222,7 @@ func (r *senderRun) send(p *pub, out Outgoing) {
 		m.QoS != p.qos || m.Topic != "t" || token(m.Message) != p.token {
 		r.fail("sends %s, QoS %d, in place of %+v", packetText(out), m.QoS, *p)
 	}
-	r.fill = append(r.fill, packet{token: p.token, released: p.released, dup: out.Publish.DUP})
+	r.filling = append(r.filling, packet{token: p.token, released: p.released, dup: out.Publish.DUP})
 }
 
 func (r *senderRun) wait(p *pub) {
@@ -236,7 +236,7 @@ func (r *senderRun) wait(p *pub) {
 }
 
 func (r *senderRun) find(id uint16) *pub {
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.id == id && id != 0 {
 			return p
 		}
@@ -253,7 +253,7 @@ func (r *senderRun) end(p *pub, e Ended[int]) {
 		r.fail("%d ended twice", p.token)
 	}
 	r.ended[p.token] = true
-	r.line = slices.DeleteFunc(r.line, func(q *pub) bool { return q == p })
+	r.pubs = slices.DeleteFunc(r.pubs, func(q *pub) bool { return q == p })
 }
 
 func (r *senderRun) written() {
@@ -261,13 +261,13 @@ func (r *senderRun) written() {
 	if upTo >= r.batch { // below 0
 		return
 	}
-	r.note("batch %d is written", upTo)
+	r.logf("batch %d is written", upTo)
 	r.endQoS0(upTo, func(end func(Ended[int])) { r.s.Written(upTo, end) })
 }
 
 func (r *senderRun) endQoS0(upTo uint64, call func(end func(Ended[int]))) {
 	var want []*pub
-	for _, p := range r.line {
+	for _, p := range r.pubs {
 		if p.qos == 0 && p.batch != 0 && p.batch <= upTo {
 			want = append(want, p)
 		}
@@ -296,17 +296,17 @@ func (r *senderRun) withdraw() {
 		return
 	}
 	h := pick(r.rnd, r.handles)
-	i := slices.IndexFunc(r.line, func(p *pub) bool { return p.handle == h })
+	i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.handle == h })
 	e, found := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
-	r.note("withdraw place %d: %v, %v", h.seq, gone, ok)
+	r.logf("withdraw place %d: %v, %v", h.seq, gone, ok)
 	if ok != (i >= 0) || found != ok {
 		r.fail("withdrawn %v, found %v, want %v", ok, found, i >= 0)
 	}
 	if !ok {
 		return
 	}
-	p := r.line[i]
+	p := r.pubs[i]
 	if token(e.Message) != p.token || e.Owner != p.owner() {
 		r.fail("found %d of %d in place of %d", token(e.Message), e.Owner, p.token)
 	}
@@ -314,7 +314,7 @@ func (r *senderRun) withdraw() {
 		r.fail("gone: %v, want %v", gone, p.waits())
 	}
 	if gone {
-		r.line, r.ended[p.token] = slices.Delete(r.line, i, i+1), true
+		r.pubs, r.ended[p.token] = slices.Delete(r.pubs, i, i+1), true
 		return
 	}
 	p.owned = false
@@ -332,7 +332,7 @@ func (r *senderRun) subscribe() {
 		return
 	}
 	id, ok := r.ids.Acquire(-int32(r.rnd.IntN(5)))
-	r.note("subscribe#%d", id)
+	r.logf("subscribe#%d", id)
 	if !ok || id == 0 || slices.Contains(r.foreign, id) || r.find(id) != nil {
 		r.fail("identifier %d, %v", id, ok)
 	}

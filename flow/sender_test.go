@@ -264,7 +264,7 @@ func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
 
 func TestStoreIsToldEachStepOfQoS1And2AndNothingOfQoS0(t *testing.T) {
 	s := newScript(t, 2, nil)
-	told := func(want ...Change) {
+	journaled := func(want ...Change) {
 		t.Helper()
 		got := s.journal.MoveTo(nil)
 		for i := range got {
@@ -278,23 +278,23 @@ func TestStoreIsToldEachStepOfQoS1And2AndNothingOfQoS0(t *testing.T) {
 	s.add(1, "a")
 	s.add(2, "b")
 	c := s.add(1, "c")
-	told(Change{Kind: Accepted, Seq: 2, Message: frames.Message{Topic: "t", QoS: 1}},
+	journaled(Change{Kind: Accepted, Seq: 2, Message: frames.Message{Topic: "t", QoS: 1}},
 		Change{Kind: Accepted, Seq: 3, Message: frames.Message{Topic: "t", QoS: 2}},
 		Change{Kind: Accepted, Seq: 4, Message: frames.Message{Topic: "t", QoS: 1}})
 	s.sends("x", "a#1", "b#2")
-	told(Change{Kind: Assigned, Seq: 2, ID: 1}, Change{Kind: Assigned, Seq: 3, ID: 2})
+	journaled(Change{Kind: Assigned, Seq: 2, ID: 1}, Change{Kind: Assigned, Seq: 3, ID: 2})
 	s.ack(pubrec, 2, Release, "")
 	s.ack(pubrec, 2, Release, "")
-	told(Change{Kind: Released, Seq: 3})
+	journaled(Change{Kind: Released, Seq: 3})
 	s.Withdraw(c)
-	told(Change{Kind: Completed, Seq: 4})
+	journaled(Change{Kind: Completed, Seq: 4})
 	s.take()
 	s.lost(true, "x")
 	s.sends("a#1 dup", "PUBREL#2")
-	told()
+	journaled()
 	s.ack(puback, 1, Confirmed, "a")
 	s.ack(pubcomp, 2, Confirmed, "b")
-	told(Change{Kind: Completed, Seq: 2}, Change{Kind: Completed, Seq: 3})
+	journaled(Change{Kind: Completed, Seq: 2}, Change{Kind: Completed, Seq: 3})
 }
 
 func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {

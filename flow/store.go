@@ -84,19 +84,19 @@ func (e *OwnerError) Error() string {
 // a session without a store.
 type Journal struct{ changes []Change }
 
-func (j *Journal) note(c Change) {
+func (j *Journal) record(c Change) {
 	if j != nil {
 		j.changes = append(j.changes, c)
 	}
 }
 
 // forget takes out what concerns publications.
-func (j *Journal) forget(seqs map[uint64]bool) {
+func (j *Journal) removePublications(seqs map[uint64]bool) {
 	j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return seqs[c.Seq] })
 }
 
 // Clear notes that the whole session is gone.
-func (j *Journal) Clear() { j.note(Change{Kind: Cleared}) }
+func (j *Journal) Clear() { j.record(Change{Kind: Cleared}) }
 
 // Len returns how many changes wait to be taken.
 func (j *Journal) Len() int {

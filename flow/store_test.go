@@ -18,7 +18,7 @@ func TestSnapshotWithAnythingInItIsNotEmpty(t *testing.T) {
 
 func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 	var j Journal
-	j.note(Change{Kind: Received, ID: 1})
+	j.record(Change{Kind: Received, ID: 1})
 	j.Clear()
 	equal(t, "waiting", j.Len(), 2)
 	got := j.MoveTo([]Change{{Kind: Completed, Seq: 9}})
@@ -28,7 +28,7 @@ func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 	}
 	equal(t, "waiting after", j.Len(), 0)
 
-	j.note(Change{Kind: Received, ID: 2})
+	j.record(Change{Kind: Received, ID: 2})
 	if got := j.MoveTo(got); !reflect.DeepEqual(got, append(want, Change{Kind: Received, ID: 2})) {
 		t.Errorf("what was moved was touched: %+v", got)
 	}
@@ -36,7 +36,7 @@ func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 
 func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {
 	var j Journal
-	j.note(Change{Kind: Accepted, Seq: 1, Message: message(1, 1)})
+	j.record(Change{Kind: Accepted, Seq: 1, Message: message(1, 1)})
 	j.MoveTo(nil)
 	if c := j.changes[:1][0]; c.Message.Payload != nil {
 		t.Error("a payload is held")
@@ -45,7 +45,7 @@ func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {
 
 func TestNilJournalDropsEverything(t *testing.T) {
 	var j *Journal
-	j.note(Change{Kind: Received, ID: 1})
+	j.record(Change{Kind: Received, ID: 1})
 	j.Clear()
 	if got := j.MoveTo(nil); got != nil || j.Len() != 0 {
 		t.Errorf("got %+v, Len %d", got, j.Len())

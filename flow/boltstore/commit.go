@@ -35,13 +35,13 @@ func (s *Store) Commit(changes []flow.Change) error {
 		return nil
 	}
 	err = fmt.Errorf("boltstore: %s: %w", s.path, err)
-	if errors.As(err, new(panicked)) {
+	if errors.As(err, new(panicError)) {
 		s.broken = err
 	}
 	return err
 }
 
-func (s *Store) transact(cleared bool, publications []outcome, received []touched) error {
+func (s *Store) transact(cleared bool, publications []netChange, received []receivedChange) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err
@@ -64,15 +64,15 @@ func (s *Store) transact(cleared bool, publications []outcome, received []touche
 // transaction applies what has been folded to the file as it is, so that the
 // tallies are right even when all of it is there already.
 type transaction struct {
-	meta, pub, fly, rec *bbolt.Bucket
-	state               state
-	dirty               bool
-	buf                 []byte // values; bbolt refers to them until it commits
+	metaBucket, publicationBucket, flightBucket, receivedBucket *bbolt.Bucket
+	state                                                       state
+	dirty                                                       bool
+	buf                                                         []byte // values; bbolt refers to them until it commits
 }
 
 func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
-	t.meta = tx.Bucket([]byte(metaBucket))
-	if t.state, err = parseState(t.meta.Get(stateKey)); err != nil {
+	t.metaBucket = tx.Bucket([]byte(metaBucket))
+	if t.state, err = parseState(t.metaBucket.Get(stateKey)); err != nil {
 		return fmt.Errorf("%s %x: %w", metaBucket, stateKey, err)
 	}
 	for _, b := range []struct {
@@ -80,9 +80,9 @@ func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 		bucket **bbolt.Bucket
 		tally  *tally
 	}{
-		{publicationsBucket, &t.pub, &t.state.publications},
-		{flightBucket, &t.fly, &t.state.flight},
-		{receivedBucket, &t.rec, &t.state.received},
+		{publicationsBucket, &t.publicationBucket, &t.state.publications},
+		{flightBucket, &t.flightBucket, &t.state.flight},
+		{receivedBucket, &t.receivedBucket, &t.state.received},
 	} {
 		if cleared && b.tally.count > 0 {
 			if err := tx.DeleteBucket([]byte(b.name)); err != nil {
@@ -101,7 +101,7 @@ func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 
 func (t *transaction) end(owner string) error {
 	t.state.owner = owner
-	return t.meta.Put(stateKey, t.state.append(nil))
+	return t.metaBucket.Put(stateKey, t.state.append(nil))
 }
 
 // put writes the value that begins at from in the buffer.
@@ -123,7 +123,7 @@ func (t *transaction) remove(b *bbolt.Bucket, tally *tally, key []byte) error {
 	return b.Delete(key)
 }
 
-func (t *transaction) publications(list []outcome) error {
+func (t *transaction) publications(list []netChange) error {
 	for i := range list {
 		if err := t.publication(&list[i]); err != nil {
 			return err
@@ -132,7 +132,7 @@ func (t *transaction) publications(list []outcome) error {
 	return nil
 }
 
-func (t *transaction) publication(o *outcome) (err error) {
+func (t *transaction) publication(o *netChange) (err error) {
 	key := seqKey(o.seq)
 	from := len(t.buf)
 	switch {
@@ -140,13 +140,13 @@ func (t *transaction) publication(o *outcome) (err error) {
 		if t.buf, err = appendPublication(t.buf, key, *o.message, o.flight); err != nil {
 			return err
 		}
-		err = t.put(t.pub, &t.state.publications, key, from, t.pub.Get(key) != nil)
-		return errors.Join(err, t.remove(t.fly, &t.state.flight, key))
-	case o.settled:
-		err = t.remove(t.fly, &t.state.flight, key)
-		return errors.Join(err, t.remove(t.pub, &t.state.publications, key))
+		err = t.put(t.publicationBucket, &t.state.publications, key, from, t.publicationBucket.Get(key) != nil)
+		return errors.Join(err, t.remove(t.flightBucket, &t.state.flight, key))
+	case o.completed:
+		err = t.remove(t.flightBucket, &t.state.flight, key)
+		return errors.Join(err, t.remove(t.publicationBucket, &t.state.publications, key))
 	}
-	value := t.pub.Get(key)
+	value := t.publicationBucket.Get(key)
 	if value == nil {
 		return nil // it has ended
 	}
@@ -156,34 +156,34 @@ func (t *transaction) publication(o *outcome) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s %x: %w", publicationsBucket, key, err)
 	}
-	later := t.fly.Get(key)
-	if later != nil {
-		if f, err = parseFlight(key, later); err != nil {
+	entry := t.flightBucket.Get(key)
+	if entry != nil {
+		if f, err = parseFlight(key, entry); err != nil {
 			return fmt.Errorf("%s %x: %w", flightBucket, key, err)
 		}
 	}
-	now := f
+	updated := f
 	if o.assigned {
-		now.id = o.id
+		updated.id = o.id
 	}
-	now.released = now.released || o.released
-	if now == f {
+	updated.released = updated.released || o.released
+	if updated == f {
 		return nil
 	}
-	t.buf = appendFlight(t.buf, key, now)
-	return t.put(t.fly, &t.state.flight, key, from, later != nil)
+	t.buf = appendFlight(t.buf, key, updated)
+	return t.put(t.flightBucket, &t.state.flight, key, from, entry != nil)
 }
 
-func (t *transaction) received(list []touched) error {
+func (t *transaction) received(list []receivedChange) error {
 	for _, r := range list {
 		key := idKey(r.id)
 		var err error
-		if !r.here {
-			err = t.remove(t.rec, &t.state.received, key)
-		} else if t.rec.Get(key) == nil {
+		if !r.held {
+			err = t.remove(t.receivedBucket, &t.state.received, key)
+		} else if t.receivedBucket.Get(key) == nil {
 			from := len(t.buf)
 			t.buf = appendReceived(t.buf, key)
-			err = t.put(t.rec, &t.state.received, key, from, false)
+			err = t.put(t.receivedBucket, &t.state.received, key, from, false)
 		}
 		if err != nil {
 			return err

@@ -24,10 +24,10 @@ var (
 type content struct {
 	im *image
 
-	format uint32 // 0: there is none
-	state  *state // nil: there is none
-	found  state  // its tallies are those of the records that were found
-	flying map[uint64]flying
+	format    uint32 // 0: there is none
+	state     *state // nil: there is none
+	found     state  // its tallies are those of the records that were found
+	unmatched map[uint64]flightEntry
 
 	keep  bool // fill snap
 	topic string
@@ -35,7 +35,7 @@ type content struct {
 }
 
 // flying is an entry in flight, until its publication is met.
-type flying struct {
+type flightEntry struct {
 	flight
 	offset int64
 }
@@ -56,7 +56,7 @@ func (c *content) read(fallback bool) error {
 	var roots []root
 	c.im.tree(c.im.meta.root, nil, nil, 0, func(flags uint32, key, value []byte, offset int64) {
 		if flags != 1 || len(value) < bucketHeader {
-			c.im.note(key, offset, "it is not a bucket")
+			c.im.report(key, offset, "it is not a bucket")
 			return
 		}
 		roots = append(roots, root{string(key), bytes.Clone(value), offset})
@@ -86,19 +86,19 @@ func (c *content) read(fallback bool) error {
 	}
 	for _, r := range roots {
 		c.im.bucket = r.name
-		c.im.note(nil, r.offset, "the bucket is unknown")
+		c.im.report(nil, r.offset, "the bucket is unknown")
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		c.im.bucket = name
-		c.im.note(nil, int64(c.im.meta.root)*c.im.meta.pageSize, "the bucket is missing")
+		c.im.report(nil, int64(c.im.meta.root)*c.im.meta.pageSize, "the bucket is missing")
 	}
-	c.balance()
+	c.checkTallies()
 	c.im.bucket = ""
 	if c.im.err() == nil { // or pages of damaged branches would be missed as well
 		c.im.freelist()
 	}
 	if c.im.err() == nil {
-		c.im.complete()
+		c.im.checkAllPages()
 	}
 	return c.im.err()
 }
@@ -108,7 +108,7 @@ func (c *content) bucket(r root, visit visitor) {
 	defer func() { c.im.bucket = "" }()
 	records := func(flags uint32, key, value []byte, offset int64) {
 		if flags != 0 {
-			c.im.note(key, offset, "it is not a record")
+			c.im.report(key, offset, "it is not a record")
 			return
 		}
 		visit(flags, key, value, offset)
@@ -119,24 +119,24 @@ func (c *content) bucket(r root, visit visitor) {
 	}
 	page := r.value[bucketHeader:] // a small bucket has its page here
 	if len(page) < pageHeader || native.Uint16(page[8:]) != leafPage {
-		c.im.note(nil, r.offset, "the bucket has no page")
+		c.im.report(nil, r.offset, "the bucket has no page")
 		return
 	}
 	c.im.entries(page, r.offset+bucketHeader, nil, nil, records)
 }
 
 // balance compares what was found with the state.
-func (c *content) balance() {
-	for _, seq := range slices.Sorted(maps.Keys(c.flying)) {
+func (c *content) checkTallies() {
+	for _, seq := range slices.Sorted(maps.Keys(c.unmatched)) {
 		c.im.bucket = flightBucket
-		c.im.note(seqKey(seq), c.flying[seq].offset, "it belongs to no publication")
+		c.im.report(seqKey(seq), c.unmatched[seq].offset, "it belongs to no publication")
 	}
 	if c.im.damage.Total > 0 {
 		return
 	}
 	if c.state == nil || c.format == 0 {
 		c.im.bucket = metaBucket
-		c.im.note(nil, 0, "the format or the state is missing")
+		c.im.report(nil, 0, "the format or the state is missing")
 		return
 	}
 	for _, b := range []struct {
@@ -149,7 +149,7 @@ func (c *content) balance() {
 	} {
 		if b.found != b.want {
 			c.im.bucket = b.name
-			c.im.note(nil, 0, "%d records with the sum of keys %d were found, and should be %d with %d",
+			c.im.report(nil, 0, "%d records with the sum of keys %d were found, and should be %d with %d",
 				b.found.count, b.found.sum, b.want.count, b.want.sum)
 		}
 	}
@@ -166,39 +166,39 @@ func (c *content) meta(_ uint32, key, value []byte, offset int64) {
 			c.state = &s
 		}
 	default:
-		c.im.note(key, offset, "it is unknown")
+		c.im.report(key, offset, "it is unknown")
 	}
 	if err != nil {
 		c.format = min(c.format, version) // a later one that was not sealed is none
-		c.im.note(key, offset, "%v", err)
+		c.im.report(key, offset, "%v", err)
 	}
 }
 
 func (c *content) flight(_ uint32, key, value []byte, offset int64) {
 	f, err := parseFlight(key, value)
 	if err != nil {
-		c.im.note(key, offset, "%v", err)
+		c.im.report(key, offset, "%v", err)
 		return
 	}
 	c.found.flight.add(key)
-	if c.flying == nil {
-		c.flying = make(map[uint64]flying)
+	if c.unmatched == nil {
+		c.unmatched = make(map[uint64]flightEntry)
 	}
-	c.flying[number(key)] = flying{f, offset}
+	c.unmatched[keyNumber(key)] = flightEntry{f, offset}
 }
 
 func (c *content) publication(_ uint32, key, value []byte, offset int64) {
-	seq := number(key)
+	seq := keyNumber(key)
 	m, topic, f, err := parsePublication(key, value)
 	if err != nil {
-		delete(c.flying, seq) // one damage, not two
-		c.im.note(key, offset, "%v", err)
+		delete(c.unmatched, seq) // one damage, not two
+		c.im.report(key, offset, "%v", err)
 		return
 	}
 	c.found.publications.add(key)
-	if later, ok := c.flying[seq]; ok {
+	if later, ok := c.unmatched[seq]; ok {
 		f = later.flight
-		delete(c.flying, seq)
+		delete(c.unmatched, seq)
 	}
 	if !c.keep {
 		return
@@ -214,7 +214,7 @@ func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 func (c *content) received(_ uint32, key, value []byte, offset int64) {
 	id, err := parseReceived(key, value)
 	if err != nil {
-		c.im.note(key, offset, "%v", err)
+		c.im.report(key, offset, "%v", err)
 		return
 	}
 	c.found.received.add(key)

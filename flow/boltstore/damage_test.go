@@ -148,7 +148,7 @@ func TestEachDamagedRecordIsNamedWithItsPlace(t *testing.T) {
 		t.Errorf("%s, %d of %d: %v", damage.Path, len(damage.Places), damage.Total, err)
 	}
 	for _, d := range damage.Places {
-		if d.Bucket != publicationsBucket || len(d.Key) != 8 || at[number(d.Key)] == 0 || d.Reason != errChecksum.Error() ||
+		if d.Bucket != publicationsBucket || len(d.Key) != 8 || at[keyNumber(d.Key)] == 0 || d.Reason != errChecksum.Error() ||
 			!bytes.HasPrefix(content[d.Offset+publicationSize:], []byte("topicP")) {
 			t.Errorf("%+v", d)
 		}

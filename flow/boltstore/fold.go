@@ -9,10 +9,10 @@ import (
 )
 
 // outcome is what the changes of one commit come to for one publication.
-type outcome struct {
-	seq     uint64
-	message *frames.Message // accepted, and not settled since; nil: it is or is not in the file
-	settled bool            // and not accepted since
+type netChange struct {
+	seq       uint64
+	message   *frames.Message // accepted, and not settled since; nil: it is or is not in the file
+	completed bool            // and not accepted since
 
 	// For one with a message: how far it is. Otherwise what changes, if it is in
 	// the file.
@@ -21,14 +21,14 @@ type outcome struct {
 }
 
 // touched is what becomes of an identifier of a received message.
-type touched struct {
+type receivedChange struct {
 	id   uint16
-	here bool
+	held bool
 }
 
 // fold reduces changes to what is left of them in the end, in the order of keys.
 // cleared says that all that was there before is gone.
-func fold(changes []flow.Change) (cleared bool, publications []outcome, received []touched) {
+func fold(changes []flow.Change) (cleared bool, publications []netChange, received []receivedChange) {
 	for i := len(changes) - 1; i >= 0; i-- {
 		if changes[i].Kind == flow.Cleared {
 			cleared, changes = true, changes[i+1:]
@@ -41,18 +41,18 @@ func fold(changes []flow.Change) (cleared bool, publications []outcome, received
 		case flow.Accepted, flow.Assigned, flow.Released, flow.Completed:
 			order = append(order, int32(i))
 		case flow.Received, flow.Forgotten:
-			received = append(received, touched{c.ID, c.Kind == flow.Received})
+			received = append(received, receivedChange{c.ID, c.Kind == flow.Received})
 		}
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(changes[a].Seq, changes[b].Seq) })
 	for _, i := range order {
 		c := &changes[i]
 		if n := len(publications); n == 0 || publications[n-1].seq != c.Seq {
-			publications = append(publications, outcome{seq: c.Seq})
+			publications = append(publications, netChange{seq: c.Seq})
 		}
 		publications[len(publications)-1].apply(c)
 	}
-	slices.SortStableFunc(received, func(a, b touched) int { return cmp.Compare(a.id, b.id) })
+	slices.SortStableFunc(received, func(a, b receivedChange) int { return cmp.Compare(a.id, b.id) })
 	last := received[:0]
 	for i, t := range received {
 		if i+1 == len(received) || received[i+1].id != t.id {
@@ -62,18 +62,18 @@ func fold(changes []flow.Change) (cleared bool, publications []outcome, received
 	return cleared, publications, last
 }
 
-func (o *outcome) apply(c *flow.Change) {
+func (o *netChange) apply(c *flow.Change) {
 	switch c.Kind {
 	case flow.Accepted:
-		*o = outcome{seq: c.Seq, message: &c.Message}
+		*o = netChange{seq: c.Seq, message: &c.Message}
 	case flow.Completed:
-		*o = outcome{seq: c.Seq, settled: true}
+		*o = netChange{seq: c.Seq, completed: true}
 	case flow.Assigned:
-		if !o.settled {
+		if !o.completed {
 			o.id, o.assigned = c.ID, true
 		}
 	case flow.Released:
-		if !o.settled {
+		if !o.completed {
 			o.released = true
 		}
 	}

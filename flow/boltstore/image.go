@@ -26,7 +26,7 @@ type image struct {
 // it returns.
 type visitor func(flags uint32, key, value []byte, offset int64)
 
-func (im *image) note(key []byte, offset int64, format string, a ...any) {
+func (im *image) report(key []byte, offset int64, format string, a ...any) {
 	im.damage.Total++
 	if len(im.damage.Places) < maxPlaces {
 		im.damage.Places = append(im.damage.Places,
@@ -61,17 +61,17 @@ func (im *image) header(fallback bool) error {
 	case !magic && !otherMagic:
 		return foreign(im.path)
 	case !ok && !otherOK:
-		im.note(nil, 0, "both header pages are damaged or missing")
+		im.report(nil, 0, "both header pages are damaged or missing")
 		return im.err()
 	case !fallback:
-		im.note(nil, at, "one of the two header pages is damaged; the last commit may be missing")
+		im.report(nil, at, "one of the two header pages is damaged; the last commit may be missing")
 		return im.err()
 	}
 	if im.meta = first; !ok || otherOK && second.txid > first.txid {
 		im.meta = second
 	}
 	if m := im.meta; m.high > uint64(im.size)/uint64(m.pageSize) {
-		im.note(nil, im.size, "the file ends before its last page, the %d. of %d bytes each", m.high, m.pageSize)
+		im.report(nil, im.size, "the file ends before its last page, the %d. of %d bytes each", m.high, m.pageSize)
 		return im.err()
 	}
 	im.seen = make([]bool, im.meta.high)
@@ -93,23 +93,23 @@ func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
 func (im *image) page(id uint64) (page []byte, offset int64) {
 	size := im.meta.pageSize
 	if id < 2 || id >= im.meta.high {
-		im.note(nil, 0, "there is a reference to page %d of %d", id, im.meta.high)
+		im.report(nil, 0, "there is a reference to page %d of %d", id, im.meta.high)
 		return nil, 0
 	}
 	offset = int64(id) * size
 	var head [pageHeader]byte
 	if _, err := im.r.ReadAt(head[:], offset); err != nil {
-		im.note(nil, offset, "page %d cannot be read: %v", id, err)
+		im.report(nil, offset, "page %d cannot be read: %v", id, err)
 		return nil, 0
 	}
 	overflow := uint64(native.Uint32(head[12:]))
 	if self := native.Uint64(head[:]); self != id || overflow >= im.meta.high-id {
-		im.note(nil, offset, "page %d calls itself page %d with %d more", id, self, overflow)
+		im.report(nil, offset, "page %d calls itself page %d with %d more", id, self, overflow)
 		return nil, 0
 	}
 	for i := id; i <= id+overflow; i++ {
 		if im.seen[i] {
-			im.note(nil, offset, "page %d is used twice", i)
+			im.report(nil, offset, "page %d is used twice", i)
 			return nil, 0
 		}
 		im.seen[i] = true
@@ -120,7 +120,7 @@ func (im *image) page(id uint64) (page []byte, offset int64) {
 	}
 	page = im.buf[:n]
 	if _, err := im.r.ReadAt(page, offset); err != nil {
-		im.note(nil, offset, "page %d cannot be read: %v", id, err)
+		im.report(nil, offset, "page %d cannot be read: %v", id, err)
 		return nil, 0
 	}
 	return page, offset

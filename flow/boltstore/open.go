@@ -19,7 +19,7 @@ const newSuffix = ".new"
 
 // openExisting opens a file that is there. fresh says that there is none, or an
 // empty one.
-func (s *Store) openExisting() (fresh bool, err error) {
+func (s *Store) openExisting() (missing bool, err error) {
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -27,14 +27,14 @@ func (s *Store) openExisting() (fresh bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("boltstore: %w", err)
 	}
-	if fresh, err = s.adopt(f); fresh || err != nil {
-		return fresh, errors.Join(err, f.Close())
+	if missing, err = s.lockAndCheck(f); missing || err != nil {
+		return missing, errors.Join(err, f.Close())
 	}
-	return false, s.hand(f)
+	return false, s.openBolt(f)
 }
 
 // adopt locks a file and reads it.
-func (s *Store) adopt(f *os.File) (fresh bool, err error) {
+func (s *Store) lockAndCheck(f *os.File) (missing bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return false, fmt.Errorf("boltstore: %w", err)
@@ -81,11 +81,11 @@ func (s *Store) create() error {
 	if real, err := filepath.EvalSymlinks(s.path); err == nil {
 		return s.createAt(real)
 	}
-	return s.createAt(follow(s.path))
+	return s.createAt(resolveLink(s.path))
 }
 
 // follow returns where a symbolic link leads whose file is still to be made.
-func follow(path string) string {
+func resolveLink(path string) string {
 	for range 40 { // as many as Linux follows
 		to, err := os.Readlink(path)
 		if err != nil {
@@ -111,14 +111,14 @@ func (s *Store) createAt(path string) error {
 	if err := s.claim(f, name, path); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := s.hand(f); err != nil {
+	if err := s.openBolt(f); err != nil {
 		if atomic { // if it is another's by now, that one begins again
 			err = errors.Join(err, os.Remove(name))
 		}
 		return err
 	}
 	err = s.initialise()
-	if errors.As(err, new(panicked)) {
+	if errors.As(err, new(panicError)) {
 		s.broken = err
 	}
 	if err == nil && atomic {
@@ -159,7 +159,7 @@ func (s *Store) claim(f *os.File, name, path string) error {
 }
 
 // hand gives a locked file to bbolt, and closes it if bbolt does not take it.
-func (s *Store) hand(f *os.File) error {
+func (s *Store) openBolt(f *os.File) error {
 	err := guarded(func() (err error) {
 		s.db, err = bbolt.Open(s.path, s.options.FileMode, &bbolt.Options{
 			Timeout:  1, // a nanosecond: it does not wait
@@ -200,9 +200,9 @@ func (s *Store) initialise() error {
 }
 
 // panicked is what came out of bbolt.
-type panicked struct{ value any }
+type panicError struct{ value any }
 
-func (p panicked) Error() string { return fmt.Sprintf("bbolt gave up: %v", p.value) }
+func (p panicError) Error() string { return fmt.Sprintf("bbolt gave up: %v", p.value) }
 
 // guarded turns a panic of bbolt, and a page of the mapped file that is no
 // longer there, into an error.
@@ -210,7 +210,7 @@ func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked{p}
+			err = panicError{p}
 		}
 	}()
 	return f()

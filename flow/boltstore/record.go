@@ -48,7 +48,7 @@ func seal(key, value []byte, at int) {
 	binary.BigEndian.PutUint32(value[at:], checksum(key, value, at))
 }
 
-func sealed(key, value []byte, at int) error {
+func checkSeal(key, value []byte, at int) error {
 	if binary.BigEndian.Uint32(value[at:]) != checksum(key, value, at) {
 		return errChecksum
 	}
@@ -84,7 +84,7 @@ func parsePublication(key, value []byte) (m frames.Message, topic []byte, f flig
 	if len(key) != 8 || len(value) < publicationSize {
 		return m, nil, f, errLength
 	}
-	if err := sealed(key, value, 0); err != nil {
+	if err := checkSeal(key, value, 0); err != nil {
 		return m, nil, f, err
 	}
 	n := publicationSize + int(binary.BigEndian.Uint16(value[8:]))
@@ -111,7 +111,7 @@ func parseFlight(key, value []byte) (f flight, err error) {
 	if len(key) != 8 || len(value) != flightSize {
 		return f, errLength
 	}
-	if err := sealed(key, value, 0); err != nil {
+	if err := checkSeal(key, value, 0); err != nil {
 		return f, err
 	}
 	if value[4]&^releasedFlag != 0 {
@@ -131,7 +131,7 @@ func parseReceived(key, value []byte) (uint16, error) {
 	if len(key) != 2 || len(value) != receivedSize {
 		return 0, errLength
 	}
-	return binary.BigEndian.Uint16(key), sealed(key, value, 0)
+	return binary.BigEndian.Uint16(key), checkSeal(key, value, 0)
 }
 
 func flags(retain, released bool) (b byte) {
@@ -148,11 +148,11 @@ func flags(retain, released bool) (b byte) {
 // keys, which may wrap.
 type tally struct{ count, sum uint64 }
 
-func (t *tally) add(key []byte)    { t.count++; t.sum += number(key) }
-func (t *tally) remove(key []byte) { t.count--; t.sum -= number(key) }
+func (t *tally) add(key []byte)    { t.count++; t.sum += keyNumber(key) }
+func (t *tally) remove(key []byte) { t.count--; t.sum -= keyNumber(key) }
 
 // number is the value of a key of 2 or 8 bytes, and something for others.
-func number(key []byte) (n uint64) {
+func keyNumber(key []byte) (n uint64) {
 	for _, b := range key {
 		n = n<<8 | uint64(b)
 	}
@@ -181,7 +181,7 @@ func parseState(value []byte) (s state, err error) {
 	if len(value) < stateSize {
 		return s, errLength
 	}
-	if err := sealed(stateKey, value, stateSize-4); err != nil {
+	if err := checkSeal(stateKey, value, stateSize-4); err != nil {
 		return s, err
 	}
 	for i, t := range []*tally{&s.publications, &s.flight, &s.received} {
@@ -205,5 +205,5 @@ func parseFormat(value []byte) (uint32, error) {
 	if len(value) != formatSize || string(value[:len(magic)]) != magic {
 		return 0, ErrForeign
 	}
-	return binary.BigEndian.Uint32(value[len(magic):]), sealed(formatKey, value, formatSize-4)
+	return binary.BigEndian.Uint32(value[len(magic):]), checkSeal(formatKey, value, formatSize-4)
 }

@@ -60,8 +60,8 @@ func Open(path string, o *Options) (*Store, error) {
 	}
 	err := errRaced
 	for i := 0; i < 10 && errors.Is(err, errRaced); i++ {
-		var fresh bool
-		if fresh, err = s.openExisting(); fresh && err == nil {
+		var missing bool
+		if missing, err = s.openExisting(); missing && err == nil {
 			err = s.create()
 		}
 	}

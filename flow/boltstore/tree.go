@@ -6,7 +6,7 @@ import "bytes"
 // there is a limit, below it.
 func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	if depth > maxDepth {
-		im.note(nil, 0, "the tree is too deep")
+		im.report(nil, 0, "the tree is too deep")
 		return
 	}
 	page, offset := im.page(id)
@@ -19,7 +19,7 @@ func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	case branchPage:
 		im.branch(bytes.Clone(page), offset, low, limit, depth, visit) // pages below it use the buffer
 	default:
-		im.note(nil, offset, "page %d is of kind %#x, which has no place in the tree", id, kind)
+		im.report(nil, offset, "page %d is of kind %#x, which has no place in the tree", id, kind)
 	}
 }
 
@@ -35,12 +35,12 @@ func (im *image) branch(page []byte, offset int64, low, limit []byte, depth int,
 		}
 	}
 	if keys[count] = limit; count == 0 || bytes.Compare(keys[0], low) < 0 {
-		im.note(nil, offset, "a branch of the tree is empty or not in order")
+		im.report(nil, offset, "a branch of the tree is empty or not in order")
 		return
 	}
 	for i := range count {
 		if next := keys[i+1]; next != nil && bytes.Compare(keys[i], next) >= 0 {
-			im.note(nil, offset, "a branch of the tree is not in order")
+			im.report(nil, offset, "a branch of the tree is not in order")
 			return
 		}
 	}
@@ -65,7 +65,7 @@ func (im *image) entries(page []byte, offset int64, low, limit []byte, visit vis
 		at := offset + place
 		if bytes.Compare(key, low) < 0 || limit != nil && bytes.Compare(key, limit) >= 0 ||
 			im.last != nil && bytes.Compare(key, im.last) <= 0 {
-			im.note(key, at, "it is not in the order of keys")
+			im.report(key, at, "it is not in the order of keys")
 			continue
 		}
 		im.last = append(im.last[:0], key...)
@@ -84,13 +84,13 @@ func (im *image) freelist() {
 		count, at = native.Uint64(page[at:]), at+8
 	}
 	if native.Uint16(page[8:]) != freelistPage || count > uint64(len(page)-at)/8 {
-		im.note(nil, offset, "the list of free pages is none")
+		im.report(nil, offset, "the list of free pages is none")
 		return
 	}
 	for i := range count {
 		id := native.Uint64(page[at+int(i)*8:])
 		if id < 2 || id >= im.meta.high || im.seen[id] {
-			im.note(nil, offset, "page %d is listed as free and is in use", id)
+			im.report(nil, offset, "page %d is listed as free and is in use", id)
 			return
 		}
 		im.seen[id] = true
@@ -98,10 +98,10 @@ func (im *image) freelist() {
 }
 
 // complete says whether each page is accounted for.
-func (im *image) complete() {
+func (im *image) checkAllPages() {
 	for id := 2; id < len(im.seen); id++ {
 		if !im.seen[id] {
-			im.note(nil, int64(id)*im.meta.pageSize, "page %d is neither used nor free", id)
+			im.report(nil, int64(id)*im.meta.pageSize, "page %d is neither used nor free", id)
 			return
 		}
 	}
@@ -111,7 +111,7 @@ func (im *image) complete() {
 func (im *image) fits(page []byte, offset int64) (count int, ok bool) {
 	count = int(native.Uint16(page[10:]))
 	if pageHeader+count*elementSize > len(page) {
-		im.note(nil, offset, "a page has %d entries, which is more than its size", count)
+		im.report(nil, offset, "a page has %d entries, which is more than its size", count)
 		return 0, false
 	}
 	return count, true
@@ -121,12 +121,12 @@ func (im *image) fits(page []byte, offset int64) (count int, ok bool) {
 func (im *image) entry(page []byte, offset int64, i int) (key, value []byte, place int64, ok bool) {
 	at := pageHeader + i*elementSize
 	e := page[at:]
-	key, from, ok := cut(page, at, native.Uint32(e[4:]), native.Uint32(e[8:]))
+	key, from, ok := slice(page, at, native.Uint32(e[4:]), native.Uint32(e[8:]))
 	if ok {
-		value, _, ok = cut(page, from, native.Uint32(e[8:]), native.Uint32(e[12:]))
+		value, _, ok = slice(page, from, native.Uint32(e[8:]), native.Uint32(e[12:]))
 	}
 	if !ok || len(key) == 0 {
-		im.note(nil, offset+int64(at), "an entry does not fit its page")
+		im.report(nil, offset+int64(at), "an entry does not fit its page")
 		return nil, nil, 0, false
 	}
 	return key, value, int64(from + len(key)), true
@@ -135,16 +135,16 @@ func (im *image) entry(page []byte, offset int64, i int) (key, value []byte, pla
 // separator returns the key of entry i of a branch.
 func (im *image) separator(page []byte, offset int64, i int) (key []byte, ok bool) {
 	at := pageHeader + i*elementSize
-	key, _, ok = cut(page, at, native.Uint32(page[at:]), native.Uint32(page[at+4:]))
+	key, _, ok = slice(page, at, native.Uint32(page[at:]), native.Uint32(page[at+4:]))
 	if !ok || len(key) == 0 {
-		im.note(nil, offset+int64(at), "an entry does not fit its page")
+		im.report(nil, offset+int64(at), "an entry does not fit its page")
 		return nil, false
 	}
 	return key, true
 }
 
 // cut returns the n bytes of page that begin pos after at.
-func cut(page []byte, at int, pos, n uint32) (part []byte, from int, ok bool) {
+func slice(page []byte, at int, pos, n uint32) (part []byte, from int, ok bool) {
 	begin, end := uint64(at)+uint64(pos), uint64(at)+uint64(pos)+uint64(n)
 	if end > uint64(len(page)) {
 		return nil, 0, false

@@ -6,26 +6,26 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-func (r *senderRun) addRow() {
-	var row []frames.Message
+func (r *senderRun) addRun() {
+	var run []frames.Message
 	first := r.tokens + 1
 	for range 1 + r.rnd.IntN(6) {
 		r.tokens++
-		row = append(row, message(frames.AtMostOnce, r.tokens))
-		r.line = append(r.line, &pub{token: r.tokens, row: first, owned: true, seq: r.s.seq + uint64(len(row))})
+		run = append(run, message(frames.AtMostOnce, r.tokens))
+		r.pubs = append(r.pubs, &pub{token: r.tokens, run: first, owned: true, seq: r.s.seq + uint64(len(run))})
 		r.wires[r.tokens] = &wire{fresh: true}
 	}
-	r.note("add row %d to %d", first, r.tokens)
-	r.s.AddRun(row, first)
+	r.logf("add row %d to %d", first, r.tokens)
+	r.s.AddRun(run, first)
 }
 
 // nextRow takes some of the row that begins, or goes on, at place i of the line.
-func (r *senderRun) nextRow(i int) {
+func (r *senderRun) nextRun(i int) {
 	most := 1 + r.rnd.IntN(6)
 	took := 0
 	at := r.s.AtRun()
 	r.s.NextRun(r.batch, func(m *frames.Message) bool {
-		p := r.line[i+took]
+		p := r.pubs[i+took]
 		if p.seq <= r.lastSeq {
 			r.fail("place %d after place %d", p.seq, r.lastSeq)
 		}
@@ -34,14 +34,14 @@ func (r *senderRun) nextRow(i int) {
 		took++
 		return took < most
 	})
-	r.note("next of row %d: %d", r.line[i].row, took)
+	r.logf("next of row %d: %d", r.pubs[i].run, took)
 	if !at || took == 0 {
-		r.fail("nothing of row %d", r.line[i].row)
+		r.fail("nothing of row %d", r.pubs[i].run)
 	}
 }
 
 // withdrawRow takes back one part of a row.
-func (r *senderRun) withdrawRow() {
+func (r *senderRun) withdrawRun() {
 	var parts []Handle
 	r.s.Each(func(h Handle, _ int) {
 		if e, _ := r.s.Find(h); e.Run != nil {
@@ -54,13 +54,13 @@ func (r *senderRun) withdrawRow() {
 	h := pick(r.rnd, parts)
 	e, _ := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
-	r.note("withdraw %d of row %d from %d: %v", e.Run.Len(), e.Owner, e.Run.From, gone)
+	r.logf("withdraw %d of row %d from %d: %v", e.Run.Len(), e.Owner, e.Run.From, gone)
 	if !ok {
 		r.fail("withdrawn: %v", ok)
 	}
-	i := slices.IndexFunc(r.line, func(p *pub) bool { return p.seq == h.seq })
+	i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.seq == h.seq })
 	for k, e := range oneByOne(e) {
-		p := r.line[i+k]
+		p := r.pubs[i+k]
 		if e.Owner != p.owner() || token(e.Message) != p.token || gone != (p.batch == 0) {
 			r.fail("found %d of %d in place of %d; gone: %v", token(e.Message), e.Owner, p.token, gone)
 		}
@@ -68,7 +68,7 @@ func (r *senderRun) withdrawRow() {
 		clear(e.Message.Payload) // its owner may write over it now
 	}
 	if gone {
-		r.line = slices.Delete(r.line, i, i+e.Run.Len())
+		r.pubs = slices.Delete(r.pubs, i, i+e.Run.Len())
 	}
 }
 

@@ -44,53 +44,53 @@ func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 	if len(messages) == 0 {
 		return
 	}
-	i := s.alloc()
+	i := s.allocSlot()
 	e := &s.entries[i]
-	e.row, e.owner, e.seq = &Run{Messages: messages}, owner, s.seq+1
-	s.append(i)
+	e.run, e.owner, e.seq = &Run{Messages: messages}, owner, s.seq+1
+	s.enqueue(i)
 	s.seq += uint64(len(messages))
 	s.queued += len(messages)
-	s.more += len(messages) - 1
+	s.runExtra += len(messages) - 1
 }
 
 // AtRun reports whether a row is to be transmitted next: by NextRun, not by Next.
-func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].row != nil }
+func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].run != nil }
 
 // NextRun is Next when AtRun, for as much of the row as put takes, which returns
 // false with the last.
 func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
-	messages, n := s.entries[s.cursor].row.Messages, 0
+	messages, n := s.entries[s.cursor].run.Messages, 0
 	for more := true; more && n < len(messages); n++ {
 		more = put(&messages[n])
 	}
-	s.launch(s.split(s.cursor, n), batch)
+	s.transmitQoS0(s.split(s.cursor, n), batch)
 }
 
 // split takes the first n messages out of the row that is next, into a slot of their
 // own unless they are all.
 func (s *Sender[T]) split(i int32, n int) int32 {
-	if n == s.entries[i].row.Len() {
+	if n == s.entries[i].run.Len() {
 		return i
 	}
-	part := s.alloc() // may move the entries
+	part := s.allocSlot() // may move the entries
 	e, p := &s.entries[i], &s.entries[part]
-	row := e.row
+	run := e.run
 	*p = *e
-	p.row = &Run{row.Messages[:n], row.From}
-	row.Messages, row.From = row.Messages[n:], row.From+n
+	p.run = &Run{run.Messages[:n], run.From}
+	run.Messages, run.From = run.Messages[n:], run.From+n
 	e.seq += uint64(n)
-	s.line.InsertBefore(s.links, part, i)
+	s.publications.InsertBefore(s.links, part, i)
 	s.cursor = part
-	s.more--
+	s.runExtra--
 	return part
 }
 
 // launch takes QoS 0 out of the line as part of batch.
-func (s *Sender[T]) launch(i int32, batch uint64) {
+func (s *Sender[T]) transmitQoS0(i int32, batch uint64) {
 	e := &s.entries[i]
 	s.cursor = s.links[i].Next
-	s.line.Remove(s.links, i)
-	s.afloat.PushBack(s.links, i)
-	s.queued -= e.row.Len()
+	s.publications.Remove(s.links, i)
+	s.unwritten.PushBack(s.links, i)
+	s.queued -= e.run.Len()
 	e.state, e.batch = published, batch
 }
