@@ -71,6 +71,10 @@ func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journ
 	}
 }
 
+// SetWindow sets the window of the connection that begins, at least 1. A window below the number of
+// outstanding publications sends no further one until enough of them are acknowledged.
+func (s *Sender[T]) SetWindow(n int) { s.window = n }
+
 // Handle names a publication that has not ended, or a part of a row until NextRun
 // takes from it.
 type Handle struct {
@@ -162,7 +166,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 		s.transmitQoS0(i, batch)
 		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}}, true
 	}
-	if s.outstanding == s.window {
+	if s.outstanding >= s.window {
 		return Outgoing{}, false
 	}
 	if e.state == queued {

@@ -99,6 +99,11 @@ func (r *senderRun) lost(keep bool) {
 		}
 	}
 	r.filling, r.lastSeq = nil, 0
+	if r.rnd.IntN(4) == 0 {
+		r.window = 1 + r.rnd.IntN(12)
+		r.logf("window %d", r.window)
+		r.s.SetWindow(r.window)
+	}
 	r.batch += uint64(r.rnd.IntN(2))
 	if r.rnd.IntN(4) == 0 {
 		r.logf("the broker has no session")

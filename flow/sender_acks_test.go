@@ -161,7 +161,7 @@ func TestResendIsHeldToTheWindow(t *testing.T) {
 	s.sends("a#1", "b#2", "c#3", "d#4")
 	s.take()
 	s.lost(true)
-	s.window = 2
+	s.SetWindow(2)
 	s.sends("a#1 dup", "b#2 dup")
 	s.ack(puback, 1, Confirmed, "a")
 	s.sends("c#3 dup")
@@ -252,7 +252,7 @@ func TestAckOfWhatWaitsToBeSentAgainCounts(t *testing.T) {
 	s.sends("a#1", "b#2", "c#3", "d#4")
 	s.take()
 	s.lost(true)
-	s.window = 1
+	s.SetWindow(1)
 	s.sends("a#1 dup")
 	s.ack(puback, 2, Confirmed, "b")
 	s.ack(pubrec, 3, Release, "")

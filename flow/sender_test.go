@@ -28,6 +28,30 @@ func TestNoMoreThanTheWindowIsOutstanding(t *testing.T) {
 	s.counts(0, 2, 2)
 }
 
+// Window 4, then 2:
+//
+//	[a b c d]e f    window 2
+//	 a b c[d e]f    three are acknowledged: one may go
+func TestALowerWindowSendsNothingNewUntilEnoughIsAcknowledged(t *testing.T) {
+	s := newScript(t, 4, nil)
+	s.add(1, "a", "b")
+	s.add(2, "c", "d")
+	s.add(1, "e", "f")
+	s.sends("a#1", "b#2", "c#3", "d#4")
+	s.SetWindow(2)
+	s.sends()
+	s.ack(puback, 1, Confirmed, "a")
+	s.sends()
+	s.ack(pubrec, 3, Release, "")
+	s.ack(pubcomp, 3, Confirmed, "c")
+	s.sends()
+	s.counts(2, 2, 4)
+	s.ack(puback, 2, Confirmed, "b")
+	s.sends("e#5")
+	s.SetWindow(3)
+	s.sends("f#6")
+}
+
 func TestWindowOfOneLetsTheNextGoAfterTheAck(t *testing.T) {
 	s := newScript(t, 1, nil)
 	s.add(1, "a")
