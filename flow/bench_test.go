@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// publisher is a Sender with a full window, whose oldest publication is
-// acknowledged and replaced at each step.
+// publisher is a Sender with a full window, whose oldest publication is acknowledged and replaced
+// at each step.
 func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](window, &ids, nil, nil)
@@ -42,8 +42,8 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	}
 }
 
-// writer is a Sender with QoS 0 publications afloat, each in a batch of its own;
-// the write of the oldest is confirmed and a new one follows at each step.
+// writer is a Sender with QoS 0 publications afloat, each in a batch of its own; the write of the
+// oldest is confirmed and a new one follows at each step.
 func writer(tb testing.TB, unwritten int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](1, &ids, nil, nil)
@@ -69,8 +69,8 @@ func writer(tb testing.TB, unwritten int) (step func()) {
 	}
 }
 
-// consumer is a Receiver with unacked messages, the oldest of which is settled
-// and followed by a new one at each step.
+// consumer is a Receiver with unacked messages, the oldest of which is settled and followed by a
+// new one at each step.
 func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 	r := NewReceiver(nil)
 	id := uint16(0)
@@ -100,8 +100,8 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 	}
 }
 
-// loads are how many messages are on their way while one more is sent or
-// received. The cost of that one must not grow with them.
+// loads are how many messages are on their way while one more is sent or received. The cost of that
+// one must not grow with them.
 var loads = []int{16, 1000, 60_000}
 
 func eachSteadyState(visit func(name string, start func(tb testing.TB) (step func()))) {

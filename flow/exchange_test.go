@@ -9,10 +9,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// exchange is a Sender and a Receiver on a connection that is cut and between
-// processes that are killed, each with a store that is told before the bytes
-// of the same batch leave. It holds what the two of them promise together:
-// QoS 1 arrives, QoS 2 arrives once, first deliveries come in order.
+// exchange is a Sender and a Receiver on a connection that is cut and between processes that are
+// killed, each with a store that is told before the bytes of the same batch leave. It holds what
+// the two of them promise together: QoS 1 arrives, QoS 2 arrives once, first deliveries come in
+// order.
 type exchange struct {
 	*testing.T
 	rnd *rand.Rand

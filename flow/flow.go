@@ -1,19 +1,18 @@
-// Package flow decides who may be in flight, and in what order. It holds the
-// rules of QoS 1 and QoS 2 (MQTT 3.1.1, section 4.3) and of message ordering
-// (section 4.6) as plain state: no goroutine, no channel, no lock, no clock.
-// Time comes in as an argument, bytes never come in at all.
+// Package flow implements the delivery rules of QoS 1 and QoS 2 (MQTT 3.1.1, section 4.3) and of
+// message ordering (section 4.6) as plain state: no goroutine, no channel, no lock, no clock. The
+// caller passes the time as an argument and does all I/O.
 //
-//   - [Identifiers] gives each PUBLISH, SUBSCRIBE and UNSUBSCRIBE a packet
-//     identifier that nothing else in flight has.
-//   - [Sender] keeps publications in the order in which they were accepted,
-//     lets at most a window of them be outstanding, and knows for each one
-//     what must be sent next: now, after an ack, after a reconnect.
-//   - [Receiver] keeps what arrived in order of arrival, suppresses the second
-//     copy of a QoS 2 message, and lets acks leave in order of arrival.
-//   - [Retry] says how long to wait for an ack on a live connection.
-//   - [Store] keeps a session beyond its connection; the state machines write
-//     what must survive into a [Journal], and the session commits the journal
-//     before the bytes that depend on it leave.
+//   - [Identifiers] assigns each PUBLISH, SUBSCRIBE and UNSUBSCRIBE a packet identifier that
+//     nothing else in flight has.
+//   - [Sender] keeps publications in order of acceptance, limits how many are outstanding, and
+//     returns the next packet of each: the first transmission, the answer to an ack, the
+//     retransmission after a reconnect.
+//   - [Receiver] keeps inbound messages in order of arrival, suppresses the duplicate of a QoS 2
+//     message, and releases acks in order of arrival.
+//   - [Retry] computes how long to wait for an ack on a live connection.
+//   - [Store] keeps a session beyond its connection. Sender and Receiver write each change that
+//     must survive into a [Journal]; the session commits the journal before it sends the packets
+//     that depend on it.
 //
-// A value of this package belongs to one goroutine at a time, [Store] excepted.
+// A value of this package belongs to one goroutine at a time, except a [Store].
 package flow

@@ -2,19 +2,18 @@ package flow
 
 import "math"
 
-// Identifiers hands out packet identifiers, 1 to 65,535, and remembers what
-// each one in use stands for. One set serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE
-// together, since an identifier in use by one is not free for another
-// [MQTT-2.3.1-2]. The zero value is ready to use.
+// Identifiers assigns packet identifiers, 1 to 65,535, and maps each one in use to a reference of
+// the caller. One set serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE together, since an identifier in
+// use by one is not free for another [MQTT-2.3.1-2]. The zero value is ready to use.
 type Identifiers struct {
 	table table[int32]
-	last  uint16 // the identifier given out last; the next is sought from here
+	last  uint16 // the identifier Acquire returned last; the search for the next begins here
 	high  uint16 // the same for AcquireHigh, downwards
 }
 
-// Acquire takes a free identifier for ref. Identifiers rotate: one that was
-// released is the last to come again, so that a late ack rarely meets a new
-// owner. It reports false when all 65,535 are in use.
+// Acquire assigns a free identifier to ref. Identifiers rotate: a released identifier is used again
+// last, so that a late ack rarely meets a new owner. Acquire reports false when all 65,535 are in
+// use.
 func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
 	if x.table.used == math.MaxUint16 {
 		return 0, false
@@ -23,11 +22,10 @@ func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
 	return x.last, true
 }
 
-// AcquireHigh is Acquire from the other end, downwards from 65,535. SUBSCRIBE and
-// UNSUBSCRIBE have these: the broker counts its own messages from 1, apart from
-// ours [MQTT-2.3.1-4], but there are brokers (mochi) that take no SUBSCRIBE with
-// the identifier of a message that they have in flight, such as those that waited
-// for a kept session.
+// AcquireHigh is Acquire from the other end, downwards from 65,535. SUBSCRIBE and UNSUBSCRIBE use
+// it: the broker assigns identifiers to its own messages, from 1, independently of ours
+// [MQTT-2.3.1-4], but some brokers (mochi) reject a SUBSCRIBE with the identifier of a message that
+// they have in flight to the client, such as a message queued for a kept session.
 func (x *Identifiers) AcquireHigh(ref int32) (id uint16, ok bool) {
 	if x.table.used == math.MaxUint16 {
 		return 0, false
@@ -36,7 +34,7 @@ func (x *Identifiers) AcquireHigh(ref int32) (id uint16, ok bool) {
 	return x.high, true
 }
 
-// next takes the first free identifier after id, in steps that wrap around. One is
+// next assigns the first free identifier after id, in steps that wrap around. At least one must be
 // free.
 func (x *Identifiers) next(id, step uint16, ref int32) uint16 {
 	x.table.makeRoom()
@@ -50,9 +48,9 @@ func (x *Identifiers) next(id, step uint16, ref int32) uint16 {
 	}
 }
 
-// Claim takes the identifier id itself, as a session that was stored needs; the
-// next one is sought from there, so claims come in the order in which the
-// identifiers were given out. It reports false when id is 0 or in use.
+// Claim assigns id itself to ref, to restore a stored session. The search for the next identifier
+// begins there, so call Claim in the order in which the identifiers were assigned. It reports false
+// when id is 0 or in use.
 func (x *Identifiers) Claim(id uint16, ref int32) bool {
 	if id == 0 || x.table.find(id) != nil {
 		return false
@@ -62,7 +60,7 @@ func (x *Identifiers) Claim(id uint16, ref int32) bool {
 	return true
 }
 
-// Lookup returns what id stands for; false when it is not in use.
+// Lookup returns the reference of id, or false when id is not in use.
 func (x *Identifiers) Lookup(id uint16) (ref int32, ok bool) {
 	if p := x.table.find(id); p != nil {
 		return *p, true

@@ -37,8 +37,8 @@ func TestIdentifierAfter65535Is1AndSkipsThoseInUse(t *testing.T) {
 	}
 }
 
-// The two ends do not meet before all identifiers between them are in use, and each
-// goes round by itself.
+// The two ends do not meet before all identifiers between them are in use, and each goes round by
+// itself.
 func TestIdentifiersFromTheHighEndRotateDownwards(t *testing.T) {
 	var x Identifiers
 	high := func() uint16 {

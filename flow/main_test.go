@@ -15,8 +15,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seedFlag = flag.Uint64("seed", 0, "repeat the random run of this seed alone")
 
-// randomly calls step with one random source after another, each from a seed of
-// its own; a failure prints the seed that repeats it.
+// randomly calls step with one random source after another, each from a seed of its own; a failure
+// prints the seed that repeats it.
 func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	t.Helper()
 	first := *seedFlag

@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// ErrInUse says that a store is attached to a session already.
+// ErrInUse means that the store is attached to another session.
 var ErrInUse = errors.New("the store is in use by another session")
 
-// MemoryStore is a [Store] in memory. Handed to one client after another it
-// lets a session outlive the client object, though not the process.
+// MemoryStore is a [Store] in memory. Used by one client after another, it lets a session outlive
+// the client object, but not the process.
 type MemoryStore struct {
 	mu           sync.Mutex
 	attached     bool
-	owner        string // the client identifier that was attached last
+	owner        string // the client identifier attached last
 	publications map[uint64]Publication
 	received     map[uint16]struct{}
 }
@@ -42,7 +42,7 @@ func (s *MemoryStore) Attach(clientID string) (Snapshot, error) {
 		}),
 		Received: slices.Sorted(maps.Keys(s.received)),
 	}
-	for i := range snap.Publications { // the payloads end in the hands of users, while the store goes on holding them
+	for i := range snap.Publications { // users receive the payloads and may change them
 		snap.Publications[i].Message = snap.Publications[i].Message.Clone()
 	}
 	if !snap.Empty() && s.owner != clientID {

@@ -2,51 +2,50 @@ package flow
 
 import "github.com/go-millrace/mqtt/frames"
 
-// Receiver keeps the QoS 1 and 2 messages of one connection in order of arrival
-// until they are settled, and the identifiers of QoS 2 messages for as long as
-// the session lasts, so that a second copy is not delivered again.
+// Receiver keeps the QoS 1 and 2 messages of one connection in order of arrival until their
+// consumers acknowledge them, and the identifiers of QoS 2 messages for the lifetime of the
+// session, so that a duplicate is not delivered again.
 //
-// Each hand-over of a message has a number, which rises over all connections of
-// the session. A message that goes to n consumers has n numbers in a row; the
-// last one bears the ack, so the ack waits for all of them.
+// Each delivery of a message to a consumer has a number, which rises over all connections of the
+// session. A message for n consumers has n consecutive numbers. The last one carries the ack, so
+// the ack waits for all of them.
 type Receiver struct {
 	journal *Journal
 
-	// A ring of hand-overs, indexed by number. Those from head to tail came on
-	// this connection and their acks have not gone out.
+	// A ring of deliveries, indexed by number. Deliveries from head to tail arrived on this
+	// connection and their acks have not been sent.
 	ring       []delivery
 	head, tail uint64
 	connStart  uint64 // the first number of this connection
-	unacked    int    // messages among them, second copies included
-	pending    int    // hand-overs that are waited for, parked ones included
+	unacked    int    // messages in the ring, duplicates included
+	pending    int    // deliveries that their consumer has not acknowledged, parked ones included
 
 	// QoS 2 identifiers between PUBLISH and PUBREL.
 	ids table[inbound]
 
-	// Hand-overs of earlier connections that are not settled, with their QoS 2
-	// identifiers. Their message comes again and must not be delivered again.
+	// Unacknowledged deliveries of earlier connections, with their QoS 2 identifiers. The broker
+	// sends their message again, which must not be delivered again.
 	parked map[uint64]uint16
 }
 
 type delivery struct {
-	id        uint16 // 0: the identifier has been released, no ack is owed
+	id        uint16 // 0: the identifier was released, no ack is due
 	qos       frames.QoS
-	last      bool // of its message: it bears the ack
+	last      bool // the last of its message: it carries the ack
 	acked     bool
-	duplicate bool // a second copy: nobody was handed it
+	duplicate bool // a duplicate, delivered to no consumer
 }
 
 type inbound struct {
-	pending    int    // hand-overs that are not settled, of this connection or parked
+	pending    int    // unacknowledged deliveries, of this connection or parked
 	queuedAcks int    // acks in the ring
-	duplicate  uint64 // the second copy on this connection, whose PUBREC waits for them; 0: none
-	stored     bool   // the journal has it
-	doubt      bool   // of an earlier connection, and nobody knows whether the broker has it too
+	duplicate  uint64 // the first duplicate on this connection, whose PUBREC waits for pending; 0: none
+	stored     bool   // written to the journal
+	doubt      bool   // of an earlier connection, and the broker may have lost it
 }
 
-// MaxUnacked is how many messages may be without an ack: as many as there are
-// packet identifiers. A broker that sends more breaks the standard, or resends
-// without end.
+// MaxUnacked is the limit of unacknowledged messages: the number of packet identifiers. A broker
+// that sends more violates the standard, or retransmits without end.
 const MaxUnacked = 65_535
 
 // NewReceiver returns an empty receiver; journal may be nil.
@@ -54,20 +53,19 @@ func NewReceiver(journal *Journal) *Receiver {
 	return &Receiver{journal: journal, head: 1, tail: 1, connStart: 1}
 }
 
-// Restore takes a QoS 2 identifier out of a store.
+// Restore adds a QoS 2 identifier from a store.
 func (r *Receiver) Restore(id uint16) {
 	if id != 0 && r.ids.find(id) == nil {
 		r.ids.force(id, inbound{stored: true})
 	}
 }
 
-// Arrive takes a QoS 1 or 2 PUBLISH that n consumers want, n > 0. It returns
-// the number of the first hand-over; false when the message has been delivered
-// before and only its ack is due.
+// Arrive adds a QoS 1 or 2 PUBLISH for n consumers, n > 0. It returns the number of the first
+// delivery, or false when the message was delivered before and only its ack is due.
 //
-// At QoS 1 the same identifier is a new message whatever DUP says
-// [MQTT-4.3.2-2]; at QoS 2 it is the same message until PUBREL, whatever DUP
-// says [MQTT-4.3.3-2] [MQTT-3.3.1-3], unless Doubt has been cast on it.
+// At QoS 1 the same identifier is a new message regardless of DUP [MQTT-4.3.2-2]. At QoS 2 it is
+// the same message until PUBREL, regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after
+// Doubt.
 func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, isNew bool) {
 	if qos == frames.AtLeastOnce {
 		r.pending += n
@@ -75,7 +73,7 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 	}
 	in := r.ids.find(id)
 	if in != nil && in.doubt && !dup {
-		r.Release(id) // a broker that still had the message would have set DUP
+		r.Release(id) // a broker that still has the old message would set DUP
 		in = nil
 	}
 	if in == nil {
@@ -84,7 +82,7 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 		return r.push(delivery{id: id, qos: qos}, n), true
 	}
 	in.queuedAcks++
-	// A third copy comes behind the second, so it need not wait by itself.
+	// A second duplicate is behind the first in the ring, so it need not wait itself.
 	wait := in.pending > 0 && in.duplicate == 0
 	seq := r.push(delivery{id: id, qos: qos, duplicate: true, acked: !wait}, 1)
 	if wait {
@@ -93,7 +91,7 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 	return 0, false
 }
 
-// push appends n hand-overs, the last of which bears the ack.
+// push appends n deliveries. The last one carries the ack.
 func (r *Receiver) push(d delivery, n int) (first uint64) {
 	first = r.tail
 	r.unacked++
@@ -118,8 +116,8 @@ func (r *Receiver) grow() {
 	}
 }
 
-// Ack takes note that the consumer is done with hand-over seq. It may come
-// in any order, twice, or after the connection is gone.
+// Ack records that the consumer acknowledged delivery seq. Calls may come in any order, twice, or
+// after the connection is lost.
 func (r *Receiver) Ack(seq uint64) {
 	id, qos2 := uint16(0), true
 	switch {
@@ -141,7 +139,7 @@ func (r *Receiver) Ack(seq uint64) {
 	}
 }
 
-// Pending reports whether hand-over seq is waited for.
+// Pending reports whether delivery seq is still unacknowledged by its consumer.
 func (r *Receiver) Pending(seq uint64) bool {
 	if seq < r.connStart {
 		_, ok := r.parked[seq]
@@ -150,9 +148,9 @@ func (r *Receiver) Pending(seq uint64) bool {
 	return seq >= r.head && seq < r.tail && !r.at(seq).acked && !r.at(seq).duplicate
 }
 
-// done records a QoS 2 message whose consumers have all settled it: not before,
-// so that a process that dies in between is given the message again, and ahead
-// of its PUBREC. The PUBREC of a second copy that waited is due.
+// allAcked records a QoS 2 message that all its consumers have acknowledged. Not earlier, so that
+// the broker sends the message again if the process dies before; and before its PUBREC is sent. The
+// PUBREC of a waiting duplicate becomes due.
 func (r *Receiver) allAcked(id uint16, in *inbound) {
 	if !in.stored {
 		in.stored = true
@@ -163,9 +161,8 @@ func (r *Receiver) allAcked(id uint16, in *inbound) {
 	}
 }
 
-// Next returns the next ack that may leave, in order of arrival whatever the
-// order of settling was [MQTT-4.6.0-2] [MQTT-4.6.0-3]; false when the message
-// at the head is not settled.
+// Next returns the next ack to send, in order of arrival regardless of the order of Ack calls
+// [MQTT-4.6.0-2] [MQTT-4.6.0-3]. It returns false when the message at the head is unacknowledged.
 func (r *Receiver) Next() (frames.Ack, bool) {
 	for r.head != r.tail {
 		d := r.at(r.head)
@@ -191,8 +188,8 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 	return frames.Ack{}, false
 }
 
-// Release takes a PUBREL: the identifier is free for a new message. PUBCOMP is
-// due for every PUBREL, for an unknown identifier too [MQTT-4.3.3-2].
+// Release handles a PUBREL: the identifier is free for a new message. PUBCOMP is due for every
+// PUBREL, even for an unknown identifier [MQTT-4.3.3-2].
 func (r *Receiver) Release(id uint16) {
 	in := r.ids.find(id)
 	if in == nil {
@@ -203,23 +200,23 @@ func (r *Receiver) Release(id uint16) {
 	} else {
 		r.dropParked(id)
 	}
-	if in.queuedAcks > 0 { // they would name the next message of this identifier
+	if in.queuedAcks > 0 { // they would acknowledge the next message with this identifier
 		r.cancelAcks(id)
 	}
 	r.ids.remove(id)
 }
 
-// withhold takes the ack from hand-overs of id that wait for it.
+// cancelAcks cancels pending acks for id.
 func (r *Receiver) cancelAcks(id uint16) {
 	for seq := r.head; seq != r.tail; seq++ {
 		if d := r.at(seq); d.id == id && d.qos == frames.ExactlyOnce {
 			d.id = 0
-			d.acked = d.acked || d.duplicate // nobody settles a copy
+			d.acked = d.acked || d.duplicate // no consumer acknowledges a duplicate
 		}
 	}
 }
 
-// forget stops waiting for parked hand-overs of id.
+// dropParked drops the parked deliveries of id.
 func (r *Receiver) dropParked(id uint16) {
 	for seq, parked := range r.parked {
 		if parked == id {
@@ -229,9 +226,8 @@ func (r *Receiver) dropParked(id uint16) {
 	}
 }
 
-// Lost takes note that the connection is gone. No ack of it goes out on the
-// next one. With keep, the QoS 2 identifiers stay, and hand-overs that are not
-// settled are waited for.
+// Lost resets per-connection state: no ack of the lost connection is sent on the next one. With
+// keep the QoS 2 identifiers stay, and their unacknowledged deliveries stay pending.
 func (r *Receiver) Lost(keep bool) {
 	if keep {
 		r.park()
@@ -243,7 +239,7 @@ func (r *Receiver) Lost(keep bool) {
 	r.Shrink()
 }
 
-// Shrink gives the memory of an idle receiver back.
+// Shrink frees the memory of an idle receiver.
 func (r *Receiver) Shrink() {
 	if r.head == r.tail && len(r.ring) > 64 {
 		r.ring = nil
@@ -268,9 +264,8 @@ func (r *Receiver) park() {
 	}
 }
 
-// Clear forgets every identifier: the session is gone at the broker's side, so
-// the next message of an identifier is a new one. It comes before the first
-// Arrive of a connection.
+// Clear removes every identifier: the broker has lost the session, so the next message with any
+// identifier is a new one. Call it before the first Arrive of a connection.
 func (r *Receiver) Clear() {
 	r.ids.each(func(id uint16, in *inbound) {
 		if in.stored {
@@ -282,19 +277,19 @@ func (r *Receiver) Clear() {
 	r.parked = nil
 }
 
-// Doubt takes note that a connection has begun on which the broker does not
-// tell whether it has our session, as on 3.1. A broker that lost it gives the
-// identifiers that we hold to new messages, and those are the ones without DUP:
-// what is sent a second time has it set (MQTT 3.1, section 2.1).
+// Doubt marks all identifiers as uncertain, for a new connection on which the broker does not say
+// whether it has the session, as in MQTT 3.1. A broker that lost it assigns identifiers that we
+// hold to new messages. Those come without DUP, which every retransmission sets (MQTT 3.1, section
+// 2.1).
 func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
-// Unacked returns how many messages of this connection await their ack.
+// Unacked returns how many messages of this connection have no ack yet.
 func (r *Receiver) Unacked() int { return r.unacked }
 
-// Waiting returns how many hand-overs are not settled, those of earlier
-// connections that are still waited for included.
+// Waiting returns how many deliveries are unacknowledged by their consumers, including parked
+// deliveries of earlier connections.
 func (r *Receiver) Waiting() int { return r.pending }
 
 // Held returns how many QoS 2 identifiers are between PUBLISH and PUBREL.

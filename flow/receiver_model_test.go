@@ -27,8 +27,8 @@ type arrival struct {
 	released bool // by PUBREL: no ack is owed
 }
 
-// receiverRun drives a Receiver and a naive model side by side, with a store
-// that is behind by what the writer has not taken.
+// receiverRun drives a Receiver and a naive model side by side, with a store that is behind by what
+// the writer has not taken.
 type receiverRun struct {
 	*testing.T
 	rnd *rand.Rand
@@ -137,8 +137,7 @@ func (r *receiverRun) arrive() {
 	}
 }
 
-// settle takes any hand-over of any connection, given out or not, often one
-// that is waited for.
+// settle takes any hand-over of any connection, given out or not, often one that is waited for.
 func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
@@ -156,8 +155,8 @@ func (r *receiverRun) ack() {
 	}
 }
 
-// next looks at the arrivals in order: a message may be acked when all its
-// hand-overs are settled; one that was released owes no ack.
+// next looks at the arrivals in order: a message may be acked when all its hand-overs are settled;
+// one that was released owes no ack.
 func (r *receiverRun) next() {
 	got, ok := r.r.Next()
 	r.logf("next: %v#%d, %v", got.Kind, got.ID, ok)

@@ -27,8 +27,8 @@ func newInScript(t *testing.T) *inScript {
 	return s
 }
 
-// fresh is the arrival of a message that must be handed to its n consumers; it
-// returns the number of the first hand-over.
+// fresh is the arrival of a message that must be handed to its n consumers; it returns the number
+// of the first hand-over.
 func (s *inScript) arriveNew(qos frames.QoS, id uint16, n int) uint64 {
 	s.t.Helper()
 	first, isNew := s.Arrive(qos, id, false, n)

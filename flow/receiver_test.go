@@ -127,8 +127,7 @@ func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
 	s.journaled()
 }
 
-// A PUBREC that were still to leave would be taken for the next message of the
-// identifier.
+// A PUBREC that were still to leave would be taken for the next message of the identifier.
 func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	s := newInScript(t)
 	head := s.arriveNew(qos1, 1, 1)
@@ -305,8 +304,8 @@ func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
 	s.arriveNew(qos2, 7, 1)
 }
 
-// On 3.1 a broker that has lost the session does not say so. Its new messages
-// bear identifiers that we hold, and no DUP.
+// On 3.1 a broker that has lost the session does not say so. Its new messages bear identifiers that
+// we hold, and no DUP.
 func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s := newInScript(t)
 	s.Restore(7)

@@ -8,15 +8,14 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// Retry says how long a publisher waits for an acknowledgment on a connection
-// that is up before it sends the packet again. MQTT 3.1 allows that, 3.1.1
-// asks it only after a reconnect (section 4.4), and over TCP it is rarely of
-// use: leave it off unless the path to the broker loses packets.
+// Retry configures how long a publisher waits for an acknowledgment on a live connection before it
+// sends the packet again. MQTT 3.1 allows such retransmission, 3.1.1 requires it only after a
+// reconnect (section 4.4), and over TCP it rarely helps: leave it off unless the path to the broker
+// loses packets.
 //
-// A PUBLISH waits Initial + k*size/Bandwidth, where k is 1 at first and is
-// multiplied by Factor at each attempt, so that a large payload on a slow line
-// is given the time that it takes. PUBREL, SUBSCRIBE and UNSUBSCRIBE wait
-// Initial, doubled at each attempt up to Max.
+// A PUBLISH waits Initial + k*size/Bandwidth, where k is 1 at first and is multiplied by Factor at
+// each attempt, so that a large payload on a slow line has enough time. PUBREL, SUBSCRIBE and
+// UNSUBSCRIBE wait Initial, doubled at each attempt up to Max.
 type Retry struct {
 	Initial   time.Duration // 1 s to 1,024 s; 0: 4 s
 	Max       time.Duration // Initial to 1,024 s; 0: 1,024 s
@@ -29,8 +28,8 @@ const (
 	maxRetry = 1024 * time.Second
 )
 
-// WithDefaults returns r with its zero fields filled in, or an error that names
-// the field and the limit it broke.
+// WithDefaults returns r with defaults for its zero fields, or an error that names the field and
+// the limit it exceeds.
 func (r Retry) WithDefaults() (Retry, error) {
 	if r.Initial == 0 {
 		r.Initial = 4 * time.Second
@@ -57,11 +56,11 @@ func (r Retry) WithDefaults() (Retry, error) {
 	return r, nil
 }
 
-// Publish returns how long a PUBLISH of size bytes waits for its ack before
-// attempt+1; attempt counts from 0. Never more than a day.
+// Publish returns how long a PUBLISH of size bytes waits for its ack before attempt+1, at most a
+// day. Attempts count from 0.
 func (r *Retry) Publish(size, attempt int) time.Duration {
 	const day = 24 * time.Hour
-	k := min(math.Pow(r.Factor, float64(attempt)), math.MaxFloat64) // an infinity times size 0 would be no number
+	k := min(math.Pow(r.Factor, float64(attempt)), math.MaxFloat64) // infinity times size 0 would be NaN
 	extra := k * float64(size) / r.Bandwidth * float64(time.Second)
 	if extra > float64(day-r.Initial) {
 		return day
@@ -69,8 +68,8 @@ func (r *Retry) Publish(size, attempt int) time.Duration {
 	return r.Initial + time.Duration(extra)
 }
 
-// Control returns how long a PUBREL, SUBSCRIBE or UNSUBSCRIBE waits for its ack
-// before attempt+1; attempt counts from 0.
+// Control returns how long a PUBREL, SUBSCRIBE or UNSUBSCRIBE waits for its ack before attempt+1.
+// Attempts count from 0.
 func (r *Retry) Control(attempt int) time.Duration {
 	b := backoff.Backoff{Min: r.Initial, Max: r.Max, Factor: 2}
 	return b.ForAttempt(float64(attempt))

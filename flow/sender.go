@@ -7,37 +7,36 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Sender keeps the publications of one session from acceptance to end, in the
-// order in which they were accepted, and lets at most a window of QoS 1 and 2
-// publications be outstanding on a connection. T is what the owner wants back
-// with the end of each publication.
+// Sender keeps the publications of one session from acceptance to end, in order of acceptance, and
+// limits the QoS 1 and 2 publications outstanding on a connection to a window. T is a value of the
+// caller, returned at the end of each publication.
 //
-// Every publication that Add or AddRun took ends exactly once: by Acknowledge,
-// Written, Withdraw, Lost, CommitFailed, EndJournaled or Drain.
+// Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
+// Lost, CommitFailed, EndJournaled or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
-	retry   *Retry // nil: a live connection is trusted
+	retry   *Retry // nil: no retransmission on a live connection
 	journal *Journal
 
-	// The slab of publications and rows, and its links beside it. Slot 0 stays
-	// unused, free lists the slots that can be used again.
+	// The slab of publications and runs, with their links. Slot 0 is unused; free lists the
+	// reusable slots.
 	entries []entry[T]
 	links   []list.Links
 	free    []int32
 
-	// Every publication that has not ended is in line, in order of acceptance,
-	// or afloat: QoS 0, in a batch whose write has not been confirmed. What is
-	// in front of cursor was transmitted on this connection.
+	// Every publication that has not ended is in one of two lists. unwritten holds QoS 0 messages
+	// in a batch whose write is not confirmed; publications holds the others in order of
+	// acceptance. Those before cursor were transmitted on this connection.
 	publications list.List
 	cursor       int32
 	unwritten    list.List
 
 	seq         uint64 // the publication accepted last
-	queued      int    // accepted, without a part in the exchange yet
-	runExtra    int    // publications that rows hold beyond the first of each
-	inFlight    int    // QoS 1 and 2 that hold an identifier
-	outstanding int    // of those, the ones transmitted on this connection
+	queued      int    // publications accepted and not yet transmitted
+	runExtra    int    // publications in runs beyond the first of each run
+	inFlight    int    // QoS 1 and 2 publications that have an identifier
+	outstanding int    // those of them transmitted on this connection
 }
 
 type entry[T any] struct {
@@ -45,26 +44,25 @@ type entry[T any] struct {
 	run     *Run // in place of message
 	owner   T
 
-	seq   uint64        // of a row: that of its first
-	batch uint64        // of its last transmission on this connection; 0: none yet
+	seq   uint64        // of a run: that of its first message
+	batch uint64        // the batch of its last transmission on this connection; 0: none yet
 	due   time.Duration // with Retry: when to send it again
 
 	id       uint16
 	attempts uint8
 	state    state
-	sent     bool // it may have left this process: DUP when it is sent again
+	sent     bool // it may have left this process: a retransmission sets DUP
 }
 
 type state byte
 
 const (
 	queued    state = iota
-	published       // PUBLISH is what an ack is awaited for, or QoS 0 afloat
-	released        // PUBREC was received: PUBREL is what an ack is awaited for
+	published       // PUBLISH awaits its ack, or the message is an unwritten QoS 0
+	released        // PUBREC was received: PUBREL awaits its ack
 )
 
-// NewSender returns an empty sender for window publications in flight. retry
-// and journal may be nil.
+// NewSender returns an empty sender with the given window. retry and journal may be nil.
 func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journal) *Sender[T] {
 	return &Sender[T]{
 		window: window, ids: ids, retry: retry, journal: journal,
@@ -75,22 +73,21 @@ func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journ
 // outstanding publications sends no further one until enough of them are acknowledged.
 func (s *Sender[T]) SetWindow(n int) { s.window = n }
 
-// Handle names a publication that has not ended, or a part of a row until NextRun
-// takes from it.
+// Handle identifies a publication that has not ended, or a part of a run until NextRun splits it.
 type Handle struct {
 	slot int32
 	seq  uint64
 }
 
-// Ended is a publication at its end, or a part of a row.
+// Ended is a publication that has ended, or a part of a run.
 type Ended[T any] struct {
 	Message frames.Message
-	ID      uint16 // 0 when it never had one
+	ID      uint16 // 0 if it never had one
 	Owner   T
-	Run     *Run // in place of Message, when AddRun took it
+	Run     *Run // in place of Message, if AddRun accepted it
 }
 
-// Add accepts m at the end of the line.
+// Add accepts m behind all other publications.
 func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
 	s.seq++
 	i := s.allocSlot()
@@ -99,16 +96,15 @@ func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
 	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
-		// A copy: Withdraw may give the payload back before the change is committed.
+		// A copy: after Withdraw the caller may reuse the payload before the change is committed.
 		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()})
 	}
 	return Handle{slot: i, seq: e.seq}
 }
 
-// Restore takes a publication out of a store, in the order of the snapshot and
-// before the first Add. It reports false, and takes nothing, for one that a
-// sound store never gives: its identifier or its place is taken, or its state
-// is none that its QoS has.
+// Restore adds a publication from a store. Call it in the order of the snapshot and before the
+// first Add. It reports false, and adds nothing, for a publication that a sound store never
+// returns: its identifier is in use, its Seq does not rise, or its state does not fit its QoS.
 func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	qos := p.Message.QoS
 	if qos != frames.AtLeastOnce && qos != frames.ExactlyOnce || p.Seq <= s.seq {
@@ -152,10 +148,9 @@ type Outgoing struct {
 	Publish frames.Publish
 }
 
-// Next returns what is to be transmitted next, which must not be a row, and takes it
-// as part of batch, a number that rises from 1; false when the window is full or
-// nothing waits.
-// The order is that of acceptance, for what is sent again too [MQTT-4.6.0-1].
+// Next returns the next packet to transmit and adds it to batch, a number that rises from 1. The
+// next publication must not be a run. It returns false when the window is full or nothing is
+// queued. Packets come in order of acceptance, retransmissions included [MQTT-4.6.0-1].
 func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	i := s.cursor
 	if i == 0 {
@@ -186,8 +181,8 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	return e.packet(), true
 }
 
-// packet is what e waits to see acknowledged. DUP is set on a PUBLISH that may
-// have been sent before [MQTT-3.3.1-1], with the same identifier [MQTT-2.3.1-3].
+// packet returns the packet whose ack e awaits. DUP is set on a PUBLISH that may have been sent
+// before [MQTT-3.3.1-1], with the same identifier [MQTT-2.3.1-3].
 func (e *entry[T]) packet() Outgoing {
 	if e.state == released { // never PUBLISH again after PUBREC [MQTT-4.3.3-1]
 		return Outgoing{Type: frames.TypePubrel, Publish: frames.Publish{ID: e.id}}
@@ -198,15 +193,15 @@ func (e *entry[T]) packet() Outgoing {
 	}
 }
 
-// Written ends the QoS 0 publications of all batches up to batch: they are on
-// their way, and that is all that QoS 0 promises.
+// Written ends the QoS 0 publications of all batches up to batch. They have been written, and QoS 0
+// promises no more.
 func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
 	for i := s.unwritten.Head; i != 0 && s.entries[i].batch <= batch; i = s.unwritten.Head {
 		end(s.finish(i))
 	}
 }
 
-// Find returns what would end with a publication; false when it has ended.
+// Find returns the publication of h as it would end now, or false if it has ended.
 func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	if h.slot == 0 || int(h.slot) >= len(s.entries) || s.entries[h.slot].seq != h.seq {
 		return e, false
@@ -214,8 +209,7 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	return s.entries[h.slot].ended(), true
 }
 
-// Each visits every publication that has not ended, those of a row by the parts that
-// it is in.
+// Each visits every publication that has not ended. A run is visited once for each of its parts.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
 	for _, l := range []list.List{s.publications, s.unwritten} {
 		for i := l.Head; i != 0; i = s.links[i].Next {
@@ -224,9 +218,9 @@ func (s *Sender[T]) Each(visit func(Handle, T)) {
 	}
 }
 
-// Withdraw takes a publication, or a part of a row, back. It reports gone when nothing of it was
-// sent: it has ended. Otherwise the exchange goes on without its owner, with a
-// payload of its own. ok is false when the publication had ended before.
+// Withdraw removes a publication, or a part of a run. It reports gone if nothing of it was sent: it
+// has ended. Otherwise the exchange continues without its owner, on a copy of the payload. ok is
+// false if the publication had ended before.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	if _, ok := s.Find(h); !ok {
 		return false, false
@@ -238,15 +232,14 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	}
 	var none T
 	e.owner = none
-	e.message = e.message.Clone() // QoS 0 too: Lost puts it back in line when its batch was never taken
+	e.message = e.message.Clone() // QoS 0 too: Lost requeues it if its batch was never handed to the writer
 	e.run = e.run.clone()
 	return false, true
 }
 
-// CommitFailed ends the publications whose acceptance is among changes, the commit
-// of which has failed. They were never sent, since a commit comes before the
-// bytes that depend on it. It is not known what the store has of them, so each
-// acceptance becomes a Completed: changes are then what the store is owed.
+// CommitFailed handles a failed commit: it ends the publications accepted by changes. They were
+// never sent, since the session commits before it sends. The store may hold them all the same, so
+// CommitFailed replaces each Accepted by Completed; changes must then be committed again.
 func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	accepted := make(map[uint64]bool)
 	for i, c := range changes {
@@ -265,13 +258,13 @@ func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	s.journal.removePublications(accepted)
 }
 
-// EndJournaled ends the publications whose acceptance waits in the journal. The
-// store has never heard of them, so that it is owed nothing.
+// EndJournaled ends the publications whose acceptance is in the journal and not committed. The
+// store never saw them, so no change remains for it.
 func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.changes, end) }
 
-// Drain ends all publications after Lost, in order of acceptance; sent tells
-// whether the publication may have left this process. The journal is not told:
-// what a store holds, it goes on holding.
+// Drain ends all publications after Lost, in order of acceptance. sent reports whether the
+// publication may have left this process. Drain writes nothing to the journal, so the store keeps
+// its content.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	for i := s.publications.Head; i != 0; i = s.publications.Head {
 		e := &s.entries[i]
@@ -281,16 +274,16 @@ func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	}
 }
 
-// Queued returns how many publications wait to be transmitted for the first time.
+// Queued returns how many publications await their first transmission.
 func (s *Sender[T]) Queued() int { return s.queued }
 
-// InFlight returns how many QoS 1 and 2 publications hold an identifier.
+// InFlight returns how many QoS 1 and 2 publications have an identifier.
 func (s *Sender[T]) InFlight() int { return s.inFlight }
 
 // Len returns how many publications have not ended.
 func (s *Sender[T]) Len() int { return max(0, len(s.entries)-1) - len(s.free) + s.runExtra }
 
-// Shrink gives the memory of an idle sender back.
+// Shrink frees the memory of an idle sender.
 func (s *Sender[T]) Shrink() {
 	if s.Len() == 0 {
 		s.entries, s.links, s.free = nil, nil, nil
@@ -317,7 +310,7 @@ func (s *Sender[T]) freeSlot(i int32) {
 	s.free = append(s.free, i)
 }
 
-// finish takes publication i out of all state, the store's too.
+// finish removes publication i from all state and from the store.
 func (s *Sender[T]) finish(i int32) Ended[T] {
 	e := &s.entries[i]
 	ended := e.ended()
@@ -332,7 +325,7 @@ func (e *entry[T]) ended() Ended[T] {
 	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.run}
 }
 
-// unlink takes publication i out of the lists and the counts.
+// unlink removes publication i from the lists and the counts.
 func (s *Sender[T]) unlink(i int32) {
 	e := &s.entries[i]
 	s.runExtra -= e.run.Len() - 1

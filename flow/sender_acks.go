@@ -6,25 +6,24 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Outcome is what an acknowledgment meant.
+// Outcome is the effect of an acknowledgment.
 type Outcome byte
 
 const (
-	Ignored    Outcome = iota // it concerns nothing in flight
-	Confirmed                 // the publication has ended well
-	Release                   // PUBREL is to be sent for the identifier
-	Downgraded                // PUBACK for QoS 2: the broker took it at QoS 1; the publication has ended, not as it was asked
+	Ignored    Outcome = iota // the ack concerns nothing in flight
+	Confirmed                 // the publication has completed at its QoS
+	Release                   // PUBREL must be sent for the identifier
+	Downgraded                // PUBACK for QoS 2: the broker accepted the publication at QoS 1; it has completed, at a lower QoS
 	Violation                 // the ack does not fit the exchange: the connection must be closed [MQTT-4.8.0-1]
 )
 
-// Acknowledge takes a PUBACK, PUBREC or PUBCOMP; taken is the last batch that was
-// handed to the writer, since no ack can be for what waits in a later one. Ended
-// has meaning with Confirmed and Downgraded.
+// Acknowledge handles a PUBACK, PUBREC or PUBCOMP. handed is the last batch handed to the writer:
+// no ack can be for a publication in a later batch. Ended is valid with Confirmed and Downgraded.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
 	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
 		if kind == frames.TypePubrec {
-			return Ended[T]{}, Release // the broker waits for it, whatever we know
+			return Ended[T]{}, Release // the broker waits for PUBREL even if the identifier is unknown
 		}
 		return Ended[T]{}, Ignored
 	}
@@ -49,14 +48,14 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now 
 	return Ended[T]{}, Violation
 }
 
-// left reports whether the publication may be known to the broker.
+// sentBy reports whether the broker may know the publication: whether it was sent before, or is in
+// a batch up to handed.
 func (e *entry[T]) sentBy(handed uint64) bool { return e.sent || e.batch != 0 && e.batch <= handed }
 
-// Lost takes note that the connection is gone; taken is the last batch that was
-// handed to its writer. What later batches held was never sent. With keep the
-// publications in flight stay, to be sent again; without, they end, since a
-// clean session goes with its connection [MQTT-3.1.2-6]. QoS 0 that was handed
-// over ends in either case: it is never sent twice [MQTT-4.3.1-1].
+// Lost resets per-connection state. handed is the last batch handed to the writer of the lost
+// connection; later batches were never sent. With keep, publications in flight stay and are sent
+// again; without it they end, since a clean session ends with its connection [MQTT-3.1.2-6]. QoS 0
+// publications handed to the writer end in both cases: they are never sent twice [MQTT-4.3.1-1].
 func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	s.Written(handed, end)
 	s.requeueUnwritten()
@@ -90,7 +89,7 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	s.cursor = s.publications.Head
 }
 
-// sink puts what is afloat back in line, each at its place.
+// requeueUnwritten requeues unwritten QoS 0 messages in order of acceptance.
 func (s *Sender[T]) requeueUnwritten() {
 	at := s.publications.Tail
 	for i := s.unwritten.Tail; i != 0; i = s.unwritten.Tail {
@@ -106,9 +105,9 @@ func (s *Sender[T]) requeueUnwritten() {
 	}
 }
 
-// SessionLost takes note that the broker has no session for us: what was in
-// flight goes out as new, except that a QoS 2 message past its PUBREC is
-// finished with PUBREL, since the broker has had it.
+// SessionLost handles a broker without a session for us: publications in flight are sent as new
+// ones. A QoS 2 publication whose PUBREC was received is still completed with PUBREL, since the
+// broker accepted the message.
 func (s *Sender[T]) SessionLost() {
 	for i := s.publications.Head; i != 0; i = s.links[i].Next {
 		if e := &s.entries[i]; e.state == published {
@@ -127,8 +126,8 @@ func (s *Sender[T]) schedule(e *entry[T], now time.Duration) {
 	}
 }
 
-// Overdue takes every packet whose ack is overdue at now as part of batch and
-// returns when the next one will be; false when none is waited for.
+// Overdue adds every packet whose ack is overdue at now to batch and passes it to send. It returns
+// when the next ack will be overdue, or false when none is awaited.
 func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)) (next time.Duration, ok bool) {
 	if s.retry == nil {
 		return 0, false
@@ -136,7 +135,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	for i := s.publications.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
 		e := &s.entries[i]
 		if e.due <= now {
-			if e.batch < batch { // else it waits in batch itself, and has not been sent
+			if e.batch < batch { // else it is in batch itself, and has not been sent
 				e.sent, e.batch = true, batch
 				e.attempts = min(e.attempts+1, 63)
 				send(e.packet())

@@ -282,8 +282,8 @@ func TestWithoutRetryNothingIsEverOverdue(t *testing.T) {
 	s.overdue(0, false)
 }
 
-// Initial 4 s, one byte a second for each byte of payload, doubled each time:
-// PUBLISH waits 5, 6, 8 ... seconds, PUBREL 4, 8, 16, 16.
+// Initial 4 s, one byte a second for each byte of payload, doubled each time: PUBLISH waits 5, 6, 8
+// ... seconds, PUBREL 4, 8, 16, 16.
 func TestOverduePacketsAreSentAgainAtTheirTimes(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: 4 * sec, Max: 16 * sec, Bandwidth: 1, Factor: 2})
@@ -334,8 +334,8 @@ func TestAttemptsStartAgainWithTheConnection(t *testing.T) {
 	s.overdue(5*sec, true)
 }
 
-// The writer is stuck: a second copy in the same batch would be of no use, and
-// DUP on it a lie if the batch never leaves.
+// The writer is stuck: a second copy in the same batch would be of no use, and DUP on it a lie if
+// the batch never leaves.
 func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: sec, Max: 4 * sec, Bandwidth: 1, Factor: 2})
@@ -352,8 +352,8 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	s.overdue(10*sec, true)
 }
 
-// What waits in a batch that nobody has been handed has not left: an ack with its
-// identifier is for something else.
+// What waits in a batch that nobody has been handed has not left: an ack with its identifier is for
+// something else.
 func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
 	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: Release, pubcomp: Ignored} {
 		s := newScript(t, 2, nil)

@@ -72,8 +72,8 @@ func (r *senderRun) withdrawRun() {
 	}
 }
 
-// oneByOne is what a part of a row is to its messages. Payloads are the numbers of
-// the messages, and the owner is that of the first in the row.
+// oneByOne is what a part of a row is to its messages. Payloads are the numbers of the messages,
+// and the owner is that of the first in the row.
 func oneByOne(e Ended[int]) (all []Ended[int]) {
 	if e.Run == nil {
 		return []Ended[int]{e}

@@ -2,8 +2,7 @@ package flow
 
 import "slices"
 
-// wire is what has left for the broker of one publication, over all
-// connections and restarts.
+// wire is what has left for the broker of one publication, over all connections and restarts.
 type wire struct {
 	dup      bool // there is a reason for DUP: it may have been sent
 	fresh    bool // not sent since the broker lost the session

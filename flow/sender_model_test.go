@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// pub is a publication as the naive model has it: one slice in order of
-// acceptance, looked through from the front each time.
+// pub is a publication as the naive model has it: one slice in order of acceptance, looked through
+// from the front each time.
 type pub struct {
 	token    int // its payload, and its owner without a row
 	run      int // the token of the first in its row, and its owner; 0: it is in none
@@ -40,8 +40,8 @@ func (p *pub) owner() int {
 	return p.token
 }
 
-// senderRun drives a Sender and the model side by side, with a store that is
-// behind by what the writer has not taken.
+// senderRun drives a Sender and the model side by side, with a store that is behind by what the
+// writer has not taken.
 type senderRun struct {
 	*testing.T
 	rnd *rand.Rand
@@ -171,8 +171,8 @@ func (r *senderRun) add() {
 	r.wires[p.token] = &wire{fresh: true}
 }
 
-// next is the first one in line that was not transmitted on this connection,
-// unless it needs a place in the window and there is none.
+// next is the first one in line that was not transmitted on this connection, unless it needs a
+// place in the window and there is none.
 func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
 		outstanding := 0

@@ -6,14 +6,14 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Run is messages of QoS 0 that AddRun took, or a part of them. The nil Run stands
-// for a single message.
+// Run is a series of QoS 0 messages accepted by one AddRun, or a part of it. A nil Run represents a
+// single message.
 type Run struct {
 	Messages []frames.Message
-	From     int // how many of those that AddRun took are before them
+	From     int // the index of Messages[0] in the slice passed to AddRun
 }
 
-// Len returns how many messages there are.
+// Len returns the number of messages.
 func (r *Run) Len() int {
 	if r == nil {
 		return 1
@@ -33,13 +33,12 @@ func (r *Run) clone() *Run {
 	return c
 }
 
-// MinRun is how many messages are worth a row.
+// MinRun is the number of messages from which a run is cheaper than single publications.
 const MinRun = 16
 
-// AddRun accepts messages of QoS 0, of which nothing has to be kept one by one, as a
-// single entry: they are in line, on their way and at their end together, in as few
-// parts as batches make of them. The Sender keeps the slice: none of the messages
-// must change before it has ended or was withdrawn.
+// AddRun accepts QoS 0 messages as a single entry, since none of them needs state of its own. They
+// are queued, sent and ended together, split only where a batch ends. The Sender keeps the slice: a
+// message must not change until it has ended or was withdrawn.
 func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 	if len(messages) == 0 {
 		return
@@ -53,11 +52,11 @@ func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 	s.runExtra += len(messages) - 1
 }
 
-// AtRun reports whether a row is to be transmitted next: by NextRun, not by Next.
+// AtRun reports whether the next publication is a run, to be sent by NextRun instead of Next.
 func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].run != nil }
 
-// NextRun is Next when AtRun, for as much of the row as put takes, which returns
-// false with the last.
+// NextRun passes the messages of the run to put, until put returns false after the last message
+// that fits, and adds them to batch. Call it only if AtRun.
 func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
 	messages, n := s.entries[s.cursor].run.Messages, 0
 	for more := true; more && n < len(messages); n++ {
@@ -66,8 +65,8 @@ func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
 	s.transmitQoS0(s.split(s.cursor, n), batch)
 }
 
-// split takes the first n messages out of the row that is next, into a slot of their
-// own unless they are all.
+// split moves the first n messages of the next run into a slot of their own, unless n is all of
+// them.
 func (s *Sender[T]) split(i int32, n int) int32 {
 	if n == s.entries[i].run.Len() {
 		return i
@@ -85,7 +84,7 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 	return part
 }
 
-// launch takes QoS 0 out of the line as part of batch.
+// transmitQoS0 moves QoS 0 messages from publications to unwritten, as part of batch.
 func (s *Sender[T]) transmitQoS0(i int32, batch uint64) {
 	e := &s.entries[i]
 	s.cursor = s.links[i].Next

@@ -90,8 +90,8 @@ func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	}
 }
 
-// lost ends the connection after everything that was sent was taken, or but
-// for the batch that is being filled.
+// lost ends the connection after everything that was sent was taken, or but for the batch that is
+// being filled.
 func (s *script) lost(keep bool, ends ...string) {
 	s.t.Helper()
 	var got []string

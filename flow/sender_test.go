@@ -346,8 +346,8 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s.sends("yyy#1001")
 }
 
-// What a store did not take has ended, whatever its state: those around it go on,
-// and the window and the identifiers are as if it had never been.
+// What a store did not take has ended, whatever its state: those around it go on, and the window
+// and the identifiers are as if it had never been.
 func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(qos1, "a")

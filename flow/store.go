@@ -7,62 +7,58 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A Store keeps the state of one session, so that it outlives the connection,
-// the client object and, when the store is durable, the process (MQTT 3.1.1,
-// section 3.1.2.4).
+// A Store keeps the state of one session, so that the session outlives the connection, the client
+// object and, if the store is durable, the process (MQTT 3.1.1, section 3.1.2.4).
 //
-// One session is attached at a time. Attach and Detach come from the goroutine
-// that opens and closes the session, Commit from the session's writer, never
-// two of them at once.
+// One session is attached at a time. The goroutine that opens and closes the session calls Attach
+// and Detach, the session's writer calls Commit, and no two calls overlap.
 type Store interface {
-	// Attach opens the store for the session of clientID and returns what it
-	// holds. A store that is attached gives [ErrInUse]; one that holds the
-	// session of another client identifier gives an [*OwnerError] and is left
-	// as it was [MQTT-3.1.3-2].
+	// Attach opens the store for the session of clientID and returns its content. If a session is
+	// attached already, the error is [ErrInUse]. If the store holds the session of another client
+	// identifier, the error is an [*OwnerError] and the store does not change [MQTT-3.1.3-2].
 	Attach(clientID string) (Snapshot, error)
 
-	// Commit applies the changes in order and all together: after an error, or
-	// a crash, either all of them are in the store or none is. It keeps no
-	// reference to the slice or to the payloads. After an error the changes come
-	// again, before any other, with Completed in place of Accepted: publications
-	// accepted by them have ended with the error.
+	// Commit applies the changes in order and atomically: after an error or a crash, the store
+	// holds all of them or none. It keeps no reference to the slice or to the payloads. After an
+	// error the session commits the same changes again, before any other, with Completed in place
+	// of Accepted: publications that they accepted have ended with the error.
 	Commit(changes []Change) error
 
-	// Detach ends the session's use of the store; its content stays.
+	// Detach ends the session's use of the store. The content stays.
 	Detach() error
 }
 
-// Snapshot is what a store holds of a session.
+// Snapshot is the session state in a store.
 type Snapshot struct {
-	Publications []Publication // by rising Seq
-	Received     []uint16      // identifiers of QoS 2 messages that were taken and not yet released by the sender
+	Publications []Publication // in ascending order of Seq
+	Received     []uint16      // identifiers of QoS 2 messages that were acknowledged by their consumers and not yet released by PUBREL
 }
 
-// Empty reports whether there is no session state in it.
+// Empty reports whether the snapshot holds no session state.
 func (s Snapshot) Empty() bool { return len(s.Publications) == 0 && len(s.Received) == 0 }
 
-// Publication is one QoS 1 or 2 publication that was accepted and has not ended.
+// Publication is an accepted QoS 1 or 2 publication that has not completed.
 type Publication struct {
-	Seq      uint64 // its place in the order of acceptance
+	Seq      uint64 // its position in the order of acceptance
 	Message  frames.Message
 	ID       uint16 // 0: it was never in flight
-	Released bool   // PUBREC was received: PUBREL is owed, PUBLISH must not be sent again
+	Released bool   // PUBREC was received: PUBREL is due, PUBLISH must not be sent again
 }
 
-// ChangeKind says what a [Change] changes.
+// ChangeKind is the kind of a [Change].
 type ChangeKind byte
 
 const (
 	Accepted  ChangeKind = iota + 1 // a publication was accepted: Seq, Message
-	Assigned                        // it has a packet identifier, or with ID 0 none any more: Seq, ID
+	Assigned                        // it got a packet identifier, or with ID 0 lost it: Seq, ID
 	Released                        // its PUBREC was received: Seq
-	Completed                       // it has ended: Seq
-	Received                        // a QoS 2 message was taken: ID
-	Forgotten                       // its sender released it: ID
-	Cleared                         // the whole session is gone
+	Completed                       // it ended: Seq
+	Received                        // all consumers acknowledged a QoS 2 message: ID
+	Forgotten                       // PUBREL released that message's identifier: ID
+	Cleared                         // the whole session ended
 )
 
-// Change is one step of a session's state.
+// Change is one change of session state.
 type Change struct {
 	Kind    ChangeKind
 	ID      uint16
@@ -70,18 +66,18 @@ type Change struct {
 	Message frames.Message
 }
 
-// OwnerError says that a store holds the session of another client identifier.
+// OwnerError means that a store holds the session of another client identifier.
 type OwnerError struct {
-	Owner string // whose session the store holds
-	Asked string // who asked for it
+	Owner string // the client identifier of the session in the store
+	Asked string // the client identifier passed to Attach
 }
 
 func (e *OwnerError) Error() string {
 	return fmt.Sprintf("the store holds the session of client identifier %q, not of %q", e.Owner, e.Asked)
 }
 
-// Journal collects changes until they are committed. A nil Journal drops them:
-// a session without a store.
+// Journal collects changes until they are committed. A nil Journal, for a session without a store,
+// drops them.
 type Journal struct{ changes []Change }
 
 func (j *Journal) record(c Change) {
@@ -90,15 +86,15 @@ func (j *Journal) record(c Change) {
 	}
 }
 
-// forget takes out what concerns publications.
+// removePublications removes the changes of the publications in seqs.
 func (j *Journal) removePublications(seqs map[uint64]bool) {
 	j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return seqs[c.Seq] })
 }
 
-// Clear notes that the whole session is gone.
+// Clear records that the whole session ended.
 func (j *Journal) Clear() { j.record(Change{Kind: Cleared}) }
 
-// Len returns how many changes wait to be taken.
+// Len returns the number of changes in the journal.
 func (j *Journal) Len() int {
 	if j == nil {
 		return 0
@@ -106,7 +102,7 @@ func (j *Journal) Len() int {
 	return len(j.changes)
 }
 
-// MoveTo appends what was collected to dst and forgets it.
+// MoveTo appends the collected changes to dst and empties the journal.
 func (j *Journal) MoveTo(dst []Change) []Change {
 	if j.Len() == 0 {
 		return dst

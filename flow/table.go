@@ -1,10 +1,9 @@
 package flow
 
-// A table maps packet identifiers to values in an array that an identifier
-// indexes by its low bits. Identifiers in flight lie close together, so a table
-// twice as long as they are many holds them without a collision; one that does
-// collide is passed over (insert) or makes the table grow (force). A map in
-// this place halves the publish rate of a full window.
+// A table maps packet identifiers to values in an array indexed by the low bits of the identifier.
+// Identifiers in flight are close together, so a table twice as long as their number holds them
+// without a collision. On a collision, insert fails and force grows the table. A map in its place
+// halves the publish rate of a full window.
 type table[V any] struct {
 	slots []tableSlot[V] // a power of two long, at most 65,536
 	used  int
@@ -34,7 +33,7 @@ func (t *table[V]) find(id uint16) *V {
 	return nil
 }
 
-// insert puts v under id unless the place is taken.
+// insert stores v under id and reports false if the slot is in use.
 func (t *table[V]) insert(id uint16, v V) bool {
 	s := t.slot(id)
 	if s.id != 0 {
@@ -45,7 +44,7 @@ func (t *table[V]) insert(id uint16, v V) bool {
 	return true
 }
 
-// force puts v under id, which is not in the table, growing until it fits.
+// force stores v under id, which must not be in the table, and grows the table until it fits.
 func (t *table[V]) force(id uint16, v V) *V {
 	t.makeRoom()
 	for !t.insert(id, v) {
@@ -61,8 +60,8 @@ func (t *table[V]) makeRoom() {
 	}
 }
 
-// grow doubles the table. Two identifiers that had places of their own in the
-// shorter one have them in the longer one.
+// grow doubles the table. Identifiers with different slots in the shorter table have different
+// slots in the longer one.
 func (t *table[V]) grow() {
 	old := t.slots
 	t.slots = make([]tableSlot[V], max(tableMin, 2*len(old)))
@@ -81,7 +80,7 @@ func (t *table[V]) remove(id uint16) {
 	t.used--
 }
 
-// shrink gives an empty table's memory back.
+// shrink frees the memory of an empty table.
 func (t *table[V]) shrink() {
 	if t.used == 0 {
 		t.slots = nil
