@@ -42,8 +42,8 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	}
 }
 
-// writer is a Sender with QoS 0 publications afloat, each in a batch of its own; the write of the
-// oldest is confirmed and a new one follows at each step.
+// writer is a Sender with unwritten QoS 0 publications, each in a batch of its own. Each step
+// confirms the write of the oldest and adds a new one.
 func writer(tb testing.TB, unwritten int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](1, &ids, nil, nil)
@@ -69,8 +69,8 @@ func writer(tb testing.TB, unwritten int) (step func()) {
 	}
 }
 
-// consumer is a Receiver with unacked messages, the oldest of which is settled and followed by a
-// new one at each step.
+// consumer is a Receiver with unacked messages, the oldest of which is acknowledged and replaced at
+// each step.
 func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 	r := NewReceiver(nil)
 	id := uint16(0)
@@ -80,7 +80,7 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 		}
 		seq, isNew := r.Arrive(qos, id, false, 1)
 		if !isNew {
-			tb.Fatal("not fresh")
+			tb.Fatal("not a new message")
 		}
 		return seq
 	}
@@ -95,13 +95,13 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 		if !ok {
 			tb.Fatal("no ack")
 		}
-		r.Release(ack.ID) // QoS 1: of nothing
+		r.Release(ack.ID) // no effect at QoS 1
 		arrive()
 	}
 }
 
-// loads are how many messages are on their way while one more is sent or received. The cost of that
-// one must not grow with them.
+// loads are the numbers of messages in flight while one more is sent or received. Its cost must not
+// grow with them.
 var loads = []int{16, 1000, 60_000}
 
 func eachSteadyState(visit func(name string, start func(tb testing.TB) (step func()))) {
@@ -125,7 +125,7 @@ func eachSteadyState(visit func(name string, start func(tb testing.TB) (step fun
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	eachSteadyState(func(name string, start func(testing.TB) func()) {
 		step := start(t)
-		// AllocsPerRun rounds down: one allocation in ten messages would be none.
+		// AllocsPerRun rounds down: one allocation in ten messages would count as 0.
 		n := testing.AllocsPerRun(10, func() {
 			for range 1000 {
 				step()

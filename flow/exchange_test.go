@@ -9,10 +9,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// exchange is a Sender and a Receiver on a connection that is cut and between processes that are
-// killed, each with a store that is told before the bytes of the same batch leave. It holds what
-// the two of them promise together: QoS 1 arrives, QoS 2 arrives once, first deliveries come in
-// order.
+// exchange is a Sender and a Receiver whose connection is cut and whose processes are killed. Each
+// commits to its store before it sends the packets of the same batch. It checks their joint
+// guarantee: QoS 1 arrives, QoS 2 arrives once, first deliveries come in order.
 type exchange struct {
 	*testing.T
 	rnd *rand.Rand
@@ -21,7 +20,7 @@ type exchange struct {
 	sJournal *Journal
 	sStore   *MemoryStore
 	sBatch   uint64
-	sOut     []any // of the batch that is being filled: Outgoing
+	sOut     []any // Outgoing packets of the current batch
 
 	r        *Receiver
 	rJournal *Journal
@@ -35,8 +34,8 @@ type exchange struct {
 	qos          []frames.QoS // by token
 	open         map[uint64]int
 	delivered    []int        // tokens in order of their first delivery
-	acked        map[int]int  // how often, by token, as the store of the receiver knows
-	unstoredAcks []int        // settled, and the store not told
+	acked        map[int]int  // by token: number of acks in the receiver's store
+	unstoredAcks []int        // acked, and not committed
 	ended        map[int]bool // by PUBACK or PUBCOMP
 }
 
@@ -62,7 +61,7 @@ func (x *exchange) openSender() {
 	x.s = NewSender[int](x.window, new(Identifiers), nil, x.sJournal)
 	for _, p := range snap.Publications {
 		if !x.s.Restore(p, token(p.Message)) {
-			x.Fatalf("%+v was refused", p)
+			x.Fatalf("%+v was rejected", p)
 		}
 	}
 	x.sBatch, x.sOut = 1, nil
@@ -152,13 +151,13 @@ func (x *exchange) acknowledge(ack frames.Ack) {
 	switch outcome {
 	case Confirmed:
 		if x.acked[e.Owner] == 0 {
-			x.Fatalf("%d ended and is not settled", e.Owner)
+			x.Fatalf("%d ended and is not acked", e.Owner)
 		}
 		x.ended[e.Owner] = true
 	case Release:
 		x.sOut = append(x.sOut, Outgoing{Type: frames.TypePubrel, Publish: frames.Publish{ID: ack.ID}})
 	case Violation, Downgraded:
-		x.Fatalf("%v#%d between two that keep the rules: outcome %d", ack.Kind, ack.ID, outcome)
+		x.Fatalf("%v#%d between a sender and a receiver that conform: outcome %d", ack.Kind, ack.ID, outcome)
 	}
 }
 
@@ -167,7 +166,7 @@ func (x *exchange) cut() {
 	x.s.Lost(x.sBatch-1, true, func(e Ended[int]) { x.Fatalf("%d ended with the connection", e.Owner) })
 	x.r.Lost(true)
 	for _, seq := range slices.Sorted(maps.Keys(x.open)) {
-		if x.rnd.IntN(2) == 0 && !x.r.Pending(seq) { // QoS 1 comes again, its consumer may give up
+		if x.rnd.IntN(2) == 0 && !x.r.Pending(seq) { // the broker sends QoS 1 again, so its consumer may give up
 			delete(x.open, seq)
 		}
 	}
@@ -191,14 +190,14 @@ func TestQoS2ArrivesOnceAndQoS1AtLeastOnceWhateverIsCutOrKilled(t *testing.T) {
 			t.Fatalf("%d of %d never end", x.s.Len(), accepted)
 		}
 		if len(x.sStore.publications)+len(x.rStore.received) != 0 {
-			t.Fatalf("the stores go on holding %+v and %v", x.sStore.publications, x.rStore.received)
+			t.Fatalf("the stores still hold %+v and %v", x.sStore.publications, x.rStore.received)
 		}
 		if !slices.IsSorted(x.delivered) {
 			t.Fatalf("first deliveries in disorder: %v", x.delivered)
 		}
 		for token, n := range x.acked {
 			if x.qos[token] == qos2 && n != 1 {
-				t.Fatalf("%d was delivered and settled %d times", token, n)
+				t.Fatalf("%d was delivered and acked %d times", token, n)
 			}
 		}
 		for token := range x.ended {

@@ -37,8 +37,8 @@ func TestIdentifierAfter65535Is1AndSkipsThoseInUse(t *testing.T) {
 	}
 }
 
-// The two ends do not meet before all identifiers between them are in use, and each goes round by
-// itself.
+// The two ends do not meet before all identifiers between them are in use, and each rotates
+// independently.
 func TestIdentifiersFromTheHighEndRotateDownwards(t *testing.T) {
 	var x Identifiers
 	high := func() uint16 {
@@ -70,14 +70,14 @@ func TestIdentifiersFromTheHighEndRotateDownwards(t *testing.T) {
 	equal(t, "high identifier below 1", high(), 65_000)
 }
 
-// E1: 65,535 in flight, the next one waits.
+// E1: with 65,535 in flight the next publication waits.
 func TestAll65535IdentifiersCanBeInUseAndNoneTwice(t *testing.T) {
 	var x Identifiers
 	seen := make([]bool, 1<<16)
 	for i := range 65_535 {
 		id := acquire(t, &x, int32(i))
 		if id == 0 || seen[id] {
-			t.Fatalf("identifier %d was given out again, or is 0", id)
+			t.Fatalf("identifier %d was assigned twice, or is 0", id)
 		}
 		seen[id] = true
 	}
@@ -87,7 +87,7 @@ func TestAll65535IdentifiersCanBeInUseAndNoneTwice(t *testing.T) {
 	x.Release(40_000)
 	equal(t, "the only free identifier", acquire(t, &x, 7), 40_000)
 	if ref, ok := x.Lookup(40_000); !ok || ref != 7 {
-		t.Errorf("40,000 stands for %d, %v", ref, ok)
+		t.Errorf("the reference of 40,000 is %d, %v", ref, ok)
 	}
 	if _, ok := x.Acquire(1); ok {
 		t.Error("an identifier out of nothing")
@@ -127,26 +127,26 @@ func TestClaimRefusesZeroAndWhatIsInUse(t *testing.T) {
 	equal(t, "claim of 9", x.Claim(9, 1), true)
 	equal(t, "claim of 9 again", x.Claim(9, 2), false)
 	if ref, ok := x.Lookup(9); !ok || ref != 1 {
-		t.Errorf("9 stands for %d, %v", ref, ok)
+		t.Errorf("the reference of 9 is %d, %v", ref, ok)
 	}
 	equal(t, "in use", x.Len(), 1)
 }
 
 func TestClaimOfCollidingIdentifiersGrowsUntilAllFit(t *testing.T) {
 	var x Identifiers
-	for i := range uint16(5) { // the same place in every table shorter than 65,536
+	for i := range uint16(5) { // the same slot in every table shorter than 65,536
 		if !x.Claim(1+i<<13, int32(i)) {
-			t.Fatal("refused")
+			t.Fatal("rejected")
 		}
 	}
 	for i := range uint16(5) {
 		if ref, ok := x.Lookup(1 + i<<13); !ok || ref != int32(i) {
-			t.Errorf("%d stands for %d, %v", 1+i<<13, ref, ok)
+			t.Errorf("the reference of %d is %d, %v", 1+i<<13, ref, ok)
 		}
 	}
 }
 
-// A session that was stored across the wrap goes on behind its newest identifier.
+// A stored session whose identifiers wrap continues after its newest identifier.
 func TestClaimsAcrossTheWrapGoOnBehindTheLastOne(t *testing.T) {
 	var x Identifiers
 	for _, id := range []uint16{65_533, 65_535, 2, 5} {
@@ -160,13 +160,13 @@ func TestReleaseOfWhatIsNotInUseChangesNothing(t *testing.T) {
 	x.Release(0)
 	x.Release(1)
 	id := acquire(t, &x, 1)
-	x.Release(id + 16) // the same place in the table
+	x.Release(id + 16) // the same slot in the table
 	equal(t, "in use", x.Len(), 1)
 	if _, ok := x.Lookup(id); !ok {
-		t.Error("the identifier is gone")
+		t.Error("the identifier is no longer in use")
 	}
 	if _, ok := x.Lookup(0); ok {
-		t.Error("0 stands for something")
+		t.Error("0 has a reference")
 	}
 }
 
@@ -204,13 +204,13 @@ func TestIdentifiersAgreeWithAMap(t *testing.T) {
 			}
 			got, ok := x.Lookup(id)
 			if want, used := model[id]; ok != used || got != want || x.Len() != len(model) {
-				t.Fatalf("%d stands for %d, %v, want %d, %v; in use %d, want %d",
+				t.Fatalf("the reference of %d is %d, %v, want %d, %v; in use %d, want %d",
 					id, got, ok, want, used, x.Len(), len(model))
 			}
 		}
 		for id, want := range model {
 			if got, ok := x.Lookup(id); !ok || got != want {
-				t.Fatalf("%d stands for %d, %v, want %d", id, got, ok, want)
+				t.Fatalf("the reference of %d is %d, %v, want %d", id, got, ok, want)
 			}
 		}
 	})

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seedFlag = flag.Uint64("seed", 0, "repeat the random run of this seed alone")
 
-// randomly calls step with one random source after another, each from a seed of its own; a failure
-// prints the seed that repeats it.
+// randomly calls run with random sources of different seeds. A failure prints the seed that repeats
+// it.
 func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	t.Helper()
 	first := *seedFlag
@@ -27,7 +27,7 @@ func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	}
 	seed, done := first, false
 	defer func() {
-		if !done { // failed, or in panic
+		if !done { // failed or panicked
 			t.Logf("repeat with: go test ./flow -run '^%s$' -seed %d", t.Name(), seed)
 		}
 	}()
@@ -40,12 +40,12 @@ func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	done = true
 }
 
-// message has its token as payload.
+// message returns a message with token as payload.
 func message(qos frames.QoS, token int) frames.Message {
 	return frames.Message{Topic: "t", QoS: qos, Payload: strconv.AppendInt(nil, int64(token), 10)}
 }
 
-// token is -1 when the payload was written over.
+// token returns the token of a message, or -1 if its payload was overwritten.
 func token(m frames.Message) int {
 	n, err := strconv.Atoi(string(m.Payload))
 	if err != nil {
@@ -54,7 +54,7 @@ func token(m frames.Message) int {
 	return n
 }
 
-// allTaken is for acks where the writer has all that was sent.
+// allHanded is for acks when every batch was handed to the writer.
 const allHanded = math.MaxUint64
 
 func pick[T any](rnd *rand.Rand, s []T) T { return s[rnd.IntN(len(s))] }

@@ -14,7 +14,7 @@ func TestMemoryStoreIsAStore(t *testing.T) {
 	storetest.Run(t, open, func(*testing.T) flow.Store { return s })
 }
 
-// Attach of a second client while the first one's writer commits.
+// A second client calls Attach while the writer of the first one commits.
 func TestMemoryStoreCanBeAskedWhileItCommits(t *testing.T) {
 	s := flow.NewMemoryStore()
 	if _, err := s.Attach("a"); err != nil {

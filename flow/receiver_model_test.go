@@ -10,25 +10,25 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// inMessage is a message that was handed over once; its copies share it.
+// inMessage is a message that was delivered once; its duplicates share it.
 type inMessage struct {
 	qos     frames.QoS
 	id      uint16
 	conn    int
-	pending map[uint64]bool // hand-overs that are not settled
+	pending map[uint64]bool // unacknowledged deliveries
 
-	doubt bool // whether the broker has it is not known
+	doubt bool // the broker may have lost it
 }
 
 // arrival is one PUBLISH of this connection.
 type arrival struct {
 	*inMessage
-	again    bool // nobody was handed it
-	released bool // by PUBREL: no ack is owed
+	again    bool // a duplicate, delivered to no consumer
+	released bool // by PUBREL: no ack is due
 }
 
-// receiverRun drives a Receiver and a naive model side by side, with a store that is behind by what
-// the writer has not taken.
+// receiverRun drives a Receiver and a naive model side by side, with a store that lags by the
+// uncommitted changes.
 type receiverRun struct {
 	*testing.T
 	rnd *rand.Rand
@@ -38,13 +38,13 @@ type receiverRun struct {
 	journal *Journal
 
 	conn     int
-	arrivals []*arrival            // whose acks have not left
+	arrivals []*arrival            // whose acks have not been sent
 	held     map[uint16]*inMessage // QoS 2 until PUBREL
-	waiting  map[uint64]*inMessage // hand-overs not settled
-	last     uint64                // hand-over
+	waiting  map[uint64]*inMessage // unacknowledged deliveries
+	last     uint64                // delivery
 
-	mirror      map[uint16]bool // identifiers, told at once
-	store       *MemoryStore    // told when the writer takes a batch
+	mirror      map[uint16]bool // identifiers after every journaled change
+	store       *MemoryStore    // receives changes when the writer commits
 	uncommitted []Change
 }
 
@@ -101,7 +101,7 @@ func (r *receiverRun) step() {
 	r.check()
 }
 
-// inboundIDs are few, some of them in one place of a short table.
+// inboundIDs are few, and some share a slot of a short table.
 var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
 
 func (r *receiverRun) arrive() {
@@ -117,14 +117,14 @@ func (r *receiverRun) arrive() {
 		m = nil
 	}
 	if isNew != (m == nil) {
-		r.fail("fresh: %v, want %v", isNew, m == nil)
+		r.fail("new: %v, want %v", isNew, m == nil)
 	}
 	if !isNew {
 		r.arrivals = append(r.arrivals, &arrival{inMessage: m, again: true})
 		return
 	}
 	if first <= r.last {
-		r.fail("hand-over %d after %d", first, r.last)
+		r.fail("delivery %d after %d", first, r.last)
 	}
 	m = &inMessage{qos: qos, id: id, conn: r.conn, pending: map[uint64]bool{}}
 	for seq := first; seq < first+uint64(n); seq++ {
@@ -137,16 +137,16 @@ func (r *receiverRun) arrive() {
 	}
 }
 
-// settle takes any hand-over of any connection, given out or not, often one that is waited for.
+// ack acknowledges a random delivery of any connection, existing or not, often a pending one.
 func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
 		seq = pick(r.rnd, slices.Sorted(maps.Keys(r.waiting)))
 	}
-	r.logf("settle %d", seq)
+	r.logf("ack %d", seq)
 	m := r.waiting[seq]
 	if got := r.r.Pending(seq); got != (m != nil) {
-		r.fail("waited for: %v, want %v", got, m != nil)
+		r.fail("pending: %v, want %v", got, m != nil)
 	}
 	r.r.Ack(seq)
 	if m != nil {
@@ -155,8 +155,8 @@ func (r *receiverRun) ack() {
 	}
 }
 
-// next looks at the arrivals in order: a message may be acked when all its hand-overs are settled;
-// one that was released owes no ack.
+// next checks the arrivals in order: the ack of a message may be sent when all its deliveries are
+// acknowledged; after a PUBREL no ack is due.
 func (r *receiverRun) next() {
 	got, ok := r.r.Next()
 	r.logf("next: %v#%d, %v", got.Kind, got.ID, ok)
@@ -180,7 +180,7 @@ func (r *receiverRun) next() {
 	}
 	r.readJournal()
 	if got.Kind == frames.TypePubrec && !r.mirror[got.ID] {
-		r.fail("PUBREC#%d leaves and the store was not told", got.ID)
+		r.fail("PUBREC#%d is sent before its change is journaled", got.ID)
 	}
 }
 
@@ -191,7 +191,7 @@ func (r *receiverRun) release() {
 	r.released(id)
 }
 
-// released is the end of an identifier, if it is held.
+// released removes an identifier from the model, if it is held.
 func (r *receiverRun) released(id uint16) {
 	m := r.held[id]
 	if m == nil {
@@ -208,7 +208,7 @@ func (r *receiverRun) released(id uint16) {
 	}
 }
 
-// forget stops the waiting for m.
+// forget drops the pending deliveries of m.
 func (r *receiverRun) forget(m *inMessage) {
 	for seq := range m.pending {
 		delete(r.waiting, seq)
@@ -230,7 +230,7 @@ func (r *receiverRun) lost() {
 		clear(r.held)
 	}
 	if r.rnd.IntN(3) == 0 {
-		r.logf("the broker does not tell")
+		r.logf("the broker does not say whether it has the session")
 		r.r.Doubt()
 		for _, m := range r.held {
 			m.doubt = true
@@ -243,7 +243,7 @@ func (r *receiverRun) lost() {
 	}
 }
 
-// crash loses everything that the store was not told.
+// crash loses all uncommitted changes.
 func (r *receiverRun) crash() {
 	r.logf("crash, %d changes not committed", len(r.uncommitted))
 	r.uncommitted = nil
@@ -266,13 +266,13 @@ func (r *receiverRun) readJournal() {
 	r.uncommitted = r.journal.MoveTo(r.uncommitted)
 	for _, c := range r.uncommitted[at:] {
 		if got, want := r.mirror[c.ID], c.Kind == Forgotten; got != want {
-			r.fail("the store is told %+v, and it holds the identifier: %v", c, got)
+			r.fail("the journal has %+v, and the store holds the identifier: %v", c, got)
 		}
 		r.mirror[c.ID] = c.Kind == Received
 	}
 }
 
-// check is what must hold after every step.
+// check verifies the invariants after every step.
 func (r *receiverRun) check() {
 	r.readJournal()
 	for _, id := range inboundIDs {

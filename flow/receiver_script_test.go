@@ -14,7 +14,7 @@ const (
 	qos2 = frames.ExactlyOnce
 )
 
-// inScript drives a Receiver the way a session does.
+// inScript drives a Receiver as a session does.
 type inScript struct {
 	*Receiver
 	t       *testing.T
@@ -27,16 +27,16 @@ func newInScript(t *testing.T) *inScript {
 	return s
 }
 
-// fresh is the arrival of a message that must be handed to its n consumers; it returns the number
-// of the first hand-over.
+// arriveNew is the arrival of a message that must be delivered to its n consumers. It returns the
+// number of the first delivery.
 func (s *inScript) arriveNew(qos frames.QoS, id uint16, n int) uint64 {
 	s.t.Helper()
 	first, isNew := s.Arrive(qos, id, false, n)
 	if !isNew {
-		s.t.Errorf("QoS %d #%d is taken for a second copy", qos, id)
+		s.t.Errorf("QoS %d #%d is treated as a duplicate", qos, id)
 	}
 	for i := range n {
-		equal(s.t, "waited for", s.Pending(first+uint64(i)), true)
+		equal(s.t, "pending", s.Pending(first+uint64(i)), true)
 	}
 	return first
 }
@@ -53,7 +53,7 @@ func (s *inScript) arriveDuplicate(id uint16, dup bool) {
 	}
 }
 
-// acks is everything that may leave now.
+// acks compares the acks that may be sent now with want.
 func (s *inScript) acks(want ...string) {
 	s.t.Helper()
 	var got []string
@@ -72,7 +72,7 @@ func (s *inScript) acks(want ...string) {
 func (s *inScript) journaled(want ...Change) {
 	s.t.Helper()
 	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
-		s.t.Errorf("the store is told %+v, want %+v", got, want)
+		s.t.Errorf("the journal has %+v, want %+v", got, want)
 	}
 }
 

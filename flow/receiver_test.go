@@ -9,9 +9,9 @@ import (
 // A6, [MQTT-4.6.0-2], [MQTT-4.6.0-3]
 //
 //	arrived   1 2 3 4
-//	settled   . 2 3 .    nothing may leave
-//	settled   1 2 3 .    all three may
-func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfSettling(t *testing.T) {
+//	acked     . 2 3 .    no ack may be sent
+//	acked     1 2 3 .    three may
+func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfAckCalls(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.arriveNew(qos1, 1, 1), s.arriveNew(qos2, 2, 1)
 	c, d := s.arriveNew(qos1, 3, 1), s.arriveNew(qos2, 4, 1)
@@ -42,7 +42,7 @@ func TestAckWaitsForAllConsumersOfTheMessage(t *testing.T) {
 	}
 }
 
-func TestSettlingTwiceIsHarmless(t *testing.T) {
+func TestAckingTwiceIsHarmless(t *testing.T) {
 	s := newInScript(t)
 	first := s.arriveNew(qos2, 7, 2)
 	other := s.arriveNew(qos2, 8, 1)
@@ -54,7 +54,7 @@ func TestSettlingTwiceIsHarmless(t *testing.T) {
 	s.acks("PUBREC#7")
 	s.Ack(first)
 	s.Ack(first + 1)
-	s.Ack(other + 1) // never given out
+	s.Ack(other + 1) // no such delivery
 	s.Ack(0)
 	s.counts(1, 1, 2)
 	s.journaled(Change{Kind: Received, ID: 7})
@@ -74,7 +74,7 @@ func TestQoS1WithTheSameIdentifierIsDeliveredAgain(t *testing.T) {
 func TestQoS2IsDeliveredOnceUntilPubrelAndThenAnew(t *testing.T) {
 	s := newInScript(t)
 	a := s.arriveNew(qos2, 7, 1)
-	s.arriveAgain(7) // before it is settled
+	s.arriveAgain(7) // before it is acked
 	s.acks()
 	s.Ack(a)
 	s.acks("PUBREC#7", "PUBREC#7")
@@ -110,9 +110,9 @@ func TestPubrelForAnUnknownIdentifierChangesNothing(t *testing.T) {
 	s.journaled()
 }
 
-func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
+func TestStoreIsToldWhenAllHaveAckedAndWhenPubrelComes(t *testing.T) {
 	s := newInScript(t)
-	s.arriveNew(qos1, 1, 1) // holds the acks up, not the store
+	s.arriveNew(qos1, 1, 1) // blocks the acks, not the store
 	first := s.arriveNew(qos2, 7, 2)
 	s.journaled()
 	s.Ack(first)
@@ -127,14 +127,14 @@ func TestStoreIsToldWhenAllHaveSettledAndWhenPubrelComes(t *testing.T) {
 	s.journaled()
 }
 
-// A PUBREC that were still to leave would be taken for the next message of the identifier.
+// A PUBREC sent after PUBREL would acknowledge the next message with that identifier.
 func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	s := newInScript(t)
 	head := s.arriveNew(qos1, 1, 1)
 	a := s.arriveNew(qos2, 7, 1)
 	s.arriveAgain(7)
 	s.Ack(a)
-	s.Release(7) // though its PUBRECs wait behind the head
+	s.Release(7) // while its PUBRECs wait behind the head
 	b := s.arriveNew(qos2, 7, 1)
 	s.journaled(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
 	s.Ack(head)
@@ -145,7 +145,7 @@ func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	s.journaled(Change{Kind: Received, ID: 7})
 }
 
-func TestPubrelBeforeTheMessageIsSettledLeavesTheNextOneAlone(t *testing.T) {
+func TestPubrelBeforeTheMessageIsAckedLeavesTheNextOneAlone(t *testing.T) {
 	s := newInScript(t)
 	a := s.arriveNew(qos2, 7, 2)
 	s.arriveAgain(7)
@@ -195,17 +195,17 @@ func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 
 // The consumers of the lost connection still hold the message:
 //
-//	connection 1   7 to two consumers, one has settled
+//	connection 1   7 to two consumers, one has acked
 //	connection 2   7 again, and again      PUBREC waits
-//	               the other settles       both may leave
+//	               the other acks          both may be sent
 func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s := newInScript(t)
 	first := s.arriveNew(qos2, 7, 2)
 	s.Ack(first)
 	s.Lost(true)
 	s.counts(0, 1, 1)
-	equal(t, "the settled one waited for", s.Pending(first), false)
-	equal(t, "the other waited for", s.Pending(first+1), true)
+	equal(t, "the acked delivery pending", s.Pending(first), false)
+	equal(t, "the other pending", s.Pending(first+1), true)
 	s.arriveAgain(7)
 	s.arriveAgain(7)
 	s.acks()
@@ -224,7 +224,7 @@ func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s.counts(0, 0, 1)
 }
 
-func TestSettledAfterTheCutBeforeItComesAgain(t *testing.T) {
+func TestAckedAfterTheCutBeforeItComesAgain(t *testing.T) {
 	s := newInScript(t)
 	a := s.arriveNew(qos2, 7, 1)
 	s.Lost(true)
@@ -304,8 +304,8 @@ func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
 	s.arriveNew(qos2, 7, 1)
 }
 
-// On 3.1 a broker that has lost the session does not say so. Its new messages bear identifiers that
-// we hold, and no DUP.
+// In MQTT 3.1 a broker that has lost the session does not say so. Its new messages have identifiers
+// that we hold, and no DUP.
 func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s := newInScript(t)
 	s.Restore(7)
@@ -316,16 +316,16 @@ func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	unacked := s.arriveNew(qos2, 10, 1)
 	s.Lost(true)
 	s.Doubt()
-	s.arriveDuplicate(7, true) // it still has this one
+	s.arriveDuplicate(7, true) // the broker still has this message
 	s.acks("PUBREC#7")
 	s.Ack(s.arriveNew(qos2, 8, 1))
 	s.Ack(s.arriveNew(qos2, 9, 1))
 	s.journaled(Change{Kind: Forgotten, ID: 8}, Change{Kind: Received, ID: 8},
 		Change{Kind: Forgotten, ID: 9}, Change{Kind: Received, ID: 9})
 	fresh := s.arriveNew(qos2, 10, 1)
-	equal(t, "waited for", s.Pending(unacked), false)
+	equal(t, "pending", s.Pending(unacked), false)
 	s.acks("PUBREC#8", "PUBREC#9")
-	s.arriveAgain(10) // of this connection there is no doubt
+	s.arriveAgain(10) // identifiers of this connection are certain
 	s.Ack(fresh)
 	s.acks("PUBREC#10", "PUBREC#10")
 }
@@ -342,7 +342,7 @@ func TestReceiverWithoutAStoreWorks(t *testing.T) {
 	equal(t, "held", r.Held(), 0)
 }
 
-// Consumers that never settle hold acks, and cost a ring and nothing more.
+// Consumers that never acknowledge block acks, and cost only a ring.
 func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 	s := newInScript(t)
 	for id := 1; id <= MaxUnacked; id++ {
@@ -379,7 +379,7 @@ func TestIdleReceiverGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	}
 	s.Shrink()
 	if len(s.ring) > 64 || len(s.ids.slots) > tableMin {
-		t.Errorf("keeps %d hand-overs, %d places for identifiers", len(s.ring), len(s.ids.slots))
+		t.Errorf("keeps %d deliveries, %d slots for identifiers", len(s.ring), len(s.ids.slots))
 	}
 	s.Ack(s.arriveNew(qos2, 1, 1))
 	s.acks("PUBREC#1")

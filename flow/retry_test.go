@@ -43,7 +43,7 @@ func TestRetryErrorNamesFieldAndLimit(t *testing.T) {
 	} {
 		_, err := c.r.WithDefaults()
 		if err == nil {
-			t.Errorf("%+v was taken", c.r)
+			t.Errorf("%+v was accepted", c.r)
 			continue
 		}
 		for _, part := range c.want {

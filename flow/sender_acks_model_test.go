@@ -6,7 +6,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// rightAck is one that the broker could give now.
+// rightAck sends an ack that a conforming broker could send now.
 func (r *senderRun) rightAck() {
 	var could []*pub
 	for _, p := range r.pubs {
@@ -78,7 +78,7 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 
 func (r *senderRun) lost(keep bool) {
 	handed := r.batch - 1
-	r.logf("lost, taken %d, keep %v", handed, keep)
+	r.logf("lost, handed %d, keep %v", handed, keep)
 	var want []*pub
 	for _, p := range r.pubs {
 		if p.qos == 0 && p.batch != 0 && p.batch <= handed {

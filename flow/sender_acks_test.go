@@ -8,9 +8,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A1 to A3: every ack in every state of the exchange it names.
+// A1 to A3: every ack in every state of its exchange.
 func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
-	// The publication has identifier 1 and gets the acks in front of the last one.
+	// The publication has identifier 1 and receives all acks but the last before the check.
 	for _, c := range []struct {
 		name string
 		qos  frames.QoS
@@ -50,7 +50,7 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 			if ended {
 				left--
 			}
-			equal(t, "owner of what ended", e.Owner == "a", ended)
+			equal(t, "owner of the ended publication", e.Owner == "a", ended)
 			equal(t, "left", s.Len(), left)
 			equal(t, "identifiers in use", s.ids.Len(), left)
 		})
@@ -62,13 +62,13 @@ func TestPubrelsAreDueInTheOrderOfThePubrecs(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(2, "a", "b", "c")
 	s.sends("a#1", "b#2", "c#3")
-	for _, id := range []uint16{3, 1, 2} { // Release says: PUBREL now
+	for _, id := range []uint16{3, 1, 2} { // Release: PUBREL is due now
 		s.ack(pubrec, id, Release, "")
 	}
 	s.sends()
 }
 
-// K1, K2: the same identifier, DUP, and the end only with the ack.
+// K1, K2: the same identifier with DUP, and the publication ends only with its ack.
 func TestCutBeforeTheAckSendsAgainWithTheSameIdentifierAndDup(t *testing.T) {
 	s := newScript(t, 5, nil)
 	s.add(1, "a")
@@ -104,7 +104,7 @@ func TestCutAfterPubrecSendsPubrelAgainAndNeverThePublish(t *testing.T) {
 	s.ack(pubcomp, 1, Confirmed, "a")
 }
 
-// [MQTT-4.6.0-1]: 20 in flight, QoS 1 and 2 in turn, acks in disorder, then cut.
+// [MQTT-4.6.0-1]: 20 in flight, QoS 1 and 2 alternating, acks out of order, then a cut.
 //
 //	    a ...     f g ...  t
 //	65530 ... 65535 1 ... 14
@@ -129,7 +129,7 @@ func TestResendKeepsTheOrderAcrossQoSAndAcrossTheWrap(t *testing.T) {
 		"t#14 dup")
 }
 
-// The same from a store, behind a narrower window.
+// The same from a store, with a smaller window.
 func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s := newScript(t, 4, nil)
 	id := uint16(65_530)
@@ -154,7 +154,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s.sends("f#65535 dup", "g#1 dup", "PUBREL#2")
 }
 
-// rumqtt and paho counted new publications only, and a resume flooded the link.
+// rumqtt and paho counted only new publications, and a resumed session flooded the link.
 func TestResendIsHeldToTheWindow(t *testing.T) {
 	s := newScript(t, 4, nil)
 	s.add(1, "a", "b", "c", "d", "e")
@@ -171,7 +171,7 @@ func TestResendIsHeldToTheWindow(t *testing.T) {
 	s.sends("e#5")
 }
 
-// Batch 1 was taken by the writer, batch 2 was not:
+// The writer received batch 1, not batch 2:
 //
 //	batch 1   a b#1 | batch 2   c d#2 e | waiting   f
 func TestWhatTheWriterDidNotTakeWasNotSent(t *testing.T) {
@@ -185,7 +185,7 @@ func TestWhatTheWriterDidNotTakeWasNotSent(t *testing.T) {
 	s.add(0, "e")
 	s.sends("c", "d#2", "e")
 	s.add(1, "f")
-	s.lost(true, "a") // sent once, never again [MQTT-4.3.1-1]
+	s.lost(true, "a") // QoS 0 is never sent again [MQTT-4.3.1-1]
 	s.counts(3, 2, 5)
 	s.sends("b#1 dup", "c", "d#2", "e", "f#3")
 }
@@ -222,12 +222,12 @@ func TestCleanSessionEndsWhatWasSentAndKeepsWhatWasNot(t *testing.T) {
 	equal(t, "identifiers in use", s.ids.Len(), 0)
 	want := []Change{{Kind: Completed, Seq: 1}, {Kind: Completed, Seq: 2}, {Kind: Assigned, Seq: 3}}
 	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
-		t.Errorf("the store is told %+v", got)
+		t.Errorf("the journal has %+v", got)
 	}
 	s.sends("c#4", "d#5")
 }
 
-// K7: new to the broker, but what it has acknowledged with PUBREC it has had.
+// K7: publications are new to the broker, except those it acknowledged with PUBREC.
 func TestSessionLostAtTheBrokerSendsAllAsNewExceptPubrel(t *testing.T) {
 	s := newScript(t, 5, nil)
 	s.add(1, "a")
@@ -237,7 +237,7 @@ func TestSessionLostAtTheBrokerSendsAllAsNewExceptPubrel(t *testing.T) {
 	s.ack(pubrec, 2, Release, "")
 	s.lost(true)
 	s.SessionLost()
-	s.ack(pubrec, 3, Release, "") // not sent in this session: as unknown, so that a stale one cannot repeat for ever
+	s.ack(pubrec, 3, Release, "") // not sent in this session: treated as unknown, so that a stale PUBREC cannot repeat for ever
 	s.ack(puback, 1, Ignored, "")
 	s.sends("a#1", "PUBREL#2", "c#3")
 	s.take()
@@ -334,8 +334,8 @@ func TestAttemptsStartAgainWithTheConnection(t *testing.T) {
 	s.overdue(5*sec, true)
 }
 
-// The writer is stuck: a second copy in the same batch would be of no use, and DUP on it a lie if
-// the batch never leaves.
+// The writer is blocked: a second copy in the same batch is useless, and its DUP is wrong if the
+// batch is never sent.
 func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: sec, Max: 4 * sec, Bandwidth: 1, Factor: 2})
@@ -352,8 +352,8 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	s.overdue(10*sec, true)
 }
 
-// What waits in a batch that nobody has been handed has not left: an ack with its identifier is for
-// something else.
+// A publication in a batch not yet handed to the writer has not been sent: an ack with its
+// identifier is for something else.
 func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
 	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: Release, pubcomp: Ignored} {
 		s := newScript(t, 2, nil)

@@ -15,11 +15,11 @@ func (r *senderRun) addRun() {
 		r.pubs = append(r.pubs, &pub{token: r.tokens, run: first, owned: true, seq: r.s.seq + uint64(len(run))})
 		r.wires[r.tokens] = &wire{fresh: true}
 	}
-	r.logf("add row %d to %d", first, r.tokens)
+	r.logf("add run %d to %d", first, r.tokens)
 	r.s.AddRun(run, first)
 }
 
-// nextRow takes some of the row that begins, or goes on, at place i of the line.
+// nextRun sends some messages of the run that begins, or continues, at r.pubs[i].
 func (r *senderRun) nextRun(i int) {
 	most := 1 + r.rnd.IntN(6)
 	took := 0
@@ -27,20 +27,20 @@ func (r *senderRun) nextRun(i int) {
 	r.s.NextRun(r.batch, func(m *frames.Message) bool {
 		p := r.pubs[i+took]
 		if p.seq <= r.lastSeq {
-			r.fail("place %d after place %d", p.seq, r.lastSeq)
+			r.fail("seq %d after seq %d", p.seq, r.lastSeq)
 		}
 		r.lastSeq, p.batch = p.seq, r.batch
 		r.send(p, Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: *m}})
 		took++
 		return took < most
 	})
-	r.logf("next of row %d: %d", r.pubs[i].run, took)
+	r.logf("next of run %d: %d", r.pubs[i].run, took)
 	if !at || took == 0 {
-		r.fail("nothing of row %d", r.pubs[i].run)
+		r.fail("nothing of run %d", r.pubs[i].run)
 	}
 }
 
-// withdrawRow takes back one part of a row.
+// withdrawRun withdraws one part of a run.
 func (r *senderRun) withdrawRun() {
 	var parts []Handle
 	r.s.Each(func(h Handle, _ int) {
@@ -54,7 +54,7 @@ func (r *senderRun) withdrawRun() {
 	h := pick(r.rnd, parts)
 	e, _ := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
-	r.logf("withdraw %d of row %d from %d: %v", e.Run.Len(), e.Owner, e.Run.From, gone)
+	r.logf("withdraw %d of run %d from %d: %v", e.Run.Len(), e.Owner, e.Run.From, gone)
 	if !ok {
 		r.fail("withdrawn: %v", ok)
 	}
@@ -65,15 +65,15 @@ func (r *senderRun) withdrawRun() {
 			r.fail("found %d of %d in place of %d; gone: %v", token(e.Message), e.Owner, p.token, gone)
 		}
 		p.owned = false
-		clear(e.Message.Payload) // its owner may write over it now
+		clear(e.Message.Payload) // its owner may overwrite it now
 	}
 	if gone {
 		r.pubs = slices.Delete(r.pubs, i, i+e.Run.Len())
 	}
 }
 
-// oneByOne is what a part of a row is to its messages. Payloads are the numbers of the messages,
-// and the owner is that of the first in the row.
+// oneByOne splits a part of a run into its messages. The payload of a message is its token, and the
+// owner is the token of the first message of the run.
 func oneByOne(e Ended[int]) (all []Ended[int]) {
 	if e.Run == nil {
 		return []Ended[int]{e}

@@ -2,21 +2,21 @@ package flow
 
 import "slices"
 
-// wire is what has left for the broker of one publication, over all connections and restarts.
+// wire records what was sent of one publication, over all connections and restarts.
 type wire struct {
-	dup      bool // there is a reason for DUP: it may have been sent
+	dup      bool // DUP is right: it may have been sent
 	fresh    bool // not sent since the broker lost the session
 	released bool
 }
 
-// packet is one that the batch holds.
+// packet is a packet in the batch.
 type packet struct {
-	token    int // 0: a PUBREL for an identifier that nothing has
+	token    int // 0: a PUBREL for an unknown identifier
 	released bool
 	dup      bool
 }
 
-// take is the writer: it commits, then writes.
+// take plays the writer: it commits, then writes.
 func (r *senderRun) take() {
 	r.logf("take batch %d", r.batch)
 	r.commit()
@@ -45,7 +45,7 @@ func (r *senderRun) commit() {
 	r.uncommitted, r.saved = nil, r.kept()
 }
 
-// kept is what must be in a store.
+// kept returns the publications that a store must hold.
 func (r *senderRun) kept() (all []Publication) {
 	for _, p := range r.pubs {
 		if p.qos > 0 {
@@ -55,14 +55,14 @@ func (r *senderRun) kept() (all []Publication) {
 	return all
 }
 
-// crash loses everything that the store was not told.
+// crash loses all uncommitted changes.
 func (r *senderRun) crash() {
 	r.logf("crash, %d changes not committed", len(r.uncommitted))
 	r.uncommitted = nil
 	r.restart()
 }
 
-// drain is an orderly end, and a new session from the same store.
+// drain ends the session in order and starts a new one from the same store.
 func (r *senderRun) drain() {
 	keep := r.rnd.IntN(2) == 0
 	r.lost(keep)
@@ -99,10 +99,10 @@ func (r *senderRun) restart() {
 		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
 			released: was.Released, sent: was.ID != 0, owned: true}
 		if !r.s.Restore(was, p.token) {
-			r.fail("%+v was refused", was)
+			r.fail("%+v was rejected", was)
 		}
 		r.pubs = append(r.pubs, p)
-		r.wires[p.token].dup = true // for all that the store can tell
+		r.wires[p.token].dup = true // the store does not record more
 		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
 		if was.ID != 0 {
 			_ = r.mirror.Commit([]Change{{Kind: Assigned, Seq: was.Seq, ID: was.ID}})
@@ -113,7 +113,7 @@ func (r *senderRun) restart() {
 	}
 }
 
-// check is what must hold after every step.
+// check verifies the invariants after every step.
 func (r *senderRun) check() {
 	at := len(r.uncommitted)
 	r.uncommitted = r.journal.MoveTo(r.uncommitted)

@@ -10,11 +10,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// pub is a publication as the naive model has it: one slice in order of acceptance, looked through
-// from the front each time.
+// pub is a publication in the naive model: one slice in order of acceptance, searched from the
+// front each time.
 type pub struct {
-	token    int // its payload, and its owner without a row
-	run      int // the token of the first in its row, and its owner; 0: it is in none
+	token    int // its payload, and its owner outside a run
+	run      int // the token of the first message of its run, and its owner; 0: not in a run
 	qos      frames.QoS
 	seq      uint64
 	handle   Handle
@@ -22,8 +22,8 @@ type pub struct {
 	released bool
 	owned    bool
 
-	batch    uint64 // of its transmission on this connection; 0: none
-	sent     bool   // in a batch that was taken, as far as this session knows
+	batch    uint64 // in which it was transmitted on this connection; 0: none
+	sent     bool   // in a batch handed to the writer, as far as this session knows
 	attempts int
 	due      time.Duration
 }
@@ -40,8 +40,8 @@ func (p *pub) owner() int {
 	return p.token
 }
 
-// senderRun drives a Sender and the model side by side, with a store that is behind by what the
-// writer has not taken.
+// senderRun drives a Sender and the model side by side, with a store that lags by the uncommitted
+// changes.
 type senderRun struct {
 	*testing.T
 	rnd *rand.Rand
@@ -54,7 +54,7 @@ type senderRun struct {
 	window  int
 	now     time.Duration
 	batch   uint64
-	filling []packet // of batch
+	filling []packet // in batch
 
 	pubs    []*pub
 	foreign []uint16 // identifiers of SUBSCRIBEs
@@ -64,10 +64,10 @@ type senderRun struct {
 	lastSeq uint64 // transmitted on this connection
 	wires   map[int]*wire
 
-	mirror      *MemoryStore // is told at once
-	store       *MemoryStore // is told when the writer takes a batch
+	mirror      *MemoryStore // receives every journaled change
+	store       *MemoryStore // receives changes when the writer commits
 	uncommitted []Change
-	saved       []Publication // by the model, when the store was told last
+	saved       []Publication // content of store in the model
 }
 
 func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
@@ -165,14 +165,14 @@ func (r *senderRun) add() {
 	p.handle = r.s.Add(message(p.qos, p.token), p.token)
 	p.seq = p.handle.seq
 	if n := len(r.pubs); n > 0 && p.seq <= r.pubs[n-1].seq {
-		r.fail("place %d behind place %d", p.seq, r.pubs[n-1].seq)
+		r.fail("seq %d behind seq %d", p.seq, r.pubs[n-1].seq)
 	}
 	r.pubs, r.handles = append(r.pubs, p), append(r.handles, p.handle)
 	r.wires[p.token] = &wire{fresh: true}
 }
 
-// next is the first one in line that was not transmitted on this connection, unless it needs a
-// place in the window and there is none.
+// next transmits the first publication that was not transmitted on this connection, unless the
+// window is full and it needs a place there.
 func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
 		outstanding := 0
@@ -197,7 +197,7 @@ func (r *senderRun) next() {
 		}
 		p := r.pubs[i]
 		if p.seq <= r.lastSeq {
-			r.fail("place %d after place %d", p.seq, r.lastSeq)
+			r.fail("seq %d after seq %d", p.seq, r.lastSeq)
 		}
 		r.lastSeq = p.seq
 		if p.qos > 0 && p.id == 0 {
@@ -212,7 +212,7 @@ func (r *senderRun) next() {
 	}
 }
 
-// send compares out with what p has to send and puts it into the batch.
+// send compares out with the packet that p must send and adds it to the batch.
 func (r *senderRun) send(p *pub, out Outgoing) {
 	if p.released {
 		if out.Type != frames.TypePubrel || out.Publish.ID != p.id {
@@ -244,7 +244,7 @@ func (r *senderRun) find(id uint16) *pub {
 	return nil
 }
 
-// end compares the end of a publication, the only one, with p.
+// end checks that e is the end of p, and the only one.
 func (r *senderRun) end(p *pub, e Ended[int]) {
 	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token {
 		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
@@ -275,7 +275,7 @@ func (r *senderRun) endQoS0(upTo uint64, call func(end func(Ended[int]))) {
 	r.ends(want, call)
 }
 
-// ends compares everything that ends in call with want, in order.
+// ends compares the publications that end in call with want, in order.
 func (r *senderRun) ends(want []*pub, call func(end func(Ended[int]))) {
 	call(func(e Ended[int]) {
 		for _, e := range oneByOne(e) {
@@ -299,7 +299,7 @@ func (r *senderRun) withdraw() {
 	i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.handle == h })
 	e, found := r.s.Find(h)
 	gone, ok := r.s.Withdraw(h)
-	r.logf("withdraw place %d: %v, %v", h.seq, gone, ok)
+	r.logf("withdraw seq %d: %v, %v", h.seq, gone, ok)
 	if ok != (i >= 0) || found != ok {
 		r.fail("withdrawn %v, found %v, want %v", ok, found, i >= 0)
 	}
@@ -318,7 +318,7 @@ func (r *senderRun) withdraw() {
 		return
 	}
 	p.owned = false
-	clear(e.Message.Payload) // its owner may write over it now
+	clear(e.Message.Payload) // its owner may overwrite it now
 	if again, _ := r.s.Find(h); token(again.Message) != p.token {
 		r.fail("the payload is not its own")
 	}

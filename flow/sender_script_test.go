@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// script drives a Sender the way a session does. Packets read
+// script drives a Sender as a session does. Packets are written as
 //
 //	a          PUBLISH of payload a, QoS 0
 //	a#1        PUBLISH of payload a with identifier 1
@@ -20,7 +20,7 @@ type script struct {
 	t       *testing.T
 	ids     *Identifiers
 	journal *Journal
-	batch   uint64 // the one that is being filled
+	batch   uint64 // the current batch
 	now     time.Duration
 }
 
@@ -58,7 +58,7 @@ func (s *script) same(what string, got, want []string) {
 	}
 }
 
-// sends is everything that may be transmitted now.
+// sends compares the packets that may be transmitted now with want.
 func (s *script) sends(want ...string) {
 	s.t.Helper()
 	var got []string
@@ -78,7 +78,7 @@ func (s *script) take() (batch uint64) {
 	return s.batch - 1
 }
 
-// ack takes one and compares what it means: the outcome, and the end of which.
+// ack handles one ack and compares its outcome and the owner of the publication that ended.
 func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	s.t.Helper()
 	e, got := s.Acknowledge(kind, id, allHanded, s.now)
@@ -90,8 +90,7 @@ func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	}
 }
 
-// lost ends the connection after everything that was sent was taken, or but for the batch that is
-// being filled.
+// lost ends the connection after the writer received every batch but the current one.
 func (s *script) lost(keep bool, ends ...string) {
 	s.t.Helper()
 	var got []string

@@ -61,7 +61,7 @@ func TestWindowOfOneLetsTheNextGoAfterTheAck(t *testing.T) {
 	s.ack(puback, 1, Confirmed, "a")
 	s.sends("b#2")
 	s.ack(pubrec, 2, Release, "")
-	s.sends() // QoS 2 holds its place to PUBCOMP
+	s.sends() // QoS 2 stays in the window until PUBCOMP
 	s.ack(pubcomp, 2, Confirmed, "b")
 	s.sends("c#3")
 }
@@ -142,12 +142,12 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 		if e, ok := s.Find(h); !ok || e.Owner != "" || string(e.Message.Payload) != "right" {
 			t.Errorf("QoS %d: found %q of %q, %v", qos, e.Message.Payload, e.Owner, ok)
 		}
-		s.lost(true) // the batch was not taken
+		s.lost(true) // the batch was not handed to the writer
 		if o, ok := s.Next(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
 			t.Errorf("QoS %d: sends %q, %v", qos, packetText(o), ok)
 		}
 		if got := s.journal.MoveTo(nil); qos > 0 && string(got[0].Message.Payload) != "right" {
-			t.Errorf("QoS %d: the store is told %q", qos, got[0].Message.Payload)
+			t.Errorf("QoS %d: the journal has %q", qos, got[0].Message.Payload)
 		}
 	}
 }
@@ -193,7 +193,7 @@ func TestIdentifiersOfSubscribesAreNotUsedForPublishes(t *testing.T) {
 	s.ids.last = 0
 	s.add(1, "a", "b")
 	s.sends("a#1", "b#4")
-	s.ack(puback, 2, Ignored, "") // not a publication's
+	s.ack(puback, 2, Ignored, "") // not the identifier of a publication
 	s.ack(puback, 3, Ignored, "")
 	s.ack(pubcomp, 3, Ignored, "")
 	s.counts(0, 2, 2)
@@ -250,7 +250,7 @@ func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testin
 		{Seq: 10, Message: m(1, "d")},
 	} {
 		if !s.Restore(p, string(p.Message.Payload)) {
-			t.Errorf("%q was refused", p.Message.Payload)
+			t.Errorf("%q was rejected", p.Message.Payload)
 		}
 	}
 	s.add(1, "e")
@@ -261,24 +261,24 @@ func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testin
 	s.sends("d#4", "e#5")
 	changes := s.journal.MoveTo(nil)
 	if c := changes[0]; c.Kind != Accepted || c.Seq != 11 {
-		t.Errorf("the first one accepted after them is told as %+v", c)
+		t.Errorf("the first change after them is %+v", c)
 	}
 }
 
 func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
 	for _, bad := range []Publication{
-		{Seq: 2, Message: message(1, 1), ID: 7},                 // taken
-		{Seq: 1, Message: message(1, 1), ID: 8},                 // its place too
-		{Seq: 0, Message: message(1, 1)},                        // no place
-		{Seq: 2, Message: message(0, 1)},                        // QoS 0 is not kept
-		{Seq: 2, Message: message(3, 1)},                        // nor is QoS 3
-		{Seq: 2, Message: message(1, 1), ID: 8, Released: true}, // PUBREC for QoS 1
-		{Seq: 2, Message: message(2, 1), Released: true},        // before it was in flight
+		{Seq: 2, Message: message(1, 1), ID: 7},                 // ID in use
+		{Seq: 1, Message: message(1, 1), ID: 8},                 // Seq in use
+		{Seq: 0, Message: message(1, 1)},                        // no Seq
+		{Seq: 2, Message: message(0, 1)},                        // QoS 0 is not stored
+		{Seq: 2, Message: message(3, 1)},                        // no such QoS
+		{Seq: 2, Message: message(1, 1), ID: 8, Released: true}, // PUBREC at QoS 1
+		{Seq: 2, Message: message(2, 1), Released: true},        // PUBREC before it was in flight
 	} {
 		s := newScript(t, 9, nil)
 		s.Restore(Publication{Seq: 1, Message: message(1, 0), ID: 7}, "")
 		if s.Restore(bad, "") {
-			t.Errorf("%+v was taken", bad)
+			t.Errorf("%+v was accepted", bad)
 		}
 		s.counts(0, 1, 1)
 		equal(t, "identifiers in use", s.ids.Len(), 1)
@@ -295,7 +295,7 @@ func TestStoreIsToldEachStepOfQoS1And2AndNothingOfQoS0(t *testing.T) {
 			got[i].Message.Payload = nil
 		}
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("told %+v, want %+v", got, want)
+			t.Errorf("journal has %+v, want %+v", got, want)
 		}
 	}
 	s.add(0, "x")
@@ -337,18 +337,18 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	old := Handle{slot: 500, seq: 500}
 	s.Shrink()
 	if cap(s.entries)+cap(s.links)+cap(s.free) > 8 || len(s.ids.table.slots) > tableMin {
-		t.Errorf("keeps %d entries, %d places for identifiers", cap(s.entries), len(s.ids.table.slots))
+		t.Errorf("keeps %d entries, %d slots for identifiers", cap(s.entries), len(s.ids.table.slots))
 	}
 	if _, ok := s.Withdraw(old); ok {
-		t.Error("withdrew what had ended")
+		t.Error("withdrew an ended publication")
 	}
 	s.add(1, strings.Repeat("y", 3))
 	s.sends("yyy#1001")
 }
 
-// What a store did not take has ended, whatever its state: those around it go on, and the window
-// and the identifiers are as if it had never been.
-func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
+// After a failed commit its publications end in any state. The others continue, and the window and
+// the identifiers are as before.
+func TestPublicationsOfAFailedCommitEndAndTheOthersGoOn(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(qos1, "a")
 	s.journal.MoveTo(nil)
@@ -364,7 +364,7 @@ func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
 	s.CommitFailed(failed, func(e Ended[string]) { ended = append(ended, e.Owner) })
 	s.same("ended", ended, []string{"b", "c"})
 	if want := []Change{{Kind: Completed, Seq: 2}, {Kind: Completed, Seq: 4}}; !reflect.DeepEqual(failed, want) {
-		t.Errorf("the store is owed %+v, want %+v", failed, want)
+		t.Errorf("changes to commit again %+v, want %+v", failed, want)
 	}
 	equal(t, "changes beside", s.journal.Len(), 0)
 	equal(t, "in flight", s.InFlight(), 1)
@@ -373,8 +373,8 @@ func TestUnstoredPublicationsEndAndTheOthersGoOn(t *testing.T) {
 	equal(t, "not ended", s.Len(), 3)
 }
 
-// What the store was never asked to take it need not be told to forget.
-func TestUnofferedPublicationsLeaveNothingInTheJournal(t *testing.T) {
+// The store never saw these publications, so no change must remain for it.
+func TestUncommittedPublicationsThatEndLeaveNothingInTheJournal(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(qos1, "a")
 	s.journal.MoveTo(nil)
@@ -388,7 +388,7 @@ func TestUnofferedPublicationsLeaveNothingInTheJournal(t *testing.T) {
 	s.EndJournaled(func(e Ended[string]) { ended = append(ended, e.Owner) })
 	s.same("ended", ended, []string{"b", "c"})
 	if got, want := s.journal.MoveTo(nil), []Change{{Kind: Assigned, Seq: 1, ID: 1}}; !reflect.DeepEqual(got, want) {
-		t.Errorf("the store is told %+v, want %+v", got, want)
+		t.Errorf("the journal has %+v, want %+v", got, want)
 	}
 	equal(t, "in flight", s.InFlight(), 1)
 }

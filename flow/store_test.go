@@ -30,7 +30,7 @@ func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 
 	j.record(Change{Kind: Received, ID: 2})
 	if got := j.MoveTo(got); !reflect.DeepEqual(got, append(want, Change{Kind: Received, ID: 2})) {
-		t.Errorf("what was moved was touched: %+v", got)
+		t.Errorf("the moved changes were modified: %+v", got)
 	}
 }
 
@@ -39,7 +39,7 @@ func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {
 	j.record(Change{Kind: Accepted, Seq: 1, Message: message(1, 1)})
 	j.MoveTo(nil)
 	if c := j.changes[:1][0]; c.Message.Payload != nil {
-		t.Error("a payload is held")
+		t.Error("the journal still holds a payload")
 	}
 }
 

@@ -2,8 +2,7 @@ package flow
 
 import "testing"
 
-// Identifiers that lie close together share no place once the table is twice as long as they are
-// many:
+// Identifiers close together share no slot if the table is twice as long as their number:
 //
 //	16 slots, 8 used   . 1 2 3 4 5 6 7 8 . . . . . . .
 //	the 9th doubles it
