@@ -36,7 +36,7 @@ type Sender[T any] struct {
 	queued      int    // publications accepted and not yet transmitted
 	runExtra    int    // publications in runs beyond the first of each run
 	inFlight    int    // QoS 1 and 2 publications that have an identifier
-	outstanding int    // those of them transmitted on this connection
+	outstanding int    // inFlight publications transmitted on this connection
 }
 
 type entry[T any] struct {

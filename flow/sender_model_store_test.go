@@ -2,7 +2,7 @@ package flow
 
 import "slices"
 
-// wire records what was sent of one publication, over all connections and restarts.
+// wire records the transmissions of one publication, over all connections and restarts.
 type wire struct {
 	dup      bool // DUP is right: it may have been sent
 	fresh    bool // not sent since the broker lost the session

@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// One commit of a session that publishes: a third of the changes accepts, a third
-// gives identifiers to what was accepted before, a third settles older ones.
+// BenchmarkCommit commits for a session that publishes: a third of the changes accept publications,
+// a third assign identifiers to earlier ones, a third complete older ones.
 func BenchmarkCommit(b *testing.B) {
 	for _, noSync := range []bool{false, true} {
 		for _, n := range []int{1, 16, 256, 4096} {

@@ -9,11 +9,11 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// maxBuffer is what is kept of the buffer from one commit to the next.
+// maxBuffer is the capacity up to which the buffer is kept from one commit to the next.
 const maxBuffer = 1 << 20
 
-// Commit implements [flow.Store]: one transaction, on disk when it returns. After
-// an error the same changes can be committed again.
+// Commit implements [flow.Store]. It is one transaction, which is on disk when Commit returns.
+// After an error the same changes can be committed again.
 func (s *Store) Commit(changes []flow.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,13 +61,17 @@ func (s *Store) transact(cleared bool, publications []netChange, received []rece
 	return tx.Commit()
 }
 
-// transaction applies what has been folded to the file as it is, so that the
-// tallies are right even when all of it is there already.
+// transaction applies folded changes to the current content of the file, so that the tallies stay
+// right even if the file holds the changes already.
 type transaction struct {
-	metaBucket, publicationBucket, flightBucket, receivedBucket *bbolt.Bucket
-	state                                                       state
-	dirty                                                       bool
-	buf                                                         []byte // values; bbolt refers to them until it commits
+	metaBucket        *bbolt.Bucket
+	publicationBucket *bbolt.Bucket
+	flightBucket      *bbolt.Bucket
+	receivedBucket    *bbolt.Bucket
+
+	state state
+	dirty bool
+	buf   []byte // values; bbolt refers to them until it commits
 }
 
 func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
@@ -104,7 +108,7 @@ func (t *transaction) end(owner string) error {
 	return t.metaBucket.Put(stateKey, t.state.append(nil))
 }
 
-// put writes the value that begins at from in the buffer.
+// put stores the value in t.buf[from:] under key. known reports whether the bucket has the key.
 func (t *transaction) put(b *bbolt.Bucket, tally *tally, key []byte, from int, known bool) error {
 	if !known {
 		tally.add(key)
@@ -150,8 +154,7 @@ func (t *transaction) publication(o *netChange) (err error) {
 	if value == nil {
 		return nil // it has ended
 	}
-	// Only the pages that a commit touches are read again here; Open and Attach
-	// have seen all.
+	// Open and Attach have checked all pages. A commit reads only the pages that it touches.
 	_, _, f, err := parsePublication(key, value)
 	if err != nil {
 		return fmt.Errorf("%s %x: %w", publicationsBucket, key, err)

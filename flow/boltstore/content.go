@@ -20,13 +20,13 @@ var (
 	stateKey  = []byte("state")
 )
 
-// content is what the file of a store holds.
+// content is the checked content of a store file.
 type content struct {
 	im *image
 
-	format    uint32 // 0: there is none
-	state     *state // nil: there is none
-	found     state  // its tallies are those of the records that were found
+	format    uint32 // 0: missing
+	state     *state // nil: missing
+	found     state  // the tallies of the records in the file
 	unmatched map[uint64]flightEntry
 
 	keep  bool // fill snap
@@ -34,21 +34,20 @@ type content struct {
 	snap  flow.Snapshot
 }
 
-// flying is an entry in flight, until its publication is met.
+// flightEntry is an entry of the flight bucket whose publication has not been read yet.
 type flightEntry struct {
 	flight
 	offset int64
 }
 
-// root is a bucket as its entry in the tree of buckets gives it.
+// root is the entry of a bucket in the tree of buckets.
 type root struct {
 	name   string
 	value  []byte
 	offset int64
 }
 
-// read takes the whole file in, finds every damage, and, if keep is set, fills
-// the snapshot.
+// read reads the whole file, reports every damage, and, if keep is set, fills the snapshot.
 func (c *content) read(fallback bool) error {
 	if err := c.im.header(fallback); err != nil {
 		return err
@@ -64,7 +63,7 @@ func (c *content) read(fallback bool) error {
 	if err := c.im.err(); err != nil {
 		return err
 	}
-	// The format first: of a later one nothing else is known.
+	// The format comes first: the rest of a later format is unknown.
 	known := map[string]visitor{
 		metaBucket: c.meta, flightBucket: c.flight, publicationsBucket: c.publication, receivedBucket: c.received,
 	}
@@ -94,7 +93,7 @@ func (c *content) read(fallback bool) error {
 	}
 	c.checkTallies()
 	c.im.bucket = ""
-	if c.im.err() == nil { // or pages of damaged branches would be missed as well
+	if c.im.err() == nil { // pages below damaged branches would be reported as well
 		c.im.freelist()
 	}
 	if c.im.err() == nil {
@@ -117,7 +116,7 @@ func (c *content) bucket(r root, visit visitor) {
 		c.im.tree(id, nil, nil, 0, records)
 		return
 	}
-	page := r.value[bucketHeader:] // a small bucket has its page here
+	page := r.value[bucketHeader:] // the page of a small bucket is part of its entry
 	if len(page) < pageHeader || native.Uint16(page[8:]) != leafPage {
 		c.im.report(nil, r.offset, "the bucket has no page")
 		return
@@ -125,7 +124,7 @@ func (c *content) bucket(r root, visit visitor) {
 	c.im.entries(page, r.offset+bucketHeader, nil, nil, records)
 }
 
-// balance compares what was found with the state.
+// checkTallies compares the records in the file with the state.
 func (c *content) checkTallies() {
 	for _, seq := range slices.Sorted(maps.Keys(c.unmatched)) {
 		c.im.bucket = flightBucket
@@ -149,7 +148,7 @@ func (c *content) checkTallies() {
 	} {
 		if b.found != b.want {
 			c.im.bucket = b.name
-			c.im.report(nil, 0, "%d records with the sum of keys %d were found, and should be %d with %d",
+			c.im.report(nil, 0, "it has %d records with the sum of keys %d instead of %d with %d",
 				b.found.count, b.found.sum, b.want.count, b.want.sum)
 		}
 	}
@@ -169,7 +168,7 @@ func (c *content) meta(_ uint32, key, value []byte, offset int64) {
 		c.im.report(key, offset, "it is unknown")
 	}
 	if err != nil {
-		c.format = min(c.format, version) // a later one that was not sealed is none
+		c.format = min(c.format, version) // a later format needs a valid checksum
 		c.im.report(key, offset, "%v", err)
 	}
 }
@@ -191,7 +190,7 @@ func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 	seq := keyNumber(key)
 	m, topic, f, err := parsePublication(key, value)
 	if err != nil {
-		delete(c.unmatched, seq) // one damage, not two
+		delete(c.unmatched, seq) // report one damage, not two
 		c.im.report(key, offset, "%v", err)
 		return
 	}
@@ -203,7 +202,7 @@ func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 	if !c.keep {
 		return
 	}
-	if c.topic != string(topic) { // mostly, neighbours share it
+	if c.topic != string(topic) { // neighbours often share a topic
 		c.topic = string(topic)
 	}
 	m = m.Clone()

@@ -13,23 +13,22 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// check loads a file that has been tampered with: it gives the snapshot, or it is
-// refused and stays as it is. What is accepted takes commits and keeps all; that
-// is tried now and then.
+// check opens a file with changed content. Either Open rejects the file and does not change it, or
+// the snapshot is want. In one of 20 cases it also commits to an accepted file and reads it again.
 func check(t *testing.T, what, path string, content []byte, want flow.Snapshot) (refused bool) {
 	t.Helper()
 	write(t, path, content)
 	s, err := Open(path, &Options{NoSync: true})
 	if err != nil {
 		if !bytes.Equal(read(t, path), content) {
-			t.Fatalf("%s: refused and changed: %v", what, err)
+			t.Fatalf("%s: rejected and changed: %v", what, err)
 		}
 		return true
 	}
 	defer s.Close()
 	snap, err := s.Attach("a")
 	if err != nil || !reflect.DeepEqual(snap, want) {
-		t.Fatalf("%s: gives something else, %v", what, err)
+		t.Fatalf("%s: another snapshot, %v", what, err)
 	}
 	if rand.IntN(20) > 0 {
 		return false
@@ -43,7 +42,7 @@ func check(t *testing.T, what, path string, content []byte, want flow.Snapshot) 
 	}
 	mustClose(t, s)
 	if snap, err = load(path, nil); err != nil || !reflect.DeepEqual(snap, want) {
-		t.Fatalf("%s: after commits it gives something else, %v", what, err)
+		t.Fatalf("%s: another snapshot after commits, %v", what, err)
 	}
 	return false
 }
@@ -61,9 +60,9 @@ func flips(t *testing.T, path string, want flow.Snapshot, bit func() byte, next 
 		}
 		content[i] = was
 	}
-	t.Logf("%d bytes, %d changed, %d refused", len(content), tried, refused)
+	t.Logf("%d bytes, %d changed, %d rejected", len(content), tried, refused)
 	if refused == 0 || refused == tried {
-		t.Error("nothing or everything was refused")
+		t.Error("none or all were rejected")
 	}
 }
 
@@ -71,9 +70,9 @@ func flips(t *testing.T, path string, want flow.Snapshot, bit func() byte, next 
 func TestNoFlippedByteMakesAWrongSession(t *testing.T) {
 	path, want := sample(t)
 	content := read(t, path)
-	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the rest is room to grow
+	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the rest is unused space
 	flips(t, path, want, func() byte { return byte(1 + rand.IntN(255)) }, func(i int) int {
-		for i++; i < len(used) && content[i] == 0 && i%16 != 0; i++ { // in empty stretches, one of 16
+		for i++; i < len(used) && content[i] == 0 && i%16 != 0; i++ { // in runs of zeros, one byte of 16
 		}
 		if i >= len(used) {
 			return len(content)
@@ -120,7 +119,7 @@ func TestNoTruncatedFileMakesAWrongSession(t *testing.T) {
 				}
 			}
 			if refused < 10 {
-				t.Errorf("%d refused", refused)
+				t.Errorf("%d rejected", refused)
 			}
 		})
 	}
@@ -205,7 +204,7 @@ func TestFallbackOpensAtTheStateOfTheGoodHeaderPage(t *testing.T) {
 		if len(snap.Publications) != 2 || snap.Publications[0].Released != last {
 			t.Errorf("damaged at %d: %+v", at, snap)
 		}
-		mustCommit(t, s, accepted(10, "x")) // heals it
+		mustCommit(t, s, accepted(10, "x")) // rewrites the damaged header page
 		mustClose(t, s)
 		if snap, err := load(path, nil); err != nil || len(snap.Publications) != 3 {
 			t.Errorf("after a commit: %+v, %v", snap, err)

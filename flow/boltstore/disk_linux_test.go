@@ -13,7 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// mount gives a small file system of its own, if this process may.
+// mount mounts a small file system for the test, if the process is allowed to.
 func mount(t *testing.T) (dir string, ok bool) {
 	t.Helper()
 	dir = t.TempDir()
@@ -28,7 +28,8 @@ func mount(t *testing.T) (dir string, ok bool) {
 	return dir, true
 }
 
-// fullDisk gives a store, and what fills its disk and makes room again.
+// fullDisk returns a store, and functions that fill its disk and free the space again. ok is false
+// if the process cannot mount a small disk.
 func fullDisk(t *testing.T) (s *Store, fill, room func(), ok bool) {
 	t.Helper()
 	dir, ok := mount(t)
@@ -55,7 +56,7 @@ func fullDisk(t *testing.T) (s *Store, fill, room func(), ok bool) {
 	return s, fill, room, ok
 }
 
-// standIn puts /dev/full in the place of a store's file, and takes it away.
+// standIn returns functions that replace the file of a store with /dev/full and restore it.
 func standIn(t *testing.T, s *Store) (fill, room func()) {
 	t.Helper()
 	saved, err := syscall.Dup(int(s.file.Fd()))
@@ -82,7 +83,7 @@ func standIn(t *testing.T, s *Store) (fill, room func()) {
 func TestAFullDiskFailsTheCommitAndNothingElse(t *testing.T) {
 	if s, fill, room, ok := fullDisk(t); ok {
 		failsAndGoesOn(t, s, fill, room, syscall.ENOSPC)
-	} // or this process may not mount one, and the next test must do
+	} // else the process may not mount a disk, and the next test must suffice
 }
 
 // D1
@@ -97,7 +98,7 @@ func failsAndGoesOn(t *testing.T, s *Store, fill, room func(), want error) {
 	mustCommit(t, s, accepted(1, "first"))
 	fill()
 	last, err := uint64(1), error(nil)
-	for err == nil && last < 1000 { // the file has some room of its own
+	for err == nil && last < 1000 { // the file itself has some free pages
 		last++
 		err = s.Commit([]flow.Change{accepted(last, strings.Repeat("x", 4000))})
 	}
@@ -106,7 +107,7 @@ func failsAndGoesOn(t *testing.T, s *Store, fill, room func(), want error) {
 	}
 	for range 3 {
 		if err := s.Commit([]flow.Change{accepted(last, strings.Repeat("x", 100_000))}); err == nil {
-			t.Error("it was committed all the same")
+			t.Error("Commit succeeded on a full disk")
 		}
 	}
 	room()
@@ -132,7 +133,7 @@ func TestOnAFullDiskNoStoreIsMadeAndNothingIsLeft(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		if _, err := os.Stat(path + newSuffix); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("it is there: %v", err)
+			t.Errorf("the new file still exists: %v", err)
 		}
 		room()
 	}
@@ -173,7 +174,7 @@ func TestAFileThatMayNotBeWrittenIsAClearError(t *testing.T) {
 	}
 }
 
-// restrict takes the leave to write away, from root too, until the test ends.
+// restrict denies write access, to root too, until the test ends.
 func restrict(t *testing.T, file, dir string) {
 	t.Helper()
 	if err := errors.Join(os.Chmod(file, 0o400), os.Chmod(dir, 0o500)); err != nil {
@@ -186,7 +187,7 @@ func restrict(t *testing.T, file, dir string) {
 	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o555), os.Chmod(file, 0o444)); err != nil {
 		t.Fatal(err)
 	}
-	runtime.LockOSThread() // this thread alone becomes nobody to the file system
+	runtime.LockOSThread() // only this thread accesses files as user nobody
 	t.Cleanup(runtime.UnlockOSThread)
 	if err := syscall.Setfsuid(65534); err != nil {
 		t.Fatal(err)

@@ -6,41 +6,41 @@ import (
 	"strings"
 )
 
-// ErrForeign says that a file is no session store, but something else.
+// ErrForeign means that a file is not a session store.
 var ErrForeign = errors.New("the file is not a session store")
 
 var (
 	errNotAttached = errors.New("no session is attached")
-	errRaced       = errors.New("the file changes under another process")
+	errRaced       = errors.New("another process changes the file")
 )
 
-// FormatError says that a file was written by a later version of this package.
+// FormatError means that a later version of this package wrote the file.
 type FormatError struct {
 	Path   string
 	Format uint32 // of the file
-	Known  uint32 // the latest that this version reads
+	Known  uint32 // the latest format that this version reads
 }
 
 func (e *FormatError) Error() string {
-	return fmt.Sprintf("boltstore: %s: the file has format version %d, this program knows up to %d", e.Path, e.Format, e.Known)
+	return fmt.Sprintf("boltstore: %s: the file has format version %d, this program reads up to %d", e.Path, e.Format, e.Known)
 }
 
-// DamageError says that the content of a file is not what was written to it.
+// DamageError means that the content of a file is damaged.
 type DamageError struct {
 	Path   string
 	Places []Damage // the first 16
-	Total  int      // how many there are
+	Total  int      // the number of all places
 }
 
 // Damage is one place in a damaged file.
 type Damage struct {
-	Bucket string // empty: in the tree itself
-	Key    []byte // of the record; nil: not of one
+	Bucket string // empty: the place is in no bucket
+	Key    []byte // of the record; nil: the place is in no record
 	Offset int64  // in the file, in bytes
 	Reason string
 }
 
-// maxPlaces is how many places a [DamageError] lists.
+// maxPlaces is the number of places that a [DamageError] lists.
 const maxPlaces = 16
 
 func (e *DamageError) Error() string {

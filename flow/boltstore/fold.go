@@ -8,26 +8,26 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// outcome is what the changes of one commit come to for one publication.
+// netChange is the net effect of one commit on one publication.
 type netChange struct {
 	seq       uint64
-	message   *frames.Message // accepted, and not settled since; nil: it is or is not in the file
-	completed bool            // and not accepted since
+	message   *frames.Message // accepted, and not completed since; nil: not accepted in this commit
+	completed bool            // completed, and not accepted since
 
-	// For one with a message: how far it is. Otherwise what changes, if it is in
-	// the file.
+	// With message set, the whole progress of the publication. Otherwise the changed fields, for a
+	// publication that may be in the file.
 	flight
 	assigned bool
 }
 
-// touched is what becomes of an identifier of a received message.
+// receivedChange is the net effect of one commit on an identifier of a received message.
 type receivedChange struct {
 	id   uint16
 	held bool
 }
 
-// fold reduces changes to what is left of them in the end, in the order of keys.
-// cleared says that all that was there before is gone.
+// fold reduces changes to their net effect, in the order of keys. If cleared is set, the previous
+// content is removed first.
 func fold(changes []flow.Change) (cleared bool, publications []netChange, received []receivedChange) {
 	for i := len(changes) - 1; i >= 0; i-- {
 		if changes[i].Kind == flow.Cleared {

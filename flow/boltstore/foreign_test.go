@@ -17,7 +17,7 @@ func refused(t *testing.T, path string) error {
 	s, err := Open(path, nil)
 	if err == nil {
 		s.Close()
-		t.Fatal("it was opened")
+		t.Fatal("Open succeeded")
 	}
 	if !strings.Contains(err.Error(), path) {
 		t.Errorf("the error does not name the file: %v", err)
@@ -26,7 +26,7 @@ func refused(t *testing.T, path string) error {
 		t.Error("the file has changed")
 	}
 	if _, again := Open(path, nil); again == nil || again.Error() != err.Error() {
-		t.Errorf("the second time: %v", again) // such as a lock that was left
+		t.Errorf("the second time: %v", again) // for example because a lock was left
 	}
 	return err
 }

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// image reads a file as it lies there. It takes what it reads for damaged until
-// it has been compared with what is possible.
+// image reads the pages of a file without bbolt. It uses no number from the file before it has
+// checked its range.
 type image struct {
 	r      io.ReaderAt
 	size   int64
@@ -15,15 +15,14 @@ type image struct {
 	damage DamageError
 
 	meta meta
-	seen []bool // by page: in the tree or free
+	seen []bool // by page: it is in the tree or free
 
-	bucket string // under way
-	last   []byte // the key before
-	buf    []byte // of the leaf under way
+	bucket string // the current bucket
+	last   []byte // the previous key
+	buf    []byte // the current page
 }
 
-// visitor is shown the entries of a bucket in order. The slices are good until
-// it returns.
+// visitor is called for each entry of a bucket, in order. The slices are valid until it returns.
 type visitor func(flags uint32, key, value []byte, offset int64)
 
 func (im *image) report(key []byte, offset int64, format string, a ...any) {
@@ -42,14 +41,14 @@ func (im *image) err() error {
 	return &im.damage
 }
 
-// header finds the header page that counts.
+// header selects the valid header page.
 func (im *image) header(fallback bool) error {
 	first, magic, ok := im.readMeta(0, 0)
 	second, otherMagic, otherOK, at := meta{}, false, false, int64(0)
 	if ok {
 		at = first.pageSize
 		second, otherMagic, otherOK = im.readMeta(at, 1)
-	} else { // the page size is known from the second alone
+	} else { // only the second page can tell the page size
 		for size := int64(minPageSize); size <= maxPageSize && !otherOK; size *= 2 {
 			var m bool
 			second, m, otherOK = im.readMeta(size, 1)
@@ -71,14 +70,15 @@ func (im *image) header(fallback bool) error {
 		im.meta = second
 	}
 	if m := im.meta; m.high > uint64(im.size)/uint64(m.pageSize) {
-		im.report(nil, im.size, "the file ends before its last page, the %d. of %d bytes each", m.high, m.pageSize)
+		im.report(nil, im.size, "the file is shorter than its %d pages of %d bytes", m.high, m.pageSize)
 		return im.err()
 	}
 	im.seen = make([]bool, im.meta.high)
 	return nil
 }
 
-// readMeta reads one of the two, to which bbolt writes its transactions in turn.
+// readMeta reads one of the two header pages. bbolt writes them in turn: turn is the page's
+// remainder of the transaction number.
 func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
 	var b [pageHeader + metaSize]byte
 	if _, err := im.r.ReadAt(b[:], at); err != nil {
@@ -88,12 +88,12 @@ func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
 	return m, magic, ok && m.txid%2 == turn
 }
 
-// page reads page id and those that continue it into the buffer, and marks them
-// as seen. It returns nil when they cannot be what they should be.
+// page reads page id and its overflow pages into the buffer and marks them as seen. It returns nil
+// if they are damaged.
 func (im *image) page(id uint64) (page []byte, offset int64) {
 	size := im.meta.pageSize
 	if id < 2 || id >= im.meta.high {
-		im.report(nil, 0, "there is a reference to page %d of %d", id, im.meta.high)
+		im.report(nil, 0, "a reference to page %d is out of range, the file has %d", id, im.meta.high)
 		return nil, 0
 	}
 	offset = int64(id) * size
@@ -104,7 +104,7 @@ func (im *image) page(id uint64) (page []byte, offset int64) {
 	}
 	overflow := uint64(native.Uint32(head[12:]))
 	if self := native.Uint64(head[:]); self != id || overflow >= im.meta.high-id {
-		im.report(nil, offset, "page %d calls itself page %d with %d more", id, self, overflow)
+		im.report(nil, offset, "page %d has the number %d and %d overflow pages", id, self, overflow)
 		return nil, 0
 	}
 	for i := id; i <= id+overflow; i++ {

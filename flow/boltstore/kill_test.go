@@ -16,7 +16,7 @@ import (
 
 var helpers = map[string]func(args []string){"commit": commitForEver, "create": createForEver}
 
-// start runs a helper and returns its lines, and what kills it.
+// start runs a helper process and returns its output lines and a function that kills it.
 func start(t *testing.T, part string, args ...string) (lines *bufio.Scanner, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
@@ -40,8 +40,8 @@ func fatal(err error) {
 	}
 }
 
-// commitForEver accepts publications, a random number at a time, settles them
-// 100 later, and prints the last number after each commit.
+// commitForEver accepts publications, a random number per commit, completes each one 100 later, and
+// prints the last number after each commit.
 func commitForEver(args []string) {
 	s, err := Open(args[0], nil)
 	fatal(err)
@@ -65,7 +65,7 @@ func commitForEver(args []string) {
 	}
 }
 
-// createForEver makes one store after another and prints its name.
+// createForEver creates one store after another and prints its path.
 func createForEver(args []string) {
 	for i := 0; ; i++ {
 		path := filepath.Join(args[0], strconv.Itoa(i))
@@ -85,7 +85,7 @@ func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
 		for n := rand.IntN(60); lines.Scan(); n-- {
 			last, _ = strconv.ParseUint(lines.Text(), 10, 64)
 			if n == 0 {
-				kill() // and read on: what was printed until then counts
+				kill() // keep reading: lines printed before the kill count
 			}
 		}
 		snap, err := load(path, nil)
@@ -94,7 +94,7 @@ func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
 		}
 		n := len(snap.Publications)
 		if last == 0 || n == 0 || snap.Publications[n-1].Seq < last {
-			t.Fatalf("%d was committed, it holds %d publications", last, n)
+			t.Fatalf("%d was committed, the store holds %d publications", last, n)
 		}
 		if snap.Publications[n-1].Seq > last+20 || snap.Publications[n-1].Seq > 100 && n != 100 {
 			t.Errorf("%d publications up to %d, committed: %d", n, snap.Publications[n-1].Seq, last)

@@ -8,12 +8,11 @@ import (
 	"syscall"
 )
 
-// atomic says that a file can be renamed while it is open, and that flock holds
-// what bbolt holds.
+// atomic is true where an open file can be renamed, and flock and bbolt use the same lock.
 const atomic = true
 
-// lock takes the lock of bbolt, which finds it taken by the same open file and
-// is content. Nobody waits.
+// lock acquires the lock that bbolt uses. bbolt can then acquire it again, since it uses the same
+// open file. lock does not wait.
 func lock(f *os.File) (free bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -22,7 +21,7 @@ func lock(f *os.File) (free bool, err error) {
 	return err == nil, err
 }
 
-// syncDir makes a rename last.
+// syncDir makes a rename durable.
 func syncDir(name string) error {
 	d, err := os.Open(name)
 	if err != nil {

@@ -4,10 +4,9 @@ package boltstore
 
 import "os"
 
-// atomic is false where bbolt locks in another way. Then a file is read before
-// it is locked: one that is in use may be reported as damaged instead. And it is
-// made where it is to be: a process that is killed meanwhile may leave a file
-// that must be removed.
+// atomic is false where bbolt locks in another way. There, Open reads a file before it is locked,
+// and may report a file in use as damaged. It also creates a file under its final name: a process
+// killed meanwhile may leave a file that must be removed.
 const atomic = false
 
 func lock(*os.File) (free bool, err error) { return true, nil }

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// helper names the part of a test that runs in a process of its own.
+// helper is the environment variable that names the helper function of a child process.
 const helper = "BOLTSTORE_TEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,7 @@ func mustClose(t testing.TB, s *Store) {
 	}
 }
 
-// load opens a store, reads it and closes it.
+// load opens a store, reads its snapshot and closes it.
 func load(path string, o *Options) (snap flow.Snapshot, err error) {
 	s, err := Open(path, o)
 	if err != nil {
@@ -77,7 +77,7 @@ func accepted(seq uint64, payload string) flow.Change {
 
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "session.db") }
 
-// sample has a record of each kind in each bucket, and a free page or two.
+// sample creates a file with records in each bucket and some free pages.
 func sample(t testing.TB) (path string, snap flow.Snapshot) {
 	t.Helper()
 	path = newPath(t)
@@ -95,7 +95,7 @@ func sample(t testing.TB) (path string, snap flow.Snapshot) {
 	return path, snap
 }
 
-// large has branches in its trees.
+// large creates a file whose trees have branch pages.
 func large(t testing.TB) (path string, snap flow.Snapshot) {
 	t.Helper()
 	path = newPath(t)
@@ -125,8 +125,7 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-// write writes over what is there: to cut a file to nothing first makes some file
-// systems sync it.
+// write overwrites a file. It does not truncate it first: some file systems then sync the file.
 func write(t testing.TB, path string, content []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)

@@ -14,11 +14,10 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// newSuffix is on the name of a file that is being made.
+// newSuffix is the suffix of the name of an incomplete new file.
 const newSuffix = ".new"
 
-// openExisting opens a file that is there. fresh says that there is none, or an
-// empty one.
+// openExisting opens an existing file. missing reports that there is no file, or an empty one.
 func (s *Store) openExisting() (missing bool, err error) {
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +32,7 @@ func (s *Store) openExisting() (missing bool, err error) {
 	return false, s.openBolt(f)
 }
 
-// adopt locks a file and reads it.
+// lockAndCheck locks a file and checks its content.
 func (s *Store) lockAndCheck(f *os.File) (missing bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -45,7 +44,7 @@ func (s *Store) lockAndCheck(f *os.File) (missing bool, err error) {
 	if err := s.lock(f); err != nil {
 		return false, err
 	}
-	if info, err = f.Stat(); err != nil { // again: nobody changes it any more
+	if info, err = f.Stat(); err != nil { // again: with the lock, nobody else changes it
 		return false, fmt.Errorf("boltstore: %w", err)
 	}
 	if info.Size() == 0 {
@@ -59,7 +58,7 @@ func (s *Store) lock(f *os.File) error {
 	free, err := lock(f)
 	switch {
 	case err != nil:
-		return fmt.Errorf("boltstore: %s cannot be locked: %w", s.path, err)
+		return fmt.Errorf("boltstore: cannot lock %s: %w", s.path, err)
 	case !free:
 		return inUse(s.path)
 	}
@@ -72,26 +71,26 @@ func inUse(path string) error {
 
 func foreign(path string) error { return fmt.Errorf("boltstore: %s: %w", path, ErrForeign) }
 
-// create makes a new store. Until it is whole it has another name.
+// create creates a new store. Until it is complete it has another name.
 func (s *Store) create() error {
 	if !atomic {
 		return s.createAt(s.path)
 	}
-	// A symbolic link stays one.
+	// Keep a symbolic link: create its target.
 	if real, err := filepath.EvalSymlinks(s.path); err == nil {
 		return s.createAt(real)
 	}
 	return s.createAt(resolveLink(s.path))
 }
 
-// follow returns where a symbolic link leads whose file is still to be made.
+// resolveLink returns the target of a symbolic link whose file does not exist yet.
 func resolveLink(path string) string {
-	for range 40 { // as many as Linux follows
+	for range 40 { // the limit of Linux
 		to, err := os.Readlink(path)
 		if err != nil {
 			break
 		}
-		if !filepath.IsAbs(to) { // not Join, which takes .. for the folder that the name shows
+		if !filepath.IsAbs(to) { // not Join, which removes .. without resolving links
 			to = filepath.Dir(path) + string(filepath.Separator) + to
 		}
 		path = to
@@ -112,7 +111,7 @@ func (s *Store) createAt(path string) error {
 		return errors.Join(err, f.Close())
 	}
 	if err := s.openBolt(f); err != nil {
-		if atomic { // if it is another's by now, that one begins again
+		if atomic { // another process that uses the file by now tries again
 			err = errors.Join(err, os.Remove(name))
 		}
 		return err
@@ -129,15 +128,15 @@ func (s *Store) createAt(path string) error {
 		}
 	}
 	if err != nil {
-		if name != path { // still locked, so it is nobody else's
+		if name != path { // the file is still locked, so no other process uses it
 			err = errors.Join(err, os.Remove(name))
 		}
-		return errors.Join(fmt.Errorf("boltstore: a new store cannot be made: %w", err), s.Close())
+		return errors.Join(fmt.Errorf("boltstore: cannot create a new store: %w", err), s.Close())
 	}
 	return nil
 }
 
-// claim makes sure that f is ours, is what name says, and has nothing in it.
+// claim locks f, checks that name still refers to it, and empties it.
 func (s *Store) claim(f *os.File, name, path string) error {
 	if err := s.lock(f); err != nil {
 		return err
@@ -150,19 +149,19 @@ func (s *Store) claim(f *os.File, name, path string) error {
 		return err
 	}
 	if there, err := os.Stat(name); err != nil || !os.SameFile(mine, there) {
-		return errRaced // it was renamed between open and lock
+		return errRaced // another process renamed it between open and lock
 	}
 	if there, err := os.Stat(path); err == nil && there.Size() > 0 {
-		return errors.Join(errRaced, os.Remove(name)) // another process was quicker
+		return errors.Join(errRaced, os.Remove(name)) // another process was faster
 	}
-	return f.Truncate(0) // what a process that was killed has left
+	return f.Truncate(0) // a killed process may have left content
 }
 
-// hand gives a locked file to bbolt, and closes it if bbolt does not take it.
+// openBolt opens a locked file with bbolt, and closes the file if bbolt fails.
 func (s *Store) openBolt(f *os.File) error {
 	err := guarded(func() (err error) {
 		s.db, err = bbolt.Open(s.path, s.options.FileMode, &bbolt.Options{
-			Timeout:  1, // a nanosecond: it does not wait
+			Timeout:  1, // a nanosecond: do not wait
 			OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 		})
 		return err
@@ -176,12 +175,12 @@ func (s *Store) openBolt(f *os.File) error {
 	default:
 		err = fmt.Errorf("boltstore: %s: %w", s.path, err)
 	}
-	_ = f.Close() // bbolt may have done so
+	_ = f.Close() // bbolt may have closed it already
 	s.db = nil
 	return err
 }
 
-// initialise makes the buckets of a new store.
+// initialise creates the buckets of a new store.
 func (s *Store) initialise() error {
 	return guarded(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
@@ -199,13 +198,13 @@ func (s *Store) initialise() error {
 	})
 }
 
-// panicked is what came out of bbolt.
+// panicError is a panic of bbolt.
 type panicError struct{ value any }
 
-func (p panicError) Error() string { return fmt.Sprintf("bbolt gave up: %v", p.value) }
+func (p panicError) Error() string { return fmt.Sprintf("bbolt panicked: %v", p.value) }
 
-// guarded turns a panic of bbolt, and a page of the mapped file that is no
-// longer there, into an error.
+// guarded calls f and returns a panic of bbolt, or a fault on a lost page of the mapped file, as an
+// error.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -5,8 +5,7 @@ import (
 	"hash/fnv"
 )
 
-// The layout of a bbolt file, version 2. Numbers have the byte order of the
-// machine.
+// The layout of a bbolt file, version 2. Numbers have the byte order of the machine.
 const (
 	pageMagic   = 0xED0CDAED
 	pageVersion = 2
@@ -17,10 +16,10 @@ const (
 
 	pageHeader   = 16 // id 8, flags 2, count 2, overflow 4
 	elementSize  = 16 // leaf: flags 4, pos 4, ksize 4, vsize 4; branch: pos 4, ksize 4, page 8
-	bucketHeader = 16 // root page 8 or 0 when the page follows, sequence 8
+	bucketHeader = 16 // root page 8 (0: the page follows), sequence 8
 	metaSize     = 64
 
-	minPageSize, maxPageSize = 1 << 10, 1 << 24 // of those that bbolt looks for
+	minPageSize, maxPageSize = 1 << 10, 1 << 24 // the page sizes that bbolt tries
 	maxDepth                 = 64
 )
 
@@ -33,8 +32,7 @@ type meta struct {
 	txid                 uint64
 }
 
-// parseMeta takes a header page from its begin on. magic says whether it is one
-// at all.
+// parseMeta parses a header page. magic reports whether the page has the magic number of bbolt.
 func parseMeta(page []byte) (m meta, magic, ok bool) {
 	if len(page) < pageHeader+metaSize {
 		return m, false, false

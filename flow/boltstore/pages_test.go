@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Pages that are sound by themselves and wrong in their place: no checksum of a
-// record tells.
+// Pages that are sound in themselves but in the wrong place, which no checksum of a record reveals.
 func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
 	path, want := large(t)
 	content, size := read(t, path), os.Getpagesize()
@@ -42,10 +41,10 @@ func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
 		}
 	}
 	if len(refusals) != 3 {
-		t.Errorf("refused: %v", refusals)
+		t.Errorf("rejected: %v", refusals)
 	}
 
-	// The list of free pages: one that it lacks, and one that is in use.
+	// The list of free pages: a page is missing, in use, or listed twice.
 	list := content[int(live.freelist)*size:]
 	free := native.Uint16(list[10:])
 	for what, change := range map[string]func(list []byte){

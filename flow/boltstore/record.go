@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// version is the format of the file.
+// version is the format version of the file.
 const version = 1
 
 const magic = "millrace"
@@ -20,7 +20,7 @@ const (
 	releasedFlag = 2
 )
 
-// Sizes of values: the whole, or what stands before the parts of any length.
+// Sizes of values: the whole value, or the fields before those of variable length.
 const (
 	formatSize      = len(magic) + 4 + 4
 	stateSize       = 6*8 + 4
@@ -37,7 +37,7 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum is that of a record whose check stands at value[at : at+4].
+// checksum returns the checksum of a record whose check is in value[at : at+4].
 func checksum(key, value []byte, at int) uint32 {
 	sum := crc32.Checksum(key, castagnoli)
 	sum = crc32.Update(sum, castagnoli, value[:at])
@@ -58,7 +58,7 @@ func checkSeal(key, value []byte, at int) error {
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 func idKey(id uint16) []byte   { return binary.BigEndian.AppendUint16(nil, id) }
 
-// flight is how far a publication has come.
+// flight is the progress of a publication.
 type flight struct {
 	id       uint16
 	released bool
@@ -67,7 +67,7 @@ type flight struct {
 // appendPublication appends the value of key to dst.
 func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, error) {
 	if len(m.Topic) > math.MaxUint16 {
-		return dst, fmt.Errorf("a topic of %d bytes, the limit is %d", len(m.Topic), math.MaxUint16)
+		return dst, fmt.Errorf("the topic has %d bytes, the limit is %d", len(m.Topic), math.MaxUint16)
 	}
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0, byte(m.QoS), flags(m.Retain, f.released))
@@ -79,7 +79,7 @@ func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, err
 	return dst, nil
 }
 
-// parsePublication returns parts of value as topic and payload.
+// parsePublication parses the value of key. topic and the payload are slices of value.
 func parsePublication(key, value []byte) (m frames.Message, topic []byte, f flight, err error) {
 	if len(key) != 8 || len(value) < publicationSize {
 		return m, nil, f, errLength
@@ -144,14 +144,13 @@ func flags(retain, released bool) (b byte) {
 	return b
 }
 
-// tally is what must be in a bucket: how many records, and the sum of their
-// keys, which may wrap.
+// tally is the number of records in a bucket, and the sum of their keys, which may wrap.
 type tally struct{ count, sum uint64 }
 
 func (t *tally) add(key []byte)    { t.count++; t.sum += keyNumber(key) }
 func (t *tally) remove(key []byte) { t.count--; t.sum -= keyNumber(key) }
 
-// number is the value of a key of 2 or 8 bytes, and something for others.
+// keyNumber returns the number in a key of 2 or 8 bytes; for other keys the result is meaningless.
 func keyNumber(key []byte) (n uint64) {
 	for _, b := range key {
 		n = n<<8 | uint64(b)
@@ -159,7 +158,7 @@ func keyNumber(key []byte) (n uint64) {
 	return n
 }
 
-// state is the record that each commit writes.
+// state is the record written by each commit.
 type state struct {
 	publications, flight, received tally
 	owner                          string

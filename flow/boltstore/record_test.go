@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever is accepted is what the encoder makes of it.
+// The encoder reproduces every record that the parser accepts.
 func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	key := seqKey(7)
 	m := accepted(7, "payload").Message
@@ -21,7 +21,7 @@ func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	f.Add(stateKey, s.append(nil))
 	f.Add(formatKey, appendFormat(nil, version))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		for _, sealAt := range []int{-1, 0, stateSize - 4, formatSize - 4} { // a right checksum lets more through
+		for _, sealAt := range []int{-1, 0, stateSize - 4, formatSize - 4} { // with a valid checksum, more reaches the other checks
 			value := bytes.Clone(value)
 			if sealAt >= 0 && len(value) >= sealAt+4 {
 				seal(key, value, sealAt)
@@ -55,7 +55,7 @@ func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	})
 }
 
-// A store that was written over somewhere: its session, or an error.
+// Reading a store with overwritten bytes returns its session or an error.
 func FuzzDamageIsAnErrorOrOfNoConsequence(f *testing.F) {
 	path, want := sample(f)
 	whole := read(f, path)

@@ -12,17 +12,17 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// Options configure [Open]. The zero value, and nil, are ready to use.
+// Options configures [Open]. The zero value and nil mean the defaults.
 type Options struct {
-	// NoSync lets a commit return before it is on disk. A process that is killed
-	// loses nothing; a power cut may cost the last commits, or leave a damaged file.
+	// NoSync lets Commit return before the changes are on disk. A killed process loses nothing; a
+	// power failure may lose the last commits, or leave a damaged file.
 	NoSync bool
 
-	// FileMode of a new file, before umask. 0: 0600, since it holds messages.
+	// FileMode is the mode of a new file, before umask. 0: 0600, since the file holds messages.
 	FileMode fs.FileMode
 
-	// Fallback opens a file with one damaged header page at the state of the
-	// other, which may lack the last commit. See the section on damaged files.
+	// Fallback opens a file with one damaged header page at the state of the other, which may lack
+	// the last commit. See the package comment, "A damaged file".
 	Fallback bool
 }
 
@@ -34,19 +34,19 @@ type Store struct {
 	mu       sync.Mutex
 	closed   bool
 	attached bool
-	owner    string // whose session is attached
-	broken   error  // bbolt has panicked: its locks may be held for ever
+	owner    string // the client identifier of the attached session
+	broken   error  // bbolt has panicked, and may hold its locks for ever
 
 	db   *bbolt.DB
-	file *os.File // of db, which closes it
-	buf  []byte   // of the values of one commit
+	file *os.File // the file of db, which closes it
+	buf  []byte   // for the values of one commit
 }
 
 var _ flow.Store = (*Store)(nil)
 
-// Open opens the store at path, and makes it if there is no file or an empty
-// one. The folder must exist. It reads all of the file. The store is locked, for
-// other processes and for this one, until Close.
+// Open opens the store at path, and creates it if there is no file or an empty one. The folder must
+// exist. Open reads the whole file. The store is locked, for other processes and for this one,
+// until Close.
 func Open(path string, o *Options) (*Store, error) {
 	if path == "" {
 		return nil, errors.New("boltstore: the path is empty")
@@ -72,8 +72,7 @@ func Open(path string, o *Options) (*Store, error) {
 	return s, nil
 }
 
-// Attach implements [flow.Store]. It reads the file; the snapshot is the
-// caller's.
+// Attach implements [flow.Store]. It reads the whole file. The caller owns the snapshot.
 func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +97,8 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 	return c.snap, nil
 }
 
-// Detach implements [flow.Store]. The file stays open and locked: the store can
-// be attached again.
+// Detach implements [flow.Store]. The file stays open and locked, and the store can be attached
+// again.
 func (s *Store) Detach() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,8 +106,8 @@ func (s *Store) Detach() error {
 	return nil
 }
 
-// Close waits for a commit under way and releases the file. A session that is
-// still attached gets errors from then on. It is idempotent.
+// Close waits for a running commit and closes the file. A session that is still attached gets
+// errors from then on. Close is idempotent.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +117,7 @@ func (s *Store) Close() error {
 	s.closed, s.buf = true, nil
 	var err error
 	if s.broken != nil {
-		err = s.file.Close() // bbolt might wait for itself; its mapping stays
+		err = s.file.Close() // closing bbolt could deadlock; its mapping stays
 	} else {
 		err = s.db.Close()
 	}

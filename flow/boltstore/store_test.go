@@ -29,8 +29,7 @@ func TestAFileIsAStore(t *testing.T) {
 	})
 }
 
-// One process after another is simulated above; here it is one client after
-// another.
+// The test above simulates one process after another, this one simulates one client after another.
 func TestAFileThatStaysOpenIsAStore(t *testing.T) {
 	var s *Store
 	storetest.Run(t, func(t *testing.T) flow.Store {
@@ -119,7 +118,7 @@ func TestTheFileIsForItsOwnerAlone(t *testing.T) {
 	}
 }
 
-// The field's power cut that leaves empty session files.
+// In the field, power failures left empty session files.
 func TestAnEmptyFileIsANewStore(t *testing.T) {
 	path := newPath(t)
 	write(t, path, nil)
@@ -138,8 +137,8 @@ func TestAnEmptyFileIsANewStore(t *testing.T) {
 	}
 }
 
-// What a process leaves that is killed while it makes a store: a part of the
-// file beside, or all of it, not yet renamed.
+// A process killed while it creates a store leaves a part of the ".new" file, or all of it, not yet
+// renamed.
 func TestAStoreThatWasNotFinishedIsMadeAnew(t *testing.T) {
 	path, _ := sample(t)
 	whole := read(t, path)
@@ -150,7 +149,7 @@ func TestAStoreThatWasNotFinishedIsMadeAnew(t *testing.T) {
 			t.Errorf("%d bytes left: %+v, %v", n, snap, err)
 		}
 		if _, err := os.Stat(path + newSuffix); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%d bytes left: they are there yet: %v", n, err)
+			t.Errorf("%d bytes left: the new file still exists: %v", n, err)
 		}
 	}
 }
@@ -197,12 +196,12 @@ func TestManyWhoMakeTheSameStoreGetItOnceAtATime(t *testing.T) {
 			}
 		}
 		if snap, err := load(path, nil); err != nil || len(snap.Received) != n {
-			t.Fatalf("%d had it, it holds %+v, %v", n, snap, err)
+			t.Fatalf("%d opened it, it holds %+v, %v", n, snap, err)
 		}
 	}
 }
 
-func TestSettlingInOrderUsesTheSameSpaceAgain(t *testing.T) {
+func TestCompletingInOrderUsesTheSameSpaceAgain(t *testing.T) {
 	s := mustOpen(t, newPath(t), &Options{NoSync: true})
 	mustAttach(t, s)
 	for i := range uint64(2000) {
@@ -236,7 +235,7 @@ func TestAllKindsOfMessagesComeBack(t *testing.T) {
 	}
 }
 
-// The first start on a disk that a link leads to: the link says where the data belongs.
+// The first start with a path that links to another disk: the data belongs on that disk.
 func TestALinkToAFileThatIsStillToBeMadeStays(t *testing.T) {
 	for _, relative := range []bool{false, true} {
 		dir := t.TempDir()
@@ -265,7 +264,7 @@ func TestAnEmptyPathIsAnErrorAndMakesNoFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if s, err := Open("", nil); err == nil {
 		mustClose(t, s)
-		t.Error("it was opened")
+		t.Error("Open succeeded")
 	} else if !strings.Contains(err.Error(), "path") {
 		t.Error(err)
 	}

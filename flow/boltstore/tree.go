@@ -2,8 +2,8 @@ package boltstore
 
 import "bytes"
 
-// tree visits the entries under page id. All keys must be from low on and, if
-// there is a limit, below it.
+// tree visits the entries under page id. All keys must be at least low and, if there is a limit,
+// below it.
 func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	if depth > maxDepth {
 		im.report(nil, 0, "the tree is too deep")
@@ -19,7 +19,7 @@ func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	case branchPage:
 		im.branch(bytes.Clone(page), offset, low, limit, depth, visit) // pages below it use the buffer
 	default:
-		im.report(nil, offset, "page %d is of kind %#x, which has no place in the tree", id, kind)
+		im.report(nil, offset, "page %d in the tree has the wrong kind %#x", id, kind)
 	}
 }
 
@@ -35,12 +35,12 @@ func (im *image) branch(page []byte, offset int64, low, limit []byte, depth int,
 		}
 	}
 	if keys[count] = limit; count == 0 || bytes.Compare(keys[0], low) < 0 {
-		im.report(nil, offset, "a branch of the tree is empty or not in order")
+		im.report(nil, offset, "a branch of the tree is empty or out of order")
 		return
 	}
 	for i := range count {
 		if next := keys[i+1]; next != nil && bytes.Compare(keys[i], next) >= 0 {
-			im.report(nil, offset, "a branch of the tree is not in order")
+			im.report(nil, offset, "a branch of the tree is out of order")
 			return
 		}
 	}
@@ -50,7 +50,7 @@ func (im *image) branch(page []byte, offset int64, low, limit []byte, depth int,
 	}
 }
 
-// entries visits those of a leaf.
+// entries visits the entries of a leaf.
 func (im *image) entries(page []byte, offset int64, low, limit []byte, visit visitor) {
 	count, ok := im.fits(page, offset)
 	if !ok {
@@ -61,11 +61,11 @@ func (im *image) entries(page []byte, offset int64, low, limit []byte, visit vis
 		if !ok {
 			return
 		}
-		// bbolt finds nothing that is out of order, and might write a second one.
+		// bbolt does not find a key that is out of order, and might write it a second time.
 		at := offset + place
 		if bytes.Compare(key, low) < 0 || limit != nil && bytes.Compare(key, limit) >= 0 ||
 			im.last != nil && bytes.Compare(key, im.last) <= 0 {
-			im.report(key, at, "it is not in the order of keys")
+			im.report(key, at, "its key is out of order")
 			continue
 		}
 		im.last = append(im.last[:0], key...)
@@ -73,31 +73,31 @@ func (im *image) entries(page []byte, offset int64, low, limit []byte, visit vis
 	}
 }
 
-// freelist reads which pages are free. They must be all that the tree has not.
+// freelist reads the list of free pages and checks that none of them is in the tree.
 func (im *image) freelist() {
 	page, offset := im.page(im.meta.freelist)
 	if page == nil {
 		return
 	}
 	count, at := uint64(native.Uint16(page[10:])), pageHeader
-	if count == 0xFFFF { // then the count stands before the first
+	if count == 0xFFFF { // the count is in front of the first number
 		count, at = native.Uint64(page[at:]), at+8
 	}
 	if native.Uint16(page[8:]) != freelistPage || count > uint64(len(page)-at)/8 {
-		im.report(nil, offset, "the list of free pages is none")
+		im.report(nil, offset, "the list of free pages is not a list")
 		return
 	}
 	for i := range count {
 		id := native.Uint64(page[at+int(i)*8:])
 		if id < 2 || id >= im.meta.high || im.seen[id] {
-			im.report(nil, offset, "page %d is listed as free and is in use", id)
+			im.report(nil, offset, "page %d is listed as free, but is in use, listed twice or out of range", id)
 			return
 		}
 		im.seen[id] = true
 	}
 }
 
-// complete says whether each page is accounted for.
+// checkAllPages checks that each page is in the tree or free.
 func (im *image) checkAllPages() {
 	for id := 2; id < len(im.seen); id++ {
 		if !im.seen[id] {
@@ -107,17 +107,17 @@ func (im *image) checkAllPages() {
 	}
 }
 
-// fits reports whether a page of this many entries can be.
+// fits returns the number of entries of a page and reports whether they fit into it.
 func (im *image) fits(page []byte, offset int64) (count int, ok bool) {
 	count = int(native.Uint16(page[10:]))
 	if pageHeader+count*elementSize > len(page) {
-		im.report(nil, offset, "a page has %d entries, which is more than its size", count)
+		im.report(nil, offset, "a page has %d entries, which do not fit into it", count)
 		return 0, false
 	}
 	return count, true
 }
 
-// entry returns entry i of a leaf, and where its value begins in the page.
+// entry returns entry i of a leaf. place is the offset of its value in the page.
 func (im *image) entry(page []byte, offset int64, i int) (key, value []byte, place int64, ok bool) {
 	at := pageHeader + i*elementSize
 	e := page[at:]
@@ -143,7 +143,7 @@ func (im *image) separator(page []byte, offset int64, i int) (key []byte, ok boo
 	return key, true
 }
 
-// cut returns the n bytes of page that begin pos after at.
+// slice returns the n bytes of page that begin pos bytes after at.
 func slice(page []byte, at int, pos, n uint32) (part []byte, from int, ok bool) {
 	begin, end := uint64(at)+uint64(pos), uint64(at)+uint64(pos)+uint64(n)
 	if end > uint64(len(page)) {

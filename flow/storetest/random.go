@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// randomly calls run with one random source after another. A failure prints the
-// seed of its run, to be put in here.
+// randomly calls run with random sources of different seeds. A failure prints the seed; put it here
+// to repeat the run.
 func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	for range runs {
 		seed := rand.Uint64()
@@ -21,7 +21,7 @@ func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	}
 }
 
-// asInMemory does the same to a store and to a [flow.MemoryStore].
+// asInMemory applies the same changes to a store and to a [flow.MemoryStore] and compares them.
 func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flow.Store) {
 	model, s := flow.NewMemoryStore(), open(t)
 	attach := func() {
@@ -53,7 +53,7 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 			for i := range changes {
 				changes[i] = randomChange(rnd, &seq)
 			}
-			for range 1 + rnd.IntN(2) { // a commit that failed may have happened: it is repeated
+			for range 1 + rnd.IntN(2) { // a session repeats a failed commit, which may have been applied
 				if err := s.Commit(changes); err != nil {
 					t.Fatal(err)
 				}
@@ -69,9 +69,9 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 	detach()
 }
 
-// randomChange is mostly one that a session could make.
+// randomChange returns a change that, mostly, a session could make.
 func randomChange(rnd *rand.Rand, seq *uint64) flow.Change {
-	old := *seq - min(*seq, rnd.Uint64N(24)) // one of the last, ended or not, or the next
+	old := *seq - min(*seq, rnd.Uint64N(24)) // a recent publication, ended or not
 	id := uint16(rnd.IntN(20))
 	switch n := rnd.IntN(1000); {
 	case n < 300:
@@ -103,7 +103,7 @@ func randomMessage(rnd *rand.Rand) frames.Message {
 	return m
 }
 
-// difference is empty when there is none.
+// difference describes the first difference, or is empty.
 func difference(got, want flow.Snapshot) string {
 	if fmt.Sprint(got.Received) != fmt.Sprint(want.Received) {
 		return fmt.Sprintf("received identifiers %d, want %d", got.Received, want.Received)

@@ -1,5 +1,5 @@
-// Package storetest holds every [flow.Store] to the same promises: the stores of
-// this module, and those that users write.
+// Package storetest tests that a [flow.Store] keeps its contract: the stores of this module, and
+// stores written by users.
 package storetest
 
 import (
@@ -12,10 +12,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Run tests what every [flow.Store] must do. open gives a new store; again gives
-// the content of the store that open gave last to a new process, its last user
-// having detached. For a store on disk that is: close it, and open its file
-// again.
+// Run tests the contract of [flow.Store]. open returns a new store. again returns the store that
+// open or again returned last, as a new process would find it; no session is attached when Run
+// calls it. For a store on disk, again closes the store and opens its file anew.
 func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 	attach := func(t *testing.T, s flow.Store, clientID string) flow.Snapshot {
 		t.Helper()
@@ -37,8 +36,8 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Fatal(err)
 		}
 	}
-	// holds looks at what the next session of client identifier a is given, and
-	// leaves that session attached to s.
+	// holds compares the snapshot of the next session of client identifier a with want, and leaves
+	// that session attached to s.
 	holds := func(t *testing.T, s *flow.Store, want flow.Snapshot) flow.Snapshot {
 		t.Helper()
 		detach(t, *s)
@@ -58,7 +57,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Errorf("holds %+v", snap)
 		}
 	})
-	t.Run("a publication goes from accepted to settled", func(t *testing.T) {
+	t.Run("a publication goes from accepted to completed", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
 		want := flow.Publication{Seq: 1, Message: m(2, "x")}
@@ -118,7 +117,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		want.Received = []uint16{1, 255, 256, 65_535}
 		holds(t, &s, want)
 	})
-	t.Run("what it does not hold is neither changed nor missed", func(t *testing.T) {
+	t.Run("changes of unknown publications and identifiers have no effect", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
 		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 5}, flow.Change{Kind: flow.Forgotten, ID: 5},
@@ -126,7 +125,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		commit(t, s)
 		holds(t, &s, flow.Snapshot{})
 	})
-	t.Run("cleared is empty and takes what follows", func(t *testing.T) {
+	t.Run("a cleared store is empty and accepts later changes", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
 		commit(t, s, flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(1, "old")}, flow.Change{Kind: flow.Received, ID: 1})
@@ -154,11 +153,11 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 				t.Errorf("%q: error %v, want flow.ErrInUse", id, err)
 			}
 		}
-		commit(t, s, flow.Change{Kind: flow.Received, ID: 1}) // the first one goes on
+		commit(t, s, flow.Change{Kind: flow.Received, ID: 1}) // the first session continues
 		holds(t, &s, flow.Snapshot{Received: []uint16{1}})
 	})
 	// K8
-	t.Run("another client identifier is refused by name and touches nothing", func(t *testing.T) {
+	t.Run("another client identifier is rejected by name and changes nothing", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
 		commit(t, s, flow.Change{Kind: flow.Received, ID: 3})
@@ -170,7 +169,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Errorf("error %v", err)
 		}
 		if !snap.Empty() {
-			t.Errorf("a stranger was given %+v", snap)
+			t.Errorf("another client identifier got %+v", snap)
 		}
 		attach(t, s, "a")
 		holds(t, &s, flow.Snapshot{Received: []uint16{3}})
@@ -190,7 +189,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Errorf("error %v", err)
 		}
 	})
-	t.Run("any changes, with restarts between, leave what they leave in memory", func(t *testing.T) {
+	t.Run("random changes, with restarts between, have the same result as in memory", func(t *testing.T) {
 		randomly(t, 20, func(t *testing.T, rnd *rand.Rand) { asInMemory(t, rnd, open, again) })
 	})
 }
