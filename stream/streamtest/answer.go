@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handle answers one packet. bye: it was DISCONNECT.
+// handle answers one packet. It reports bye after a DISCONNECT.
 func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 	t := f.Type()
 	if (p.version == 0) != (t == frames.TypeConnect) {
@@ -50,7 +50,7 @@ func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 	return false, fmt.Errorf("%v from a client", t)
 }
 
-// publish acknowledges a message, and routes it when it is not one that the client sends again.
+// publish acknowledges a message, and routes it unless it is a retransmission.
 func (p *peer) publish(f frames.Frame) error {
 	m, err := frames.ParsePublish(f, p.version, &p.topics)
 	if err != nil {
@@ -78,7 +78,7 @@ func (p *peer) publish(f frames.Frame) error {
 	return nil
 }
 
-// hold marks a QoS 2 identifier as received and reports whether it was already.
+// hold marks a QoS 2 identifier as received and reports whether it already was.
 func (p *peer) hold(id uint16) bool {
 	if p.held == nil {
 		p.held = make([]uint64, 1<<16/64)
@@ -95,7 +95,7 @@ func (p *peer) release(id uint16) {
 	}
 }
 
-// ack takes the four acknowledgments of messages, in both directions.
+// ack handles the four acknowledgments, in both directions.
 func (p *peer) ack(f frames.Frame) error {
 	a, err := frames.ParseAck(f, p.version)
 	if err != nil {
@@ -104,7 +104,7 @@ func (p *peer) ack(f frames.Frame) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a.Kind == frames.TypePubrel {
-		p.release(a.ID) // an unknown one is answered too: it may be from the connection before
+		p.release(a.ID) // an unknown one is answered too: it may be from an earlier connection
 		return send(p, frames.Ack{Kind: frames.TypePubcomp, ID: a.ID})
 	}
 	state := idFree
@@ -120,10 +120,10 @@ func (p *peer) ack(f frames.Frame) error {
 		p.ids[a.ID] = idPubcomp
 		return send(p, frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
 	}
-	return fmt.Errorf("%v for identifier %d, which waits for no such thing", a.Kind, a.ID)
+	return fmt.Errorf("%v for identifier %d, which does not await one", a.Kind, a.ID)
 }
 
-// next sends the first message behind the window.
+// next sends the first message that waits for the window.
 func (p *peer) next() error {
 	if len(p.queue) == 0 {
 		return nil
@@ -137,8 +137,8 @@ func (p *peer) next() error {
 	return p.deliver(m)
 }
 
-// route sends a message to this client if a subscription wants it. A payload in a read buffer is copied before it
-// waits for the window.
+// route sends a message to this client if a subscription matches. A payload in a read buffer is
+// copied before it waits for the window.
 func (p *peer) route(m frames.Message, borrowed bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +146,7 @@ func (p *peer) route(m frames.Message, borrowed bool) bool {
 	var granted frames.QoS
 	for _, f := range p.subs {
 		if f.Match(m.Topic) {
-			wanted, granted = true, max(granted, f.QoS) // [MQTT-3.3.5-1] overlapping: the highest of them
+			wanted, granted = true, max(granted, f.QoS) // [MQTT-3.3.5-1] of overlapping subscriptions, the highest QoS
 		}
 	}
 	if !wanted || p.gone {
@@ -163,7 +163,7 @@ func (p *peer) route(m frames.Message, borrowed bool) bool {
 	return p.deliver(m) == nil
 }
 
-// deliver sends a message that the window has room for.
+// deliver sends a message. The window must have room for it.
 func (p *peer) deliver(m frames.Message) error {
 	packet := frames.Publish{Message: m}
 	if m.QoS > frames.AtMostOnce {
@@ -179,7 +179,7 @@ func (p *peer) deliver(m frames.Message) error {
 	return nil
 }
 
-// newID goes round the identifiers; the window leaves one free.
+// newID cycles through the identifiers. The window always leaves one free.
 func (p *peer) newID() uint16 {
 	if p.ids == nil {
 		p.ids = make([]byte, 1<<16)

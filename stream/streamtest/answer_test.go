@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// subscribe subscribes and takes the SUBACK.
+// subscribe sends a SUBSCRIBE and expects its SUBACK.
 func (c *client) subscribe(filters ...frames.Filter) *client {
 	c.t.Helper()
 	codes := make([]frames.ReasonCode, len(filters))
@@ -84,7 +84,7 @@ func TestLoopbackRoutesAQoS2MessageOnce(t *testing.T) {
 	cl.expect(pub("a", "x", 0, 0), ack(frames.TypePubrec, 5))
 	cl.send(again)
 	cl.expect(ack(frames.TypePubrec, 5))
-	cl.send(ack(frames.TypePubrel, 5), pub("a", "y", 2, 5)) // the same identifier is a new message now
+	cl.send(ack(frames.TypePubrel, 5), pub("a", "y", 2, 5)) // the identifier now names a new message
 	cl.expect(ack(frames.TypePubcomp, 5), pub("a", "y", 0, 0), ack(frames.TypePubrec, 5))
 }
 
@@ -101,7 +101,7 @@ func TestResponderKeepsToItsWindow(t *testing.T) {
 		cl.idle()
 		cl.send(ack(frames.TypePubrec, 1), ack(frames.TypePubrec, 1), ack(frames.TypePubrec, 2))
 		cl.expect(ack(frames.TypePubrel, 1), ack(frames.TypePubrel, 1), ack(frames.TypePubrel, 2))
-		cl.idle() // a slot is held to PUBCOMP
+		cl.idle() // a message keeps its slot until PUBCOMP
 		cl.send(ack(frames.TypePubcomp, 1))
 		cl.expect(pub("a", "2", 2, 3))
 		cl.send(ack(frames.TypePubcomp, 2))
@@ -110,7 +110,7 @@ func TestResponderKeepsToItsWindow(t *testing.T) {
 	})
 }
 
-// What waits for the window must have left the read buffer it came in.
+// A message that waits for the window must not refer to the read buffer.
 func TestLoopbackBehindTheWindowKeepsItsPayload(t *testing.T) {
 	cl := answered(t, &Responder{Loopback: true, Window: 1}).subscribe(frames.Filter{Topic: "a", QoS: 1})
 	const messages = 200
@@ -131,7 +131,7 @@ func TestLoopbackBehindTheWindowKeepsItsPayload(t *testing.T) {
 }
 
 func TestResponderGoesRoundTheIdentifiers(t *testing.T) {
-	r := &Responder{Window: 1 << 20} // as many as there are
+	r := &Responder{Window: 1 << 20} // all identifiers
 	cl := answered(t, r).subscribe(frames.Filter{Topic: "a", QoS: 1})
 	const all = 1<<16 - 1
 	m := frames.Message{Topic: "a", QoS: 1}

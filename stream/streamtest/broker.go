@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// backlog is how many connections wait for Accept before a dial has to.
+// backlog is the number of connections that may wait for Accept before Dial blocks.
 const backlog = 128
 
-// Broker stands where a broker would be: clients dial it, and the test accepts their connections one by one. Dial is
-// safe for concurrent use; all else is for the goroutine that runs the test.
+// Broker takes the place of a broker: clients dial it, and the test accepts their connections one
+// by one. Dial is safe for concurrent use; the other methods belong to the goroutine that runs the
+// test.
 type Broker struct {
 	tb testing.TB
 	o  settings
@@ -28,8 +29,8 @@ type Broker struct {
 	done  bool
 }
 
-// New makes a Broker that lasts until the end of the test. In a synctest bubble it is called in the bubble, with the
-// bubble's own T.
+// New makes a Broker that lasts until the end of the test. In a synctest bubble, call it inside the
+// bubble, with the bubble's own T.
 func New(tb testing.TB, opts ...Option) *Broker {
 	b := &Broker{
 		tb:     tb,
@@ -46,7 +47,7 @@ func New(tb testing.TB, opts ...Option) *Broker {
 	return b
 }
 
-// Accept returns the next connection that a client has dialed, waiting for it if need be.
+// Accept returns the next connection that a client dialed. It waits for one if necessary.
 func (b *Broker) Accept() *Conn {
 	b.tb.Helper()
 	c := b.accept(b.o.timeout)
@@ -56,7 +57,7 @@ func (b *Broker) Accept() *Conn {
 	return c
 }
 
-// Handshake is Accept, then Conn.Handshake.
+// Handshake calls Accept, then Conn.Handshake.
 func (b *Broker) Handshake(sessionPresent bool) *Conn {
 	b.tb.Helper()
 	c := b.Accept()
@@ -64,7 +65,7 @@ func (b *Broker) Handshake(sessionPresent bool) *Conn {
 	return c
 }
 
-// ExpectNoDial lets d pass and fails if a client has a connection waiting by then.
+// ExpectNoDial waits for d and fails if a client has dialed by then.
 func (b *Broker) ExpectNoDial(d time.Duration) {
 	b.tb.Helper()
 	if c := b.accept(d); c != nil {
@@ -83,8 +84,8 @@ func (b *Broker) accept(within time.Duration) *Conn {
 	}
 }
 
-// Close ends all connections and hanging dials and waits for the goroutines of Respond. New has it called at the end
-// of the test. It is idempotent.
+// Close ends all connections and hanging dials and waits for the goroutines of Respond. It runs by
+// itself at the end of the test. It is idempotent.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	if !b.done {

@@ -13,8 +13,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Conn is the broker's end of one connection, as a script sees it. Its methods belong to the goroutine that runs the
-// test, since they may end it: a step that goes otherwise than the script says is a tb.Fatalf at its line.
+// Conn is the broker's end of one connection, as a script sees it. Its methods belong to the
+// goroutine that runs the test, since they may end it: a failed step calls tb.Fatalf at its own
+// line of the script.
 type Conn struct {
 	tb       testing.TB
 	broker   *Broker
@@ -23,10 +24,10 @@ type Conn struct {
 	autoPing bool
 
 	client, end *PipeConn
-	rw          net.Conn // end, or what Wrap put over it
+	rw          net.Conn // end, or the connection given to Wrap
 	in          *frames.Reader
 	version     frames.Version
-	connected   bool // CONNECT has come
+	connected   bool // CONNECT has arrived
 	trace       trace
 }
 
@@ -46,7 +47,7 @@ func newConn(b *Broker, ordinal int, client, end *PipeConn) *Conn {
 	}
 }
 
-// Next returns the next packet, which must be a T. Nothing else will write to the memory it refers to.
+// Next returns the next packet, which must be a T. The caller owns the memory it refers to.
 //
 //	p := streamtest.Next[frames.Publish](c)
 func Next[T frames.Packet](c *Conn) T {
@@ -70,7 +71,7 @@ func (c *Conn) ExpectType(t frames.Type) frames.Packet {
 	return got
 }
 
-// Expect receives packets, which must equal the given ones byte for byte, in this order.
+// Expect receives packets, which must equal the given packets byte for byte, in this order.
 func (c *Conn) Expect(packets ...frames.Packet) {
 	c.tb.Helper()
 	for _, want := range packets {
@@ -86,30 +87,31 @@ func (c *Conn) Expect(packets ...frames.Packet) {
 		}
 		wire, err := want.Append(nil, v)
 		if err != nil {
-			c.tb.Fatalf("streamtest: the script expects what cannot be sent: %s: %v", describe(want), err)
+			c.tb.Fatalf("streamtest: the script expects a packet that cannot be encoded: %s: %v", describe(want), err)
 			return
 		}
 		if wire[0] != f.Header || len(wire) != f.Size() || !bytes.HasSuffix(wire, f.Body) {
-			c.tb.Fatalf("%s: another %v than wanted:%s%s", c.where(), got.Type(), diff(want, got), &c.trace)
+			c.tb.Fatalf("%s: unexpected %v:%s%s", c.where(), got.Type(), diff(want, got), &c.trace)
 			return
 		}
 	}
 }
 
-// ExpectConnect returns the next packet, which must be a CONNECT. Its version is that of the connection from here on.
+// ExpectConnect returns the next packet, which must be a CONNECT. It sets the protocol version of
+// the connection.
 func (c *Conn) ExpectConnect() frames.Connect {
 	c.tb.Helper()
 	return Next[frames.Connect](c)
 }
 
-// ExpectDisconnect wants DISCONNECT and then the end of the connection [MQTT-3.14.4-1].
+// ExpectDisconnect expects DISCONNECT and then the end of the connection [MQTT-3.14.4-1].
 func (c *Conn) ExpectDisconnect() {
 	c.tb.Helper()
 	Next[frames.Disconnect](c)
 	c.ExpectClosed()
 }
 
-// ExpectClosed wants the client to close the connection, with no bytes before that.
+// ExpectClosed expects the client to close the connection and to send nothing before that.
 func (c *Conn) ExpectClosed() {
 	c.tb.Helper()
 	if _, got, err := c.receive(time.Now().Add(c.timeout)); !errors.Is(err, io.EOF) {
@@ -117,14 +119,15 @@ func (c *Conn) ExpectClosed() {
 	}
 }
 
-// ExpectQuiet lets d pass and fails if the client sends anything or closes the connection meanwhile.
+// ExpectQuiet waits for d and fails if the client sends anything or closes the connection
+// meanwhile.
 func (c *Conn) ExpectQuiet(d time.Duration) {
 	c.tb.Helper()
 	c.quiet("nothing for "+d.String(), time.Now().Add(d))
 }
 
-// ExpectNone fails if anything has arrived already, or the connection has been closed. It does not wait, so it says
-// something only when the client is known to be idle: in a bubble, after synctest.Wait.
+// ExpectNone fails if anything has already arrived, or if the connection is closed. It does not
+// wait, so call it only when the client is known to be idle: in a bubble, after synctest.Wait.
 func (c *Conn) ExpectNone() {
 	c.tb.Helper()
 	c.quiet("nothing", time.Time{})
@@ -138,7 +141,7 @@ func (c *Conn) quiet(want string, until time.Time) {
 	}
 }
 
-// Rest returns the packets that still come until the client closes the connection.
+// Rest returns the packets that arrive until the client closes the connection.
 func (c *Conn) Rest() []frames.Packet {
 	c.tb.Helper()
 	var rest []frames.Packet
@@ -155,8 +158,8 @@ func (c *Conn) Rest() []frames.Packet {
 	}
 }
 
-// receive returns the next packet and the bytes it came in, or what came instead of a packet. Until the zero time it
-// takes what has arrived already and does not wait for more.
+// receive returns the next packet with its frame, or the error that came in its place. With a zero
+// until it does not wait for more bytes to arrive.
 func (c *Conn) receive(until time.Time) (frames.Frame, frames.Packet, error) {
 	for {
 		f, ok, err := c.in.Next()
@@ -191,7 +194,7 @@ func (c *Conn) fill(until time.Time) error {
 		if c.end.in.quiet() {
 			return os.ErrDeadlineExceeded
 		}
-		until = time.Now().Add(c.timeout) // under Wrap, what has arrived need not be enough for a Read to return
+		until = time.Now().Add(c.timeout) // under Wrap, the bytes that arrived may not suffice for a Read to return
 	}
 	if err := c.rw.SetReadDeadline(until); err != nil {
 		return err

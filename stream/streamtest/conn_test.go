@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// linked is a client and the script's end of its connection.
+// linked returns a client and the script's end of its connection.
 func linked(t *testing.T, opts ...Option) (*client, *Conn) {
 	t.Helper()
 	b := New(t, opts...)
@@ -109,7 +109,7 @@ func TestExpectQuietTakesExactlyItsTime(t *testing.T) {
 		if d := time.Since(start); d != 90*time.Second {
 			t.Errorf("took %v", d)
 		}
-		cl.send(frames.Pingreq{}) // the reader goes on after a deadline
+		cl.send(frames.Pingreq{}) // the reader still works after a deadline
 		c.Expect(frames.Pingreq{})
 	})
 }

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// deadline ends the waits of one direction for one end. It arms a timer only while somebody waits, and only when the
-// one it has would not fire in time: connections that set a deadline before each call cost nothing more.
+// deadline ends the waits in one direction at one end. It arms a timer only while a call waits, and
+// only if the current timer would fire too late. So a deadline set before each call costs nothing
+// more.
 type deadline struct {
 	cond *sync.Cond // its lock guards all fields
 
@@ -15,7 +16,7 @@ type deadline struct {
 	armed time.Time // when timer fires; zero: not armed
 }
 
-// set changes the deadline, for calls that wait already too: they wake and look again.
+// set changes the deadline. Calls that already wait wake and check again.
 func (d *deadline) set(at time.Time) {
 	d.cond.L.Lock()
 	defer d.cond.L.Unlock()
@@ -27,8 +28,8 @@ func (d *deadline) passed() bool {
 	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
-// wait returns after a change that the condition signals, or when the deadline passes. The caller holds the lock and
-// looks at everything again.
+// wait returns when the condition is signaled or the deadline passes. The caller holds the lock and
+// checks everything again.
 func (d *deadline) wait() {
 	if !d.at.IsZero() && (d.armed.IsZero() || d.armed.After(d.at)) {
 		d.arm()
@@ -45,13 +46,13 @@ func (d *deadline) arm() {
 	d.timer = time.AfterFunc(time.Until(d.at), func() {
 		d.cond.L.Lock()
 		defer d.cond.L.Unlock()
-		// A deadline that has moved on meanwhile is armed again by whoever still waits.
+		// If the deadline has moved on meanwhile, a call that still waits arms the timer again.
 		d.armed = time.Time{}
 		d.cond.Broadcast()
 	})
 }
 
-// stop releases the timer when the end that waits by it is closed. The caller holds the lock.
+// stop releases the timer when its end is closed. The caller holds the lock.
 func (d *deadline) stop() {
 	if d.timer != nil {
 		d.timer.Stop()

@@ -13,7 +13,7 @@ func TestDeadlineEndsAReadThatWaits(t *testing.T) {
 		name   string
 		before time.Duration // deadline set before Read; 0: none
 		then   func(c *PipeConn, start time.Time)
-		after  time.Duration // when Read returns
+		after  time.Duration // time until Read returns
 	}{
 		{"set before", time.Second, func(*PipeConn, time.Time) {}, time.Second},
 		{"set while it waits", 0, func(c *PipeConn, start time.Time) {
@@ -95,7 +95,7 @@ func TestDeadlineTellsHowMuchAWriteGotRidOf(t *testing.T) {
 		}
 		var timeout interface{ Timeout() bool }
 		if !errors.As(err, &timeout) || !timeout.Timeout() {
-			t.Errorf("%v is no timeout", err)
+			t.Errorf("%v is not a timeout", err)
 		}
 	})
 }

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// Dialing is one call of Broker.Dial.
+// Dialing records one call of Broker.Dial.
 type Dialing struct {
 	Network, Addr string
 	At            time.Time // when it began
 }
 
-// rule says what becomes of the next n dials.
+// rule is the plan for the next n dials.
 type rule struct {
 	n   int
-	err error // nil: they hang
+	err error // nil: the dials hang
 }
 
-// Dial connects a client; it fits Options.DialContext. It returns at once, before the test calls Accept, as a dial to
-// a listening socket does, unless Refuse or Hold have other plans for it.
+// Dial connects a client; it fits Options.DialContext. Like a dial to a listening socket, it
+// returns before the test calls Accept, unless Refuse or Hold plans otherwise.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}
@@ -60,7 +60,7 @@ func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	}
 }
 
-// next records a dial and looks up its fate: none planned, an error, or (planned, nil) to hang.
+// next records a dial and returns its plan: none, an error, or (true, nil) to hang.
 func (b *Broker) next(network, addr string) (planned bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,7 +76,8 @@ func (b *Broker) next(network, addr string) (planned bool, err error) {
 	return true, err
 }
 
-// connect makes the connection, nil after Close, and starts a Responder on it when there is one.
+// connect makes the connection, and starts the Responder on it if there is one. After Close it
+// returns nil.
 func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, served bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,7 +95,8 @@ func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, serve
 	return c, client, b.auto != nil
 }
 
-// Refuse makes the next n dials fail with err, after those already planned; nil means ECONNREFUSED.
+// Refuse makes the next n dials fail with err, after the dials already planned. A nil err means
+// ECONNREFUSED.
 func (b *Broker) Refuse(n int, err error) {
 	if err == nil {
 		err = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
@@ -102,7 +104,7 @@ func (b *Broker) Refuse(n int, err error) {
 	b.add(rule{n, err})
 }
 
-// Hold makes the next n dials hang until their context ends, after those already planned.
+// Hold makes the next n dials hang until their context ends, after the dials already planned.
 func (b *Broker) Hold(n int) { b.add(rule{n: n}) }
 
 func (b *Broker) add(r rule) {
@@ -113,14 +115,14 @@ func (b *Broker) add(r rule) {
 	}
 }
 
-// Admit drops what Refuse and Hold have planned. Dials that hang go on hanging.
+// Admit cancels the plans of Refuse and Hold. Dials that already hang keep hanging.
 func (b *Broker) Admit() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.plan = nil
 }
 
-// Dials are all calls of Dial so far, the refused ones included, in order.
+// Dials returns all calls of Dial so far in order, refused dials included.
 func (b *Broker) Dials() []Dialing {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// describe is a packet on one line: its type and the fields that are not zero.
+// describe formats a packet on one line: its type and its nonzero fields.
 func describe(p frames.Packet) string {
 	if p == nil {
 		return "no packet"
@@ -51,7 +51,7 @@ func diff(want, got frames.Packet) string {
 	return b.String()
 }
 
-// offset says where two long values part, since both are shown cut short.
+// offset names the first byte that differs in two long values, since both are shown truncated.
 func offset(a, b string) string {
 	if len(a) <= shown && len(b) <= shown {
 		return ""
@@ -60,29 +60,29 @@ func offset(a, b string) string {
 	for i < min(len(a), len(b)) && a[i] == b[i] {
 		i++
 	}
-	return fmt.Sprintf(" (they part at byte %d; lengths %d and %d)", i, len(a), len(b))
+	return fmt.Sprintf(" (the first difference is at byte %d; lengths %d and %d)", i, len(a), len(b))
 }
 
-// shown is how many bytes of a value a report shows.
+// shown is the number of bytes of a value that a report shows.
 const shown = 80
 
 // field is a leaf of a packet's struct.
 type field struct {
 	name string
-	full string // all of it, for comparison
-	text string // quoted and cut, for reading
+	full string // the whole value, for comparison
+	text string // quoted and truncated, for reading
 	zero bool
 }
 
-// flatten lists the leaves of a struct, those of embedded ones under their own names and those of others behind a
-// dot.
+// flatten lists the leaves of a struct. Fields of embedded structs keep their own names; fields of
+// other structs have a dotted prefix.
 func flatten(prefix string, v reflect.Value) []field {
 	var out []field
 	for i := range v.NumField() {
 		t, f := v.Type().Field(i), v.Field(i)
 		name := prefix + t.Name
 		if t.Type == reflect.TypeFor[frames.Type]() {
-			continue // the kind of an Ack, which is its type
+			continue // the kind of an Ack: the packet type says it
 		}
 		if f.Kind() == reflect.Pointer && !f.IsNil() {
 			f = f.Elem()

@@ -9,14 +9,14 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// In a test, t is the test's own and there is nothing to clean up.
+// A test passes its own t and needs no cleanup.
 func Example() {
 	t := &exampleT{}
 	defer t.cleanup()
 
 	b := streamtest.New(t)
 
-	// The client. A real one gets b.Dial as its Options.DialContext and lives on goroutines of its own.
+	// The client. A real one gets b.Dial as its Options.DialContext and runs its own goroutines.
 	conn, err := b.Dial(context.Background(), "tcp", "broker:1883")
 	if err != nil {
 		fmt.Println(err)
@@ -43,7 +43,7 @@ func Example() {
 	// Output: level is 4.2, in 1 write
 }
 
-// exampleT stands in for the *testing.T that an example does not have.
+// exampleT replaces the *testing.T that an example lacks.
 type exampleT struct {
 	testing.TB
 	cleanups []func()

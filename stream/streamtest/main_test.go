@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeTB notes how a test fails and lets the real one go on.
+// fakeTB records the failures of a test and does not fail the real one.
 type fakeTB struct {
 	testing.TB
 
@@ -46,7 +46,7 @@ func (f *fakeTB) failure() string {
 	return f.failures[0]
 }
 
-// failureOf runs a script and returns how it failed, "" when it did not.
+// failureOf runs a script and returns its failure, or "".
 func failureOf(t *testing.T, script func(tb testing.TB)) string {
 	t.Helper()
 	f := &fakeTB{TB: t}
@@ -59,7 +59,8 @@ func failureOf(t *testing.T, script func(tb testing.TB)) string {
 	return f.failure()
 }
 
-// client is the least that can stand opposite a script, on any goroutine: it fails tests without ending them.
+// client is a minimal client for a script. It works on any goroutine: it fails tests without ending
+// them.
 type client struct {
 	t    *testing.T
 	conn net.Conn
@@ -134,13 +135,13 @@ func (c *client) handshake() *client {
 	return c
 }
 
-// pub is a PUBLISH.
+// pub makes a PUBLISH.
 func pub(topic, payload string, q frames.QoS, id uint16) frames.Publish {
 	return frames.Publish{Message: frames.Message{Topic: topic, Payload: []byte(payload), QoS: q}, ID: id}
 }
 
-// ack is an acknowledgment.
+// ack makes an acknowledgment.
 func ack(kind frames.Type, id uint16) frames.Ack { return frames.Ack{Kind: kind, ID: id} }
 
-// elapse lets the bubble's time pass.
+// elapse lets d pass on the bubble's clock.
 func elapse(d time.Duration) { <-time.After(d) }

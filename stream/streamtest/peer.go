@@ -7,10 +7,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// defaultWindow is how many messages a Responder has in flight to a client.
+// defaultWindow is the number of messages that a Responder has in flight to a client.
 const defaultWindow = 100
 
-// What a packet identifier is waiting for, on the way to the client.
+// The state of a packet identifier on the way to the client: the acknowledgment it awaits.
 const (
 	idFree byte = iota
 	idPuback
@@ -22,29 +22,29 @@ const (
 type peer struct {
 	r      *Responder
 	conn   net.Conn
-	pipe   *PipeConn     // conn, when its writes never wait
-	kick   chan struct{} // else: wakes the writing goroutine, holds one; closed by finish
+	pipe   *PipeConn     // conn, if its writes never wait
+	kick   chan struct{} // otherwise: wakes the writing goroutine, capacity 1; closed by finish
 	writer sync.WaitGroup
 
-	// Owned by the goroutine that serves.
+	// Owned by the goroutine that serves the connection.
 	in      *frames.Reader
 	version frames.Version // 0 before CONNECT
 	topics  frames.Topics
-	held    []uint64 // a bit for each identifier of a QoS 2 message received and not yet released; made for the first
+	held    []uint64 // one bit for each identifier of a QoS 2 message received and not yet released; allocated on first use
 
-	// Under mu: publishers share it.
+	// Guarded by mu, since publishers use it too.
 	mu       sync.Mutex
 	room     sync.Cond // signals that out or queue got shorter, or that the client is gone
 	gone     bool
 	subs     []frames.Filter
-	out      []byte // to be written
-	spare    []byte // written, to be used again
+	out      []byte // pending bytes
+	spare    []byte // the buffer written last, for reuse
 	taken    int    // bytes that drain is writing
-	writing  bool   // somebody is in drain
-	ids      []byte // state of each identifier; made for the first message at QoS 1 or 2
+	writing  bool   // a goroutine is in drain
+	ids      []byte // state of each identifier; allocated for the first message at QoS 1 or 2
 	lastID   uint16
 	inFlight int
-	queue    []frames.Message // behind the window
+	queue    []frames.Message // messages that wait for the window
 }
 
 func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *peer {
@@ -63,7 +63,8 @@ func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *
 	return p
 }
 
-// run answers what each read brings, then writes the answers. nil: the connection is over.
+// run answers the packets of each read, then writes the answers. It returns nil if the connection
+// is over.
 func (p *peer) run() error {
 	for {
 		f, ok, err := p.in.Next()
@@ -86,7 +87,7 @@ func (p *peer) run() error {
 	}
 }
 
-// flushAll writes the answers, and what a loopback has left with other clients.
+// flushAll flushes the answers, and the messages that a loopback routed to other clients.
 func (p *peer) flushAll() {
 	if !p.r.Loopback {
 		p.flush()
@@ -97,7 +98,7 @@ func (p *peer) flushAll() {
 	}
 }
 
-// flush has the pending bytes written, by the caller where a write never waits.
+// flush writes the pending bytes. If a write could wait, the writer goroutine does it.
 func (p *peer) flush() {
 	if p.pipe != nil {
 		p.drain()
@@ -114,8 +115,8 @@ func (p *peer) flush() {
 	}
 }
 
-// drain writes until nothing is pending. Who finds another at it leaves its bytes to that one, so they go out in
-// order and no lock is held during a write.
+// drain writes until nothing is pending. If another goroutine is already in drain, that one writes
+// the bytes, so they go out in order and no lock is held during a write.
 func (p *peer) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,14 +134,14 @@ func (p *peer) drain() {
 			p.spare = nil // a flood must not stay in memory
 		}
 		if err != nil {
-			p.out = nil // the reader learns it too, and ends the connection
+			p.out = nil // the reader sees the error too, and ends the connection
 		}
 		p.room.Broadcast()
 	}
 	p.writing = false
 }
 
-// await returns when the client is not far behind any more, or has gone.
+// await returns when the client is no longer far behind, or is gone.
 func (p *peer) await() {
 	for behind := true; behind; {
 		if p.pipe != nil {
@@ -149,13 +150,13 @@ func (p *peer) await() {
 		p.mu.Lock()
 		behind = !p.gone && (len(p.out)+p.taken >= aheadBytes || len(p.queue) > aheadMessages)
 		if behind {
-			p.room.Wait() // what leaves here may fill the pipe: look there again
+			p.room.Wait() // drained bytes may fill the pipe, so check it again
 		}
 		p.mu.Unlock()
 	}
 }
 
-// finish ends what depends on the connection, which is closed.
+// finish stops the writer goroutine and wakes waiting publishers. The connection is already closed.
 func (p *peer) finish() {
 	p.mu.Lock()
 	p.gone = true
@@ -167,7 +168,7 @@ func (p *peer) finish() {
 	}
 }
 
-// send appends packets to what is to be written. The caller holds mu.
+// send appends packets to the pending bytes. The caller holds mu.
 func send[P frames.Packet](p *peer, packet P) error {
 	b, err := packet.Append(p.out, p.version)
 	if err == nil {

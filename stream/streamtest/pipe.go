@@ -9,31 +9,32 @@ import (
 	"syscall"
 )
 
-// half carries the bytes of one direction. It waits on conditions, not on channels: a goroutine in Cond.Wait counts
-// as durably blocked in a synctest bubble, and a condition allocates nothing, however often it is waited for.
+// half carries the bytes of one direction. It waits on conditions, not on channels: a goroutine in
+// Cond.Wait counts as durably blocked in a synctest bubble, and a wait on a condition allocates
+// nothing.
 type half struct {
 	mu       sync.Mutex
 	readable sync.Cond // signals bytes, an end, or a new read deadline
 	writable sync.Cond // signals room, an end, or a new write deadline
 
-	// Bytes written and not yet read. This and all below is under mu.
+	// Bytes written and not yet read. All fields from here on are guarded by mu.
 	ring  ring
 	limit int // most bytes held; 0: any number
 
-	// Positions of the stream that no Read goes past in one call, ascending.
+	// Positions in the stream, ascending. No single Read goes past one.
 	cuts []int64
 
-	// What has become of the direction.
+	// The state of the direction.
 	writerClosed bool // reads get the rest, then io.EOF
 	readerClosed bool // writes get EPIPE
 	reset        bool // both get ECONNRESET
-	stalled      bool // there is no room, whatever the buffer holds
-	writing      bool // a Write waits with part of its bytes written: no other may cut in
+	stalled      bool // no room, however empty the buffer
+	writing      bool // a Write waits with part of its bytes written: no other may interleave
 
 	readBy  deadline
 	writeBy deadline
 
-	// Counted from the start.
+	// Counters since the start.
 	reads, writes int   // calls
 	got, put      int64 // bytes: the positions of reader and writer in the stream
 }
@@ -47,7 +48,7 @@ func newHalf(limit int) *half {
 	return h
 }
 
-// read takes what is there, at most up to the next cut, and waits only when there is nothing.
+// read returns buffered bytes, at most up to the next cut. It waits only if there are none.
 func (h *half) read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,7 +59,7 @@ func (h *half) read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		case h.reset:
 			return 0, os.NewSyscallError("read", syscall.ECONNRESET)
-		case h.readBy.passed(): // as on a socket, even when bytes are there
+		case h.readBy.passed(): // as on a socket, even if bytes are buffered
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
@@ -71,7 +72,8 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// write returns when the buffer has taken all of p, or with the number of bytes it took and why it took no more.
+// write returns when all of p is in the buffer, or with the number of bytes buffered and the error
+// that stopped it.
 func (h *half) write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -100,7 +102,7 @@ func (h *half) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// broken is why a write cannot go on, nil if it can.
+// broken returns the error that prevents a write, or nil.
 func (h *half) broken() error {
 	switch {
 	case h.writerClosed:
@@ -115,7 +117,7 @@ func (h *half) broken() error {
 	return nil
 }
 
-// take copies buffered bytes out; there is at least one.
+// take copies buffered bytes out. There is at least one.
 func (h *half) take(p []byte) int {
 	if len(h.cuts) > 0 {
 		p = p[:min(int64(len(p)), h.cuts[0]-h.got)]
@@ -129,7 +131,7 @@ func (h *half) take(p []byte) int {
 	return n
 }
 
-// add copies in as much of p as there is room for.
+// add buffers as much of p as there is room for.
 func (h *half) add(p []byte) int {
 	n := min(len(p), h.room())
 	if n > 0 {
@@ -150,7 +152,7 @@ func (h *half) room() int {
 	return h.limit - h.ring.n
 }
 
-// cut ends a segment: the bytes written so far and those written later do not arrive in one Read.
+// cut ends a segment: no Read returns bytes from before and after it.
 func (h *half) cut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -159,7 +161,7 @@ func (h *half) cut() {
 	}
 }
 
-// stall takes the room away or gives it back.
+// stall removes the room in the buffer or restores it.
 func (h *half) stall(on bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -167,7 +169,7 @@ func (h *half) stall(on bool) {
 	h.writable.Broadcast()
 }
 
-// await returns when fewer than n bytes are waiting to be read, or when nothing can be written any more.
+// await returns when fewer than n bytes are unread, or when nothing can be written anymore.
 func (h *half) await(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,7 +191,7 @@ func (h *half) end(mark func()) {
 	h.writable.Broadcast()
 }
 
-// drop forgets the bytes that nobody will read.
+// drop discards the bytes that nobody will read.
 func (h *half) drop() {
 	h.ring, h.cuts = ring{}, nil
 }
@@ -200,14 +202,14 @@ func (h *half) unread() int {
 	return h.ring.n
 }
 
-// quiet reports that a Read would wait.
+// quiet reports whether a Read would wait.
 func (h *half) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ring.n == 0 && !h.writerClosed && !h.readerClosed && !h.reset
 }
 
-// counts are the calls of Read and Write so far, and the bytes written.
+// counts returns the calls of Read and Write so far, and the bytes written.
 func (h *half) counts() (reads, writes int, bytes int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

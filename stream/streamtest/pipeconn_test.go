@@ -14,11 +14,11 @@ import (
 func write(t *testing.T, c net.Conn, s string) {
 	t.Helper()
 	if _, err := c.Write([]byte(s)); err != nil {
-		t.Error(err) // not Fatal: it runs on other goroutines too
+		t.Error(err) // not Fatal: it also runs on other goroutines
 	}
 }
 
-// read is one Read.
+// read does one Read.
 func read(t *testing.T, c net.Conn) string {
 	t.Helper()
 	p := make([]byte, 1<<10)
@@ -44,7 +44,7 @@ func TestPipeCutEndsARead(t *testing.T) {
 	a, b := Pipe(0)
 	defer a.Close()
 	defer b.Close()
-	a.Cut() // with nothing before it: of no effect
+	a.Cut() // no bytes before it: no effect
 	write(t, a, "one")
 	a.Cut()
 	a.Cut()
@@ -134,7 +134,7 @@ func TestPipeEndWakesCallsThatWait(t *testing.T) {
 					_, err := here.Read(make([]byte, 1))
 					reads <- err
 				}()
-				for range 2 { // one has written a part, one waits for its turn
+				for range 2 { // one has written a part, the other waits for its turn
 					go func() {
 						_, err := here.Write(make([]byte, 5))
 						writes <- err

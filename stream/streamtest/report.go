@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// failed ends the test: a step wanted one thing and got a packet or an error.
+// failed ends the test: a step expected want and got a packet or an error.
 func (c *Conn) failed(want string, got frames.Packet, err error) {
 	c.tb.Helper()
 	var came string
@@ -29,19 +29,19 @@ func (c *Conn) failed(want string, got frames.Packet, err error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		came = "the end inside a packet: the client closed the connection"
 	case errors.As(err, &bad):
-		came = "what the standard forbids: " + err.Error()
+		came = "an invalid packet: " + err.Error()
 	default:
 		came = err.Error()
 	}
 	c.tb.Fatalf("%s: wanted %s, got %s%s", c.where(), want, came, &c.trace)
 }
 
-// where says which connection of the broker this is and how old it is.
+// where names the connection and gives its age.
 func (c *Conn) where() string {
 	return fmt.Sprintf("streamtest: connection %d at +%v", c.ordinal, time.Since(c.trace.start))
 }
 
-// traceLength is how many packets a failure shows.
+// traceLength is the number of packets that a failure shows.
 const traceLength = 8
 
 // trace keeps the last packets of a connection for the report of a failure.
@@ -74,7 +74,8 @@ func (t *trace) String() string {
 	return b.String()
 }
 
-// typeName names the packet that Next wants: an Ack and the interface itself stand for several types.
+// typeName names the packet that Next wants: an Ack and the interface itself stand for several
+// types.
 func typeName(p frames.Packet) string {
 	switch p := p.(type) {
 	case nil:

@@ -29,7 +29,7 @@ func TestFailedStepsSayWhatWasWantedAndWhatCame(t *testing.T) {
 			func(c *Conn) { Next[frames.Publish](c) }, "got the end inside a packet"},
 		{"part of a packet", half, func(c *Conn) { Next[frames.Publish](c) }, "got 3 bytes of a packet"},
 		{"bad packet", func(cl *client) { _, _ = cl.conn.Write([]byte("GET / HTTP/1.1\r\n")) },
-			func(c *Conn) { c.ExpectConnect() }, "wanted CONNECT, got what the standard forbids"},
+			func(c *Conn) { c.ExpectConnect() }, "wanted CONNECT, got an invalid packet"},
 		{"not closed", ping, func(c *Conn) { c.ExpectClosed() }, "wanted the end of the connection, got PINGREQ{}"},
 		{"never closed", func(*client) {}, func(c *Conn) { c.ExpectClosed() }, "wanted the end of the connection, got nothing"},
 		{"not closed after DISCONNECT", func(cl *client) { cl.send(frames.Disconnect{}) },
@@ -42,9 +42,9 @@ func TestFailedStepsSayWhatWasWantedAndWhatCame(t *testing.T) {
 		{"part, not nothing", half, func(c *Conn) { c.ExpectNone() }, "wanted nothing, got 3 bytes"},
 		{"closed, not nothing", end, func(c *Conn) { c.ExpectNone() }, "wanted nothing, got the end"},
 		{"nonsense expected", func(cl *client) { cl.send(ack(frames.TypePuback, 1)) },
-			func(c *Conn) { c.Expect(ack(frames.TypePuback, 0)) }, "the script expects what cannot be sent: PUBACK{}"},
+			func(c *Conn) { c.Expect(ack(frames.TypePuback, 0)) }, "the script expects a packet that cannot be encoded: PUBACK{}"},
 		{"nonsense sent", func(*client) {}, func(c *Conn) { c.Send(ack(frames.TypePuback, 0)) },
-			"the script sends what cannot be encoded: PUBACK{}"},
+			"the script sends a packet that cannot be encoded: PUBACK{}"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,9 +78,9 @@ func TestFailureShowsTheDifferingFieldsAndTheLastPackets(t *testing.T) {
 			c.Expect(pub("a", strings.Repeat("x", 99)+"z", 1, 7))
 		})
 		x := `"` + strings.Repeat("x", 80) + `"... (100 bytes)`
-		want := `streamtest: connection 2 at +1.5s: another PUBLISH than wanted:
+		want := `streamtest: connection 2 at +1.5s: unexpected PUBLISH:
 	Topic: wanted "a", got "b"
-	Payload: wanted ` + x + `, got ` + x + ` (they part at byte 99; lengths 100 and 100)
+	Payload: wanted ` + x + `, got ` + x + ` (the first difference is at byte 99; lengths 100 and 100)
 the last packets of this connection:
 	+0s got CONNECT{Version:3.1.1 ClientID:"c" CleanSession:true}
 	+0s sent CONNACK{}

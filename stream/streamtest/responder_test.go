@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// answered is a client that a Responder has accepted.
+// answered returns a client that a Responder has accepted.
 func answered(t *testing.T, r *Responder) *client {
 	t.Helper()
 	b := New(t)
@@ -128,7 +128,7 @@ func TestResponderDoesNotMindHowAConnectionEnds(t *testing.T) {
 	}
 }
 
-// A client that writes all before it reads anything must not find the broker waiting for it to read.
+// A client may write everything before it reads: the broker must not wait for it to read.
 func TestResponderReadsWhileTheClientDoesNot(t *testing.T) {
 	const messages = 300
 	payload := string(make([]byte, 1000))

@@ -1,10 +1,11 @@
 package streamtest
 
 const (
-	// firstBuffer is what a ring allocates for its first byte; it doubles from there.
+	// firstBuffer is the initial allocation of a ring; it doubles from there.
 	firstBuffer = 512
 
-	// keepBuffer is the most that an emptied ring holds on to: a flood must not stay in memory for ever.
+	// keepBuffer is the largest buffer that an emptied ring keeps, so that a flood does not stay in
+	// memory.
 	keepBuffer = 64 << 10
 )
 
@@ -12,10 +13,10 @@ const (
 type ring struct {
 	buf  []byte
 	head int // first byte
-	n    int // bytes from there, round the end
+	n    int // number of bytes from head, past the end of buf
 }
 
-// write appends p. limit is the most there will ever be, 0 when there is none.
+// write appends p. limit is the largest size the ring may reach, 0 for none.
 func (r *ring) write(p []byte, limit int) {
 	if need := r.n + len(p); need > len(r.buf) {
 		size := max(firstBuffer, 2*len(r.buf), need)
@@ -32,7 +33,7 @@ func (r *ring) write(p []byte, limit int) {
 	r.n += len(p)
 }
 
-// read takes as many bytes as fit into p.
+// read moves as many bytes as fit into p.
 func (r *ring) read(p []byte) int {
 	n := min(len(p), r.n)
 	if n == 0 {
@@ -50,7 +51,7 @@ func (r *ring) read(p []byte) int {
 	return n
 }
 
-// copyTo copies the first bytes, of which there are as many as p holds.
+// copyTo copies the first len(p) bytes, without removing them.
 func (r *ring) copyTo(p []byte) {
 	m := copy(p, r.buf[r.head:])
 	copy(p[m:], r.buf)

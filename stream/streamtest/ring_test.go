@@ -25,7 +25,7 @@ func TestRingIsAQueueWhateverTheSteps(t *testing.T) {
 			p := make([]byte, rnd.IntN(2*limit))
 			n := r.read(p)
 			if want := min(len(p), len(model)); n != want || !bytes.Equal(p[:n], model[:want]) {
-				t.Fatalf("read %d bytes, want %d, or other bytes", n, want)
+				t.Fatalf("read %d bytes, want %d, or the bytes differ", n, want)
 			}
 			model = model[n:]
 		}

@@ -6,9 +6,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Send sends packets in one write, so that they reach the client in one segment. It does not wait: what the client
-// does not read stays in memory, and what a client that has gone cannot read is lost, as on a network. Packets are
-// encoded as they are, bad content included.
+// Send sends packets in one write, so that they reach the client in one segment. It does not wait:
+// unread bytes stay in memory, and bytes for a client that is gone are lost, as on a network.
+// Packets are encoded as they are, invalid content included.
 func (c *Conn) Send(packets ...frames.Packet) {
 	c.tb.Helper()
 	c.SendBytes(c.encode(packets))
@@ -19,7 +19,8 @@ func (c *Conn) SendBytes(b []byte) {
 	_, _ = c.rw.Write(b)
 }
 
-// SendSplit sends packets in segments of n bytes: however late the client reads, no Read returns more than one.
+// SendSplit sends packets in segments of n bytes: however late the client reads, no Read returns
+// more than one segment.
 func (c *Conn) SendSplit(n int, packets ...frames.Packet) {
 	c.tb.Helper()
 	c.SendBytesSplit(n, c.encode(packets))
@@ -41,7 +42,7 @@ func (c *Conn) encode(packets []frames.Packet) []byte {
 	for _, p := range packets {
 		var err error
 		if b, err = p.Append(b, c.version); err != nil {
-			c.tb.Fatalf("streamtest: the script sends what cannot be encoded: %s: %v", describe(p), err)
+			c.tb.Fatalf("streamtest: the script sends a packet that cannot be encoded: %s: %v", describe(p), err)
 		}
 		c.trace.add("sent", p)
 	}
@@ -62,7 +63,7 @@ func (c *Conn) Connack(sessionPresent bool, code frames.ReasonCode) {
 	c.Send(frames.Connack{SessionPresent: sessionPresent, Code: code})
 }
 
-// Grant answers a SUBSCRIBE with what it asks for.
+// Grant answers a SUBSCRIBE with the requested QoS of each filter.
 func (c *Conn) Grant(p frames.Subscribe) {
 	c.tb.Helper()
 	codes := make([]frames.ReasonCode, len(p.Filters))
@@ -72,8 +73,8 @@ func (c *Conn) Grant(p frames.Subscribe) {
 	c.Send(frames.Suback{ID: p.ID, Codes: codes})
 }
 
-// Complete plays the receiver's part for a PUBLISH of the client to its end: nothing at QoS 0, PUBACK at QoS 1;
-// PUBREC, PUBREL, PUBCOMP at QoS 2.
+// Complete acts as the receiver of a client's PUBLISH to the end: nothing at QoS 0; PUBACK at QoS
+// 1; PUBREC, PUBREL, PUBCOMP at QoS 2.
 func (c *Conn) Complete(p frames.Publish) {
 	c.tb.Helper()
 	switch p.QoS {
@@ -86,45 +87,46 @@ func (c *Conn) Complete(p frames.Publish) {
 	}
 }
 
-// Drop closes the connection: the client reads what was sent and then io.EOF.
+// Drop closes the connection: the client reads the bytes sent so far and then io.EOF.
 func (c *Conn) Drop() { _ = c.rw.Close() }
 
-// Abort resets the connection: what the client has not read is lost.
+// Abort resets the connection: bytes that the client has not read are lost.
 func (c *Conn) Abort() { c.end.Abort() }
 
-// Stall lets the client write no more: its writes wait at once, as if the broker had not read for long. What it wrote
-// before is still there for the script.
+// Stall blocks the client's writes at once, as if the broker had not read for long. The script can
+// still read the bytes written before.
 func (c *Conn) Stall() { c.end.Stall() }
 
 // Resume ends a Stall.
 func (c *Conn) Resume() { c.end.Resume() }
 
-// Writes is the number of Write calls the client has made on this connection.
+// Writes returns the number of Write calls that the client made on this connection.
 func (c *Conn) Writes() int { return c.client.Writes() }
 
-// Reads is the number of Read calls the client has made on this connection.
+// Reads returns the number of Read calls that the client made on this connection.
 func (c *Conn) Reads() int { return c.client.Reads() }
 
-// Bytes is the number of bytes the client has written to this connection.
+// Bytes returns the number of bytes that the client wrote to this connection.
 func (c *Conn) Bytes() int64 { return c.client.Bytes() }
 
-// Unread is the number of bytes sent to the client that it has not read.
+// Unread returns the number of bytes sent to the client that it has not read.
 func (c *Conn) Unread() int { return c.end.Unread() }
 
-// Dialed is the network and address that the client asked for.
+// Dialed returns the network and address that the client dialed.
 func (c *Conn) Dialed() (network, addr string) {
 	a := c.client.RemoteAddr()
 	return a.Network(), a.String()
 }
 
-// Version is the protocol version of the last CONNECT, 3.1.1 before the first.
+// Version returns the protocol version of the last CONNECT, or 3.1.1 before the first.
 func (c *Conn) Version() frames.Version { return c.version }
 
-// Raw is the connection, for what the script language lacks. Bytes that a step has read ahead of its packet are not
-// in it any more.
+// Raw returns the connection, for steps that Conn has no method for. Bytes that Conn has read ahead
+// of a packet are no longer in it.
 func (c *Conn) Raw() net.Conn { return c.rw }
 
-// Wrap runs the rest of the script over a connection that runs over Raw: the server's side of TLS, or a WebSocket.
+// Wrap runs the rest of the script over a connection that runs over Raw: the server's side of TLS,
+// or a WebSocket.
 func (c *Conn) Wrap(over net.Conn) {
 	c.rw = over
 	c.in = frames.NewReader(over, frames.MaxPacket)
