@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A commit that failed is made up for, change by change, but for the acceptances
-// in it: those publications have ended.
+// The changes of a failed commit are stored later, except for its acceptances: those publications
+// have ended.
 func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -41,12 +41,12 @@ func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
 			held += string(p.Message.Payload)
 		}
 		if err != nil || held != "023" {
-			t.Errorf("the store holds %q, %v; want all but 1, which was in the commit that failed", held, err)
+			t.Errorf("the store holds %q, %v; want all but 1, which was in the failed commit", held, err)
 		}
 	})
 }
 
-// Close does not count as written what it did not write.
+// Close does not report a publication as written if it was not.
 func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -69,7 +69,7 @@ func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
 	})
 }
 
-// What had arrived before Unsubscribe is handed over, whatever the connection does.
+// Messages that arrived before Unsubscribe are delivered, even if the connection is lost.
 func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, kept(10, nil))
@@ -88,13 +88,13 @@ func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
 		c.Send(publish("a", "x", 1, 1, true))
 		synctest.Wait()
 		if m, ok := <-sub.Messages(); !ok || string(m.Payload) != "x" {
-			t.Errorf("handed over %q, %v", m.Payload, ok)
+			t.Errorf("delivered %q, %v", m.Payload, ok)
 		}
 	})
 }
 
-// A filter that the broker refused was never subscribed, so what matches it is
-// not a leftover of ours.
+// A filter that the broker rejected was never subscribed, so a message that matches it is not left
+// over from an Unsubscribe.
 func TestARefusedFilterDropsNoMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, kept(10, nil))
@@ -118,7 +118,7 @@ func TestARefusedFilterDropsNoMessages(t *testing.T) {
 	})
 }
 
-// What came for a Subscription that was given up holds nobody's acks.
+// Messages for a canceled Subscribe do not hold back the acks of other deliveries.
 func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
 	for _, discard := range []bool{false, true} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -145,8 +145,8 @@ func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
 	}
 }
 
-// A broker may have a message in flight for every identifier; the ack of a
-// publish is read even then.
+// A broker may use every identifier for messages in flight. The session must still read the ack of
+// a publish.
 func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: -1})
@@ -171,7 +171,7 @@ func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	})
 }
 
-// A keep alive without its unit is a second, not nanoseconds.
+// A keep alive given without a unit, in nanoseconds, becomes one second.
 func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{KeepAlive: 30})
@@ -186,7 +186,7 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 	})
 }
 
-// A log handler is code of the user: it may use what it logs about.
+// A log handler is user code: it may call the Subscription that the record is about.
 func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		var sub *stream.Subscription

@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A publish ends well only when its exchange is complete.
+// Publish succeeds only when its exchange is complete.
 func TestPublishCompletesWithItsQoS(t *testing.T) {
 	t.Run("0: written", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -82,8 +82,8 @@ func TestPublishCompletesWithItsQoS(t *testing.T) {
 	})
 }
 
-// No more than Window are in flight, whatever happens; each ack lets the next
-// one through. A QoS 2 slot is held to PUBCOMP, and QoS 0 needs none.
+// Window limits the messages in flight at all times; each ack lets one more through. QoS 2 holds
+// its slot until PUBCOMP, and QoS 0 needs none.
 func TestWindowIsKeptExactly(t *testing.T) {
 	for _, window := range []int{1, 3, 100} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestWindowIsKeptExactly(t *testing.T) {
 	})
 }
 
-// atoi is the number of a numbered message.
+// atoi returns the number of a numbered message.
 func atoi(t *testing.T, p frames.Publish) int {
 	t.Helper()
 	n, err := strconv.Atoi(string(p.Payload))
@@ -158,7 +158,7 @@ func atoi(t *testing.T, p frames.Publish) int {
 	return n
 }
 
-// A send that returns has been accepted; while the queue is full it blocks.
+// A send that returns has been accepted. While the queue is full it blocks.
 func TestFullQueueBlocksTheSend(t *testing.T) {
 	for _, queue := range []int{1, 2, 10, 100} {
 		t.Run(fmt.Sprint(queue), func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 				if n != 3+queue {
 					t.Fatalf("%d accepted", n)
 				}
-				// It blocks QoS 0 too: that has to wait in the same line.
+				// QoS 0 waits in the same queue, so it blocks too.
 				if accepts(s, publishing(n, 0, acks)) {
 					t.Fatal("QoS 0 was accepted")
 				}
@@ -185,7 +185,7 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 				packets := nextPublishes(t, c, 3)
 				c.Complete(packets[0])
 				wantReceipt(t, acks, 0)
-				if accepts(s, publishing(n, 1, acks)) { // the one that waited was faster
+				if accepts(s, publishing(n, 1, acks)) { // the waiting Publish was first
 					t.Fatal("two were accepted")
 				}
 				c.Complete(packets[1])
@@ -200,7 +200,7 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 				for range queue + 2 {
 					p := streamtest.Next[frames.Publish](c)
 					if p.Topic == "never" {
-						t.Fatal("what was not sent came")
+						t.Fatal("the canceled publication was sent")
 					}
 					c.Complete(p)
 				}
@@ -229,15 +229,14 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 	})
 }
 
-// However many are waiting to be accepted at once, each one that is gets its
-// Receipt.
+// However many publishings are accepted at once, each one gets its Receipt.
 func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 	for _, n := range []int{64, 65, 66, 129, 1000} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, &stream.Options{
 				Window: 2000, Queue: 2000, Logger: slog.New(&sleeper{at: "PUBREL", pause: time.Second}),
 			})
-			c.Send(ack(pubrel, 1)) // puts the session to sleep, and they queue up
+			c.Send(ack(pubrel, 1)) // blocks the session, so that publishings queue up
 			synctest.Wait()
 			acks := make(chan stream.Receipt, n)
 			for i := range n {
@@ -264,7 +263,7 @@ func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 	}
 }
 
-// What its caller gives up while it waits in line never leaves.
+// A queued publication is never sent once its caller cancels it.
 func TestQueuedPublishIsWithdrawnByItsContext(t *testing.T) {
 	reason := errors.New("enough")
 	for _, q := range levels {
@@ -322,8 +321,8 @@ func TestQueuedPublishIsWithdrawnByItsContext(t *testing.T) {
 	})
 }
 
-// What is in flight when its caller gives up may arrive: the exchange goes on
-// without its caller, and holds its slot to the end.
+// A publication in flight when its caller cancels may still arrive: the exchange continues without
+// the caller, and holds its slot to the end.
 func TestPublishInFlightGoesOnWithoutItsCaller(t *testing.T) {
 	reason := errors.New("enough")
 	for _, step := range []string{"PUBLISH of QoS 1", "PUBLISH of QoS 2", "PUBREL"} {
@@ -371,8 +370,8 @@ func TestPublishInFlightGoesOnWithoutItsCaller(t *testing.T) {
 	}
 }
 
-// The payload is its caller's again when Publish has returned, though the
-// message may have to be sent once more.
+// When Publish has returned, the payload belongs to its caller again, even if the message may be
+// sent once more.
 func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ClientID: "k", KeepSession: true, Reconnect: every(time.Second), Window: 3})
@@ -396,9 +395,8 @@ func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	})
 }
 
-// lateCancel is a context that turns out to have ended when it is waited for
-// the second time: when the message has been accepted. By then a while has
-// passed, and whatever happened meanwhile is ready beside it.
+// lateCancel is a context that has ended when Publish waits on it for the second time, after
+// acceptance. By then a second has passed, so the result is ready too.
 type lateCancel struct {
 	context.Context
 	asked atomic.Int32
@@ -440,7 +438,7 @@ func TestReadyResultBeatsAnEndedContext(t *testing.T) {
 	})
 }
 
-// The result stands, too, when it comes while the publication is withdrawn.
+// A result that arrives during the withdrawal stands.
 func TestAckAndContextAtTheSameInstant(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
@@ -487,17 +485,17 @@ func TestAllIdentifiersInFlight(t *testing.T) {
 
 		c.Send(ack(puback, 777))
 		if p := streamtest.Next[frames.Subscribe](c); p.ID != 777 {
-			t.Fatalf("identifier %d is not the one that is free", p.ID)
+			t.Fatalf("identifier %d is not the free one", p.ID)
 		}
-		c.ExpectQuiet(time.Hour) // the window has room, and there is no identifier
+		c.ExpectQuiet(time.Hour) // the window has room, but there is no free identifier
 		c.Send(ack(puback, 1))
 		if p := streamtest.Next[frames.Publish](c); p.ID != 1 {
-			t.Fatalf("identifier %d is not the one that is free", p.ID)
+			t.Fatalf("identifier %d is not the free one", p.ID)
 		}
 		c.Send(frames.Suback{ID: 777, Codes: []frames.ReasonCode{0}})
 		asked.granted()
 		if p := streamtest.Next[frames.Publish](c); p.ID != 777 {
-			t.Fatalf("identifier %d is not the one that is free", p.ID)
+			t.Fatalf("identifier %d is not the free one", p.ID)
 		}
 		c.ExpectQuiet(time.Hour)
 		var rest []frames.Packet
@@ -512,7 +510,7 @@ func TestAllIdentifiersInFlight(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-2.3.1-2]: identifiers go round, and pass by the one that is in use.
+// [MQTT-2.3.1-2]: identifiers cycle, and skip the one in use.
 func TestIdentifiersGoRoundAndAreNotReusedInFlight(t *testing.T) {
 	const window, held, n = 1000, 5, 2*65535 + 100
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -538,7 +536,7 @@ func TestIdentifiersGoRoundAndAreNotReusedInFlight(t *testing.T) {
 			}
 			if p.ID < last {
 				rounds++
-			} else if p.ID-last > 2 { // one may be left out
+			} else if p.ID-last > 2 { // one may be skipped
 				t.Fatalf("publication %d has identifier %d, after %d", i, p.ID, last)
 			}
 			last = p.ID
@@ -554,7 +552,7 @@ func TestIdentifiersGoRoundAndAreNotReusedInFlight(t *testing.T) {
 			}
 		}
 		if rounds != 2 {
-			t.Fatalf("they went round %d times", rounds)
+			t.Fatalf("the identifiers wrapped %d times", rounds)
 		}
 		wantStat(t, s, "InFlight", func(st stream.Stats) int { return st.InFlight }, 1+len(answers))
 	})
@@ -573,10 +571,10 @@ func TestPublicationsLeaveInOrderOfAcceptance(t *testing.T) {
 						offer(s, i, i+1, frames.QoS(r.IntN(3)), nil)
 					}
 				}()
-				var open []frames.Packet // what the broker owes
+				var open []frames.Packet // answers that the broker has yet to send
 				outstanding := 0
 				for next := 0; next < n; {
-					// It is late with its answers, and gives them in any order.
+					// The broker answers late, and in any order.
 					if len(open) > 0 && (outstanding == window || r.IntN(4) == 0) {
 						r.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
 						k := (len(open) + 1) / 2
@@ -614,7 +612,7 @@ func TestPublicationsLeaveInOrderOfAcceptance(t *testing.T) {
 func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
-		if err := s.Flush(t.Context()); err != nil { // nothing is there to wait for
+		if err := s.Flush(t.Context()); err != nil { // nothing to wait for
 			t.Fatal(err)
 		}
 		acks := make(chan stream.Receipt, 4)
@@ -638,7 +636,7 @@ func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// A withdrawal is an end too, and so is the loss of a clean session.
+		// A withdrawal also ends a publication, and so does the loss of a clean session.
 		offer(s, 2, 3, 1, acks)
 		three := inBackground(func() error { return s.Flush(t.Context()) })
 		wantPending(t, three)
@@ -682,7 +680,7 @@ func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 	})
 }
 
-// The reader must not hand a batch over again that the loop still has.
+// The reader must not reuse a batch that the loop still holds.
 func TestThousandsOfQoS2PublicationsComplete(t *testing.T) {
 	const n = 50_000
 	b := streamtest.New(t)
@@ -755,7 +753,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c.Stall()
 			offer(s, 0, 1000, 0, nil)
 			synctest.Wait()
-			if n := c.Writes() - before; n != 1 { // the one that waits
+			if n := c.Writes() - before; n != 1 { // the write that waits
 				t.Fatalf("%d calls of Write", n)
 			}
 			c.Resume()
@@ -790,7 +788,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			before := c.Writes()
 			c.Send(inboundRun("t", 1, 1, 400)...)
 			c.Expect(ackRun(puback, 1, 400)...)
-			// One for each read, of which there are few.
+			// One write for each read, and there are few reads.
 			if n, reads := c.Writes()-before, s.Stats().Reads; n > int(reads) || reads > 6 {
 				t.Fatalf("%d calls of Write, %d batches read", n, reads)
 			}

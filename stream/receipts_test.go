@@ -71,7 +71,7 @@ func TestPublishingsWithoutAckUseThatOfTheOptions(t *testing.T) {
 	})
 }
 
-// Who gives no channel wants no Receipt.
+// Without an Ack channel there are no Receipts.
 func TestReceiptsThatNobodyWantsAreDropped(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 2})
@@ -101,7 +101,7 @@ func TestReceiptsThatNobodyWantsAreDropped(t *testing.T) {
 	})
 }
 
-// One publisher that does not read its Receipts holds up nobody else.
+// A publisher that does not read its Receipts blocks nobody else.
 func TestLaggingAckChannelHoldsUpNobodyElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := new(logBook)
@@ -128,7 +128,7 @@ func TestLaggingAckChannelHoldsUpNobodyElse(t *testing.T) {
 		if n := book.count("level=WARN"); n != 1 {
 			t.Errorf("%d warnings", n)
 		}
-		// None of them is lost, and their order is kept.
+		// None is lost, and their order is kept.
 		for n := range 100 {
 			wantReceipt(t, dead, 3*n)
 			wantReceipt(t, short, 3*n+1)
@@ -150,7 +150,7 @@ func TestUnbufferedAckChannelWorks(t *testing.T) {
 			all.Go(func() {
 				for n := p * each; n < (p+1)*each; n++ {
 					if r := <-acks; r.Tag != n || r.Err != nil {
-						t.Errorf("Receipt %+v, want the one of %d", r, n)
+						t.Errorf("Receipt %+v, want tag %d", r, n)
 					}
 					if n%50 == 0 {
 						elapse(time.Minute)
@@ -188,8 +188,8 @@ func TestUnbufferedAckChannelWorks(t *testing.T) {
 	})
 }
 
-// The order of one channel's Receipts is that of the ends of its publications,
-// whether they went straight into it or had to wait.
+// The Receipts of one channel keep the order in which their publications ended, whether the channel
+// had room for them or lagged.
 func TestOrderOfReceiptsIsKeptAcrossALag(t *testing.T) {
 	for _, size := range []int{0, 1, 3} {
 		t.Run(fmt.Sprintf("buffer of %d", size), func(t *testing.T) {
@@ -231,14 +231,14 @@ func TestOrderOfReceiptsIsKeptAcrossALag(t *testing.T) {
 			go offer(s, 0, 500, 1, acks)
 			for n := range 500 {
 				if r := <-acks; r.Tag != n || r.Err != nil {
-					t.Fatalf("Receipt %+v, want the one of %d", r, n)
+					t.Fatalf("Receipt %+v, want tag %d", r, n)
 				}
 			}
 		}
 	})
 }
 
-// The goroutine that hands over to a channel that lags goes when it has.
+// The goroutine that serves a lagging channel ends when the channel has caught up.
 func TestLaggingAckChannelsLeaveNothingBehind(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -250,14 +250,14 @@ func TestLaggingAckChannelsLeaveNothingBehind(t *testing.T) {
 			wantReceipt(t, acks, n)
 		}
 		wantStat(t, s, "Receipts", func(st stream.Stats) int { return st.Receipts }, 0)
-		if err := callClose(t, s).after(0); err != nil { // nobody to wait for
+		if err := callClose(t, s).after(0); err != nil { // nothing to wait for
 			t.Fatal(err)
 		}
 	})
 }
 
-// paho.mqtt.golang #563, #613 and #630: exactly one Receipt, whatever the end,
-// and success only for what succeeded.
+// paho.mqtt.golang #563, #613 and #630: exactly one Receipt, however the session or connection
+// ends, and success only for a publication that succeeded.
 func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		for end, play := range map[string]func(t *testing.T, b *streamtest.Broker, s *stream.Session, c *streamtest.Conn){
@@ -300,7 +300,7 @@ func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 					s.Publishes() <- stream.Publishing{Message: message("+", "", 1), Tag: 99, Ack: acks}
 					packets := nextPublishes(t, c, 8) // five of them of QoS 1 and 2
 					c.Send(ack(puback, packets[1].ID), ack(pubrec, packets[2].ID))
-					synctest.Wait() // and the next ones are on their way
+					synctest.Wait() // the next publications are on their way
 					play(t, b, s, c)
 					synctest.Wait()
 					s.Close()
@@ -320,8 +320,8 @@ func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 	}
 }
 
-// A program that publishes from inside its receive loop, and waits for the ack,
-// runs for 100,000 messages at any window. rumqtt #1025.
+// A program that publishes inside its receive loop and waits for the ack runs for 100,000 messages
+// at any window. rumqtt #1025.
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	type loop func(t *testing.T, sub *stream.Subscription, each func(frames.Message) bool)
 	messages := func(_ *testing.T, sub *stream.Subscription, each func(frames.Message) bool) {
@@ -393,18 +393,18 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 						}
 						return done.Add(1) < int64(row.n)
 					})
-					s.Close() // ends the others
+					s.Close() // ends the other loops
 				})
 			}
 			consumers.Wait()
 			if n := done.Load(); n < int64(row.n) {
-				t.Fatalf("%d messages went round", n)
+				t.Fatalf("only %d messages were published again", n)
 			}
 		})
 	}
 }
 
-// Nobody takes anything from anywhere, and everything else goes on.
+// Nobody reads any channel, and everything else works.
 func TestReceiptsOfOthersGoOnWhenNobodyReads(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10, KeepAlive: noPing})

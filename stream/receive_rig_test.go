@@ -23,7 +23,7 @@ const (
 
 func filterOf(topic string, q frames.QoS) frames.Filter { return frames.Filter{Topic: topic, QoS: q} }
 
-// subscribeCall is a Subscribe under way, for a script that answers it.
+// subscribeCall is a call of Subscribe in progress, for a script that answers it.
 type subscribeCall struct {
 	t    *testing.T
 	done chan struct{}
@@ -40,7 +40,7 @@ func callSubscribe(ctx context.Context, t *testing.T, s *stream.Session, filters
 	return call
 }
 
-// granted returns the Subscription, once the call has succeeded.
+// granted returns the Subscription. The call must have succeeded.
 func (call *subscribeCall) granted() *stream.Subscription {
 	call.t.Helper()
 	if err := call.ended(); err != nil {
@@ -49,7 +49,7 @@ func (call *subscribeCall) granted() *stream.Subscription {
 	return call.sub
 }
 
-// ended returns the error of the call, once it has one.
+// ended returns the error of the call. The call must have returned.
 func (call *subscribeCall) ended() error {
 	call.t.Helper()
 	wantLevel(call.t, call.done)
@@ -70,14 +70,14 @@ func (call *subscribeCall) pending() {
 	}
 }
 
-// inBackground runs f and returns a channel that brings its error.
+// inBackground runs f and returns a channel that receives its error.
 func inBackground(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	return done
 }
 
-// wantLevel fails unless done is closed, now that nothing moves.
+// wantLevel fails unless done is closed once the bubble is idle.
 func wantLevel(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	synctest.Wait()
@@ -88,8 +88,8 @@ func wantLevel(t *testing.T, done <-chan struct{}) {
 	}
 }
 
-// inboundRun is n PUBLISH packets in a row. Payloads count up from the first
-// identifier, those of QoS 0 too.
+// inboundRun returns n consecutive PUBLISH packets. Their payloads count up from the first
+// identifier, also at QoS 0.
 func inboundRun(topic string, q frames.QoS, first, n int) []frames.Packet {
 	packets := make([]frames.Packet, n)
 	for i := range packets {
@@ -98,7 +98,7 @@ func inboundRun(topic string, q frames.QoS, first, n int) []frames.Packet {
 	return packets
 }
 
-// ackRun is n acknowledgments in a row.
+// ackRun returns n consecutive acknowledgments.
 func ackRun(kind frames.Type, first, n int) []frames.Packet {
 	packets := make([]frames.Packet, n)
 	for i := range packets {
@@ -107,7 +107,7 @@ func ackRun(kind frames.Type, first, n int) []frames.Packet {
 	return packets
 }
 
-// countUp is first, first+1, ... as the payloads of inboundRun are.
+// countUp returns first, first+1, ..., the payloads of inboundRun.
 func countUp(first, n int) []string {
 	texts := make([]string, n)
 	for i := range texts {
@@ -116,7 +116,7 @@ func countUp(first, n int) []string {
 	return texts
 }
 
-// takeFrom receives one value that is there without the clock moving on.
+// takeFrom receives one value that is available without advancing the clock.
 func takeFrom[T any](t *testing.T, ch <-chan T) T {
 	t.Helper()
 	synctest.Wait()
@@ -154,7 +154,7 @@ func payloadOf(v any) string {
 	panic("no payload")
 }
 
-// wantPayloads receives messages that must have these payloads.
+// wantPayloads receives messages and compares their payloads.
 func wantPayloads[T any](t *testing.T, ch <-chan T, want ...string) {
 	t.Helper()
 	if got := payloadsOf(t, ch, len(want)); !slices.Equal(got, want) {
@@ -162,7 +162,7 @@ func wantPayloads[T any](t *testing.T, ch <-chan T, want ...string) {
 	}
 }
 
-// wantIdle fails if ch has a value or is closed, now that nothing moves.
+// wantIdle fails if ch has a value or is closed once the bubble is idle.
 func wantIdle[T any](t *testing.T, ch <-chan T) {
 	t.Helper()
 	synctest.Wait()
@@ -176,7 +176,7 @@ func wantIdle[T any](t *testing.T, ch <-chan T) {
 	}
 }
 
-// wantEnd fails unless ch is closed with nothing more in it.
+// wantEnd fails unless ch is closed and empty.
 func wantEnd[T any](t *testing.T, ch <-chan T) {
 	t.Helper()
 	synctest.Wait()
@@ -190,7 +190,7 @@ func wantEnd[T any](t *testing.T, ch <-chan T) {
 	}
 }
 
-// wantStat compares what part reads from the Stats.
+// wantStat compares one value of the Stats.
 func wantStat[T comparable](t *testing.T, s *stream.Session, what string, part func(stream.Stats) T, want T) {
 	t.Helper()
 	synctest.Wait()
@@ -199,7 +199,7 @@ func wantStat[T comparable](t *testing.T, s *stream.Session, what string, part f
 	}
 }
 
-// droppedAndBack has the session reconnect.
+// droppedAndBack drops the connection and completes the next one.
 func droppedAndBack(t *testing.T, s *stream.Session, b *streamtest.Broker, c *streamtest.Conn, present bool) *streamtest.Conn {
 	t.Helper()
 	c.Drop()
@@ -208,10 +208,10 @@ func droppedAndBack(t *testing.T, s *stream.Session, b *streamtest.Broker, c *st
 	return c
 }
 
-// keepingSession is the options of a kept session.
+// keepingSession returns the options of a kept session.
 func keepingSession() *stream.Options { return &stream.Options{ClientID: "k", KeepSession: true} }
 
-// logBook is a logger and what it wrote, to be read while nothing moves.
+// logBook is a logger that keeps its text, to be read while the bubble is idle.
 type logBook struct{ text bytes.Buffer }
 
 func (r *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&r.text, nil)) }

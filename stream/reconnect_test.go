@@ -46,7 +46,7 @@ func TestIntervalsOfAPolicyWithoutJitterAreExact(t *testing.T) {
 	}
 }
 
-// A policy that its owner goes on using, or uses for two, is copied.
+// The policy is copied: its owner may keep using it or share it.
 func TestPolicyIsNotShared(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		policy := &backoff.Backoff{Min: time.Second, Max: time.Hour}
@@ -67,8 +67,8 @@ func TestPolicyIsNotShared(t *testing.T) {
 	})
 }
 
-// paho.golang #249, and the jitter of package backoff, which gives the first
-// interval always Min and late ones always Max.
+// paho.golang #249, and the jitter of package backoff, where the first interval is always Min and
+// late ones are always Max.
 func TestIntervalsAreSpreadOverTheirUpperHalf(t *testing.T) {
 	for name, row := range map[string]struct {
 		policy *backoff.Backoff
@@ -114,7 +114,7 @@ func TestIntervalsAreSpreadOverTheirUpperHalf(t *testing.T) {
 	}
 }
 
-// R1: 500 clients lose a broker at once. It is not met by all of them at once.
+// R1: 500 clients lose a broker at once. They must not all come back at once.
 func TestFleetDoesNotReturnInStep(t *testing.T) {
 	const fleet = 500
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -144,14 +144,14 @@ func TestFleetDoesNotReturnInStep(t *testing.T) {
 			<-s.Online()
 		}
 		if d := time.Since(start); d > time.Minute || d < 30*time.Second {
-			t.Errorf("the last one is back after %v", d)
+			t.Errorf("the last client is back after %v", d)
 		}
 		for at, n := range arrivals {
-			if n > fleet/25 { // evenly spread it were one in 50 ms
+			if n > fleet/25 { // evenly spread: one in 50 ms
 				t.Errorf("%d of %d at %v", n, fleet, at)
 			}
 		}
-		for _, s := range sessions { // all at once here too
+		for _, s := range sessions { // also all at once
 			go s.Close()
 		}
 		for _, s := range sessions {
@@ -160,8 +160,8 @@ func TestFleetDoesNotReturnInStep(t *testing.T) {
 	})
 }
 
-// Intervals start over after a connection that lasted ten times the interval
-// before it, or the longest interval.
+// Intervals start over after a connection that lasted ten times the preceding interval, or the
+// longest interval.
 func TestOnlyAConnectionThatLastedStartsTheIntervalsOver(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}, KeepAlive: noPing}
@@ -196,8 +196,7 @@ func TestOnlyAConnectionThatLastedStartsTheIntervalsOver(t *testing.T) {
 	})
 }
 
-// The first connection has no interval before it. That it was lost is no
-// reason to wait for long.
+// The first connection follows no interval, so its loss is no reason to wait long.
 func TestLostFirstConnectionIsFollowedByTheShortestInterval(t *testing.T) {
 	for _, lasted := range []time.Duration{0, time.Hour} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -236,7 +235,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 					}
 					start := time.Now()
 					st := offline(t, s)
-					if st.Attempt != 0 { // the attempt did succeed
+					if st.Attempt != 0 { // the attempt succeeded
 						t.Fatalf("%+v", st)
 					}
 					b.ExpectNoDial(d - 1)
@@ -400,8 +399,8 @@ func TestStatesTellWhereTheConnectionStands(t *testing.T) {
 	})
 }
 
-// N1: why a connection could not be made is an error for errors.Is and
-// errors.As, and every attempt asks for the name anew.
+// N1: the reason of a failed dial works with errors.Is and errors.As, and every attempt resolves
+// the name again.
 func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		noSuchHost := &net.DNSError{Err: "no such host", Name: "broker.example", IsNotFound: true}
@@ -462,8 +461,8 @@ func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 	})
 }
 
-// N3: a broker that closes without reason, at every step. That is an error,
-// never a clean end, and the session comes back from it.
+// N3: a broker may close the connection at any step without a reason. That is an error, never a
+// clean end, and the session reconnects.
 func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 	type script struct {
 		name string
@@ -591,7 +590,7 @@ func TestDialsContextDoesNotBoundTheSession(t *testing.T) {
 	})
 }
 
-// C8 once more, for the connections after the first.
+// C8 for the connections after the first.
 func TestConnectTimeoutBoundsEveryAttempt(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ConnectTimeout: 4 * time.Second, Reconnect: every(time.Second)})
@@ -614,8 +613,8 @@ func TestConnectTimeoutBoundsEveryAttempt(t *testing.T) {
 	})
 }
 
-// E6 in short: what is published while the connection flaps gets one Receipt
-// each, and everything sent is sent in order.
+// E6 in short: each publishing gets one Receipt while the connection flaps, and everything is sent
+// in order.
 func TestPublishingOverAConnectionThatFlaps(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {

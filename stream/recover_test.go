@@ -14,8 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// accepted is what a store gets to hold a publication that was accepted, and,
-// with an identifier, sent.
+// accepted returns the changes by which a store holds an accepted publication that was, with an
+// identifier, also sent.
 func accepted(seq uint64, m frames.Message, id uint16) []flow.Change {
 	changes := []flow.Change{{Kind: flow.Accepted, Seq: seq, Message: m}}
 	if id != 0 {
@@ -24,9 +24,9 @@ func accepted(seq uint64, m frames.Message, id uint16) []flow.Change {
 	return changes
 }
 
-// What was in flight comes first, in its order and inside the window, however
-// small that is now; what was queued follows as new. Results of both come on
-// Options.Ack, without the tags, which were another process's.
+// Publications in flight come first, in their order and inside the window, however small it is now;
+// queued ones follow as new. Results of both arrive on Options.Ack without their tags, which
+// belonged to another process.
 func TestARecoveredSessionGoesOnWhereItWas(t *testing.T) {
 	for _, window := range []int{1, 2, 4} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestARecoveredSessionGoesOnWhereItWas(t *testing.T) {
 					publish("out", "1", 2, 1, true), publish("out", "2", 1, 2, true), ack(pubrel, 3), publish("out", "4", 1, 4, true),
 					publish("out", "5", 2, 5, false), publish("out", "6", 1, 6, false), publish("out", "7", 1, 7, false),
 				}
-				var open []frames.Packet // on the connection, not acknowledged
+				var open []frames.Packet // sent on this connection, not acknowledged
 				for len(again) > 0 || len(open) > 0 {
 					for len(again) > 0 && len(open) < window {
 						l.c.Expect(again[0])
@@ -97,7 +97,7 @@ func TestARecoveredSessionGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// Order is that of acceptance, not of identifiers.
+// The order is that of acceptance, not of identifiers.
 func TestARecoveredSessionKeepsItsOrderAcrossTheWrapOfIdentifiers(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		var changes []flow.Change
@@ -145,7 +145,8 @@ func TestARecoveredSessionKeepsItsOrderAcrossTheWrapOfIdentifiers(t *testing.T) 
 	})
 }
 
-// As many as there are identifiers, and inbound ones of the same numbers.
+// Recovered identifiers stay in use. Inbound identifiers of the same numbers are independent of
+// them.
 func TestRecoveredIdentifiersAreNotGivenOutAgain(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		changes := accepted(1, message("out", "1", 2), 65_535)
@@ -166,7 +167,8 @@ func TestRecoveredIdentifiersAreNotGivenOutAgain(t *testing.T) {
 	})
 }
 
-// K8: another client identifier is told whose session it is, and changes nothing.
+// K8: Open with another client identifier fails, names the owner of the session, and changes
+// nothing.
 func TestTheSessionOfAnotherClientIsRefusedAndLeftAlone(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
@@ -189,7 +191,7 @@ func TestTheSessionOfAnotherClientIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-// K8: a clean session on a store that holds one discards it [MQTT-3.1.2-6].
+// K8: a clean session on a store that holds a session discards it [MQTT-3.1.2-6].
 func TestACleanSessionDiscardsTheStoredOneAndSaysSo(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		var changes []flow.Change
@@ -213,7 +215,7 @@ func TestACleanSessionDiscardsTheStoredOneAndSaysSo(t *testing.T) {
 			wantError(t, r.Err, fate)
 		}
 		if n := log.count("discarded"); n != 1 {
-			t.Errorf("it was logged %d times", n)
+			t.Errorf("the discard was logged %d times", n)
 		}
 		c := b.Accept()
 		if !c.Handshake(false).CleanSession {
@@ -228,13 +230,13 @@ func TestACleanSessionDiscardsTheStoredOneAndSaysSo(t *testing.T) {
 		sendAll(s, message("new", "1", 1))
 		c.Expect(publish("new", "1", 1, 1, false))
 		s.Close()
-		if snap := m.holds(t, "kept"); !snap.Empty() { // it keeps nothing either
+		if snap := m.holds(t, "kept"); !snap.Empty() { // a clean session keeps nothing either
 			t.Errorf("the store holds %+v", snap)
 		}
 	})
 }
 
-// A discard that the store does not take is not a discard.
+// If the store fails to discard, the clean session does not begin.
 func TestACleanSessionThatCannotDiscardDoesNotBegin(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		m.prepare(t, "kept", accepted(1, message("old", "1", 1), 1)...)
@@ -250,13 +252,13 @@ func TestACleanSessionThatCannotDiscardDoesNotBegin(t *testing.T) {
 	})
 }
 
-// A session is of its client identifier, whatever version the client speaks.
+// A session belongs to its client identifier, whatever the version of the client.
 func TestASessionChangesItsVersion(t *testing.T) {
 	for _, to := range []frames.Version{frames.V31, frames.V311} {
 		t.Run("to "+to.String(), func(t *testing.T) {
 			throughout(t, stream.Options{Version: frames.V31 + frames.V311 - to, Window: 3}, func(t *testing.T, l *life) {
 				if !l.restarted() {
-					return // a version is that of a client
+					return // the version belongs to a client
 				}
 				sendAll(l.s, message("out", "1", 2), message("out", "2", 2), message("out", "3", 1), message("out", "4", 1))
 				l.c.Expect(publish("out", "1", 2, 1, false), publish("out", "2", 2, 2, false), publish("out", "3", 1, 3, false))
@@ -280,8 +282,8 @@ func TestASessionChangesItsVersion(t *testing.T) {
 	}
 }
 
-// What cannot be sent in the new version is said at Open, and the store stays
-// for a client of the old one.
+// Open rejects a publication that the new version cannot encode, and leaves the store for a client
+// of the old version.
 func TestAPublicationThatTheNewVersionCannotSendIsNamed(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		long := message(strings.Repeat("t", 40_000), "1", 1) // 3.1 allows 32,767 bytes

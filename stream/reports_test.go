@@ -12,8 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// What users of other clients have reported, where no test beside the concern
-// holds it already.
+// Faults that users of other clients have reported and that no other test covers.
 
 // paho.mqtt.golang #563
 func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
@@ -32,7 +31,7 @@ func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
 				c.ExpectQuiet(time.Second)
 				wantReceipts(t, acks, 0)
 				if again[0].ID != 1 || again[1].ID != 2 {
-					t.Fatalf("sent again as %d and %d", again[0].ID, again[1].ID)
+					t.Fatalf("retransmitted as %d and %d", again[0].ID, again[1].ID)
 				}
 			}
 			c.Send(ack(puback, 1), ack(pubrec, 2))
@@ -112,7 +111,7 @@ func TestWhatIsSentAgainIsInOrderAndCountsAgainstTheWindow(t *testing.T) {
 		s.Close()
 		wantReceipts(t, acks, before) // unconfirmed
 
-		o.Window, o.Ack = window, acks // the next client has less of one
+		o.Window, o.Ack = window, acks // the next client has a smaller window
 		s = open(t, b, o)
 		c = b.Handshake(true)
 		offer(s, before, before+1, atLeast, acks)
@@ -161,7 +160,7 @@ func TestAckAfterAReconnectAcksNotTheNextMessageOfTheIdentifier(t *testing.T) {
 	}
 }
 
-// paho.mqtt.golang #613: whatever ends the connection, every publish has a result.
+// paho.mqtt.golang #613: however the connection ends, every publish has a result.
 func TestEveryPublishHasAResultHoweverItsConnectionEnds(t *testing.T) {
 	for name, end := range map[string]func(*streamtest.Conn){
 		"closed":    (*streamtest.Conn).Drop,

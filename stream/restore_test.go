@@ -13,7 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The field's oldest report: reconnected, but no data.
+// The field's oldest report: the client reconnected and received no more data.
 func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -39,7 +39,7 @@ func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
 		wantPayloads(t, second.Messages(), "two")
 		c.Expect(ackRun(puback, 1, 2)...)
 		if got, want := first.Granted(), []frames.QoS{atLeast, atMost}; !slices.Equal(got, want) {
-			t.Fatalf("granted %v, want %v, as on the new connection", got, want)
+			t.Fatalf("granted %v, want %v as on the new connection", got, want)
 		}
 	})
 }
@@ -54,7 +54,7 @@ func TestKeptSessionRestoresItsSubscriptionsBeforeWhatIsSentAgain(t *testing.T) 
 		p := asked(t, c, filterOf("a", atLeast))
 		again := streamtest.Next[frames.Publish](c)
 		if string(again.Payload) != string(out.Payload) {
-			t.Fatalf("sent again: %v, want %v", again, out)
+			t.Fatalf("retransmitted: %v, want %v", again, out)
 		}
 		c.Grant(p)
 		c.Complete(again)
@@ -77,14 +77,14 @@ func TestResumedSessionDoesNotSubscribeAgain(t *testing.T) {
 	})
 }
 
-// On 3.1 nobody says whether the session is there.
+// MQTT 3.1 does not say whether the session is present.
 func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: keep})
 				subscribed(t, s, c, "a", atLeast)
-				for _, present := range []bool{false, true} { // ignored, whatever it is
+				for _, present := range []bool{false, true} { // ignored in either case
 					c = droppedAndBack(t, s, b, c, present)
 					c.Grant(asked(t, c, filterOf("a", atLeast)))
 				}
@@ -93,13 +93,13 @@ func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
 	}
 }
 
-// A SUBSCRIBE that restores can be lost as well as any other.
+// A SUBSCRIBE that restores a filter can be lost like any other.
 func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())
 		sub := subscribed(t, s, c, "a", atLeast)
 		c = droppedAndBack(t, s, b, c, false)
-		asked(t, c, filterOf("a", atLeast)) // and not answered
+		asked(t, c, filterOf("a", atLeast)) // without an answer
 		c = droppedAndBack(t, s, b, c, true)
 		c.Grant(asked(t, c, filterOf("a", atLeast)))
 		c.Send(publish("a", "x", atLeast, 1, false))
@@ -111,7 +111,7 @@ func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
 	})
 }
 
-// A broker need not answer in the order of the questions.
+// A broker may answer out of order.
 func TestFilterThatIsWantedAgainIsNotUnsubscribedByALateRepeat(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())
@@ -173,7 +173,7 @@ func TestFilterRefusedAtRestoreEndsItsSubscriptionOnly(t *testing.T) {
 			}
 		}
 		if n := log.count("not restored"); n != 1 {
-			t.Fatalf("it was logged %d times:\n%s", n, log.text.String())
+			t.Fatalf("the failed restore was logged %d times:\n%s", n, log.text.String())
 		}
 		c.Send(publish("c", "goes on", atLeast, 3, false))
 		wantPayloads(t, stays.Messages(), "goes on")
@@ -184,7 +184,7 @@ func TestFilterRefusedAtRestoreEndsItsSubscriptionOnly(t *testing.T) {
 		c = droppedAndBack(t, s, b, c, false)
 		c.Grant(asked(t, c, filterOf("c", atLeast)))
 		if err := gone.Unsubscribe(t.Context()); err != nil {
-			t.Fatalf("Unsubscribe of what is gone: %v", err)
+			t.Fatalf("Unsubscribe of the ended Subscription: %v", err)
 		}
 	})
 }

@@ -20,11 +20,11 @@ import (
 
 // A medium keeps the state of a session from one process to the next.
 type medium struct {
-	// boot gives what the medium holds to a new process, when the last one is gone.
+	// boot opens the store of a new process. The last process must be gone.
 	boot func() flow.Store
 }
 
-// stores are the kinds of store that a kept session is tested on.
+// stores lists the kinds of store that a kept session is tested on.
 var stores = []struct {
 	name string
 	make func(t *testing.T) *medium
@@ -36,7 +36,7 @@ var stores = []struct {
 func memoryMedium(*testing.T) *medium {
 	store := flow.NewMemoryStore()
 	return &medium{func() flow.Store {
-		_ = store.Detach() // which a process that was killed has not called
+		_ = store.Detach() // a killed process has not called it
 		return store
 	}}
 }
@@ -63,7 +63,7 @@ func diskMedium(t *testing.T) *medium {
 	return &medium{boot}
 }
 
-// holds is what the medium has for the client identifier, when no process uses it.
+// holds returns the stored state of the client identifier while no process uses the medium.
 func (m *medium) holds(t *testing.T, clientID string) flow.Snapshot {
 	t.Helper()
 	store := m.boot()
@@ -77,7 +77,7 @@ func (m *medium) holds(t *testing.T, clientID string) flow.Snapshot {
 	return snap
 }
 
-// prepare puts changes onto the medium, as a session of clientID leaves them.
+// prepare stores changes, as a session of clientID would.
 func (m *medium) prepare(t *testing.T, clientID string, changes ...flow.Change) {
 	t.Helper()
 	store := m.boot()
@@ -89,22 +89,21 @@ func (m *medium) prepare(t *testing.T, clientID string, changes ...flow.Change) 
 
 var errKilled = errors.New("the process has been killed")
 
-// A process has a store and a network until it is killed: from then on nothing
-// that it does has an effect.
+// A process has a store and a network until it is killed; after that it has no effect on either.
 type process struct {
 	flow.Store
 	b      *streamtest.Broker
 	killed atomic.Bool
-	full   atomic.Bool // the store takes nothing for now
+	full   atomic.Bool // every commit fails
 
-	// Under a plan, which the process ends or stumbles by. Of the writer.
-	die     int  // with this change, counted from 1; 0: never
+	// A plan for the end or one failure of the process. Owned by the writer.
+	die     int  // the process dies at this change, counted from 1; 0: never
 	stumble int  // the commit with this change reports an error
-	applied bool // although the store has taken it
+	applied bool // although the store applied it
 	changes int
-	doubt   map[string]bool // accepted by the commit that stumbled, until a later one succeeds
+	doubt   map[string]bool // accepted by the failed commit, until a later one succeeds
 
-	kept *journal // what has been committed; nil: nobody asks
+	kept *journal // all committed changes; nil: not recorded
 }
 
 func (p *process) Commit(changes []flow.Change) error {
@@ -140,11 +139,11 @@ func (p *process) Commit(changes []flow.Change) error {
 	return err
 }
 
-// A journal is what has ever been on a medium: enough to tell whether a packet
-// may be on the wire.
+// A journal records everything ever stored on a medium. It can tell whether a packet may be on the
+// wire.
 type journal struct {
 	mu       sync.Mutex
-	payloads map[uint64]string // by place
+	payloads map[uint64]string // by sequence number
 	has      map[string]bool
 }
 
@@ -193,7 +192,7 @@ func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return p.b.Dial(ctx, network, addr)
 }
 
-// A life is that of one session on one medium, through all that befalls it.
+// A life is that of one session on one medium, with all its interruptions.
 type life struct {
 	t      *testing.T
 	b      *streamtest.Broker
@@ -213,12 +212,12 @@ type way string
 const (
 	reconnect   way = "reconnect"        // its connection is cut
 	restart     way = "restart"          // Close, and a new process
-	kill        way = "kill -9"          // the process is gone, and a new one comes
-	offlineKill way = "offline, kill -9" // its connection is cut, and then it is killed
+	kill        way = "kill -9"          // the process dies, and a new one starts
+	offlineKill way = "offline, kill -9" // its connection is cut, then the process dies
 )
 
-// throughout runs a script for every kind of store and every way to interrupt a
-// session, in the middle of a life that has begun.
+// throughout runs a script for every kind of store and every way to interrupt a session. The
+// session is already connected.
 func throughout(t *testing.T, o stream.Options, script func(t *testing.T, l *life)) {
 	t.Helper()
 	for _, store := range stores {
@@ -264,7 +263,7 @@ func (l *life) boot() {
 	l.s = open(l.t, l.b, &o)
 }
 
-// up has the session connect.
+// up completes the next connection.
 func (l *life) up(present bool) {
 	l.t.Helper()
 	l.c = l.b.Handshake(present)
@@ -272,7 +271,7 @@ func (l *life) up(present bool) {
 	synctest.Wait()
 }
 
-// kill ends the process; what its goroutines still do is without effect.
+// kill ends the process; its remaining goroutines have no effect.
 func (l *life) kill() {
 	l.p.killed.Store(true)
 	l.c.Abort()
@@ -302,18 +301,17 @@ func (l *life) down() {
 	l.boot()
 }
 
-// again interrupts the session and has it connect again.
+// again interrupts the session and reconnects it.
 func (l *life) again(present bool) {
 	l.t.Helper()
 	l.down()
 	l.up(present)
 }
 
-// restarted reports whether the session has another process than before.
+// restarted reports whether an interruption starts a new process.
 func (l *life) restarted() bool { return l.way != reconnect }
 
-// wantIdle asks that the client sends nothing more, and that no publication has
-// ended.
+// wantIdle fails if the client sends anything more or a publication has ended.
 func (l *life) wantIdle() {
 	l.t.Helper()
 	synctest.Wait()
@@ -323,8 +321,7 @@ func (l *life) wantIdle() {
 	}
 }
 
-// wantGone asks that nothing is left of the session on its medium. It ends the
-// process.
+// wantGone fails if the medium still holds any state of the session. It ends the process.
 func (l *life) wantGone() {
 	l.t.Helper()
 	synctest.Wait()

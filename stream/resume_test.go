@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// K1 K2: the same identifier, DUP, the same bytes; completion only after the ack.
+// K1 K2: the same identifier, DUP, the same bytes; complete only after the ack.
 func TestAPublishWithoutItsAckComesAgainAsItWas(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		throughout(t, stream.Options{}, func(t *testing.T, l *life) {
@@ -40,7 +40,7 @@ func TestAPublishWithoutItsAckComesAgainAsItWas(t *testing.T) {
 	})
 }
 
-// K3: the PUBREC was stored and the PUBREL did not leave.
+// K3: the PUBREC was stored and the PUBREL was not sent.
 func TestAStoredPubrecIsAnsweredOnTheNextConnection(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -56,8 +56,8 @@ func TestAStoredPubrecIsAnsweredOnTheNextConnection(t *testing.T) {
 	})
 }
 
-// K3: the PUBREC was not stored, so no PUBREL leaves; whether the PUBLISH comes
-// again depends on whether the process that knows of the PUBREC is still there.
+// K3: the PUBREC was not stored, so no PUBREL is sent. The PUBLISH comes again only if the process
+// that received the PUBREC is gone.
 func TestNoPubrelLeavesBeforeItsPubrecIsStored(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -90,7 +90,7 @@ func TestNoPubrelLeavesBeforeItsPubrecIsStored(t *testing.T) {
 	})
 }
 
-// K4: PUBREL, as often as it takes, and never PUBLISH again.
+// K4: PUBREL is sent again as often as needed, PUBLISH never.
 func TestAPubrelWithoutItsPubcompComesAgain(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -108,7 +108,7 @@ func TestAPubrelWithoutItsPubcompComesAgain(t *testing.T) {
 	})
 }
 
-// K5: no PUBACK of the old connection on the new one; delivered again.
+// K5: a PUBACK for the old connection is not sent on the new one; the message is delivered again.
 func TestAnInboundQoS1MessageWithoutItsPubackIsDeliveredAgain(t *testing.T) {
 	for _, when := range []string{"settled before", "settled after", "not settled"} {
 		t.Run(when, func(t *testing.T) {
@@ -138,8 +138,8 @@ func TestAnInboundQoS1MessageWithoutItsPubackIsDeliveredAgain(t *testing.T) {
 	}
 }
 
-// K6: settled is settled, whatever the broker goes on with, and whether its
-// PUBREC had left or not.
+// K6: an acknowledged message is not delivered again, whether or not its PUBREC was sent, and
+// whichever packet the broker sends next.
 func TestASettledQoS2MessageIsNotDeliveredAgain(t *testing.T) {
 	for _, then := range []string{"PUBREL", "PUBLISH", "the PUBREC was lost"} {
 		t.Run(then, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestASettledQoS2MessageIsNotDeliveredAgain(t *testing.T) {
 				}
 				l.c.Send(ack(pubrel, 7))
 				l.c.Expect(ack(pubcomp, 7))
-				l.again(true) // and the PUBCOMP was lost
+				l.again(true) // the PUBCOMP was lost
 				l.c.Send(ack(pubrel, 7))
 				l.c.Expect(ack(pubcomp, 7))
 				wantNoDelivery(t, l.s.Deliveries())
@@ -177,8 +177,8 @@ func TestASettledQoS2MessageIsNotDeliveredAgain(t *testing.T) {
 	}
 }
 
-// K6: a message that its consumer had not settled is for the next process; in
-// the same one the consumer has it still.
+// K6: the next process gets the message that its consumer had not acknowledged; in the same process
+// the consumer still has it.
 func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		l.c.Send(publish("in", "x", 2, 7, false))
@@ -186,7 +186,7 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 		l.again(true)
 		l.c.Send(publish("in", "x", 2, 7, true))
 		if l.restarted() {
-			d.Ack() // of the session that is gone
+			d.Ack() // of the session that has ended
 			l.wantIdle()
 			d = wantDelivery(t, l.s.Deliveries(), "in", "x")
 		} else {
@@ -201,7 +201,7 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	})
 }
 
-// K7: in flight goes out as new, past PUBREC ends with PUBREL, inbound
+// K7: publications in flight are sent as new, those past PUBREC end with PUBREL, inbound
 // identifiers are forgotten, on the store too.
 func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	throughout(t, stream.Options{Window: 3}, func(t *testing.T, l *life) {
@@ -217,13 +217,13 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 		l.c.Expect(ack(pubrel, 1), publish("out", "2", 1, 2, false), publish("out", "3", 2, 3, false))
 		l.wantIdle()
 		if st := <-l.s.States(t.Context()); st.Resumed {
-			t.Error("State says that it was resumed")
+			t.Error("State reports a resumed session")
 		}
 		l.c.Send(publish("in", "new", 2, 7, false))
 		wantDelivery(t, l.s.Deliveries(), "in", "new")
 		synctest.Wait()
 
-		// And what of it goes on from here goes on as ever.
+		// The state is now that of an ordinary session, in the next process too.
 		l.kill()
 		if snap := l.medium.holds(t, "kept"); len(snap.Received) != 0 || len(snap.Publications) != 4 {
 			t.Errorf("on the store: %+v", snap)
@@ -239,8 +239,7 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	})
 }
 
-// K9: a write that fails while the broker is there costs the connection and no
-// state [MQTT-4.1.0-2].
+// K9: a write that fails during a connection costs the connection and no state [MQTT-4.1.0-2].
 func TestAFailedWriteCostsNoState(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		throughout(t, stream.Options{Window: 2}, func(t *testing.T, l *life) {
@@ -253,7 +252,7 @@ func TestAFailedWriteCostsNoState(t *testing.T) {
 			synctest.Wait()
 			l.c.Abort()
 			l.again(true)
-			// It never left, which a new process cannot know.
+			// It was never sent, but a new process cannot know that.
 			l.c.Expect(publish("out", "1", q, 1, l.restarted()))
 			l.c.Send(publish("in", "x", 2, 7, true))
 			l.c.Expect(ack(pubrec, 7))

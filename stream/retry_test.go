@@ -13,12 +13,12 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// retrying are options for version v in which only retries send by themselves.
+// retrying returns options for version v in which only retries send on their own.
 func retrying(v frames.Version, r *flow.Retry) *stream.Options {
 	return &stream.Options{Version: v, ClientID: "c", KeepAlive: noPing, Window: 10, Retry: r}
 }
 
-// wantAgain asks for a packet after each of these intervals, which begin now.
+// wantAgain expects a packet after each of these intervals, the first of which begins now.
 func wantAgain(t *testing.T, c *streamtest.Conn, p frames.Packet, intervals ...time.Duration) {
 	t.Helper()
 	for i, d := range intervals {
@@ -104,8 +104,7 @@ func TestPubrelIsSentAgainAfterDoublingIntervals(t *testing.T) {
 	}
 }
 
-// The interval of PUBREL is its own, however long its PUBLISH would have been
-// waited for.
+// The interval of a PUBREL does not depend on the interval of its PUBLISH.
 func TestPubrelDoesNotWaitAsLongAsItsPublish(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
@@ -147,7 +146,7 @@ func TestRequestsAreSentAgainAfterDoublingIntervals(t *testing.T) {
 	}
 }
 
-// What was sent last is not held up by what has become slow to be sent again.
+// A packet sent recently keeps its short interval beside one with a long interval.
 func TestEachPacketHasAnIntervalOfItsOwn(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
@@ -177,7 +176,7 @@ func TestOnlyWhatIsOverdueIsSentAgainAndInItsOrder(t *testing.T) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
 		acks := make(chan stream.Receipt, 10)
 		var packets []frames.Publish
-		for n := range 6 { // one each second
+		for n := range 6 { // one per second
 			s.Publishes() <- stream.Publishing{Message: message("t", "", 1), Tag: n, Ack: acks}
 			p := streamtest.Next[frames.Publish](c)
 			p.DUP = true
@@ -202,7 +201,7 @@ func TestOnlyWhatIsOverdueIsSentAgainAndInItsOrder(t *testing.T) {
 	})
 }
 
-// A copy of the first transmission that is acknowledged twice does no harm.
+// Two acks, one for each copy of a PUBLISH, do no harm.
 func TestBothCopiesMayBeAcknowledged(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
@@ -246,14 +245,14 @@ func TestIntervalsStartOverWithAConnection(t *testing.T) {
 			again = append(again, time.Since(start))
 		}
 		if len(again) < 6 {
-			t.Fatalf("sent again at %v", again)
+			t.Fatalf("retransmitted at %v", again)
 		}
 		c.Drop()
 
 		b.ExpectNoDial(time.Second - 1)
 		c = b.Accept()
 		c.ExpectConnect()
-		c.ExpectQuiet(9 * time.Second) // nothing is owed while offline
+		c.ExpectQuiet(9 * time.Second) // nothing is sent while offline
 		c.Connack(true, frames.Success)
 		up := time.Now()
 		first := map[frames.Type]bool{}
@@ -262,7 +261,7 @@ func TestIntervalsStartOverWithAConnection(t *testing.T) {
 		}
 		wantElapsed(t, up, 0)
 		if !first[frames.TypePublish] || !first[pubrel] {
-			t.Fatalf("sent again first: %v", first)
+			t.Fatalf("retransmitted first: %v", first)
 		}
 		c.Expect(ack(pubrel, q.ID))
 		wantElapsed(t, up, 4*time.Second)
@@ -294,7 +293,7 @@ func TestNothingIsSentAgainWithoutRetry(t *testing.T) {
 	}
 }
 
-// A broker that does not read is not sent more and more copies.
+// Copies do not accumulate for a broker that does not read.
 func TestCopiesDoNotPileUpForABrokerThatDoesNotRead(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := retrying(frames.V311, &flow.Retry{Initial: time.Second})
@@ -309,7 +308,7 @@ func TestCopiesDoNotPileUpForABrokerThatDoesNotRead(t *testing.T) {
 		synctest.Wait()
 		sent := c.Bytes()
 		if sent > 14+2*(5*8+10)+1000 {
-			t.Fatalf("%d bytes were waiting", sent)
+			t.Fatalf("%d bytes had accumulated", sent)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// bubble runs a script in which time stands still while anything can happen.
+// bubble runs a script in a synctest bubble, with a broker of its own.
 func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -21,7 +21,7 @@ func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 	})
 }
 
-// open starts a session against b. It is closed when the test ends.
+// open starts a session against b. It ends with the test.
 func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
 	t.Helper()
 	s, err := stream.Open("mqtt://broker", with(b, o))
@@ -32,7 +32,7 @@ func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session
 	return s
 }
 
-// connected is open, and the first connection.
+// connected opens a session and accepts its first connection.
 func connected(t *testing.T, b *streamtest.Broker, o *stream.Options) (*stream.Session, *streamtest.Conn) {
 	t.Helper()
 	s := open(t, b, o)
@@ -56,7 +56,7 @@ func message(topic, payload string, q frames.QoS) frames.Message {
 	return frames.Message{Topic: topic, Payload: []byte(payload), QoS: q}
 }
 
-// publish is a PUBLISH as it stands on the wire.
+// publish returns a PUBLISH packet.
 func publish(topic, payload string, q frames.QoS, id uint16, dup bool) frames.Publish {
 	return frames.Publish{Message: message(topic, payload, q), ID: id, DUP: dup}
 }
@@ -70,7 +70,7 @@ const (
 	pubcomp = frames.TypePubcomp
 )
 
-// subscribed has s subscribe to a filter that the broker grants.
+// subscribed subscribes s to a filter, which the broker grants.
 func subscribed(t *testing.T, s *stream.Session, c *streamtest.Conn, filter string, q frames.QoS) *stream.Subscription {
 	t.Helper()
 	type result struct {
@@ -90,8 +90,7 @@ func subscribed(t *testing.T, s *stream.Session, c *streamtest.Conn, filter stri
 	return r.sub
 }
 
-// lost waits until the session has noticed the end of its connection, and
-// returns the reason that it shows.
+// lost waits until the session has lost its connection, and returns the reason.
 func lost(t *testing.T, s *stream.Session) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -105,7 +104,7 @@ func lost(t *testing.T, s *stream.Session) error {
 	return nil
 }
 
-// elapse lets the bubble's time pass.
+// elapse lets d pass on the bubble's clock.
 func elapse(d time.Duration) { <-time.After(d) }
 
 func wantError(t *testing.T, err error, targets ...error) {

@@ -14,8 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// N3: half an ack is none. What waits for it ends with the reason, and not as if the
-// broker had acknowledged it; the session comes back.
+// N3: half an ack does not count as an ack. The publish ends with the reason for the lost
+// connection, not with success, and the session reconnects.
 func TestHalfAnAckAcknowledgesNothing(t *testing.T) {
 	half := func(t *testing.T, c *streamtest.Conn, p frames.Packet) {
 		t.Helper()

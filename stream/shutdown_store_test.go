@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// What Shutdown has no time for is on the store, with where it stood, and the
-// next process goes on with it.
+// Publications that Shutdown has no time for stay on the store with their progress, and the next
+// process completes them.
 func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, way: restart, o: stream.Options{Window: 3}}
@@ -21,10 +21,10 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		l.up(false)
 		sendAll(l.s, message("out", "1", 2), message("out", "2", 1), message("out", "3", 2), message("out", "4", 1), message("out", "5", 2))
 		l.c.Expect(publish("out", "1", 2, 1, false), publish("out", "2", 1, 2, false), publish("out", "3", 2, 3, false))
-		l.c.Send(ack(pubrec, 1), publish("in", "settled", 2, 7, false), publish("in", "not settled", 2, 8, false))
+		l.c.Send(ack(pubrec, 1), publish("in", "acked", 2, 7, false), publish("in", "not acked", 2, 8, false))
 		l.c.Expect(ack(pubrel, 1))
 		held := l.s.Deliveries()
-		one, two := wantDelivery(t, held, "in", "settled"), wantDelivery(t, held, "in", "not settled")
+		one, two := wantDelivery(t, held, "in", "acked"), wantDelivery(t, held, "in", "not acked")
 
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -59,15 +59,15 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		l.boot()
 		l.up(true)
 		l.c.Expect(ack(pubrel, 1), publish("out", "3", 2, 3, true), publish("out", "4", 1, 4, true))
-		l.c.Send(publish("in", "settled", 2, 7, true), publish("in", "not settled", 2, 8, true))
-		wantDelivery(t, l.s.Deliveries(), "in", "not settled").Ack()
+		l.c.Send(publish("in", "acked", 2, 7, true), publish("in", "not acked", 2, 8, true))
+		wantDelivery(t, l.s.Deliveries(), "in", "not acked").Ack()
 		l.c.Expect(ack(pubrec, 7), ack(pubrec, 8))
 		wantNoDelivery(t, l.s.Deliveries())
 	})
 }
 
-// A Shutdown that had time leaves no publication. What the broker has not
-// released yet is the next process's to know.
+// A Shutdown that had time leaves no publication. Identifiers that the broker has not released yet
+// stay for the next process.
 func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, o: stream.Options{Window: 3}}
@@ -94,8 +94,7 @@ func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
 	})
 }
 
-// Offline there is nobody to finish with: all of it stays, and what was only
-// queued has its place too.
+// Offline, everything stays on the store, publications that were only queued included.
 func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
@@ -109,7 +108,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 			for i, r := range wantReceipts(t, l.acks, 3) {
 				fate := stream.ErrUnconfirmed
 				if i == 2 {
-					fate = stream.ErrNotSent // QoS 0 is no part of the session state
+					fate = stream.ErrNotSent // QoS 0 is not part of the session state
 				}
 				wantError(t, r.Err, fate)
 			}
@@ -123,7 +122,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 	})
 }
 
-// A session that is not kept leaves nothing, and says so.
+// A clean session leaves nothing on the store, and the error counts the lost publications.
 func TestWhatShutdownLeavesOfACleanSessionIsNotOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		acks := make(chan stream.Receipt, 10)

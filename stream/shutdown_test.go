@@ -26,8 +26,8 @@ func TestShutdownOfAnIdleSessionIsImmediate(t *testing.T) {
 	})
 }
 
-// The receive channels close at once; what they had handed out is waited for,
-// and its acks leave before DISCONNECT.
+// The receive channels close at once. Shutdown waits for deliveries already handed out, and their
+// acks are sent before DISCONNECT.
 func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 	for _, q := range []frames.QoS{1, 2} {
 		t.Run(q.String(), func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 				one, two := takeFrom(t, in), takeFrom(t, in)
 				down := callShutdown(t.Context(), t, s)
 				down.pending()
-				three := takeFrom(t, in) // it lay in the buffer of the channel: handed out
+				three := takeFrom(t, in) // it was in the channel's buffer, so it counts as handed out
 				wantEnd(t, in)
 				if err := sub.Err(); err != nil {
 					t.Fatal(err)
@@ -65,7 +65,7 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 	}
 }
 
-// Every kind of receive channel closes at the beginning, not at the end.
+// Every kind of receive channel closes at the beginning of Shutdown, not at the end.
 func TestShutdownClosesReceiveChannelsFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -78,7 +78,7 @@ func TestShutdownClosesReceiveChannelsFirst(t *testing.T) {
 		}
 		iterated := inBackground(func() error {
 			for _, err := range sub.All(t.Context()) {
-				return errors.Join(errors.New("something came"), err)
+				return errors.Join(errors.New("received a delivery"), err)
 			}
 			return nil
 		})
@@ -96,7 +96,7 @@ func TestShutdownClosesReceiveChannelsFirst(t *testing.T) {
 		select {
 		case <-s.Online():
 		default:
-			t.Fatal("it is not online any more")
+			t.Fatal("the session is no longer online")
 		}
 		held.Ack()
 		c.Expect(ack(puback, 1))
@@ -119,8 +119,8 @@ func typedSubscribe(t *testing.T, s *stream.Session, c *streamtest.Conn) (<-chan
 	return ch, err
 }
 
-// A pipeline drains: what was received last is still published, and only when
-// that has arrived the message that it came of is acknowledged.
+// A pipeline drains: the last received message is still published, and the inbound message is
+// acknowledged only when its publish is complete.
 func TestShutdownDrainsAPipeline(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 4})
@@ -209,7 +209,7 @@ func TestShutdownCompletesEveryExchange(t *testing.T) {
 	})
 }
 
-// A stage takes no more from its channel, and what it took is waited for.
+// A stage receives no more from its channel, and Shutdown waits for the messages it already has.
 func TestShutdownEndsStages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 2})
@@ -407,8 +407,8 @@ func TestShutdownOffline(t *testing.T) {
 	})
 }
 
-// paho.mqtt.golang #327. What nobody was handed is not acknowledged: the broker
-// has it still, and a kept session is given it again.
+// paho.mqtt.golang #327. A message that no consumer received is not acknowledged: the broker still
+// has it, and sends it again to a kept session.
 func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 	for _, q := range []frames.QoS{1, 2} {
 		t.Run(q.String(), func(t *testing.T) {
@@ -428,7 +428,7 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 				for _, p := range wantOnlyDisconnectLast(t, c) {
 					acked = append(acked, p.(frames.Ack).ID)
 				}
-				if !slices.Equal(acked, []uint16{1}) { // 4 stands behind 2, which was not handed over
+				if !slices.Equal(acked, []uint16{1}) { // 4 comes after 2, which was not delivered
 					t.Fatalf("acknowledged %v", acked)
 				}
 				if err := down.after(0); err != nil {
@@ -449,7 +449,7 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 			held := takeFrom(t, sub.Deliveries())
 			down := callShutdown(t.Context(), t, s)
 			synctest.Wait()
-			c.Send(inboundRun("unclaimed", 1, 2, 5)...) // which is discarded otherwise
+			c.Send(inboundRun("unclaimed", 1, 2, 5)...) // normally discarded
 			c.Send(inboundRun("unclaimed", 2, 7, 5)...)
 			c.Send(inboundRun("f", 1, 12, 5)...)
 			c.ExpectQuiet(time.Second)
@@ -463,8 +463,8 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 	})
 }
 
-// A loop body that is at work when Shutdown begins finishes its message; what
-// was taken along with it goes back.
+// A loop body that runs when Shutdown begins finishes its message. Messages fetched along with it
+// are returned.
 func TestShutdownWaitsForTheBodyOfALoop(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -494,7 +494,7 @@ func TestShutdownWaitsForTheBodyOfALoop(t *testing.T) {
 	})
 }
 
-// A Close cuts a Shutdown short.
+// Close cuts Shutdown short.
 func TestCloseEndsShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -514,7 +514,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 	})
 }
 
-// Inbound QoS 2 at the end: the exchange goes on while Shutdown waits.
+// Inbound QoS 2: the exchange continues while Shutdown waits.
 func TestShutdownAnswersPubrel(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -9,9 +9,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-3.1.2-23] From packet to packet it is never longer than the keep alive,
-// whether a program publishes at QoS 0 all the time, now and then or not at all,
-// and however much the broker has to say.
+// [MQTT-3.1.2-23] The time between two packets is never longer than the keep alive, whether a
+// program publishes at QoS 0 all the time, now and then or not at all, and however much the broker
+// sends.
 func TestSilenceIsNeverLongerThanTheKeepAlive(t *testing.T) {
 	const keepAlive = 10 * time.Second
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

@@ -46,12 +46,12 @@ func TestWhatALoopLeavesIsTheOldestAgain(t *testing.T) {
 		sub := subscribed(t, s, c, "a", atMost)
 		c.Send(inboundRun("a", atMost, 101, room)...)
 		synctest.Wait()
-		for range sub.All(t.Context()) { // takes them all, and leaves all but one
+		for range sub.All(t.Context()) { // takes all messages, and leaves all but one
 			c.Send(inboundRun("a", atMost, 201, 3)...)
 			synctest.Wait()
 			break
 		}
-		// They are 12 now, two too many, which is no reason to pause.
+		// There are 12 now. Two messages too many are no reason to pause.
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 2)
 		c.Send(inboundRun("a", atMost, 301, 1)...)
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 3)
@@ -72,7 +72,7 @@ func TestSlowConsumerOfQoS0CostsOnlyItsOwnOldest(t *testing.T) {
 			c.Send(publish("a", fmt.Sprintf("%010d", i), atMost, 0, false), publish("b", fmt.Sprintf("%010d", i), atMost, 0, false))
 			wantPayloads(t, ch, fmt.Sprintf("%010d", i))
 		}
-		// The quick one's messages needed room too, each for a moment.
+		// The quick consumer's messages also needed room, each for a moment.
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 50-(room-1))
 		for i := range room - 1 {
 			wantPayloads(t, slow.Messages(), fmt.Sprintf("%010d", 50-(room-1)+i))
@@ -91,15 +91,14 @@ func TestQoS0MakesRoomForQoS1(t *testing.T) {
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 4)
 		c.Send(inboundRun("a", atLeast, 205, 6)...)
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room)
-		c.Send(inboundRun("a", atMost, 300, 1)...) // no older one can make room for it
+		c.Send(inboundRun("a", atMost, 300, 1)...) // no older message can be dropped for it
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room+1)
 		wantPayloads(t, sub.Deliveries(), countUp(201, 10)...)
 		wantIdle(t, sub.Deliveries())
 	})
 }
 
-// T6 of the fault table, and the reports of slow handlers that kill their own
-// connection.
+// T6 of the fault table, and reports of slow handlers that lose their own connection.
 func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -125,8 +124,8 @@ func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 		if !st.Paused || st.Dropped != 0 || st.InboxBytes <= 8*cost || st.InboxBytes > 16*cost {
 			t.Fatalf("with room for 8 messages: %+v", st)
 		}
-		// PINGREQ go on. Their PINGRESP lie behind what is not read, and that is
-		// no fault of the broker.
+		// PINGREQ packets continue. Their PINGRESP packets are behind unread bytes, so the broker
+		// is not to blame.
 		for range 10 {
 			began := time.Now()
 			c.Expect(frames.Pingreq{})
@@ -135,7 +134,7 @@ func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 			}
 			c.Send(frames.Pingresp{})
 		}
-		// What has arrived for others is theirs to take.
+		// Messages that have arrived for other Subscriptions can still be received.
 		d := takeFrom(t, other.Deliveries())
 		d.Ack()
 		c.Expect(ack(puback, 500))
@@ -167,7 +166,7 @@ func TestPauseOfOurOwnIsNotHeldAgainstTheBroker(t *testing.T) {
 		for i := range 10 {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
 		}
-		for range 17 { // five minutes of them, not answered
+		for range 17 { // five minutes of PINGREQ without an answer
 			c.Expect(frames.Pingreq{})
 		}
 		for range 10 {
@@ -192,7 +191,7 @@ func TestReadingGoesOnWhenRoomIsMadeWithoutAnAck(t *testing.T) {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
 		}
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
-		ch := sub.Deliveries() // takes them all into its buffer
+		ch := sub.Deliveries() // its buffer holds all of them
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, false)
 		if len(ch) != 10 || c.Unread() != 0 {
 			t.Fatalf("%d messages in the channel and %d bytes unread, want all 10", len(ch), c.Unread())
@@ -209,7 +208,7 @@ func TestBrokerHasItsTimeAfterAPauseOfOurOwn(t *testing.T) {
 		c.Send(publish("a", strings.Repeat("x", 1000), atLeast, 1, false), publish("a", strings.Repeat("x", 1000), atLeast, 2, false))
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
 		c.Expect(frames.Pingreq{})
-		c.ExpectQuiet(15 * time.Second) // longer than a broker has that is listened to
+		c.ExpectQuiet(15 * time.Second) // longer than the broker may take while the session reads
 		next := time.AfterFunc(5*time.Second, func() { c.Send(frames.Pingresp{}) })
 		defer next.Stop()
 		takeFrom(t, sub.Messages())
@@ -235,7 +234,7 @@ func TestMessageLargerThanReceiveBytesGetsThrough(t *testing.T) {
 	})
 }
 
-// A consumer that sleeps through a reconnect does not keep the session offline.
+// A consumer that does not read during a reconnect does not keep the session offline.
 func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 	for _, o := range []*stream.Options{{}, keepingSession()} {
 		t.Run(fmt.Sprintf("KeepSession %v", o.KeepSession), func(t *testing.T) {
@@ -248,7 +247,7 @@ func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 					c.Send(publish("a", strings.Repeat("x", 1000), exactly, uint16(i+1), false))
 				}
 				wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
-				c.Abort() // shows at the next PINGREQ
+				c.Abort() // noticed at the next PINGREQ
 				c = b.Handshake(o.KeepSession)
 				if !o.KeepSession {
 					c.Grant(streamtest.Next[frames.Subscribe](c))
@@ -274,7 +273,7 @@ func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
 		published := inBackground(func() error { return s.Publish(t.Context(), message("b", "out", atLeast)) })
 		c.Complete(streamtest.Next[frames.Publish](c))
-		// Its PUBACK lies behind messages that nobody will take any more.
+		// Its PUBACK is behind messages that nobody will receive.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
@@ -287,8 +286,8 @@ func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 	})
 }
 
-// A consumer at work that takes half of what comes: reading rests, and what would
-// have been dropped waits in the network. One who sleeps holds reading up once.
+// A consumer that takes half of the rate throttles reading, and the excess waits in the network
+// instead of being dropped. A consumer that sleeps delays reading once.
 func TestAFloodOfQoS0DoesNotOutrunAConsumerAtWork(t *testing.T) {
 	const n = 20_000
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -14,9 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// What a socket takes at once is written by the loop, and the rest by the writer:
-// when its buffer holds only part of each packet, no byte is lost, repeated or
-// out of place.
+// The loop writes as many bytes as the socket accepts at once, and the writer the rest. When the
+// socket buffer holds only part of each packet, no byte is lost, repeated or out of place.
 func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	const n, size = 300, 15_000
 	for _, network := range []string{"tcp", "unix"} {
@@ -59,8 +58,8 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	}
 }
 
-// A user may have made the socket one that blocks, as os.File.Fd does. The loop
-// does not wait for a broker that reads nothing, all the same.
+// User code may have made the socket blocking, as os.File.Fd does. Even then the loop must not wait
+// for a broker that does not read.
 func TestASocketThatBlocksDoesNotStopTheLoop(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,13 +116,13 @@ func TestASocketThatBlocksDoesNotStopTheLoop(t *testing.T) {
 	s.Close()
 }
 
-// greet takes one connection up to its CONNACK.
+// greet accepts one connection and answers its CONNECT.
 func greet(l net.Listener) (net.Conn, error) {
 	c, err := l.Accept()
 	if err != nil {
 		return nil, err
 	}
-	_, err = frames.ReadFrame(frames.NewReader(c, 0)) // CONNECT, and nothing behind it yet
+	_, err = frames.ReadFrame(frames.NewReader(c, 0)) // CONNECT, and no bytes after it yet
 	if err == nil {
 		var hello []byte
 		if hello, err = (frames.Connack{}).Append(nil, frames.V311); err == nil {
@@ -136,8 +135,7 @@ func greet(l net.Listener) (net.Conn, error) {
 	return c, err
 }
 
-// readInOrder is a broker that takes one connection and expects n numbered
-// PUBLISH packets.
+// readInOrder is a broker for one connection. It expects n numbered PUBLISH packets.
 func readInOrder(l net.Listener, n, size int) error {
 	c, err := greet(l)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Runs of messages of each QoS and of values that cannot be encoded, of any length,
-// come out in order, and each has the Receipt of its own.
+// Runs of messages of each QoS and of values that cannot be encoded, of any length, yield their
+// Receipts in order.
 func TestStageOfRunsOfAnyLength(t *testing.T) {
 	const n, odd = 8_000, 3
 	refused := errors.New("odd")
@@ -62,7 +62,7 @@ func TestStageOfRunsOfAnyLength(t *testing.T) {
 					kind != odd && int(r.QoS) != kind,
 					kind == 0 && r.ID != 0,
 					(kind == 1 || kind == 2) && r.ID == 0:
-					t.Fatalf("Receipt %+v, want the one of %d, kind %d", r, next, kind)
+					t.Fatalf("Receipt %+v, want number %d, kind %d", r, next, kind)
 				}
 				next++
 			}
@@ -79,15 +79,15 @@ func TestStageOfRunsOfAnyLength(t *testing.T) {
 			}
 			for q := range odd {
 				if !slices.Equal(got[q], want[q]) {
-					t.Errorf("at QoS %d arrived %q, want %q", q, got[q], want[q])
+					t.Errorf("at QoS %d received %q, want %q", q, got[q], want[q])
 				}
 			}
 		})
 	}
 }
 
-// stalled is a stage of n messages of QoS 0, each of a kibibyte, on a connection
-// that takes none of them.
+// stalled starts a stage of n messages of QoS 0, a kibibyte each, on a connection that accepts no
+// bytes.
 func stalled(ctx context.Context, s *stream.Session, c *streamtest.Conn, n int) <-chan stream.Receipt {
 	c.Stall()
 	in := make(chan frames.Message, n)
@@ -102,7 +102,7 @@ func stalled(ctx context.Context, s *stream.Session, c *streamtest.Conn, n int) 
 	return out
 }
 
-// number is which of them a payload is.
+// number returns the number of a message, given its payload.
 func number(payload []byte) int {
 	n, err := strconv.Atoi(string(bytes.TrimRight(payload, " ")))
 	if err != nil {
@@ -111,7 +111,7 @@ func number(payload []byte) int {
 	return n
 }
 
-// A stage that waits for its next message holds on to none of those before.
+// An idle stage keeps no earlier message in memory.
 func TestIdleStageKeepsNothing(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -121,7 +121,7 @@ func TestIdleStageKeepsNothing(t *testing.T) {
 	out := s.PublishFrom(t.Context(), in)
 	freed := make(chan struct{})
 	func() {
-		m := frames.Message{Topic: "t", Payload: make([]byte, 1<<10)} // small ones share memory
+		m := frames.Message{Topic: "t", Payload: make([]byte, 1<<10)} // small objects share memory
 		runtime.AddCleanup(&m.Payload[0], func(struct{}) { close(freed) }, struct{}{})
 		in <- m
 		<-out
@@ -139,8 +139,8 @@ func TestIdleStageKeepsNothing(t *testing.T) {
 	}
 }
 
-// What is in a batch that no write began with goes out with the next connection,
-// wherever batches have cut the rows of a stage.
+// Messages in a batch whose write has not begun are sent on the next connection, wherever a batch
+// boundary divides a run.
 func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 500
@@ -148,13 +148,13 @@ func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 		out := stalled(t.Context(), s, c, n)
 		c.Abort()
 		began := 0
-		for r := range out { // those of the batch that was being written
+		for r := range out { // the messages of the batch that was being written
 			if r.Err == nil {
 				t.Fatalf("Receipt %+v", r)
 			}
 			wantError(t, r.Err, stream.ErrUnconfirmed)
 			if number(r.Payload) != began {
-				t.Fatalf("the Receipt of %d, want the one of %d", number(r.Payload), began)
+				t.Fatalf("the Receipt of %d, want that of %d", number(r.Payload), began)
 			}
 			if began++; began*1024 > 60<<10 {
 				break
@@ -163,26 +163,26 @@ func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 		c = b.Handshake(false)
 		first := number(streamtest.Next[frames.Publish](c).Payload)
 		if first < began || first > 70 {
-			t.Fatalf("goes on with %d; %d had ended", first, began)
+			t.Fatalf("continued with %d after %d Receipts", first, began)
 		}
 		for i := first + 1; i < n; i++ {
 			if got := number(streamtest.Next[frames.Publish](c).Payload); got != i {
-				t.Fatalf("%d arrived, want %d", got, i)
+				t.Fatalf("received %d, want %d", got, i)
 			}
 		}
 		for i := began; i < n; i++ {
 			r := takeFrom(t, out)
 			if (r.Err != nil) != (i < first) || number(r.Payload) != i {
-				t.Fatalf("the Receipt of %d, error %v; want the one of %d, and %d was the first of the new connection", number(r.Payload), r.Err, i, first)
+				t.Fatalf("the Receipt of %d, error %v; want that of %d, and %d was the first of the new connection", number(r.Payload), r.Err, i, first)
 			}
 		}
 		wantEnd(t, out)
 	})
 }
 
-// When the context of a stage ends, what no batch has is withdrawn, what one has is
-// unconfirmed, and the payloads are the caller's again: what leaves all the same is
-// what was published.
+// When the context of a stage ends, messages in no batch are withdrawn, messages in a batch are
+// unconfirmed, and the payloads belong to the caller again. Messages that are sent anyway keep
+// their content.
 func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 500
@@ -194,7 +194,7 @@ func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
 		for i := range n {
 			r := takeFrom(t, out)
 			if number(r.Payload) != i {
-				t.Fatalf("the Receipt of %d, want the one of %d", number(r.Payload), i)
+				t.Fatalf("the Receipt of %d, want that of %d", number(r.Payload), i)
 			}
 			switch {
 			case errors.Is(r.Err, stream.ErrUnconfirmed) && unconfirmed == i:
@@ -213,17 +213,17 @@ func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
 		first := number(streamtest.Next[frames.Publish](c).Payload)
 		for i := first + 1; i < unconfirmed; i++ {
 			if got := number(streamtest.Next[frames.Publish](c).Payload); got != i {
-				t.Fatalf("%d arrived, want %d", got, i)
+				t.Fatalf("received %d, want %d", got, i)
 			}
 		}
 		if first < 1 {
-			t.Fatalf("%d arrived first", first)
+			t.Fatalf("received %d first", first)
 		}
 		c.ExpectNone()
 	})
 }
 
-// A row is taken as far as the queue has room, and holds up those of other stages.
+// A run is accepted as far as the queue has room, and then blocks the runs of other stages.
 func TestRowsKeepToTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Hold(1000)
@@ -237,13 +237,13 @@ func TestRowsKeepToTheQueue(t *testing.T) {
 					got++
 				}
 				if got == 0 || got > window+queue {
-					t.Errorf("%d Receipts, want one for each message that a stage takes, %d at most", got, window+queue)
+					t.Errorf("%d Receipts, want one for each message that a stage accepts, at most %d", got, window+queue)
 				}
 			})
 		}
 		synctest.Wait()
 		if st := s.Stats(); st.Queued < queue || st.Queued > queue+window+queue {
-			t.Errorf("%d queued by two stages, want what there is room for, and the row that found no more", st.Queued)
+			t.Errorf("%d queued by two stages, want a full queue and at most one waiting run", st.Queued)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)

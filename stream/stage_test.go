@@ -15,7 +15,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// filled is a closed channel with numbered messages of each QoS in turn.
+// filled returns a closed channel with numbered messages of each QoS in turn.
 func filled(n int, levels ...frames.QoS) <-chan frames.Message {
 	in := make(chan frames.Message, n)
 	for i := range n {
@@ -25,23 +25,22 @@ func filled(n int, levels ...frames.QoS) <-chan frames.Message {
 	return in
 }
 
-// wantStaged asks for the Receipts of messages from to to-1, in this order and
-// without an error.
+// wantStaged expects the Receipts of messages from to to-1, in this order and without an error.
 func wantStaged(t *testing.T, out <-chan stream.Receipt, from, to int) {
 	t.Helper()
 	for n := from; n < to; n++ {
 		if r := takeFrom(t, out); r.Err != nil || string(r.Payload) != strconv.Itoa(n) {
-			t.Fatalf("Receipt %+v, want the one of %d", r, n)
+			t.Fatalf("Receipt %+v, want number %d", r, n)
 		}
 	}
 }
 
-// wantStagedError asks for the Receipt of message n, which has these errors.
+// wantStagedError expects the Receipt of message n with these errors.
 func wantStagedError(t *testing.T, out <-chan stream.Receipt, n int, targets ...error) stream.Receipt {
 	t.Helper()
 	r := takeFrom(t, out)
 	if string(r.Payload) != strconv.Itoa(n) {
-		t.Fatalf("Receipt %+v, want the one of %d", r, n)
+		t.Fatalf("Receipt %+v, want number %d", r, n)
 	}
 	wantError(t, r.Err, targets...)
 	return r
@@ -69,7 +68,7 @@ func TestStageReturnsReceiptsInOrderOfTheMessages(t *testing.T) {
 			s, c := connected(t, b, &stream.Options{Window: 10})
 			out := s.PublishFrom(t.Context(), filled(6, 2, 1, 0))
 			packets := nextPublishes(t, c, 6)
-			wantIdle(t, out) // two of QoS 0 have ended
+			wantIdle(t, out) // the two at QoS 0 are complete
 			c.Complete(packets[1])
 			wantIdle(t, out)
 			c.Complete(packets[0])
@@ -92,7 +91,7 @@ func TestStageReturnsReceiptsInOrderOfTheMessages(t *testing.T) {
 		next := 0
 		for r := range s.PublishFrom(t.Context(), filled(n, 2, 1, 0, 1, 0, 0, 2)) {
 			if r.Err != nil || string(r.Payload) != strconv.Itoa(next) {
-				t.Fatalf("Receipt %+v, want the one of %d", r, next)
+				t.Fatalf("Receipt %+v, want number %d", r, next)
 			}
 			next++
 		}
@@ -120,7 +119,7 @@ func TestStageClosesWhenItsChannelIsClosedAndAllHasEnded(t *testing.T) {
 		c.Complete(packets[1])
 		wantStaged(t, out, 1, 2)
 		wantEnd(t, out)
-		if err := s.Publish(t.Context(), message("t", "", 0)); err != nil { // the session is none the worse for it
+		if err := s.Publish(t.Context(), message("t", "", 0)); err != nil { // the session still works
 			t.Fatal(err)
 		}
 	})
@@ -147,8 +146,8 @@ func TestStageClosesWhenItsChannelIsClosedAndAllHasEnded(t *testing.T) {
 	})
 }
 
-// When the context ends, what is queued is taken back and what is in flight is
-// not waited for.
+// When the context ends, queued messages are withdrawn, and the stage does not wait for messages in
+// flight.
 func TestStageEndsWithItsContext(t *testing.T) {
 	reason := errors.New("enough")
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -165,7 +164,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 		synctest.Wait()
 		cancel(reason)
 		if r := wantStagedError(t, out, 0, stream.ErrUnconfirmed, reason); r.ID != packets[0].ID {
-			t.Errorf("Receipt with identifier %d, want %d, which may arrive", r.ID, packets[0].ID)
+			t.Errorf("Receipt with identifier %d, want %d of the publication in flight", r.ID, packets[0].ID)
 		}
 		wantStaged(t, out, 1, 2)
 		wantStagedError(t, out, 2, stream.ErrUnconfirmed, reason)
@@ -178,9 +177,9 @@ func TestStageEndsWithItsContext(t *testing.T) {
 		in <- numbered(10, 1)
 		synctest.Wait()
 		if len(in) != 1 {
-			t.Fatal("a message was taken after the end")
+			t.Fatal("a message was received after the end")
 		}
-		// What was in flight goes on without its owner; the rest never leaves.
+		// Exchanges in flight continue without the stage; the other messages are never sent.
 		c.Complete(packets[0])
 		c.Complete(packets[2])
 		c.Complete(next)
@@ -204,14 +203,14 @@ func TestStageEndsWithItsContext(t *testing.T) {
 				out := s.PublishFrom(ctx, in)
 				synctest.Wait()
 				if len(in) != 0 {
-					t.Fatalf("%d messages were not taken", len(in))
+					t.Fatalf("%d messages were not received", len(in))
 				}
 				cancel(reason)
 				for n := range 5 {
 					wantStagedError(t, out, n, stream.ErrNotSent, reason)
 				}
 				wantEnd(t, out)
-				// The line is as it was, and open again.
+				// The queue is unchanged, and accepts again.
 				if room > 0 && !accepts(s, publishing(111-room, 1, acks)) {
 					t.Fatal("none is accepted")
 				}
@@ -254,7 +253,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 			}
 			wantEnd(t, out)
 			if taken < 6 || taken != 50-len(in) {
-				t.Fatalf("%d messages were taken, now %d", taken, 50-len(in))
+				t.Fatalf("the stage had received %d messages, now %d", taken, 50-len(in))
 			}
 			nextPublishes(t, c, 2)
 			c.ExpectQuiet(time.Hour)
@@ -303,7 +302,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// What cannot be published has its Receipt in its place.
+// A message that cannot be published has its Receipt in its place.
 func TestBadMessageGetsItsReceiptInPlace(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10})
@@ -384,14 +383,14 @@ func TestStageOfValuesEncodesThem(t *testing.T) {
 			r := takeFrom(t, out)
 			wantError(t, r.Err, odd, stream.ErrNotSent)
 			if r.Tag != n {
-				t.Errorf("Receipt %+v, want the one of value %d", r, n)
+				t.Errorf("Receipt %+v, want value %d", r, n)
 			}
 		}
 		wantEnd(t, out)
 	})
 }
 
-// Whoever does not read its Receipts stops its own stage, and no other.
+// A caller that does not read its Receipts stops its own stage, and no other.
 func TestStageWhoseReceiptsNobodyReadsStopsAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -412,12 +411,12 @@ func TestStageWhoseReceiptsNobodyReadsStopsAlone(t *testing.T) {
 		unread := s.PublishFrom(t.Context(), endless)
 		synctest.Wait()
 		if taken > 256+10+20 || taken < 256 {
-			t.Fatalf("%d messages were taken", taken)
+			t.Fatalf("%d messages were received", taken)
 		}
 		n := 0
 		for r := range s.PublishFrom(t.Context(), filled(5000, 1, 2, 0)) {
 			if r.Err != nil || string(r.Payload) != strconv.Itoa(n) {
-				t.Fatalf("Receipt %+v, want the one of %d", r, n)
+				t.Fatalf("Receipt %+v, want number %d", r, n)
 			}
 			n++
 		}
@@ -431,10 +430,10 @@ func TestStageWhoseReceiptsNobodyReadsStopsAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := taken
-		wantStaged(t, unread, 0, 100) // who reads again goes on
+		wantStaged(t, unread, 0, 100) // reading again resumes the stage
 		synctest.Wait()
 		if taken != before+100 {
-			t.Fatalf("%d messages were taken after 100 Receipts", taken-before)
+			t.Fatalf("%d messages were received after 100 Receipts", taken-before)
 		}
 		wantText(t, callClose(t, s).within(time.Second, 2*time.Second), fmt.Sprintf("%d Receipts", taken-100-256))
 		wantStaged(t, unread, 100, 356)
@@ -443,7 +442,7 @@ func TestStageWhoseReceiptsNobodyReadsStopsAlone(t *testing.T) {
 	})
 }
 
-// What a stage takes is bounded when nothing leaves.
+// A stage receives a bounded number of messages while none is sent.
 func TestStageTakesNoMoreThanWindowAndQueue(t *testing.T) {
 	for _, row := range []struct{ window, queue int }{{1, 1}, {5, 3}, {100, 1000}} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -456,7 +455,7 @@ func TestStageTakesNoMoreThanWindowAndQueue(t *testing.T) {
 			s.PublishFrom(t.Context(), in)
 			synctest.Wait()
 			if taken := cap(in) - len(in); taken > row.window+row.queue || taken < row.queue {
-				t.Fatalf("%d taken with a window of %d and a queue of %d", taken, row.window, row.queue)
+				t.Fatalf("%d received with a window of %d and a queue of %d", taken, row.window, row.queue)
 			}
 		})
 	}
@@ -495,7 +494,7 @@ func TestSessionsEndEndsStages(t *testing.T) {
 	}
 }
 
-// Stages and publishers share the queue; each keeps its order, and none starves.
+// Stages and publishers share the queue; each keeps its order, and none is starved.
 func TestStagesAndPublishersShareTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -507,7 +506,7 @@ func TestStagesAndPublishersShareTheQueue(t *testing.T) {
 				next := 0
 				for r := range s.PublishFrom(t.Context(), filled(n, 1, 2, 0)) {
 					if r.Err != nil || string(r.Payload) != strconv.Itoa(next) {
-						ended <- fmt.Errorf("Receipt %+v, want the one of %d", r, next)
+						ended <- fmt.Errorf("Receipt %+v, want number %d", r, next)
 						return
 					}
 					next++
@@ -538,8 +537,8 @@ func TestStagesAndPublishersShareTheQueue(t *testing.T) {
 	})
 }
 
-// Contexts that end in the middle of everything: one Receipt for each message
-// that was taken, in order, and nothing is left in the session.
+// Contexts may end at any moment: there is one Receipt for each message received, in order, and
+// nothing is left in the session.
 func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -555,7 +554,7 @@ func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 			stopAt, next := r.IntN(100), 0
 			for r := range s.PublishFrom(ctx, in) {
 				if string(r.Payload) != strconv.Itoa(next) {
-					t.Fatalf("Receipt %+v, want the one of %d", r, next)
+					t.Fatalf("Receipt %+v, want number %d", r, next)
 				}
 				if next++; next == stopAt || next == 100 {
 					cancel()
@@ -572,8 +571,8 @@ func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 	})
 }
 
-// Results of one turn go back as rows of places and identifiers: what others have
-// published in between makes a gap.
+// Completed publications are reported as runs of sequence numbers and identifiers. A publication of
+// another caller in between leaves a gap.
 func TestStageReceiptsHaveTheirIdentifiersWhenOthersPublishInBetween(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10, KeepAlive: noPing})

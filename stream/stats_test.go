@@ -31,7 +31,7 @@ func TestStatsCountPublications(t *testing.T) {
 		c = droppedAndBack(t, s, b, c, true)
 		synctest.Wait()
 		if st := s.Stats(); st.Sent != 5 || st.InFlight != 2 || st.Connections != 2 {
-			t.Fatalf("sent again: %+v", st)
+			t.Fatalf("after a reconnect: %+v", st)
 		}
 		for range 4 {
 			c.Complete(streamtest.Next[frames.Publish](c))
@@ -107,7 +107,7 @@ func TestStatsCountWhatIsReceived(t *testing.T) {
 		one, two, three := takeFrom(t, ch), takeFrom(t, ch), takeFrom(t, ch)
 		synctest.Wait()
 		if st := s.Stats(); st.Inbox != 1 || st.InboxBytes == 0 || st.Unacked != 4 {
-			t.Fatalf("taken and not settled: %+v", st)
+			t.Fatalf("received and not acknowledged: %+v", st)
 		}
 		for _, d := range []stream.Delivery{three, two, one} {
 			d.Ack()
@@ -117,7 +117,7 @@ func TestStatsCountWhatIsReceived(t *testing.T) {
 		c.Expect(ack(puback, 4))
 		synctest.Wait()
 		if st := s.Stats(); st.Inbox != 0 || st.InboxBytes != 0 || st.Unacked != 0 || st.Unclaimed != 0 {
-			t.Fatalf("settled: %+v", st)
+			t.Fatalf("acknowledged: %+v", st)
 		}
 	})
 }
@@ -166,7 +166,7 @@ func TestStatsAfterCloseAreThoseOfTheEnd(t *testing.T) {
 			t.Fatalf("%+v", st)
 		}
 		if again := s.Stats(); again != st {
-			t.Fatalf("they go on changing:\n%+v\n%+v", st, again)
+			t.Fatalf("Stats changed after Done:\n%+v\n%+v", st, again)
 		}
 	})
 }

@@ -28,9 +28,8 @@ func (s *fullDisk) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// What is not in the store is not on the wire: the connection goes, what could
-// not be stored ends with the reason, and the rest goes on when there is room
-// again. D1
+// A packet whose changes are not stored is not sent: the connection ends, publications that could
+// not be stored end with the reason, and the rest continues when the store works again. D1
 func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -52,7 +51,7 @@ func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 		wantError(t, r.Err, stream.ErrNotSent, errFull)
 		wantError(t, s.Publish(t.Context(), message("out", "2", 2)), stream.ErrNotSent, errFull)
 		if st := s.Stats(); !st.StoreFailing || st.Queued != 0 || st.InFlight != 0 {
-			t.Errorf("something is left of what could not be stored: %+v", st)
+			t.Errorf("the failed publications were not removed: %+v", st)
 		}
 
 		store.full.Store(false)
@@ -71,12 +70,12 @@ func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 		s.Close()
 		snap, err := store.Attach("kept")
 		if err != nil || len(snap.Publications) > 0 {
-			t.Errorf("half accepted: %+v, %v", snap, err)
+			t.Errorf("the store holds a failed publication: %+v, %v", snap, err)
 		}
 	})
 }
 
-// Sync returns when the changes in front of it are committed, and not before.
+// Sync returns when all earlier changes are committed, and not before.
 func TestSyncWaitsForTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
@@ -85,7 +84,7 @@ func TestSyncWaitsForTheStore(t *testing.T) {
 		o.Store = store
 		s, c := connected(t, b, o)
 		sync := func() <-chan error { return inBackground(func() error { return s.Sync(t.Context()) }) }
-		if err := s.Sync(t.Context()); err != nil { // there is nothing to store
+		if err := s.Sync(t.Context()); err != nil { // nothing to store
 			t.Error(err)
 		}
 		sendAll(s, message("out", "1", 1))
@@ -125,7 +124,7 @@ func TestSyncWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// Without a store there is nothing to wait for, and to say so would be a lie.
+// Without a store Sync cannot keep its promise, so it returns an error.
 func TestSyncNeedsAStoreAndAKeptSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		for _, o := range []*stream.Options{nil, {Store: flow.NewMemoryStore()}, {ClientID: "k", KeepSession: true}} {
@@ -151,7 +150,7 @@ func (s *slowDisk) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// Close says that the store does not hold what it should.
+// Close reports that changes were not stored.
 func TestCloseReportsAStoreThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -163,7 +162,7 @@ func TestCloseReportsAStoreThatFails(t *testing.T) {
 		sendAll(s, message("out", "1", 1))
 		<-time.After(10 * time.Second)
 		if !s.Stats().StoreFailing {
-			t.Error("Stats do not show it")
+			t.Error("Stats do not show the failing store")
 		}
 		wantError(t, s.Close(), errFull)
 	})

@@ -24,7 +24,7 @@ const (
 	unsuback = frames.TypeUnsuback
 )
 
-// unsubscribing has the broker answer an UNSUBSCRIBE for these filters.
+// unsubscribed expects an UNSUBSCRIBE for these topics and answers it.
 func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	t.Helper()
 	p := streamtest.Next[frames.Unsubscribe](c)
@@ -34,7 +34,7 @@ func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	c.Send(ack(unsuback, p.ID))
 }
 
-// asked returns the next SUBSCRIBE, which must be for these filters.
+// asked returns the next SUBSCRIBE, which must request these filters.
 func asked(t *testing.T, c *streamtest.Conn, filters ...frames.Filter) frames.Subscribe {
 	t.Helper()
 	p := streamtest.Next[frames.Subscribe](c)
@@ -77,7 +77,7 @@ func TestGrantedIsTheCallersOwn(t *testing.T) {
 	})
 }
 
-// Of the field's reports: a refused filter goes unnoticed.
+// From the field's reports: a rejected filter goes unnoticed.
 func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -95,7 +95,7 @@ func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T
 		unsubscribed(t, c, "a", "c")
 		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
 		c.Send(publish("c", "still on its way", atLeast, 8, false))
-		c.Expect(ack(puback, 8)) // nobody wants it
+		c.Expect(ack(puback, 8)) // no Subscription matches it
 		wantStat(t, s, "Unclaimed", func(st stream.Stats) int { return st.Unclaimed }, 0)
 		c = droppedAndBack(t, s, b, c, false)
 		synctest.Wait()
@@ -114,11 +114,11 @@ func TestRefusalIsComparedFilterByFilter(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 		synctest.Wait()
-		c.ExpectNone() // the broker has none of them
+		c.ExpectNone() // the broker granted none of them
 	})
 }
 
-// T1: SUBACK never comes, or late.
+// T1: SUBACK is never sent, or late.
 func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -130,12 +130,12 @@ func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 		<-call.done
 		wantError(t, call.ended(), context.DeadlineExceeded)
 		if took := time.Since(began); took != 5*time.Second {
-			t.Fatalf("it took %v, want 5 s", took)
+			t.Fatalf("Subscribe took %v, want 5 s", took)
 		}
 		unsubscribed(t, c, "a", "b")
-		c.Grant(p) // late, and harmless
+		c.Grant(p) // late and harmless
 		c.Send(publish("a", "x", atLeast, 1, false))
-		c.Expect(ack(puback, 1)) // nobody wants it
+		c.Expect(ack(puback, 1)) // no Subscription matches it
 		wantStat(t, s, "Discarded", func(st stream.Stats) uint64 { return st.Discarded }, 1)
 		if sub := subscribed(t, s, c, "a", atLeast); sub.Err() != nil {
 			t.Fatal(sub.Err())
@@ -155,7 +155,7 @@ func TestSubscribeEndsWithTheCauseOfItsContext(t *testing.T) {
 		wantError(t, call.ended(), cause)
 		unsubscribed(t, c, "a")
 
-		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // and nothing is sent
+		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // nothing is sent
 		synctest.Wait()
 		c.ExpectNone()
 	})
@@ -180,7 +180,7 @@ func TestSubscribeGivenUpOfflineIsTakenBackFromAKeptSession(t *testing.T) {
 		s, c := connected(t, b, keepingSession())
 		ctx, cancel := context.WithCancel(t.Context())
 		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
-		streamtest.Next[frames.Subscribe](c) // the broker may have it
+		streamtest.Next[frames.Subscribe](c) // the broker may have received it
 		c.Drop()
 		lost(t, s)
 		cancel()
@@ -209,10 +209,10 @@ func TestSameFilterInTwoSubscriptionsAsksForTheHigherQoS(t *testing.T) {
 		s, c := connected(t, b, nil)
 		first := subscribed(t, s, c, "a", exactly)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", atMost), filterOf("b", atMost))
-		c.Grant(asked(t, c, filterOf("a", exactly), filterOf("b", atMost))) // else the broker would lower the first
+		c.Grant(asked(t, c, filterOf("a", exactly), filterOf("b", atMost))) // otherwise the broker would lower the first QoS
 		second := call.granted()
 		call = callSubscribe(t.Context(), t, s, filterOf("$share/g/a", atMost))
-		c.Grant(asked(t, c, filterOf("$share/g/a", atMost))) // another filter, though it routes alike
+		c.Grant(asked(t, c, filterOf("$share/g/a", atMost))) // a different filter, although it matches the same topics
 		call.granted()
 
 		c = droppedAndBack(t, s, b, c, false)
@@ -247,7 +247,7 @@ func TestFilterThatAnotherSubscriptionHasStaysSubscribed(t *testing.T) {
 		c.Expect(ack(puback, 1))
 
 		third := subscribed(t, s, c, "a", atLeast)
-		if err := second.Unsubscribe(t.Context()); err != nil { // nothing to tell the broker
+		if err := second.Unsubscribe(t.Context()); err != nil { // the broker needs no packet
 			t.Fatal(err)
 		}
 		wantEnd(t, second.Messages())
@@ -291,7 +291,7 @@ func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
 		}
 		call := callSubscribe(t.Context(), t, s, filters...)
 		acks := answer()
-		slices.Reverse(acks) // in whatever order
+		slices.Reverse(acks) // in any order
 		c.Send(acks[1:]...)
 		call.pending()
 		c.Send(acks[0])
@@ -359,7 +359,7 @@ func TestOneRefusalInASplitSubscribeTakesAllBack(t *testing.T) {
 		}
 		call := callSubscribe(t.Context(), t, s, filters...)
 		for i := range 3 {
-			call.pending() // until all packets are answered
+			call.pending() // until the last packet is answered
 			p := streamtest.Next[frames.Subscribe](c)
 			a := frames.Suback{ID: p.ID, Codes: make([]frames.ReasonCode, len(p.Filters))}
 			if i == 1 {
@@ -474,11 +474,11 @@ func TestPacketIdentifiersAreSharedByPublishSubscribeAndUnsubscribe(t *testing.T
 		p := take().(frames.Subscribe)
 		done := inBackground(func() error { return old.Unsubscribe(t.Context()) })
 		q := take().(frames.Unsubscribe)
-		// A PUBACK for the identifier of a SUBSCRIBE is for nobody (A1).
+		// A PUBACK for the identifier of a SUBSCRIBE has no effect (A1).
 		c.Send(ack(puback, p.ID), ack(puback, q.ID))
 		call.pending()
 		wantIdle(t, done)
-		for range 10 { // those that come free are used again, the others are not
+		for range 10 { // freed identifiers are used again, the others are not
 			for id, p := range inUse {
 				if _, ok := p.(frames.Publish); ok {
 					c.Send(ack(puback, id))
@@ -525,11 +525,11 @@ func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
 		c.Send(ack(puback, 4711))
 		p := asked(t, c, filterOf("b", atLeast))
 		if p.ID != 4711 {
-			t.Fatalf("SUBSCRIBE has the identifier %d, and 4711 is the only one that is free", p.ID)
+			t.Fatalf("SUBSCRIBE has the identifier %d, want 4711, the only free one", p.ID)
 		}
 		c.Grant(p)
 		call.granted()
-		unsubscribed(t, c, "a") // which the broker never had
+		unsubscribed(t, c, "a") // the broker never had it
 		c.Expect(publish("x", "", atLeast, 4711, false))
 	})
 }
@@ -560,7 +560,7 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 				if err := lost(t, s); !errors.As(err, &violation) {
 					t.Fatalf("the connection ended with %v", err)
 				}
-				c = b.Handshake(false) // and the call goes on
+				c = b.Handshake(false) // the call continues
 				c.Grant(streamtest.Next[frames.Subscribe](c))
 				call.granted()
 			})
@@ -568,8 +568,8 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 	}
 }
 
-// With Retry what is not answered is sent again, in the order of the first time:
-// SUBSCRIBE behind the UNSUBSCRIBE that came before it.
+// With Retry, unanswered requests are sent again in their original order: SUBSCRIBE after the
+// UNSUBSCRIBE that preceded it.
 func TestRetrySendsRequestsAgainInTheirOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "c", Retry: &flow.Retry{Initial: 5 * time.Second}})

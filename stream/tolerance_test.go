@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-3.1.4-5] A refused CONNECT costs what waits behind it nothing: it goes out
-// with the next connection, for the first time.
+// [MQTT-3.1.4-5] A rejected CONNECT does not affect waiting publications: they are sent on the next
+// connection, for the first time.
 func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s := open(t, b, faultOptions(v))
@@ -33,7 +33,7 @@ func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 		c.Grant(streamtest.Next[frames.Subscribe](c))
 		p := streamtest.Next[frames.Publish](c)
 		if p.DUP {
-			t.Error("DUP on what was never sent")
+			t.Error("DUP on a publication that was never sent")
 		}
 		c.Complete(p)
 		wantError(t, outcome(t, asked), nil)
@@ -41,9 +41,9 @@ func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 	})
 }
 
-// [MQTT-3.3.5-1] For filters that overlap a broker sends one copy or several. Each
-// copy is a message: every Subscription that matches gets it, once however many of
-// its own filters match, and it has an ack of its own.
+// [MQTT-3.3.5-1] For overlapping filters a broker sends one copy or several. Each copy is a
+// message: every matching Subscription gets it once, however many of its own filters match, and it
+// has its own ack.
 func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 	for _, copies := range []uint16{1, 2, 3} {
 		for _, q := range []frames.QoS{atLeast, exactly} {
@@ -69,8 +69,8 @@ func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 	}
 }
 
-// [MQTT-3.10.4-3] An exchange at QoS 2 that is under way when its filter is
-// unsubscribed is completed, wherever it stands.
+// [MQTT-3.10.4-3] A QoS 2 exchange in progress when its filter is unsubscribed is completed from
+// any state.
 func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 	for name, settledBefore := range map[string]bool{"before PUBREC": false, "between PUBREC and PUBREL": true} {
 		for _, again := range []bool{false, true} { // the broker repeats its PUBLISH
@@ -104,20 +104,20 @@ func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 					c.Send(ack(pubrel, 9))
 					c.Expect(ack(pubcomp, 9))
 					wantStat(t, s, "Unacked", func(st stream.Stats) int { return st.Unacked }, 0)
-					wantStat(t, s, "Discarded", discarded, 0) // the copy is no message
+					wantStat(t, s, "Discarded", discarded, 0) // the copy is not a message
 				})
 			})
 		}
 	}
 }
 
-// [MQTT-4.7.2-1] The rule of 3.1.1 holds on 3.1 too, which has none.
+// [MQTT-4.7.2-1] The rule of 3.1.1 also holds on 3.1, which has no such rule.
 func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
 		all := subscribed(t, s, c, "#", atLeast).Deliveries()
 		plus := subscribed(t, s, c, "+/x", atLeast).Deliveries()
-		c.Send(publish("$SYS/x", "1", atLeast, 1, false)) // a broker that has no such rule
+		c.Send(publish("$SYS/x", "1", atLeast, 1, false)) // from a broker without this rule
 		wantDelivery(t, s.Deliveries(), "$SYS/x", "1").Ack()
 		c.Expect(ack(puback, 1))
 		wantNoDelivery(t, all)
@@ -133,8 +133,8 @@ func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
 	})
 }
 
-// [MQTT-3.3.1-3] DUP belongs to a transmission and not to a message: what came
-// with it is passed on without it.
+// [MQTT-3.3.1-3] DUP belongs to a transmission and not to a message: a message that arrived with it
+// is published without it.
 func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -142,12 +142,12 @@ func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 			c.Send(publish("t", "p", q, 3, true))
 			d := wantDelivery(t, s.Deliveries(), "t", "p")
 			if !d.Duplicate {
-				t.Error("the flag is not shown")
+				t.Error("Duplicate is not set")
 			}
 			published := goPublish(s, d.Message)
 			p := streamtest.Next[frames.Publish](c)
 			if p.DUP || p.QoS != q || p.Topic != "t" || string(p.Payload) != "p" {
-				t.Errorf("passed on as %+v", p)
+				t.Errorf("published as %+v", p)
 			}
 			c.Complete(p)
 			wantError(t, outcome(t, published), nil)
@@ -155,8 +155,7 @@ func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 	}
 }
 
-// [MQTT-4.3.2-2] After PUBACK the identifier is that of a new message, whatever
-// DUP says.
+// [MQTT-4.3.2-2] After PUBACK the identifier belongs to a new message, even if DUP is set.
 func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
@@ -164,16 +163,15 @@ func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 			c.Send(publish("t", payload, atLeast, 6, i%2 == 1))
 			d := wantDelivery(t, s.Deliveries(), "t", payload)
 			synctest.Wait()
-			c.ExpectNone() // before it is ours
+			c.ExpectNone() // the consumer owns the message, so there is no ack yet
 			d.Ack()
 			c.Expect(ack(puback, 6))
 		}
 	})
 }
 
-// [MQTT-4.3.2-2] A consumer that breaks down before it has settled a message owes
-// the ack: none leaves, not at the end of the session either, and the message
-// comes again.
+// [MQTT-4.3.2-2] A message whose consumer fails before its ack is never acknowledged, not at the
+// end of the session either, and is sent again.
 func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -205,8 +203,8 @@ func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 	}
 }
 
-// K9 [MQTT-4.1.0-2] A write that fails ends the connection, and no state with it:
-// not what is in flight, and not the identifiers of what has come.
+// K9 [MQTT-4.1.0-2] A failed write ends the connection and loses no state: neither publications in
+// flight nor the identifiers of received messages.
 func TestAFailedWriteCostsTheSessionNoState(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
@@ -230,10 +228,10 @@ func TestAFailedWriteCostsTheSessionNoState(t *testing.T) {
 		c = b.Handshake(true)
 		c.Expect(ack(pubrel, 1))
 		if p := streamtest.Next[frames.Publish](c); p.ID != 2 || !p.DUP {
-			t.Errorf("sent again: %+v", p)
+			t.Errorf("retransmitted: %+v", p)
 		}
 		if p := streamtest.Next[frames.Publish](c); p.ID != 3 || string(p.Payload) != "2" {
-			t.Errorf("sent again: %+v", p)
+			t.Errorf("retransmitted: %+v", p)
 		}
 		c.Send(publish("in", "x", exactly, 7, true))
 		c.Expect(ack(pubrec, 7))

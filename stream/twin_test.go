@@ -14,31 +14,31 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A twin is a broker's half of a session, packet by packet, so that a
-// connection can be cut between any two of them.
+// A twin is a broker's half of a session, packet by packet, so that a connection can be cut between
+// any two of them.
 type twin struct {
 	t *testing.T
 
 	// From the client.
-	got    []string          // payloads passed on, in order
+	got    []string          // received payloads, in order
 	held   map[uint16]string // QoS 2 payloads between PUBLISH and PUBREL
 	seen   map[string]uint16 // the identifiers of all payloads of QoS 1 and 2
-	ended  map[string]bool   // payloads whose PUBREL has come
-	window int               // what the client may have outstanding; 0: it is not watched
-	open   map[uint16]bool   // what it has outstanding on this connection
-	exact  bool              // all that the client has sent has come, so that DUP means a second time
+	ended  map[string]bool   // payloads whose PUBREL has arrived
+	window int               // the limit of the client's outstanding publications; 0: not checked
+	open   map[uint16]bool   // the client's outstanding publications on this connection
+	exact  bool              // no packet of the client was lost, so DUP means a second transmission
 
 	// To the client.
 	out []*outbound
 
-	send   []frames.Packet // to be sent, in order
+	send   []frames.Packet // packets to send, in order
 	events int             // packets so far, both ways
 
 	connections int
-	settle      func() // lets the consumers settle what they hold
+	settle      func() // lets the consumers ack the deliveries they hold
 
 	results results           // of the client's publications
-	stored  func(string) bool // whether the client's store has had what a packet depends on; nil: it has no store
+	stored  func(string) bool // whether the client's store has held the changes that a packet depends on; nil: no store
 }
 
 type outbound struct {
@@ -53,14 +53,14 @@ func newTwin(t *testing.T, window int, out ...*outbound) *twin {
 	return x
 }
 
-// lose is what a broker does that forgets the session.
+// lose makes the broker forget the session.
 func (x *twin) lose() {
 	x.held, x.seen, x.ended = make(map[uint16]string), make(map[string]uint16), make(map[string]bool)
 	x.out = nil
 }
 
-// resume queues what a broker sends at the beginning of a connection: all that
-// is not acknowledged, in order.
+// resume queues the packets a broker sends at the beginning of a connection: everything not
+// acknowledged, in order.
 func (x *twin) resume() {
 	x.send = nil
 	x.open = make(map[uint16]bool)
@@ -118,7 +118,7 @@ func (x *twin) publish(p frames.Publish) {
 	id, again := x.seen[payload]
 	switch {
 	case again && (id != p.ID || !p.DUP):
-		x.t.Fatalf("sent again with identifier %d, DUP %v: %q, which had identifier %d", p.ID, p.DUP, payload, id)
+		x.t.Fatalf("retransmitted with identifier %d, DUP %v: %q, first sent with identifier %d", p.ID, p.DUP, payload, id)
 	case !again && p.DUP && x.exact:
 		x.t.Fatalf("DUP on %q, which was never sent", payload)
 	case x.ended[payload]:
@@ -135,19 +135,19 @@ func (x *twin) publish(p frames.Publish) {
 		x.held[p.ID] = payload
 		x.got = append(x.got, payload)
 	case holds != payload:
-		x.t.Fatalf("PUBLISH of %q with identifier %d, which is that of %q still", payload, p.ID, holds)
+		x.t.Fatalf("PUBLISH of %q with identifier %d, which still belongs to %q", payload, p.ID, holds)
 	}
 	x.send = append(x.send, ack(pubrec, p.ID))
 }
 
-// wantStored asks that the client's store has had what a packet depends on.
+// wantStored fails if the client's store has never held the changes that a packet depends on.
 func (x *twin) wantStored(format string, args ...any) {
 	if what := fmt.Sprintf(format, args...); x.stored != nil && !x.stored(what) {
 		x.t.Fatalf("on the wire before it was stored: %s", what)
 	}
 }
 
-// outstanding asks that the client keeps to its window, for what it sends again too.
+// outstanding fails if the client exceeds its window, retransmissions included.
 func (x *twin) outstanding(id uint16) {
 	if x.open[id] = true; x.window > 0 && len(x.open) > x.window {
 		x.t.Fatalf("%d publications are outstanding, in a window of %d", len(x.open), x.window)
@@ -184,7 +184,7 @@ func (x *twin) handshake(c *streamtest.Conn, present bool, v frames.Version) *wi
 	return w
 }
 
-// next returns the next packet, or the error that tells that there are no more.
+// next returns the next packet, or the error that ended the connection.
 func (w *wire) next(v frames.Version) (frames.Packet, error) {
 	for {
 		f, ok, err := w.r.Next()
@@ -204,17 +204,17 @@ func (w *wire) next(v frames.Version) (frames.Packet, error) {
 	}
 }
 
-// A stop is why the twin stopped.
+// A stop is the reason why the twin stopped.
 type stop byte
 
 const (
-	all    stop = iota // there is nothing left to do
-	cut                // the event came after which the connection is to be cut
+	all    stop = iota // nothing is left to do
+	cut                // the event after which to cut the connection has happened
 	hungUp             // the client has closed the connection
 )
 
-// run plays a connection until over reports that all is done, or until the
-// event number limit has happened (0: none).
+// run plays a connection until over returns true, or until event number limit has happened (0: no
+// limit).
 func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop {
 	x.resume()
 	for {
@@ -229,7 +229,7 @@ func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop 
 		case over():
 			return all
 		default:
-			x.settle() // late or not, nothing more comes before that
+			x.settle() // late or not, no more packets arrive before that
 			p, err := w.next(v)
 			if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
 				return hungUp
@@ -245,7 +245,7 @@ func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop 
 	}
 }
 
-// outbounds are messages of a broker, with identifiers that differ.
+// outbounds returns messages of a broker with different identifiers.
 func outbounds(qos []frames.QoS) []*outbound {
 	out := make([]*outbound, len(qos))
 	for i, q := range qos {
@@ -254,9 +254,9 @@ func outbounds(qos []frames.QoS) []*outbound {
 	return out
 }
 
-// checkArrivals checks that the messages arrived in order, those of QoS 2 once.
-// repeats: the broker forgot the session, so that QoS 2 can repeat; losses: what
-// was in flight ended with the session.
+// checkArrivals checks that the messages arrived in order, and at QoS 2 once. repeats means that
+// the broker forgot the session, so that QoS 2 may repeat; losses means that publications in flight
+// ended with the session.
 func checkArrivals(t *testing.T, where string, got []string, want []frames.QoS, repeats, losses bool) {
 	t.Helper()
 	count := make(map[string]int)

@@ -25,7 +25,7 @@ func encodeInt(n int) (frames.Message, error) {
 
 var errNegative = errors.New("negative")
 
-// typed has the broker grant a typed subscription to "n".
+// typed makes a typed subscription to "n", which the broker grants.
 func typed(t *testing.T, s *stream.Session, c *streamtest.Conn) <-chan stream.Event[int] {
 	t.Helper()
 	var events <-chan stream.Event[int]
@@ -51,7 +51,7 @@ func TestBadPayloadIsAnEventThatIsStillToBeAcked(t *testing.T) {
 		}
 		wantError(t, bad.Err, strconv.ErrSyntax)
 		if bad.Value != 0 || string(bad.Payload) != "seven" || !bad.Duplicate {
-			t.Fatalf("the bad one is %+v", bad)
+			t.Fatalf("the event with a bad payload is %+v", bad)
 		}
 		last.Ack()
 		good.Ack()
@@ -95,7 +95,7 @@ func TestTypedSubscribeReturnsTheErrorsOfSubscribe(t *testing.T) {
 		done := inBackground(func() error {
 			events, err := stream.Subscribe(t.Context(), s, decodeInt, filterOf("n", atLeast))
 			if events != nil {
-				t.Error("a channel comes with the error")
+				t.Error("Subscribe returned a channel and an error")
 			}
 			return err
 		})
@@ -135,7 +135,7 @@ func TestValueThatCannotBeEncodedComesBackInOrder(t *testing.T) {
 			t.Fatalf("published %q and %q", first.Payload, third.Payload)
 		}
 		c.Complete(third)
-		wantIdle(t, receipts) // each waits for those before it
+		wantIdle(t, receipts) // each waits for the earlier ones
 		c.Complete(first)
 		for _, want := range []int{1, -2, 3, -4} {
 			r := takeFrom(t, receipts)

@@ -17,8 +17,8 @@ import (
 func unclaimed(st stream.Stats) int    { return st.Unclaimed }
 func discarded(st stream.Stats) uint64 { return st.Discarded }
 
-// Of the field's reports: messages that arrive before a handler exists stall
-// the broker, or are lost.
+// From the field's reports: messages that arrive before a handler exists stall the broker, or are
+// lost.
 func TestUnclaimedMessagesWaitForTheClientsConsumers(t *testing.T) {
 	for name, consume := range map[string]func(t *testing.T, s *stream.Session){
 		"Messages": func(t *testing.T, s *stream.Session) { wantPayloads(t, s.Messages(), "1", "2", "3", "4") },
@@ -50,7 +50,7 @@ func TestUnclaimedMessagesWaitForTheClientsConsumers(t *testing.T) {
 				c.Send(publish("a", "1", atLeast, 1, false), publish("b/c", "2", exactly, 2, false),
 					publish("a", "3", atMost, 0, false), publish("$SYS/x", "4", atLeast, 4, false))
 				wantStat(t, s, "Unclaimed", unclaimed, 4)
-				c.ExpectNone() // nobody has been handed anything
+				c.ExpectNone() // no message has been delivered
 				consume(t, s)
 				c.Expect(ack(puback, 1), ack(pubrec, 2), ack(puback, 4))
 				wantStat(t, s, "Unclaimed", unclaimed, 0)
@@ -92,7 +92,7 @@ func TestSubscribeClaimsWhatWaitsUnclaimedAndMatches(t *testing.T) {
 			}
 			d.Ack()
 		}
-		c.Expect(ack(puback, 1)) // 2 waits for a consumer, and the later acks for it
+		c.Expect(ack(puback, 1)) // 2 waits for a consumer, and the later acks wait for 2
 		synctest.Wait()
 		c.ExpectNone()
 		wantPayloads(t, s.Messages(), "2", "5", "8")
@@ -100,8 +100,7 @@ func TestSubscribeClaimsWhatWaitsUnclaimedAndMatches(t *testing.T) {
 	})
 }
 
-// A kept session brings what came while the process was away before the program
-// has subscribed.
+// A kept session receives the messages from its absence before the program has subscribed.
 func TestMessagesOfAResumedSessionWaitForTheirSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, keepingSession())
@@ -117,8 +116,7 @@ func TestMessagesOfAResumedSessionWaitForTheirSubscription(t *testing.T) {
 	})
 }
 
-// QoS 1 messages that nobody was handed come again from a resumed session, so
-// they wait once.
+// A resumed session receives undelivered QoS 1 messages again. They must not wait twice.
 func TestUnclaimedMessagesDoNotPileUpOverReconnects(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		t.Run(fmt.Sprintf("QoS %d", q), func(t *testing.T) {
@@ -151,7 +149,7 @@ func TestUnclaimedTopicsAreLoggedOnceEach(t *testing.T) {
 		}
 		for topic, want := range map[string]int{"topic=one": 1, "topic=two": 1, "topic=claimed": 0} {
 			if n := log.count(topic); n != want {
-				t.Errorf("%s is logged %d times, want %d:\n%s", topic, n, want, log.text.String())
+				t.Errorf("%s was logged %d times, want %d:\n%s", topic, n, want, log.text.String())
 			}
 		}
 	})
@@ -165,7 +163,7 @@ func TestDiscardUnclaimedAcksAndDrops(t *testing.T) {
 		c.Send(publish("x", "1", atLeast, 1, false), publish("x", "2", exactly, 2, false),
 			publish("x", "3", atMost, 0, false), publish("a", "4", exactly, 4, false))
 		c.Expect(ack(puback, 1), ack(pubrec, 2))
-		c.Send(publish("x", "2", exactly, 2, true)) // is not a second message
+		c.Send(publish("x", "2", exactly, 2, true)) // not a second message
 		c.Send(ack(pubrel, 2))
 		wantPayloads(t, sub.Messages(), "4")
 		c.Expect(ack(pubcomp, 2), ack(pubrec, 4))
@@ -173,7 +171,7 @@ func TestDiscardUnclaimedAcksAndDrops(t *testing.T) {
 		wantStat(t, s, "Unclaimed", unclaimed, 0)
 		wantIdle(t, s.Messages())
 		if n := log.count("topic=x"); n != 0 {
-			t.Fatalf("what is dropped on purpose is logged as waiting:\n%s", log.text.String())
+			t.Fatalf("discarded messages are logged as waiting:\n%s", log.text.String())
 		}
 	})
 }
@@ -229,7 +227,7 @@ func TestMessageThatOthersHaveIsNotReturnedToTheUnclaimed(t *testing.T) {
 				streamtest.Next[frames.Subscribe](c)
 				c.Send(inboundRun("a", q, 1, 3)...)
 				wantPayloads(t, stays.Messages(), countUp(1, 3)...)
-				synctest.Wait() // the hand-off of the last has settled it
+				synctest.Wait() // the last message is acknowledged as well
 				cancel()
 				wantError(t, call.ended(), context.Canceled)
 				if q > atMost {

@@ -27,7 +27,7 @@ func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
 			t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, want)
 		}
 		wantIdle(t, done)
-		c.Send(publish("b/1", "2", exactly, 2, false)) // on its way
+		c.Send(publish("b/1", "2", exactly, 2, false)) // already on its way
 		c.Send(ack(unsuback, p.ID), publish("b/1", "3", exactly, 3, false))
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
@@ -37,7 +37,8 @@ func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
 		if err := sub.Err(); err != nil {
 			t.Fatalf("Err is %v, want nil after Unsubscribe", err)
 		}
-		// What came before the UNSUBACK is handed over, and its exchange is completed [MQTT-3.10.4-3].
+		// Messages that came before the UNSUBACK are delivered, and their exchanges completed
+		// [MQTT-3.10.4-3].
 		two.Ack()
 		one.Ack()
 		c.Expect(ack(puback, 1), ack(pubrec, 2), ack(pubrec, 3))
@@ -137,7 +138,7 @@ func TestUnsubscribeThatLostItsConnectionIsSentAgain(t *testing.T) {
 	})
 }
 
-// T1: UNSUBACK never comes, or late.
+// T1: UNSUBACK is never sent, or late.
 func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -146,7 +147,7 @@ func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		wantError(t, sub.Unsubscribe(ctx), context.DeadlineExceeded)
 		p := streamtest.Next[frames.Unsubscribe](c)
-		c.Send(ack(unsuback, p.ID)) // late, and ends it all the same
+		c.Send(ack(unsuback, p.ID)) // late, but it ends the Subscription
 		wantEnd(t, sub.Messages())
 		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
 	})
@@ -193,7 +194,7 @@ func TestCloseEndsUnsubscribe(t *testing.T) {
 		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 		streamtest.Next[frames.Unsubscribe](c)
 		s.Close()
-		wantError(t, takeFrom(t, done), stream.ErrClosed) // the broker may have it still
+		wantError(t, takeFrom(t, done), stream.ErrClosed) // the broker may still have the subscription
 		wantEnd(t, sub.Messages())
 	})
 }

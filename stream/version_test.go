@@ -11,8 +11,8 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// A broker that does not speak our version says so, to Dial and in States. In a
-// running session that is tried again at the usual interval: nobody is suspected.
+// A broker that rejects our version is reported by Dial and in States. A running session tries
+// again at the usual interval, not at the longest one as after rejected credentials.
 func TestABadProtocolVersionSaysSo(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		turnedAway(t, b, v, func(c *streamtest.Conn) {

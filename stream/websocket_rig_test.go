@@ -24,20 +24,20 @@ const (
 	wsPong         = 0xa
 )
 
-// webSocket is the server's end of a WebSocket, laid bare: the script writes
-// frame by frame, and sees each one that the client writes.
+// webSocket is the server's end of a WebSocket without a library: the script writes frame by frame,
+// and sees each frame that the client writes.
 type webSocket struct {
 	net.Conn
 	t       *testing.T
 	in      *bufio.Reader
 	request *http.Request
 
-	rest    []byte // of the frame being read
-	opcodes []byte // of the frames that the client has sent
+	rest    []byte // unread part of the current frame
+	opcodes []byte // opcodes of the client's frames so far
 }
 
-// upgrade accepts a connection and answers its opening handshake with these
-// header lines. The script goes on over frames.
+// upgrade accepts a connection and answers its opening handshake with these header lines. The rest
+// of the script runs over frames.
 func upgrade(t *testing.T, b *streamtest.Broker, lines ...string) (*streamtest.Conn, *webSocket) {
 	t.Helper()
 	c := b.Accept()
@@ -77,7 +77,7 @@ func (w *webSocket) answer(lines ...string) {
 	io.WriteString(w.Conn, text+"\r\n")
 }
 
-// frame writes one frame, the last of its message or not.
+// frame writes one frame, which may be the last of its message.
 func (w *webSocket) frame(opcode byte, last bool, payload []byte) {
 	head := []byte{opcode}
 	if last {
@@ -94,13 +94,13 @@ func (w *webSocket) frame(opcode byte, last bool, payload []byte) {
 	w.Conn.Write(append(head, payload...))
 }
 
-// Write is a binary frame of its own.
+// Write writes p in one binary frame.
 func (w *webSocket) Write(p []byte) (int, error) {
 	w.frame(wsBinary, true, p)
 	return len(p), nil
 }
 
-// Read takes what the client's binary frames carry. A close frame is an end.
+// Read reads the payload of the client's binary frames. A close frame ends it.
 func (w *webSocket) Read(p []byte) (int, error) {
 	for len(w.rest) == 0 {
 		opcode, payload, err := w.next()

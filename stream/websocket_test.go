@@ -60,8 +60,8 @@ func TestPacketsTravelInBinaryFramesOfSubprotocolMQTT(t *testing.T) {
 	}
 }
 
-// [MQTT-6.0.0-2] W2, W3: a packet over many frames, many packets in one, control
-// frames in between.
+// [MQTT-6.0.0-2] W2, W3: one packet in many frames, many packets in one frame, control frames in
+// between.
 func TestFramesAndPacketsNeedNotAlign(t *testing.T) {
 	overWebSocket(t, "ws://broker/mqtt", faultOptions(frames.V311), func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
 		c, w := upgrade(t, b, selected)
@@ -98,7 +98,7 @@ func TestATextFrameCloses(t *testing.T) {
 	})
 }
 
-// W4: the server closes, with a status that says why or with one that does not.
+// W4: the server closes, with or without a status.
 func TestACloseFrameEndsTheConnection(t *testing.T) {
 	for name, payload := range map[string][]byte{"going away": {0x03, 0xe9}, "policy violation": {0x03, 0xf0}, "none": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestACloseFrameEndsTheConnection(t *testing.T) {
 	}
 }
 
-// W5: what HTTP says is in the error, and is not followed.
+// W5: the HTTP status is in the error, and a redirect is not followed.
 func TestTheStatusOfAnHTTPAnswerIsInTheError(t *testing.T) {
 	for _, answer := range [][]string{
 		{"302 Found", "Location: ws://elsewhere/mqtt", "Content-Length: 0"},
@@ -179,7 +179,7 @@ func TestWebSocketURLsAndHeaders(t *testing.T) {
 				return http.Header{"Authorization": {"Bearer " + strings.Repeat("I", asked)}}, nil
 			}, Reconnect: every(time.Second)}
 			overWebSocket(t, row.url, o, func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
-				for _, token := range []string{"Bearer I", "Bearer II"} { // asked anew at each connection
+				for _, token := range []string{"Bearer I", "Bearer II"} { // Header is called for each connection
 					c, w := upgrade(t, b, selected)
 					if _, addr := c.Dialed(); addr != row.addr {
 						t.Errorf("dialed %s, want %s", addr, row.addr)
@@ -203,8 +203,7 @@ func TestWebSocketURLsAndHeaders(t *testing.T) {
 	}
 }
 
-// A query may hold a token, a header certainly does: whatever goes wrong, neither
-// is shown.
+// A query may hold a token, and a header usually does: neither is shown in any error or log.
 func TestSecretsOfAWebSocketAreNeverShown(t *testing.T) {
 	const secret = "h-u-s-h"
 	var log record
@@ -256,7 +255,7 @@ func TestAWebSocketOverTLS(t *testing.T) {
 		c.Wrap(secured)
 		upgradeOver(t, c, selected)
 		if p := secured.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
-			t.Errorf("speaks %q", p)
+			t.Errorf("negotiated %q", p)
 		}
 		c.Handshake(false)
 		up(t, s)

@@ -14,7 +14,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// wantBytes asks that these are the next bytes of the client, and the only ones.
+// wantBytes expects exactly these bytes from the client, and no more.
 func wantBytes(t *testing.T, c *streamtest.Conn, want string) {
 	t.Helper()
 	want = strings.ReplaceAll(want, " ", "")
@@ -26,9 +26,9 @@ func wantBytes(t *testing.T, c *streamtest.Conn, want string) {
 	c.ExpectNone()
 }
 
-// Every packet that a client can send, byte by byte and not by way of our codec:
-// [MQTT-2.2.2-1] the flags, [MQTT-2.3.1-1] [MQTT-2.3.1-5] identifiers, where they
-// belong, [MQTT-2.3.1-6] and those of the acks, [MQTT-3.3.4-1] one for each QoS.
+// Every packet a client can send, byte by byte and without our codec: [MQTT-2.2.2-1] the flags,
+// [MQTT-2.3.1-1] [MQTT-2.3.1-5] packet identifiers only where they belong, [MQTT-2.3.1-6] the
+// identifiers of acks, [MQTT-3.3.4-1] one ack for each QoS.
 func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	for v, connect := range map[frames.Version]string{
 		frames.V31:  "10 0f 0006 4d5149736470 03 02 003c 0001 63",
@@ -89,8 +89,8 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	}
 }
 
-// [MQTT-3.1.0-2] However often a session is used and comes back, each connection
-// has one CONNECT, and sessions do not share connections.
+// [MQTT-3.1.0-2] Each connection has one CONNECT, however often a session reconnects, and sessions
+// do not share connections.
 func TestEveryConnectionHasOneConnect(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		count := func(c *streamtest.Conn) {
@@ -108,7 +108,7 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 			if err := outcome(t, goPublish(s, message("t", "", 0))); err != nil {
 				t.Error(err)
 			}
-			c.SendBytes(body(0x00)) // a violation: the session hangs up and comes back
+			c.SendBytes(body(0x00)) // a violation: the session closes the connection and reconnects
 			count(c)
 			lost(t, s)
 		}
@@ -126,8 +126,8 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 	})
 }
 
-// 3.1 wants ASCII in a will, a string there; 3.1.1 takes any bytes. The form on
-// the wire is the same, and brokers pass on what they get.
+// A will is ASCII text in 3.1 and any bytes in 3.1.1. Both have the same form on the wire, and
+// brokers pass on the bytes they get.
 func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	all := make([]byte, 256)
 	for i := range all {
@@ -147,8 +147,8 @@ func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.2-6] A clean session takes nothing over from a store, and leaves
-// nothing in it, whatever was under way.
+// [MQTT-3.1.2-6] A clean session uses no state of a store and leaves none in it, even with
+// exchanges in progress.
 func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(5, nil)
@@ -176,7 +176,7 @@ func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 
 		o.KeepSession = false
 		s, c = connected(t, b, o)
-		underWay(s, c) // nothing comes before it, and the inbound identifier is new
+		underWay(s, c) // nothing is sent before it, and the inbound identifier is new
 		c = droppedAndBack(t, s, b, c, false)
 		underWay(s, c)
 		s.Close()
