@@ -17,14 +17,14 @@ import (
 
 const (
 	aedesVersion   = "1.2.0"
-	aedesWSVersion = "8.23.0" // of ws, with which aedes has WebSockets
+	aedesWSVersion = "8.23.0" // of ws, the WebSocket package for aedes
 )
 
 //go:embed testdata/aedes.js
 var aedesScript []byte
 
-// aedesFolder returns where aedes is installed. The first time it is fetched, into the
-// user's cache; without node and npm, or without a network, there is none.
+// aedesFolder returns the directory that aedes is installed in. The first call installs it into the
+// user's cache; it fails without node and npm, or without a network.
 var aedesFolder = sync.OnceValues(func() (string, error) {
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -46,7 +46,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(fresh) // unless it got its name
+	defer os.RemoveAll(fresh) // unless it was renamed
 	want := fmt.Sprintf(`{"private":true,"dependencies":{"aedes":%q,"ws":%q}}`, aedesVersion, aedesWSVersion)
 	if err := os.WriteFile(filepath.Join(fresh, "package.json"), []byte(want), 0o600); err != nil {
 		return "", err
@@ -59,7 +59,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("npm install: %w\n%s", err, out)
 	}
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err // somebody else was first if it exists
+		return "", err // ErrExist: another process was first
 	}
 	return dir, nil
 })
@@ -106,7 +106,7 @@ func startAedes(t *testing.T, s setup) *broker {
 	if err := json.NewDecoder(stdout).Decode(&ports); err != nil {
 		node.Process.Kill()
 		node.Wait()
-		t.Fatalf("aedes does not listen: %v\n%s", err, said.Bytes())
+		t.Fatalf("aedes is not listening: %v\n%s", err, said.Bytes())
 	}
 	b := &broker{name: "aedes", version: aedesVersion, url: fmt.Sprintf("mqtt://127.0.0.1:%d", ports.TCP)}
 	if s.webSocket {

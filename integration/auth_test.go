@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// refusedAs reports whether err is what brokers answer to a wrong password: some of
-// them return code 4 of CONNACK, these two the more general 5.
+// refusedAs reports whether err is a broker's answer to a wrong password: return code 4 of CONNACK,
+// or the more general 5.
 func refusedAs(err error) bool {
 	var refused *mqtt.ConnectError
 	return errors.As(err, &refused) && (errors.Is(err, mqtt.BadUserNameOrPassword) || errors.Is(err, mqtt.NotAuthorized))
@@ -31,17 +31,16 @@ func TestUserAndPassword(t *testing.T) {
 		} {
 			_, err := mqtt.Dial(within(t), url, withLog(t, mqtt.Options{Version: v, ClientID: "refused"}))
 			if !refusedAs(err) {
-				t.Errorf("%s: got %v, want a refusal", name, err)
+				t.Errorf("%s: got %v, want a rejection", name, err)
 			}
 			if err != nil && (strings.Contains(err.Error(), "chaff") || strings.Contains(err.Error(), password)) {
-				t.Errorf("%s: the error tells the password: %v", name, err)
+				t.Errorf("%s: the error contains the password: %v", name, err)
 			}
 		}
 	})
 }
 
-// Credentials is asked at every connection: what one attempt is refused for, the
-// next can have right.
+// The client asks Credentials for every connection, so that it can connect after a rejection.
 func TestCredentialsThatChange(t *testing.T) {
 	const user, password = "miller", "fresh"
 	withEach(t, setup{user: user, password: password}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -59,7 +58,7 @@ func TestCredentialsThatChange(t *testing.T) {
 		defer c.Close()
 		states := c.States(within(t))
 		if s := until(t, states, func(s mqtt.State) bool { return s.Online || s.Err != nil }); !refusedAs(s.Err) {
-			t.Errorf("first attempt: online %t, %v; want a refusal", s.Online, s.Err)
+			t.Errorf("first attempt: online %t, %v; want a rejection", s.Online, s.Err)
 		}
 		until(t, states, func(s mqtt.State) bool { return s.Online })
 	})

@@ -8,68 +8,67 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A broker is one that a test has to itself. It ends with the test.
+// A broker is used by one test and stops when the test ends.
 type broker struct {
 	name    string
 	version string
-	url     string // of its listener for TCP
+	url     string // of its TCP listener
 
-	// With the setup.
+	// Set if the setup asks for them.
 	tlsURL, mutualURL, wsURL, wssURL, unixURL string
 
-	process *mosquitto // nil: it runs in the test process
+	process *mosquitto // nil: the broker runs in the test process
 }
 
-// inOrder says that what waited for an absent session comes in order. mochi sends
-// it in that of a map.
+// inOrder reports whether the broker delivers the messages queued for an absent session in order.
+// mochi delivers them in map order.
 func (b *broker) inOrder() bool { return b.process != nil }
 
-// setup is what a broker has beside a TCP listener for everybody.
+// A setup configures a broker beyond its TCP listener without authentication.
 type setup struct {
-	// cert, unix and webSocket add listeners for TLS, on a unix socket and for
-	// WebSockets, with cert over TLS too; clients adds one for TLS that demands a
-	// client certificate, and only this one is right.
+	// cert, unix and webSocket add listeners for TLS, on a unix socket and for WebSockets; cert
+	// with webSocket adds wss too. clients adds a TLS listener that accepts only this client
+	// certificate.
 	cert      *certificate
 	clients   *certificate
 	unix      bool
 	webSocket bool
 
-	// user and password, if set, are needed to connect.
+	// user and password, if set, are required to connect.
 	user, password string
 
-	// deny is a topic filter that nobody may subscribe to; mochi alone has it.
+	// deny is a topic filter that every subscriber is refused; only mochi supports it.
 	deny string
 
-	// persistent has mosquitto keep its sessions in a file when it is terminated.
+	// persistent makes mosquitto save its sessions to a file when it is terminated.
 	persistent bool
 }
 
-// A certificate is one that has signed itself.
+// A certificate is self-signed.
 type certificate struct {
 	tls       tls.Certificate
 	cert, key []byte // PEM
 	roots     *x509.CertPool
 }
 
-// server is the configuration of a server with this certificate.
+// server returns the configuration of a server with this certificate.
 func (c *certificate) server() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c.tls}}
 }
 
-// serverFor is that of one that demands clients' certificate.
+// serverFor returns the configuration of a server that requires the certificate of clients.
 func (c *certificate) serverFor(clients *certificate) *tls.Config {
 	t := c.server()
 	t.ClientAuth, t.ClientCAs = tls.RequireAndVerifyClientCert, clients.roots
 	return t
 }
 
-// A kind is a kind of broker.
 type kind struct {
 	name  string
 	start func(*testing.T, setup) *broker
 }
 
-// kinds returns those that there are on this machine.
+// kinds returns the kinds of broker that most tests run with, as far as they are installed.
 func kinds(t *testing.T) []kind {
 	all := []kind{{"mochi", startMochi}}
 	if mosquittoPath() == "" {
@@ -79,19 +78,18 @@ func kinds(t *testing.T) []kind {
 	return append(all, kind{"mosquitto", startMosquitto})
 }
 
-// allKinds returns every kind that there is on this machine, also those with which
-// only some tests deal.
+// allKinds returns every kind of broker that is installed.
 func allKinds(t *testing.T) []kind {
 	all := append(kinds(t), kind{"NATS", startNATS})
 	if rabbitMQPath() != "" {
 		all = append(all, kind{"RabbitMQ", startRabbitMQ})
 	} else {
-		t.Log("RabbitMQ is not installed: its rows are left out")
+		t.Log("RabbitMQ is not installed: its rows are skipped")
 	}
 	if _, err := aedesFolder(); err == nil {
 		all = append(all, kind{"aedes", startAedes})
 	} else {
-		t.Logf("aedes is not to be had, its rows are left out: %v", err)
+		t.Logf("aedes is not available, its rows are skipped: %v", err)
 	}
 	return all
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// patience is how long anything is waited for that must come.
+// patience limits every wait for an expected event.
 const patience = 30 * time.Second
 
-// within returns a context that ends the test rather than let it hang.
+// within returns a context that ends after patience, so that a test fails rather than hangs.
 func within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -25,7 +25,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// dial returns a client that is connected. It is closed at the end of the test.
+// dial returns a connected client. It is closed at the end of the test.
 func dial(t *testing.T, url string, o mqtt.Options) *mqtt.Client {
 	t.Helper()
 	c, err := mqtt.Dial(within(t), url, withLog(t, o))
@@ -47,7 +47,7 @@ func withLog(t *testing.T, o mqtt.Options) *mqtt.Options {
 	return &o
 }
 
-// soon reconnects without much delay.
+// soon returns a back-off with short intervals.
 func soon() *backoff.Backoff {
 	return &backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond, Jitter: true}
 }
@@ -61,10 +61,9 @@ func publish(t *testing.T, c *mqtt.Client, messages ...mqtt.Message) {
 	}
 }
 
-// routed returns when the broker is done with what publisher has sent: until then a
-// session that begins or is taken over may get it twice or not at all. What is sent at
-// QoS 0 is only on its way, and mochi acknowledges the rest first; it deals with one
-// message of a client after the other.
+// routed returns when the broker has routed everything that publisher sent. Until then a session
+// that begins or is taken over may get a message twice or not at all. QoS 0 has no ack, and mochi
+// acknowledges before it routes; but a broker routes the messages of one client in order.
 func routed(t *testing.T, publisher *mqtt.Client) {
 	t.Helper()
 	publish(t, publisher, text("nowhere", "", 1))
@@ -79,7 +78,7 @@ func subscribe(t *testing.T, c *mqtt.Client, filters ...mqtt.Filter) *mqtt.Subsc
 	return s
 }
 
-// next returns the next value of a channel, which must come.
+// next returns the next value of a channel. It fails the test if none comes.
 func next[T any](t *testing.T, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -89,12 +88,12 @@ func next[T any](t *testing.T, ch <-chan T) T {
 		}
 		return v
 	case <-time.After(patience):
-		t.Fatal("nothing comes")
+		t.Fatal("no value came")
 	}
 	panic("unreachable")
 }
 
-// until takes values from a channel up to one that suits.
+// until receives from a channel until a value suits, and returns that value.
 func until[T any](t *testing.T, ch <-chan T, suits func(T) bool) T {
 	t.Helper()
 	timeout := time.After(patience)
@@ -108,18 +107,18 @@ func until[T any](t *testing.T, ch <-chan T, suits func(T) bool) T {
 				return v
 			}
 		case <-timeout:
-			t.Fatal("what was waited for does not come")
+			t.Fatal("the expected value did not come")
 		}
 	}
 }
 
-// ends waits for the end of a client.
+// ends waits until a client is closed.
 func ends(t *testing.T, c *mqtt.Client) {
 	t.Helper()
 	select {
 	case <-c.Done():
 	case <-time.After(patience):
-		t.Fatal("the client does not end")
+		t.Fatal("the client did not end")
 	}
 }
 
@@ -127,7 +126,7 @@ func text(topic, payload string, q mqtt.QoS) mqtt.Message {
 	return mqtt.Message{Topic: topic, Payload: []byte(payload), QoS: q}
 }
 
-// expect takes the next message and checks all of it.
+// expect receives the next message and compares it with want.
 func expect(t *testing.T, ch <-chan mqtt.Message, want mqtt.Message) {
 	t.Helper()
 	m := next(t, ch)
@@ -149,14 +148,14 @@ type wire struct {
 	dialer net.Dialer
 
 	mu    sync.Mutex
-	conn  net.Conn // the newest
+	conn  net.Conn // of the last dial
 	dials int
 	down  bool
 }
 
 var errDown = errors.New("the wire is down")
 
-// DialContext is for Options.
+// DialContext is a function for Options.DialContext.
 func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	w.mu.Lock()
 	w.dials++
@@ -174,7 +173,7 @@ func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	return conn, err
 }
 
-// cut ends the connection without a word to either side.
+// cut resets the connection.
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,7 +185,7 @@ func (w *wire) cut() {
 	}
 }
 
-// setDown has every later dial fail, or not.
+// setDown makes later dials fail, or succeed again.
 func (w *wire) setDown(down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

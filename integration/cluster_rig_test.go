@@ -10,8 +10,8 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 )
 
-// A cluster is three NATS servers in the test process, with JetStream, whose routes
-// and MQTT listeners keep their ports when a server starts again.
+// A cluster is three NATS servers with JetStream in the test process. A server that starts again
+// keeps the ports of its route and its MQTT listener.
 type cluster struct {
 	t       *testing.T
 	nodes   [3]*node
@@ -21,10 +21,10 @@ type cluster struct {
 type node struct {
 	options nats.Options
 	server  *nats.Server
-	url     string // of MQTT
+	url     string // of its MQTT listener
 }
 
-// mqttStreams is what NATS keeps for MQTT. Each has a replica on every node.
+// mqttStreams are the streams in which NATS keeps MQTT state. Each has a replica on every node.
 var mqttStreams = []string{"$MQTT_msgs", "$MQTT_sess", "$MQTT_rmsgs", "$MQTT_out", "$MQTT_qos2in"}
 
 func startCluster(t *testing.T) *cluster {
@@ -38,7 +38,7 @@ func startCluster(t *testing.T) *cluster {
 			ServerName: fmt.Sprintf("node-%d", i), Host: "127.0.0.1", Port: nats.RANDOM_PORT, NoLog: true, NoSigs: true,
 			JetStream: true, StoreDir: t.TempDir(),
 			Cluster: nats.ClusterOpts{Name: "mill", Host: "127.0.0.1", Port: route},
-			// What is not acknowledged comes again after AckWait.
+			// NATS redelivers an unacknowledged message after AckWait.
 			MQTT: nats.MQTTOpts{Host: "127.0.0.1", Port: listener, AckWait: 2 * time.Second, StreamReplicas: len(c.nodes)},
 		}}
 	}
@@ -65,7 +65,7 @@ func startCluster(t *testing.T) *cluster {
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	n := c.nodes[i]
-	o := n.options // the server changes them
+	o := n.options // the server modifies its options
 	server, err := nats.NewServer(&o)
 	if err != nil {
 		c.t.Fatal(err)
@@ -84,11 +84,11 @@ func (n *node) stop() {
 	}
 }
 
-// caughtUp waits until a node that came back has all that it missed.
+// caughtUp waits until a restarted node has replicated everything it missed.
 func (c *cluster) caughtUp(i int) {
 	c.t.Helper()
 	s := c.nodes[i].server
-	c.await(fmt.Sprintf("node %d with all that it missed", i), func() bool {
+	c.await(fmt.Sprintf("node %d with a current replica", i), func() bool {
 		for _, stream := range mqttStreams {
 			if !s.JetStreamIsStreamCurrent(nats.DEFAULT_GLOBAL_ACCOUNT, stream) {
 				return false
@@ -98,7 +98,7 @@ func (c *cluster) caughtUp(i int) {
 	})
 }
 
-// await asks again and again: a server tells nobody when its cluster has agreed.
+// await polls a condition, since a server does not signal that its cluster has agreed.
 func (c *cluster) await(what string, holds func() bool) {
 	c.t.Helper()
 	timeout := time.After(patience)
@@ -108,18 +108,18 @@ func (c *cluster) await(what string, holds func() bool) {
 		select {
 		case <-again.C:
 		case <-timeout:
-			c.t.Fatalf("the cluster has not got %s", what)
+			c.t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-// at is the number of the node with an MQTT listener at this URL.
+// at returns the number of the node whose MQTT listener has this URL.
 func (c *cluster) at(url string) int {
 	for i, n := range c.nodes {
 		if n.url == url {
 			return i
 		}
 	}
-	c.t.Fatalf("%s is no node", url)
+	c.t.Fatalf("no node has the URL %s", url)
 	return -1
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A client with an endpoint for each node outlives the nodes, one at a time: what the
-// cluster has accepted at QoS 1 arrives, at least once. NATS speaks 3.1.1 only.
+// A client with an endpoint for each node survives the loss of one node at a time: every message
+// that the cluster acknowledged at QoS 1 arrives, at least once. NATS speaks 3.1.1 only.
 func TestAClusterThatLosesANodeLosesNoMessage(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -94,12 +94,12 @@ func TestAClusterThatLosesANodeLosesNoMessage(t *testing.T) {
 	}
 	t.Logf("%d accepted, all arrived, %d of them more than once", sent.Load(), again)
 	if n := publisher.Stats().Connections; n < 3 {
-		t.Errorf("%d connections of the publisher, whose node was stopped twice", n)
+		t.Errorf("%d connections of the publisher, want at least 3: its node was stopped twice", n)
 	}
 	for name, client := range map[string]*mqtt.Client{"publisher": publisher, "subscriber": subscriber} {
 		t.Logf("%s: without a connection for %v; at the end at %s", name, c.outages[client].list(), endpoint(t, client))
 		if at := endpoint(t, client); at == c.nodes[down].url {
-			t.Errorf("the %s is connected to a node that was stopped: %s", name, at)
+			t.Errorf("the %s is connected to a stopped node: %s", name, at)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (c *cluster) dial(id string) *mqtt.Client {
 	return client
 }
 
-// endpoint is where a client is connected, or was last.
+// endpoint returns the endpoint of a client's current or last connection.
 func endpoint(t *testing.T, c *mqtt.Client) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -126,7 +126,7 @@ func endpoint(t *testing.T, c *mqtt.Client) string {
 	return next(t, c.States(ctx)).Endpoint
 }
 
-// outages are the times that a client had no connection.
+// outages records when a client had no connection.
 type outages struct {
 	mu   sync.Mutex
 	ends []string

@@ -14,16 +14,16 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// A child is a process of this test binary that plays one role and is killed. It
-// gets itself as JSON in the environment, commands on its standard input, and says
-// on its standard output, a line at a time, what its parent can count on.
+// A child is a process of this test binary that plays one role and is killed. It reads its
+// specification as JSON from the environment and commands from standard input, and reports to its
+// parent in lines on standard output.
 type child struct {
-	Role    string // publisher or subscriber, the client identifier too
+	Role    string // publisher or subscriber; also the client identifier
 	URL     string
-	Store   string // path
+	Store   string // path of its file
 	Version mqtt.Version
 	Run     int
-	Stage   bool // the publisher uses PublishFrom
+	Stage   bool // whether the publisher uses PublishFrom
 	Seed    uint64
 	Packets bool
 }
@@ -31,17 +31,17 @@ type child struct {
 const (
 	childVariable = "MILLRACE_CRASH_CHILD"
 	crashTopic    = "crash/load"
-	endTopic      = "crash/end" // for the last message of all
-	perRun        = 1_000_000   // the numbers of one run of the publisher
+	endTopic      = "crash/end" // of the last message
+	perRun        = 1_000_000   // numbers for each run of the publisher
 	finishCommand = "finish"
 )
 
-// A publication has the number run*perRun+n, and its QoS from n.
+// crashMessage returns the publication with a number, run*perRun+n; its QoS follows from n.
 func crashMessage(number int) mqtt.Message {
 	return text(crashTopic, strconv.Itoa(number), qosOf(number))
 }
 
-// beChild is the main function of a child. It returns only in the parent.
+// beChild is the main function of a child. In the parent it returns at once.
 func beChild() {
 	spec := os.Getenv(childVariable)
 	if spec == "" {
@@ -59,10 +59,10 @@ func beChild() {
 	os.Exit(0)
 }
 
-// say writes one line at once: what was said before a kill is read after it.
+// say writes one line, unbuffered, so that the parent reads it even if a kill follows.
 func say(format string, args ...any) {
 	if _, err := fmt.Fprintf(os.Stdout, format+"\n", args...); err != nil {
-		os.Exit(1) // the parent has gone
+		os.Exit(1) // the parent has exited
 	}
 }
 
@@ -98,7 +98,7 @@ func (c *child) play() error {
 			close(finish)
 			commands.Scan()
 		}
-		os.Exit(1) // the parent has gone
+		os.Exit(1) // the parent has exited
 	}()
 	random := rand.New(rand.NewPCG(c.Seed, uint64(c.Run)))
 	ctx := context.Background()
@@ -134,8 +134,8 @@ func (c *child) play() error {
 	return store.Close()
 }
 
-// publish goes on in bursts until it is told to finish. What a Sync has covered is
-// accepted, come what may.
+// publish publishes in bursts until it is told to finish. Every publication before a Sync counts as
+// accepted.
 func (c *child) publish(ctx context.Context, client *mqtt.Client, random *rand.Rand, finish <-chan struct{}) error {
 	for n := 0; ; {
 		select {
@@ -158,8 +158,8 @@ func (c *child) publish(ctx context.Context, client *mqtt.Client, random *rand.R
 	}
 }
 
-// publishFrom is publish through a stage of a pipeline. What it has accepted shows
-// when its Receipt comes.
+// publishFrom is publish through PublishFrom. A publication counts as accepted when its Receipt
+// comes.
 func (c *child) publishFrom(ctx context.Context, client *mqtt.Client, finish <-chan struct{}) error {
 	in := make(chan mqtt.Message)
 	go func() {
@@ -185,8 +185,8 @@ func (c *child) publishFrom(ctx context.Context, client *mqtt.Client, finish <-c
 	return client.Err()
 }
 
-// subscribe takes some deliveries at a time and settles them in another order than
-// that of their arrival. What a Sync has covered it does not want again.
+// subscribe takes several deliveries at a time and acknowledges them in another order. At QoS 2 a
+// delivery that was acknowledged before a Sync must not come again.
 func (c *child) subscribe(ctx context.Context, client *mqtt.Client, random *rand.Rand, finish <-chan struct{}) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "crash/#", QoS: mqtt.ExactlyOnce})
 	if err != nil {
@@ -202,14 +202,14 @@ func (c *child) subscribe(ctx context.Context, client *mqtt.Client, random *rand
 			select {
 			case d, ok = <-sub.Deliveries():
 			default:
-				if len(hand) > 0 { // nothing more for the moment
+				if len(hand) > 0 { // nothing more has arrived
 					size = len(hand)
 					continue
 				}
 				select {
 				case d, ok = <-sub.Deliveries():
 				case <-finish:
-					go func() { // what may still come again is not to hold up Shutdown
+					go func() { // acknowledge redeliveries, or Shutdown waits for them
 						for d := range sub.Deliveries() {
 							say("got %s %s %d", d.Topic, d.Payload, d.QoS)
 							d.Ack()

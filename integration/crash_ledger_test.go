@@ -9,31 +9,31 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A ledger has what publishers have said to be accepted, and what has arrived.
+// A ledger records the publications reported as accepted, and the arrivals.
 type ledger struct {
 	t *testing.T
 
 	mu       sync.Mutex
-	accepted map[int]int // by run of the publisher: how many of its publications
-	left     string      // what the publisher has found in its store at the end
+	accepted map[int]int // number of accepted publications, by run of the publisher
+	left     string      // contents of the publisher's store at the end
 	arrivals []arrival   // in order
-	begin    int         // of those of the subscriber's run under way
+	begin    int         // index of the first arrival of the subscriber's current run
 	run      int
 	distinct map[int]bool
 	credits  chan struct{} // one for each publication that has not arrived
-	end      chan struct{} // closed with the last message of all
+	end      chan struct{} // closed when the last message arrives
 	moved    chan struct{} // cap 1: something has arrived
 }
 
-// An arrival is the hand-over of one message.
+// An arrival is one delivery of a message.
 type arrival struct {
 	number  int
 	qos     mqtt.QoS
 	run     int  // of the subscriber
-	settled bool // and the store has it
+	settled bool // whether its ack is in the store
 }
 
-// ahead is how far a publisher that takes credits may be ahead of the subscriber.
+// ahead limits the publications that have not arrived while only the subscriber is killed.
 const ahead = 500
 
 func newLedger(t *testing.T) *ledger {
@@ -41,7 +41,7 @@ func newLedger(t *testing.T) *ledger {
 		credits: make(chan struct{}, ahead), end: make(chan struct{}), moved: make(chan struct{}, 1)}
 }
 
-// publisher takes the lines of a run of a publisher.
+// publisher returns a function that records the lines of a publisher's run.
 func (l *ledger) publisher(run int) func(line string) {
 	return func(line string) {
 		l.mu.Lock()
@@ -52,12 +52,12 @@ func (l *ledger) publisher(run int) func(line string) {
 		} else if _, err := fmt.Sscanf(line, "left %d %d", &publications, &received); err == nil {
 			l.left = fmt.Sprintf("%d publications, %d received", publications, received)
 		} else {
-			l.t.Errorf("the publisher says %q", line)
+			l.t.Errorf("unexpected line of the publisher: %q", line)
 		}
 	}
 }
 
-// subscriber takes the lines of a run of a subscriber.
+// subscriber returns a function that records the lines of a subscriber's run.
 func (l *ledger) subscriber(run int) func(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +70,7 @@ func (l *ledger) subscriber(run int) func(line string) {
 		} else if _, err := fmt.Sscanf(line, "settled %d", &n); err == nil {
 			l.settled(n)
 		} else if _, err := fmt.Sscanf(line, "left %d %d", &publications, &received); err != nil && line != "subscribed" {
-			l.t.Errorf("the subscriber says %q", line)
+			l.t.Errorf("unexpected line of the subscriber: %q", line)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (l *ledger) arrived(topic, payload string, qos mqtt.QoS) {
 	switch {
 	case topic == endTopic:
 		select {
-		case <-l.end: // a subscriber that was killed after it gets it again
+		case <-l.end: // again, after a kill of the subscriber
 		default:
 			close(l.end)
 		}
@@ -104,7 +104,7 @@ func (l *ledger) arrived(topic, payload string, qos mqtt.QoS) {
 	l.arrivals = append(l.arrivals, arrival{number, qos, l.run, false})
 }
 
-// settled says that the first n deliveries of the run are settled for good.
+// settled records that the acks of the first n deliveries of the run are in the store.
 func (l *ledger) settled(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +113,8 @@ func (l *ledger) settled(n int) {
 	}
 }
 
-// check is what must hold in the end.
+// check verifies that nothing is lost, nothing comes twice at QoS 2, and first arrivals are in
+// order.
 func (l *ledger) check() {
 	l.t.Helper()
 	l.mu.Lock()
@@ -131,16 +132,16 @@ func (l *ledger) check() {
 		before, again := last[a.number]
 		last[a.number] = a
 		switch {
-		case a.number < 0: // the end
+		case a.number < 0: // the last message
 		case !again:
 			arrived[a.qos]++
 			if a.number < newest[a.qos] {
-				fault("QoS %d: %d came after %d", a.qos, a.number, newest[a.qos])
+				fault("QoS %d: %d arrived after %d", a.qos, a.number, newest[a.qos])
 			}
 			newest[a.qos] = a.number
 		case a.qos == mqtt.ExactlyOnce && (before.settled || before.run == a.run):
 			twice[a.qos]++
-			fault("QoS 2: %d came twice, in runs %d and %d of the subscriber; settled: %t", a.number, before.run, a.run, before.settled)
+			fault("QoS 2: %d arrived twice, in runs %d and %d of the subscriber; acknowledged: %t", a.number, before.run, a.run, before.settled)
 		default:
 			repeated[a.qos]++
 		}
@@ -155,6 +156,6 @@ func (l *ledger) check() {
 			}
 		}
 	}
-	l.t.Logf("accepted %d. QoS 1: arrived %d, repeated %d, lost %d. QoS 2: arrived %d, again after a kill before it was settled %d, duplicated %d, lost %d",
+	l.t.Logf("accepted %d. QoS 1: arrived %d, repeated %d, lost %d. QoS 2: arrived %d, repeated since a kill came before the ack %d, duplicated %d, lost %d",
 		accepted, arrived[1], repeated[1], lost[1], arrived[2], repeated[2], twice[2], lost[2])
 }

@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// A process is a child at work.
+// A process is a running child.
 type process struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	reached chan struct{} // closed when it has said as many lines as were asked for
-	ended   chan struct{} // closed when all that it said is taken and it has ended
-	err     error         // after ended
+	reached chan struct{} // closed after the number of lines given to launch
+	ended   chan struct{} // closed when the process has ended and its lines have been taken
+	err     error         // valid when ended is closed
 }
 
-// launch starts a child. take gets each line that it says, from one goroutine, and
-// does not wait: a child is not to be held up by its parent.
+// launch starts a child. It calls take with each line of the child's output, from one goroutine;
+// take must not block, since it would delay the child.
 func launch(t *testing.T, c child, after int, take func(line string)) (*process, error) {
 	spec, err := json.Marshal(c)
 	if err != nil {
@@ -36,7 +36,7 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(executable), reached: make(chan struct{}), ended: make(chan struct{})}
-	// A data race ends the child, and thus the test; a child that ends does not linger.
+	// A data race ends the child, and thus the test. atexit_sleep_ms saves the delay at exit.
 	p.cmd.Env = append(os.Environ(), childVariable+"="+string(spec), "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	p.cmd.Stderr = t.Output()
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -58,7 +58,7 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 		r := bufio.NewReader(stdout)
 		for n := 1; ; n++ {
 			line, err := r.ReadString('\n')
-			if err != nil { // half a line was not said
+			if err != nil { // an incomplete line does not count
 				break
 			}
 			take(strings.TrimSuffix(line, "\n"))
@@ -71,13 +71,13 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 	return p, nil
 }
 
-// kill is SIGKILL: nothing in the child runs after it.
+// kill sends SIGKILL: nothing in the child runs after it.
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.ended
 }
 
-// finish has the child come to its end in order.
+// finish tells the child to finish and waits until it has ended.
 func (p *process) finish() error {
 	if _, err := io.WriteString(p.stdin, finishCommand+"\n"); err != nil {
 		return err
@@ -87,26 +87,25 @@ func (p *process) finish() error {
 		return p.err
 	case <-time.After(patience):
 		p.kill()
-		return errors.New("the child does not finish")
+		return errors.New("the child did not finish")
 	}
 }
 
-// A killer runs one child after another of a kind and kills each at a random moment:
-// while it starts, or after some of its lines.
+// A killer runs children of one role, one after another, and kills each at a random moment: while
+// it starts, or after some lines of output.
 type killer struct {
 	t      *testing.T
 	child  child // of the next run
 	random *rand.Rand
-	lines  int  // the most that it waits for
-	begun  bool // it is not killed before it has said something
+	lines  int  // most lines before a kill
+	begun  bool // whether it waits for a first line before a kill
 	begin  func(run int) (take func(line string))
 
 	mu    sync.Mutex
 	fault error
 }
 
-// rounds is n runs that end in a kill, and as many more as pass before enough, if
-// given, is closed.
+// rounds performs n rounds, and further ones until enough, if not nil, is closed.
 func (k *killer) rounds(n int, enough <-chan struct{}) error {
 	for {
 		if n <= 0 {
@@ -126,7 +125,7 @@ func (k *killer) rounds(n int, enough <-chan struct{}) error {
 	}
 }
 
-// round is a run that ends in a kill.
+// round starts a run and kills it.
 func (k *killer) round() error {
 	after := 0
 	if k.begun || k.random.IntN(4) > 0 {
@@ -144,21 +143,21 @@ func (k *killer) round() error {
 	case <-p.reached:
 	case <-p.ended:
 	case <-time.After(patience):
-		return fmt.Errorf("run %d of the %s says less than %d lines", k.child.Run, k.child.Role, after)
+		return fmt.Errorf("run %d of the %s wrote fewer than %d lines", k.child.Run, k.child.Role, after)
 	}
 	select {
 	case <-time.After(delay):
 	case <-p.ended:
 	}
 	p.kill()
-	if p.cmd.ProcessState.Exited() { // not by a signal
+	if p.cmd.ProcessState.Exited() { // not killed by the signal
 		return fmt.Errorf("run %d of the %s has ended: %w", k.child.Run, k.child.Role, errors.Join(p.err, k.failure()))
 	}
 	k.child.Run++
 	return k.failure()
 }
 
-// start is the next run.
+// start starts the next run.
 func (k *killer) start(after int) (*process, error) {
 	k.child.Stage = k.child.Role == "publisher" && k.child.Run%4 == 3
 	take := k.begin(k.child.Run)

@@ -14,11 +14,11 @@ import (
 
 var (
 	kills     = flag.Int("crash.kills", 10, "how many times each crash test kills its process")
-	crashSeed = flag.Uint64("crash.seed", 0, "what the crash tests draw their moments from; 0: another each time")
+	crashSeed = flag.Uint64("crash.seed", 0, "random seed for the moments of the crash tests; 0: another each time")
 )
 
-// withCrashBrokers runs test with mosquitto and with a keeper that cuts connections
-// now and then, in both versions.
+// withCrashBrokers runs test with mosquitto and with a keeper that cuts connections at random, in
+// both versions.
 func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	t.Parallel()
 	seed := *crashSeed
@@ -44,11 +44,11 @@ func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	}
 }
 
-// A crash is a test that kills publishers, subscribers or both.
+// A crash is the state of a test that kills publishers, subscribers or both.
 type crash struct {
 	t       *testing.T
 	broker  *broker
-	keeper  *keeper // nil: it is mosquitto
+	keeper  *keeper // nil: the broker is mosquitto
 	version mqtt.Version
 	seed    uint64
 	dir     string
@@ -59,9 +59,9 @@ func (c *crash) publishers() *killer {
 	return c.killer("publisher", 12, c.ledger.publisher)
 }
 
-// subscribers are killed at any moment, but by mosquitto's side not before they are
-// back: 2.0.11 begins an exchange anew when a connection ends before it has sent a
-// PUBREL again, and nobody can tell its PUBLISH from a new message then.
+// subscribers returns the killer of subscribers. With mosquitto it waits until they are connected:
+// 2.0.11 starts an exchange anew when a connection ends before it has sent the PUBREL again, and
+// then its PUBLISH looks like a new message.
 func (c *crash) subscribers() *killer {
 	k := c.killer("subscriber", 300, c.ledger.subscriber)
 	k.begun = c.keeper == nil
@@ -74,7 +74,7 @@ func (c *crash) killer(role string, lines int, begin func(run int) func(string))
 		random: rand.New(rand.NewPCG(c.seed, uint64(len(role))))}
 }
 
-// collect is a subscriber that is never killed.
+// collect starts a subscriber that is never killed.
 func (c *crash) collect() {
 	sub := subscribe(c.t, c.dial("collector"), mqtt.Filter{Topic: "crash/#", QoS: mqtt.ExactlyOnce})
 	go func() {
@@ -89,7 +89,7 @@ func (c *crash) dial(id string) *mqtt.Client {
 	return dial(c.t, c.broker.url, mqtt.Options{Version: c.version, ClientID: id, KeepSession: true, Window: 100, Reconnect: soon()})
 }
 
-// finishPublisher has one more run of the publisher end in order.
+// finishPublisher runs the publisher once more and lets it finish.
 func (c *crash) finishPublisher(k *killer) {
 	c.t.Helper()
 	p, err := k.start(3)
@@ -100,17 +100,17 @@ func (c *crash) finishPublisher(k *killer) {
 	case <-p.reached:
 	case <-p.ended:
 	case <-time.After(patience):
-		c.t.Fatal("the last publisher does not begin")
+		c.t.Fatal("the last publisher did not begin")
 	}
 	if err := errors.Join(p.finish(), k.failure()); err != nil {
 		c.t.Fatal(err)
 	}
 	if c.ledger.left != "0 publications, 0 received" {
-		c.t.Errorf("left in the store of the publisher: %s", c.ledger.left)
+		c.t.Errorf("the publisher left in its store: %s", c.ledger.left)
 	}
 }
 
-// end waits for the last message, which is behind all others.
+// end publishes the last message and waits for it. It follows all others.
 func (c *crash) end() {
 	c.t.Helper()
 	publish(c.t, c.dial("marker"), text(endTopic, "end", 2))
@@ -118,15 +118,15 @@ func (c *crash) end() {
 		select {
 		case <-c.ledger.end:
 			return
-		case <-c.ledger.moved: // there may be much before it
+		case <-c.ledger.moved: // other messages may precede it
 		case <-time.After(patience):
-			c.t.Fatal("the last message does not come")
+			c.t.Fatal("the last message did not come")
 		}
 	}
 }
 
-// A publishing process that is killed at random moments loses nothing of what it has
-// accepted, sends nothing twice at QoS 2, and keeps the order (K10).
+// A publishing process that is killed at random moments loses no accepted publication, sends
+// nothing twice at QoS 2, and keeps the order (K10).
 func TestAKilledPublisherLosesNothingAndRepeatsNothingAtQoS2(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		c.collect()
@@ -140,8 +140,8 @@ func TestAKilledPublisherLosesNothingAndRepeatsNothingAtQoS2(t *testing.T) {
 	})
 }
 
-// A subscribing process that is killed at random moments gets everything, and at
-// QoS 2 twice only what it had not settled (K11).
+// A subscribing process that is killed at random moments gets every message. At QoS 2 only a
+// message that it had not acknowledged comes twice (K11).
 func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		publisher := c.dial("publisher")
@@ -150,7 +150,7 @@ func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reaches(t, first.reached) // from here on the broker has the subscription
+		reaches(t, first.reached) // the broker now has the subscription
 		stop := make(chan struct{})
 		stopped := make(chan int)
 		go func() {
@@ -187,7 +187,7 @@ func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 	})
 }
 
-// finishSubscriber has one more run of the subscriber take all that is left.
+// finishSubscriber runs the subscriber once more, until the last message has come.
 func (c *crash) finishSubscriber(k *killer) {
 	c.t.Helper()
 	p, err := k.start(1)
@@ -200,8 +200,8 @@ func (c *crash) finishSubscriber(k *killer) {
 	}
 }
 
-// The same with both of them killed, independently, and with a broker that is killed
-// as well if it is one that can stand it.
+// The same with publisher and subscriber both killed, independently, and with the keeper killed as
+// well.
 func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		publishers, subscribers := c.publishers(), c.subscribers()
@@ -213,7 +213,7 @@ func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T
 		first.kill()
 		subscribers.child.Run++
 
-		enough := make(chan struct{}) // until then the subscribers need something to receive
+		enough := make(chan struct{}) // closed when the subscribers are done; they need messages until then
 		done := make(chan error)
 		go func() { done <- publishers.rounds(*kills, enough) }()
 		for left := *kills - 1; left > 0 && err == nil; left -= 8 {
@@ -239,6 +239,6 @@ func reaches(t *testing.T, ch <-chan struct{}) {
 	select {
 	case <-ch:
 	case <-time.After(patience):
-		t.Fatal("what was waited for does not come")
+		t.Fatal("the channel was not closed")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: connections that break at any moment cost nothing but time.
+// N3: connections that break at any moment lose no message.
 func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -26,8 +26,8 @@ func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 	})
 }
 
-// mochi loses a publication whose ack it cannot write, and acknowledges it when it
-// is sent again. What it passes on arrives all the same as it should.
+// mochi loses a publication if it cannot write the ack, and acknowledges it when it is sent again.
+// The messages that it routes still arrive once and in order.
 func TestBrokenConnectionsWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -38,11 +38,12 @@ func TestBrokenConnectionsWithMochi(t *testing.T) {
 				for range 20 {
 					f.send(50)
 					f.progress(1 + rand.N(40))
-					f.wires[0].cut() // a subscriber's would lose more, and come back without order
+					f.wires[0].cut() // not the subscriber's: mochi would lose more, and the order
 				}
 				f.finish()
 				if f.subscriber.Stats().Connections > 1 {
-					// Under load mochi drops a subscriber, and brings what it missed in any order.
+					// Under load mochi drops a subscriber, and then delivers its queued messages in
+					// any order.
 					t.Log("mochi dropped the subscriber")
 					return
 				}

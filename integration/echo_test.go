@@ -12,8 +12,8 @@ import (
 
 var echoes = flag.Int("echoes", 2_000, "messages in each run of the echo test")
 
-// A program that publishes from inside its receive loop, and waits for the ack
-// there, goes on for ever: at each QoS, with one such loop and with many.
+// A program that publishes from inside its receive loop, and waits for the ack there, never
+// deadlocks: at each QoS, with one such loop and with many.
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -37,7 +37,7 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 					})
 				}
 				in := make(chan mqtt.Message)
-				open := make(chan struct{}, 10_000) // calls not yet echoed: mochi drops what is too much
+				open := make(chan struct{}, 10_000) // limits the calls without an echo, since mochi drops messages beyond its limit
 				loops.Go(func() {
 					for r := range caller.PublishFrom(ctx, in) {
 						if r.Err != nil {

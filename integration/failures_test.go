@@ -19,10 +19,10 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// secrets are what no failure may tell.
+// secrets must not appear in any error or log.
 var secrets = struct{ user, password, token, header string }{"secret-user", "secret-password", "secret-token", "secret-header"}
 
-// A failure is a connection that a broker, or its certificate, does not allow.
+// A failure is a connection attempt that must fail.
 type failure struct {
 	name   string
 	url    string
@@ -30,8 +30,7 @@ type failure struct {
 	want   func(error) bool
 }
 
-// L and W: what is wrong is told by the wrapped error, and with no secret in it or in
-// the log.
+// L and W: the wrapped error gives the reason; neither the error nor the log contains a secret.
 func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	other := selfSigned(t)
@@ -59,7 +58,7 @@ func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
 	}
 }
 
-// failures are those that the ways to a broker make possible.
+// failures returns the failures that apply to the listeners of the broker.
 func (b *broker) failures(other *certificate) (all []failure) {
 	all = append(all, failure{"TCP/wrong password", b.url, nil, refusedAs})
 	secure := func(name, url string) {
@@ -97,8 +96,8 @@ func (b *broker) failures(other *certificate) (all []failure) {
 		all = append(all, failure{w.name + "/wrong password", w.url, nil, isAny})
 		nowhere := strings.TrimSuffix(strings.TrimSuffix(w.url, "/mqtt"), "/ws") + "/nowhere"
 		switch b.name {
-		case "mosquitto": // takes any path
-		case "NATS": // speaks something else at all other paths
+		case "mosquitto": // accepts any path
+		case "NATS": // speaks another protocol at all other paths
 			all = append(all, failure{w.name + "/other path", nowhere, nil, func(err error) bool {
 				return strings.Contains(err.Error(), "selected no subprotocol")
 			}})
@@ -123,14 +122,14 @@ func isError[E error](err error) bool {
 	return errors.As(err, &e)
 }
 
-// isRemote reports whether err came from the other side: TLS 1.3 has a client's
-// certificate refused when the client's half of the handshake is over.
+// isRemote reports whether err came from the other side: with TLS 1.3 the server rejects a client's
+// certificate after the client has completed its half of the handshake.
 func isRemote(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op)
 }
 
-// attempt tries to connect and returns what it says, in the log and to the caller.
+// attempt tries to connect and returns the log and the error.
 func (f *failure) attempt(t *testing.T) (log string, _ error) {
 	t.Helper()
 	u, err := url.Parse(f.url)

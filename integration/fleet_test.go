@@ -13,9 +13,9 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// R1: a broker that goes and comes back meets its clients one after another: each of
-// their intervals is spread over its upper half. (In package stream 500 of them come
-// back in a bubble, whose times are exact.)
+// R1: when a broker restarts, its clients come back one after another: each waits for a random time
+// in the upper half of its interval. (A test in package stream brings back 500 clients in a bubble,
+// where times are exact.)
 func TestAFleetComesBackSpreadOut(t *testing.T) {
 	withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const fleet, interval = 100, time.Second
@@ -44,7 +44,7 @@ func TestAFleetComesBackSpreadOut(t *testing.T) {
 			select {
 			case <-c.Online():
 			case <-time.After(patience):
-				t.Fatal("not all of them come back")
+				t.Fatal("not all clients came back")
 			}
 		}
 
@@ -54,27 +54,27 @@ func TestAFleetComesBackSpreadOut(t *testing.T) {
 		for i, d := range dials {
 			wait := d[1].Sub(gone[i])
 			if wait < interval/2-10*time.Millisecond {
-				t.Errorf("client %d came after %v", i, wait)
+				t.Errorf("client %d came back after %v", i, wait)
 			}
 			waits = append(waits, wait)
 		}
 		slices.Sort(waits)
-		// They are spread over half a second. Chance and a busy machine move some.
+		// The waits are spread over half a second; the limits allow for chance and a busy machine.
 		if first, last := waits[fleet/10], waits[fleet*9/10]; last-first < interval/4 {
-			t.Errorf("eight of ten came between %v and %v", first, last)
+			t.Errorf("eight of ten clients came between %v and %v", first, last)
 		}
 		for i := range fleet - fleet/3 {
 			if waits[i+fleet/3]-waits[i] < interval/40 {
-				t.Errorf("a third of them came between %v and %v", waits[i], waits[i+fleet/3])
+				t.Errorf("a third of the clients came between %v and %v", waits[i], waits[i+fleet/3])
 				break
 			}
 		}
 	})
 }
 
-// R2, R4: a broker that drops each connection behind CONNACK, or in the midst of the
-// message that is sent again, is left alone for longer each time. States say why. When
-// it keeps connections again, it is found, and the message arrives.
+// R2, R4: a client waits longer after each connection that the broker drops behind CONNACK or
+// within the retransmitted message. States give the reason. When the broker keeps connections
+// again, the client reconnects and the message arrives.
 func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 	for name, at := range map[string]end{
 		"behind CONNACK":     {way: down, after: 4},
@@ -86,7 +86,7 @@ func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 				p := newProxy(t, b, manner{ends: func() end { return at }})
 				dials := make(chan time.Time, 1000)
 				c, err := mqtt.Open(p.url, withLog(t, mqtt.Options{Version: v, ClientID: "dropped", KeepSession: true,
-					Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // exact, without Jitter
+					Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // no Jitter: exact intervals
 					DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 						dials <- time.Now()
 						return new(net.Dialer).DialContext(ctx, network, addr)
@@ -101,12 +101,12 @@ func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 				last := next(t, dials)
 				for i := range rounds {
 					lost := until(t, states, func(s mqtt.State) bool { return s.Err != nil })
-					if lost.Online || lost.Attempt != 0 { // the attempt did succeed
+					if lost.Online || lost.Attempt != 0 { // the attempt succeeded
 						t.Errorf("after connection %d: %+v", i+1, lost)
 					}
 					at := next(t, dials)
 					if least := first << i; at.Sub(last) < least {
-						t.Errorf("attempt %d came after %v, want %v", i+2, at.Sub(last), least)
+						t.Errorf("attempt %d came after %v, want at least %v", i+2, at.Sub(last), least)
 					}
 					last = at
 				}

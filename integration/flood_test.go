@@ -15,14 +15,13 @@ import (
 
 const (
 	floodMessages = 1_000_000
-	floodChunk    = 500 // messages in a write
+	floodChunk    = 500 // messages in one write
 	floodReceive  = 16 << 20
-	floodExtra    = 8 << 20 // what a client may take beside ReceiveBytes
+	floodExtra    = 8 << 20 // bytes that a client may use beside ReceiveBytes
 )
 
-// E4. A flood that nobody reads costs its oldest messages, each of them counted,
-// and not the memory or the connection. It must not run beside other tests: what
-// is measured is the memory of the process.
+// E4. A flood that nobody reads drops the oldest messages and counts each; it bounds memory and
+// keeps the connection. The test measures the memory of the process: it must not run beside others.
 func TestAFloodThatNobodyReadsIsBoundedAndCounted(t *testing.T) {
 	for _, payload := range []int{64, 1024} {
 		t.Run(fmt.Sprintf("payloads of %d bytes", payload), func(t *testing.T) { flood(t, payload) })
@@ -34,8 +33,8 @@ func flood(t *testing.T, payload int) {
 	c := dial(t, src.url, mqtt.Options{ClientID: "flooded", KeepAlive: time.Second, ReceiveBytes: floodReceive, NoReconnect: true})
 	sub := subscribe(t, c, mqtt.Filter{Topic: "flood/+", QoS: mqtt.AtLeastOnce})
 	base := memoryInUse()
-	sub.Deliveries()         // it is there, and asleep
-	var most, garbage uint64 // above base after collections; of the process without
+	sub.Deliveries()         // opens the channel, which nobody reads yet
+	var most, garbage uint64 // most: above base, after collections; garbage: heap of the process without collection
 	sample := func() { most = max(most, memoryInUse()-base) }
 	for n := 0; n < floodMessages; n += floodChunk {
 		src.write(src.chunk)
@@ -44,12 +43,12 @@ func flood(t *testing.T, payload int) {
 		}
 		garbage = max(garbage, heapObjects())
 		if n == floodMessages/2 {
-			src.ping() // the client lives, in the middle of it
+			src.ping() // the client answers in the middle of the flood
 		}
 	}
 	src.ping()
 	src.write(src.last)
-	src.ping() // what was written before the answer has been read
+	src.ping() // the client has read everything before the PINGREQ
 	sample()
 
 	delivered := 0
@@ -62,7 +61,7 @@ func flood(t *testing.T, payload int) {
 	}
 	st := c.Stats()
 	if got := delivered + int(st.Dropped); got != floodMessages {
-		t.Errorf("%d delivered and %d dropped are %d, not %d", delivered, st.Dropped, got, floodMessages)
+		t.Errorf("%d delivered and %d dropped: got %d in total, want %d", delivered, st.Dropped, got, floodMessages)
 	}
 	if !st.Online || st.Connections != 1 || delivered == 0 || st.Dropped == 0 {
 		t.Errorf("%d delivered, stats %+v", delivered, st)
@@ -74,8 +73,8 @@ func flood(t *testing.T, payload int) {
 	}
 }
 
-// memoryInUse is what collections leave, and the stacks: the least of three,
-// since what is received and dropped during a collection outlives it.
+// memoryInUse returns the memory of heap and stacks after a collection: the least of three, since a
+// message received and dropped during a collection survives it.
 func memoryInUse() uint64 {
 	least := uint64(math.MaxUint64)
 	for range 3 {
@@ -87,23 +86,23 @@ func memoryInUse() uint64 {
 	return least
 }
 
-// heapObjects is what is in use or waits to be collected.
+// heapObjects returns the bytes of heap objects, live or not yet collected.
 func heapObjects() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
 }
 
-// A floodSource is as much of a broker as a flood needs. It writes from one
-// buffer, so that it takes no memory while it floods.
+// A floodSource is the minimal broker of the flood. It writes from one buffer and so allocates
+// nothing while it floods.
 type floodSource struct {
 	t     *testing.T
 	url   string
 	chunk []byte // floodChunk messages at QoS 0
-	last  []byte // one at QoS 1
+	last  []byte // one message at QoS 1
 
-	ready  chan net.Conn // cap 1: SUBACK was written
-	asks   chan struct{} // PINGREQ has come
+	ready  chan net.Conn // cap 1: sent after SUBACK
+	asks   chan struct{} // one for each PINGREQ
 	conn   net.Conn
 	pings  int
 	answer []byte
@@ -130,7 +129,7 @@ func newFloodSource(t *testing.T, payload int) *floodSource {
 	}()
 	t.Cleanup(func() {
 		l.Close()
-		<-done // the client is closed by now
+		<-done // the client is already closed
 	})
 	return f
 }
@@ -165,7 +164,7 @@ func (f *floodSource) serve(l net.Listener) {
 	}
 }
 
-// write answers what pings have come, and then writes b.
+// write answers the pending pings, and then writes b.
 func (f *floodSource) write(b []byte) {
 	if f.conn == nil {
 		f.conn = next(f.t, f.ready)
@@ -175,7 +174,7 @@ func (f *floodSource) write(b []byte) {
 		f.pong()
 	}
 	if _, err := f.conn.Write(b); err != nil {
-		f.t.Fatalf("the client has gone: %v", err)
+		f.t.Fatalf("the client closed the connection: %v", err)
 	}
 }
 
@@ -188,7 +187,7 @@ func (f *floodSource) ping() {
 func (f *floodSource) pong() {
 	f.pings++
 	if _, err := f.conn.Write(f.answer); err != nil {
-		f.t.Fatalf("the client has gone: %v", err)
+		f.t.Fatalf("the client closed the connection: %v", err)
 	}
 }
 

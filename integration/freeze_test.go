@@ -12,8 +12,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// T3: a broker that is frozen still accepts connections and takes bytes: only its
-// silence tells.
+// T3: a frozen broker still accepts connections and bytes: only its silence reveals it.
 func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -25,11 +24,11 @@ func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 			frozen := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			err := f.publisher.Publish(ctx, text(topicOf(1), "100", 1)) // as send would
+			err := f.publisher.Publish(ctx, text(topicOf(1), "100", 1)) // counted as the 101st publication of traffic
 			if !errors.Is(err, mqtt.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Publish: got %v, want ErrUnconfirmed because of the deadline", err)
 			}
-			if window == 1 { // the one before has it
+			if window == 1 { // the publication before it fills the window
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				defer cancel()
 				err := f.publisher.Publish(ctx, text("never", "sent", 2))
@@ -38,11 +37,11 @@ func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 				}
 			}
 			f.sent = 101
-			f.seen, f.settled = append(f.seen, 1), 101 // it has no other receipt
+			f.seen, f.settled = append(f.seen, 1), 101 // the publication has no Receipt on f.receipts
 			f.send(100)
 			f.offline()
 			if after := time.Since(frozen); after > 5*time.Second {
-				t.Errorf("the silence was noticed after %v; keep alive and its timeout are a second each", after)
+				t.Errorf("the silence was noticed after %v; keep alive and its timeout are one second each", after)
 			}
 
 			b.process.signal(syscall.SIGCONT)

@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// [MQTT-3.1.3-5] 1 to 23 letters and digits are taken by every broker; longer ones
-// are the broker's choice, on 3.1.1, and these choose to.
+// [MQTT-3.1.3-5] Every broker accepts 1 to 23 letters and digits. On 3.1.1 a broker may accept
+// longer identifiers; these brokers do.
 func TestClientIdentifiersOfEveryLength(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const all = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,7 +22,7 @@ func TestClientIdentifiersOfEveryLength(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.3-6] Without an identifier, a broker makes one up for each client.
+// [MQTT-3.1.3-6] A broker assigns an identifier to each client without one.
 func TestClientsWithoutAnIdentifierAreDifferentOnes(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds(t) {
@@ -35,7 +35,7 @@ func TestClientsWithoutAnIdentifierAreDifferentOnes(t *testing.T) {
 			expect(t, sub.Messages(), text("nameless", "hello", 2))
 			for _, c := range []*mqtt.Client{one, two} {
 				if n := c.Stats().Connections; n != 1 {
-					t.Errorf("%d connections: they throw each other out", n)
+					t.Errorf("%d connections: the clients take over each other's session", n)
 				}
 			}
 		})

@@ -13,8 +13,8 @@ import (
 
 const nullRole = "distant broker"
 
-// A distantBroker acknowledges and forgets. It runs in a process of its own: what it
-// takes is not to be measured with the clients, and it can be killed.
+// A distantBroker acknowledges and keeps no state. It runs in a process of its own, so that its
+// memory is not measured with the clients' and it can be killed.
 type distantBroker struct {
 	t       *testing.T
 	addr    string
@@ -28,7 +28,7 @@ func startDistantBroker(t *testing.T) *distantBroker {
 	return b
 }
 
-// start has the broker listen, at first or again on the same port.
+// start starts the broker, or restarts it on the same port.
 func (b *distantBroker) start() {
 	b.t.Helper()
 	p, err := launch(b.t, child{Role: nullRole, URL: b.addr}, 1, func(line string) { b.t.Log("broker:", line) })
@@ -43,7 +43,7 @@ func (b *distantBroker) start() {
 	b.process = p
 }
 
-// serve is the main function of a distant broker: it ends with its parent.
+// serve is the main function of a distant broker: it exits with its parent.
 func (c *child) serve() error {
 	l, err := net.Listen("tcp", c.URL)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *child) serve() error {
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(1) // the parent has gone
+		os.Exit(1) // the parent has exited
 	}()
 	say("listens")
 	a := answers{packetBytes(frames.Connack{}), packetBytes(frames.Pingresp{})}
@@ -67,13 +67,13 @@ func (c *child) serve() error {
 	}
 }
 
-// answers are the packets of a broker to whom everything is the same.
+// answers are encoded packets that are the same for every client.
 type answers struct{ connack, pingresp []byte }
 
 func packetBytes(p frames.Packet) []byte {
 	b, err := p.Append(nil, mqtt.V311)
 	if err != nil {
-		panic(err) // they are all ours
+		panic(err) // unreachable: the packets are our own
 	}
 	return b
 }

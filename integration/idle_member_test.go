@@ -15,21 +15,21 @@ const (
 	memberMin = time.Second // of the back-off
 	memberMax = 8 * time.Second
 
-	// What is not needed is given back with PINGRESP. The timer of ConnectTimeout,
-	// though stopped, takes memory until its time.
+	// The client frees its spare memory at PINGRESP. The stopped timer of ConnectTimeout stays in
+	// memory until its time.
 	memberKeepAlive = 8 * time.Second
 	memberConnect   = 5 * time.Second
 )
 
-// A member is one client of many. It notes when its connections begin and end.
+// A member is one of many clients. It records when its connections begin and end.
 type member struct {
 	client  *mqtt.Client
-	idle    chan struct{} // closed when PINGRESP has come
-	refused chan struct{} // closed when the first attempt to return has failed
+	idle    chan struct{} // closed at the first PINGRESP
+	refused chan struct{} // closed when the first reconnection attempt fails
 
 	mu    sync.Mutex
-	dials []time.Time // when each attempt began
-	ends  []time.Time // when it failed, or its connection did
+	dials []time.Time // start of each attempt
+	ends  []time.Time // end of each failed attempt or connection
 }
 
 func newMember() *member {
@@ -47,7 +47,7 @@ func (m *member) open(t *testing.T, url string) {
 	m.client = c
 }
 
-// dial is for Options.
+// dial is a function for Options.DialContext.
 func (m *member) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	m.mu.Lock()
 	m.dials = append(m.dials, time.Now())
@@ -69,7 +69,7 @@ func (m *member) ended() {
 	}
 }
 
-// memberConn takes note of what its member waits for.
+// memberConn signals the events that a test waits for.
 type memberConn struct {
 	*net.TCPConn
 	member *member
@@ -111,8 +111,7 @@ func (m *member) wait(t *testing.T, ch <-chan struct{}, otherwise string) {
 	}
 }
 
-// check verifies that no attempt came before its time, and returns when the last
-// one began.
+// check verifies that no attempt began too early, and returns the start of the last one.
 func (m *member) check(t *testing.T) time.Time {
 	t.Helper()
 	m.mu.Lock()
@@ -120,7 +119,7 @@ func (m *member) check(t *testing.T) time.Time {
 	interval := memberMin
 	for i, end := range m.ends {
 		if waited := m.dials[i+1].Sub(end); waited < interval/2 {
-			t.Errorf("attempt %d to return came after %v, its interval is %v to %v", i+1, waited, interval/2, interval)
+			t.Errorf("reconnection attempt %d came after %v, want %v to %v", i+1, waited, interval/2, interval)
 		}
 		interval = min(2*interval, memberMax)
 	}

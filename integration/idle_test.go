@@ -16,11 +16,11 @@ var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAre
 
 const (
 	fleetMemory = 16 << 10 // bytes for each client
-	fleetRace   = 1000     // clients at most, with the race detector
+	fleetRace   = 1000     // most clients with the race detector
 )
 
-// A client that has nothing to do is small, and many of them do not return in step.
-// It must not run beside other tests: what is measured is the memory of the process.
+// An idle client needs little memory, and many of them do not reconnect in step. The test measures
+// the memory of the process: it must not run beside others.
 func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	n := fleetThatFits(t, *fleetSize)
 	b := startDistantBroker(t)
@@ -41,13 +41,13 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 		}
 	}
 	for _, m := range members {
-		m.wait(t, m.idle, "PINGRESP does not come")
+		m.wait(t, m.idle, "no PINGRESP arrived")
 	}
 	each := float64(memoryInUse()-memory) / float64(n)
 	running := runtime.NumGoroutine() - goroutines
 	t.Logf("%d clients: %.1f KiB and %.2f goroutines each", n, each/1024, float64(running)/float64(n))
 	if running > 3*n {
-		t.Errorf("%d goroutines for %d clients, at most three each are right", running, n)
+		t.Errorf("%d goroutines for %d clients, want at most three each", running, n)
 	}
 	if each > fleetMemory && !raceDetector {
 		t.Errorf("%.0f bytes for each client, limit %d", each, fleetMemory)
@@ -67,8 +67,8 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	checkSpread(t, returned)
 }
 
-// fleetThatFits raises the limit of open files to what n clients need, or returns how
-// many there can be.
+// fleetThatFits raises the limit of open files for n clients. If it cannot, it returns the number
+// of clients that the limit allows.
 func fleetThatFits(t *testing.T, n int) int {
 	const others = 100
 	if raceDetector && n > fleetRace {
@@ -93,7 +93,7 @@ func fleetThatFits(t *testing.T, n int) int {
 	return n
 }
 
-// checkSpread verifies that those who return do not come at once.
+// checkSpread verifies that the clients do not return all at once.
 func checkSpread(t *testing.T, returned []time.Duration) {
 	t.Helper()
 	const slot = 250 * time.Millisecond

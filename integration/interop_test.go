@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// mosquitto_pub and mosquitto_sub are clients of another make.
+// mosquitto_pub and mosquitto_sub are independent clients.
 func TestClientsOfAnotherMake(t *testing.T) {
 	pub, err := exec.LookPath("mosquitto_pub")
 	if err != nil {
@@ -42,7 +42,7 @@ func TestClientsOfAnotherMake(t *testing.T) {
 			expect(t, messages, text(topic, "größe", q))
 
 			m := text(fmt.Sprintf("ours/%d", q), "größe", q)
-			m.Retain = true // so that it waits for mosquitto_sub
+			m.Retain = true // so that mosquitto_sub receives it later
 			publish(t, c, m)
 			routed(t, c)
 			want := fmt.Sprintf("%s %d 1 größe\n", m.Topic, q)

@@ -13,20 +13,20 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A keeper is a broker in the test process whose sessions outlive everything: all
-// connections can be cut at any packet, and the broker itself can be away. It takes
-// note of a packet before it answers, as one would that syncs its disk. What it sees
-// on the wire it checks, by the numbers of crashMessage.
+// A keeper is a broker in the test process whose sessions survive every failure: connections can be
+// cut at any packet, and the broker itself can be away. Its sessions record a packet before it
+// answers, like a broker that syncs its disk. It checks the packets of clients by the numbers of
+// crashMessage.
 type keeper struct {
 	t        *testing.T
 	listener net.Listener
 
 	mu       sync.Mutex
-	away     bool // it still has its port, lest another broker takes it, and hangs up on everybody
+	away     bool // keeps its port, so that no other broker takes it, and closes every connection
 	sessions map[string]*kept
 	links    map[*link]bool
 	random   *rand.Rand
-	cutEvery int // packets, at random; 0: never
+	cutEvery int // mean number of packets before a random cut; 0: never
 	served   sync.WaitGroup
 }
 
@@ -36,12 +36,12 @@ type kept struct {
 	link    *link // nil: offline
 	filters []frames.Filter
 
-	held map[uint16]bool // QoS 2 from the client, before PUBREL
-	out  []*outgoing     // to the client and not complete, in order
+	held map[uint16]bool // QoS 2 publications of the client, before PUBREL
+	out  []*outgoing     // messages to the client that are not complete, in order
 	next uint16
 
-	// For the checks: the identifier that each publication was first seen with, and
-	// the publication that each identifier stood for last.
+	// For the checks: the identifier of each publication, and the last publication of each
+	// identifier.
 	identifiers map[int]uint16
 	numbers     map[uint16]int
 	released    map[int]bool
@@ -51,7 +51,7 @@ type kept struct {
 type outgoing struct {
 	message frames.Message
 	id      uint16 // 0: not yet sent
-	rel     bool   // PUBREC has come
+	rel     bool   // whether PUBREC has come
 }
 
 // A link is one connection.
@@ -62,12 +62,12 @@ type link struct {
 	session *kept
 
 	out  []byte        // under keeper.mu
-	wake chan struct{} // cap 1; closed when the connection is over
+	wake chan struct{} // cap 1; closed when the connection has ended
 
 	inFlight int
-	acks     []uint16        // identifiers of what was sent on this connection, in order, before PUBACK or PUBREC
-	recs     map[uint16]bool // PUBREC was sent on this connection, and PUBREL has not come
-	newest   int             // publication, of those sent or resumed on this connection
+	acks     []uint16        // identifiers sent on this connection that await PUBACK or PUBREC, in order
+	recs     map[uint16]bool // identifiers with PUBREC sent on this connection and no PUBREL yet
+	newest   int             // highest publication sent or retransmitted on this connection
 }
 
 const keeperWindow = 200
@@ -97,7 +97,7 @@ func startKeeper(t *testing.T, seed uint64, cutEvery int) (*keeper, *broker) {
 	return k, &broker{name: "keeper", url: "mqtt://" + k.listener.Addr().String()}
 }
 
-// kill ends every connection at once; there is none until restart.
+// kill closes all connections and refuses new ones until restart.
 func (k *keeper) kill() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -146,7 +146,7 @@ func (k *keeper) serve(conn net.Conn) {
 	close(l.wake)
 }
 
-// write writes what there is to write, so that nobody waits for a slow client.
+// write writes l.out on a goroutine of its own, so that a slow client delays no other.
 func (l *link) write() {
 	for range l.wake {
 		l.k.mu.Lock()
@@ -174,8 +174,8 @@ func (l *link) send(p frames.Packet) {
 	}
 }
 
-// frame takes one packet. An error says what the client has done wrong; io.EOF is a
-// cut by the broker.
+// frame handles one packet. An error describes the client's violation; io.EOF is a cut by the
+// broker.
 func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	l.k.mu.Lock()
 	defer l.k.mu.Unlock()
@@ -184,7 +184,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	}
 	cut := l.k.cutEvery > 0 && l.session != nil && l.k.random.IntN(l.k.cutEvery) == 0
 	if cut && l.k.random.IntN(2) == 0 {
-		return true, io.EOF // and the packet is lost
+		return true, io.EOF // the packet is lost
 	}
 	packet, err := frames.Parse(f, l.version)
 	if err != nil {
@@ -198,7 +198,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 		for i, f := range p.Filters {
 			codes[i] = frames.ReasonCode(f.QoS)
 		}
-		l.session.filters = p.Filters // there is one Subscription in these tests
+		l.session.filters = p.Filters // a client has one Subscription in these tests
 		l.send(frames.Suback{ID: p.ID, Codes: codes})
 	case frames.Publish:
 		err = l.publish(p)
@@ -211,7 +211,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	default:
 		err = fmt.Errorf("%v from a client", p.Type())
 	}
-	if err == nil && cut { // the packet counts, the answer is lost
+	if err == nil && cut { // the packet is processed, the answer is lost
 		return true, io.EOF
 	}
 	return false, err
@@ -247,7 +247,7 @@ func (l *link) connect(p frames.Connect) error {
 	return nil
 }
 
-// advance sends what waits as far as the window has room.
+// advance sends waiting messages while the window has room.
 func (s *kept) advance() {
 	l := s.link
 	if l == nil {
@@ -276,7 +276,7 @@ func (l *link) publish(p frames.Publish) error {
 	}
 	s := l.session
 	if p.QoS == frames.AtMostOnce {
-		return errors.New("QoS 0 is not in these tests")
+		return errors.New("these tests do not use QoS 0")
 	}
 	if p.QoS == frames.AtLeastOnce || !s.held[p.ID] {
 		l.k.route(p.Message)
@@ -318,9 +318,9 @@ func (l *link) ack(a frames.Ack) error {
 		return nil
 	}
 	if a.Kind != frames.TypePubcomp {
-		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] in order, and for what came on this connection.
+		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] Acks come in order, for messages sent on this connection.
 		if len(l.acks) == 0 || l.acks[0] != a.ID {
-			return fmt.Errorf("%s: %v for %d, but %d are owed", s.id, a.Kind, a.ID, l.acks)
+			return fmt.Errorf("%s: %v for %d, want the first of %d", s.id, a.Kind, a.ID, l.acks)
 		}
 		l.acks = l.acks[1:]
 	}

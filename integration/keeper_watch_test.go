@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// watch checks a PUBLISH of a publisher with the numbers of crashMessage against all
-// that this session has sent before, on whatever connection of whatever process.
+// watch checks a PUBLISH of a publisher with the numbers of crashMessage against every earlier
+// PUBLISH of the session, on any connection of any process.
 func (l *link) watch(p frames.Publish) error {
 	if p.Topic != crashTopic {
 		return nil
@@ -39,8 +39,8 @@ func (l *link) watch(p frames.Publish) error {
 	return nil
 }
 
-// watchRelease checks a PUBREL. One that answers no PUBREC of this connection is one
-// that is sent again, and has its place among the PUBLISH that are.
+// watchRelease checks a PUBREL. If no PUBREC on this connection precedes it, it is a
+// retransmission, which keeps its place among the retransmitted PUBLISH packets.
 func (l *link) watchRelease(id uint16) error {
 	s := l.session
 	number, known := s.numbers[id]

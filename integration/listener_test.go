@@ -8,8 +8,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-// door is a listener for mochi that ends in order. With those of mochi, Close can
-// deadlock with a client that goes at the same moment.
+// door is a listener for mochi whose Close cannot deadlock. The Close of mochi's own listeners can,
+// with a client that disconnects at the same moment.
 type door struct {
 	net.Listener
 	id string
@@ -42,7 +42,7 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 		} else {
 			d.conns[conn] = true
 			d.users.Go(func() {
-				establish(d.id, conn) // until the client is gone
+				establish(d.id, conn) // returns when the client has disconnected
 				d.mu.Lock()
 				defer d.mu.Unlock()
 				delete(d.conns, conn)
@@ -52,7 +52,7 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// Close closes the connections and waits until mochi has dealt with that.
+// Close closes the connections and waits until mochi has handled that.
 func (d *door) Close(listeners.CloseFn) {
 	d.Listener.Close()
 	d.mu.Lock()

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(tests{m})
 }
 
-// tests ends what runs for all of them before goroutines are counted.
+// tests stops the shared RabbitMQ before goleak counts goroutines.
 type tests struct{ *testing.M }
 
 func (t tests) Run() int {

@@ -17,8 +17,8 @@ import (
 
 func startMochi(t *testing.T, s setup) *broker {
 	t.Helper()
-	// The defaults disconnect a client with more than 1,024 publications in flight
-	// and drop what goes to a slow one.
+	// With its defaults mochi disconnects a client with more than 1,024 publications in flight and
+	// drops messages to a slow one.
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.ReceiveMaximum = math.MaxUint16
 	limits.MaximumInflight = math.MaxUint16
@@ -45,7 +45,7 @@ func startMochi(t *testing.T, s setup) *broker {
 		}
 	}
 	b := &broker{name: "mochi", version: mochi.Version}
-	// addTCP adds a listener behind TLS and a WebSocket, if they are wanted.
+	// addTCP adds a listener, with TLS and WebSocket as requested.
 	addTCP := func(c *tls.Config, webSocket bool) (addr string) {
 		t.Helper()
 		d := listen("tcp", "127.0.0.1:0")
@@ -87,7 +87,7 @@ func startMochi(t *testing.T, s setup) *broker {
 	return b
 }
 
-// gate decides who may connect and what may be subscribed to.
+// gate authenticates clients and authorizes subscriptions.
 type gate struct {
 	auth.AllowHook
 	setup
@@ -101,9 +101,9 @@ func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
 	return write || g.deny == "" || topic != g.deny
 }
 
-// turns keeps the messages of a client in order over its connections. mochi passes a
-// message on when it has acknowledged it, and by then may read the next one from the
-// client's next connection.
+// turns keeps the messages of a client in order across its connections. mochi routes a message
+// after it has acknowledged it, and may meanwhile read the next one from the client's next
+// connection.
 type turns struct {
 	mochi.HookBase
 	mu      sync.Mutex
@@ -133,7 +133,7 @@ func (h *turns) OnPublish(c *mochi.Client, p packets.Packet) (packets.Packet, er
 
 func (h *turns) OnPublished(c *mochi.Client, _ packets.Packet) { h.end(c) }
 
-// OnDisconnect follows what could not be acknowledged.
+// OnDisconnect ends the turn of a message that mochi could not acknowledge.
 func (h *turns) OnDisconnect(c *mochi.Client, _ error, _ bool) { h.end(c) }
 
 func (h *turns) end(c *mochi.Client) {

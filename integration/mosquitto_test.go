@@ -20,9 +20,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-const notInstalled = "mosquitto is not installed: its rows are left out, only mochi is tested"
+const notInstalled = "mosquitto is not installed: its rows are skipped, only mochi is tested"
 
-// mosquittoPath returns where mosquitto is; empty when it is not installed.
+// mosquittoPath returns the path of mosquitto, or "" if it is not installed.
 var mosquittoPath = sync.OnceValue(func() string {
 	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -33,12 +33,12 @@ var mosquittoPath = sync.OnceValue(func() string {
 })
 
 var mosquittoVersion = sync.OnceValue(func() string {
-	help, _ := exec.Command(mosquittoPath(), "-h").Output() // it ends with status 3
+	help, _ := exec.Command(mosquittoPath(), "-h").Output() // it exits with status 3
 	line, _, _ := strings.Cut(string(help), "\n")
 	return strings.TrimPrefix(line, "mosquitto version ")
 })
 
-// mosquitto is a process of the broker, or one after another on the same port.
+// mosquitto is a process of the broker. After a restart it is another process on the same port.
 type mosquitto struct {
 	t      *testing.T
 	config string
@@ -53,7 +53,7 @@ type mosquitto struct {
 
 func startMosquitto(t *testing.T, s setup) *broker {
 	t.Helper()
-	for range 5 { // somebody else may take the port before the broker does
+	for range 5 { // another process may take the port first
 		dir := t.TempDir()
 		b := &broker{name: "mosquitto", version: mosquittoVersion(), process: &mosquitto{t: t, config: filepath.Join(dir, "conf")}}
 		if err := os.WriteFile(b.process.config, []byte(b.configure(dir, s)), 0o600); err != nil {
@@ -66,12 +66,12 @@ func startMosquitto(t *testing.T, s setup) *broker {
 		}
 		t.Log(err)
 	}
-	t.Fatal("mosquitto does not start")
+	t.Fatal("mosquitto did not start")
 	return nil
 }
 
-// configure returns the configuration for s. Its limits are off: past
-// max_inflight_messages it would acknowledge QoS 2 publications and drop them.
+// configure returns the configuration for s. It sets no limits: beyond max_inflight_messages
+// mosquitto would acknowledge QoS 2 publications and drop them.
 func (b *broker) configure(dir string, s setup) string {
 	t := b.process.t
 	var c strings.Builder
@@ -84,8 +84,8 @@ func (b *broker) configure(dir string, s setup) string {
 		return path
 	}
 	if s.persistent {
-		// Without a limit, 2.0.11 forgets on the way through the file which QoS 2
-		// messages have had their PUBREL, and sends their PUBLISH again.
+		// Without a limit, 2.0.11 does not save which QoS 2 messages have had their PUBREL, and
+		// sends their PUBLISH again.
 		add("max_inflight_messages 2000")
 	} else {
 		add("max_inflight_messages 0")
@@ -95,7 +95,7 @@ func (b *broker) configure(dir string, s setup) string {
 	add("log_dest stderr")
 	add("log_type error\nlog_type warning\nlog_type notice\nlog_type information")
 	if os.Geteuid() == 0 {
-		add("user root") // another user could not use dir
+		add("user root") // another user could not access dir
 	}
 	if s.persistent {
 		add("persistence true")
@@ -149,9 +149,8 @@ func (b *broker) configure(dir string, s setup) string {
 	return c.String()
 }
 
-// freePort returns a port that nobody listens on. It lies below those that
-// systems give to outgoing connections: while a broker is away, none of them can
-// take its port.
+// freePort returns a free port below the range of outgoing connections, so that none of them takes
+// the port while a broker is away.
 func freePort(t *testing.T) int {
 	t.Helper()
 	ports, err := freePorts(1)
@@ -161,7 +160,7 @@ func freePort(t *testing.T) int {
 	return ports[0]
 }
 
-// freePorts returns n of them.
+// freePorts returns n such ports.
 func freePorts(n int) (ports []int, err error) {
 	for range 100 * n {
 		port := 20_000 + rand.N(12_000)
@@ -211,12 +210,12 @@ func (m *mosquitto) start() error {
 		return errors.New("mosquitto has ended:\n" + strings.Join(m.log, "\n"))
 	case <-time.After(patience):
 		m.kill()
-		return errors.New("mosquitto does not listen")
+		return errors.New("mosquitto is not listening")
 	}
 }
 
-// probe waits until the broker answers: it says that it is running a moment before it
-// can be terminated.
+// probe waits until the broker answers: it logs that it is running shortly before it can be
+// terminated.
 func (m *mosquitto) probe() error {
 	conn, err := net.Dial("tcp", m.addr)
 	if err != nil {
@@ -232,7 +231,7 @@ func (m *mosquitto) probe() error {
 	if _, err := conn.Write(hello); err != nil {
 		return err
 	}
-	_, err = io.ReadFull(conn, make([]byte, 4)) // a CONNACK, whatever it says
+	_, err = io.ReadFull(conn, make([]byte, 4)) // a CONNACK with any return code
 	return err
 }
 
@@ -244,13 +243,13 @@ func (m *mosquitto) restart() {
 	}
 }
 
-// kill ends the process at once: what it has in memory is lost.
+// kill kills the process, which loses the state in its memory.
 func (m *mosquitto) kill() {
 	m.cmd.Process.Kill()
 	<-m.gone
 }
 
-// terminate ends the process in order.
+// terminate stops the process with SIGTERM.
 func (m *mosquitto) terminate() {
 	m.signal(syscall.SIGTERM)
 	<-m.gone
@@ -263,10 +262,10 @@ func (m *mosquitto) signal(s os.Signal) {
 	}
 }
 
-// end is the end of the test.
+// end kills the process at the end of the test, and logs its output if the test failed.
 func (m *mosquitto) end() {
 	m.kill()
 	if m.t.Failed() {
-		m.t.Log("mosquitto says:\n" + strings.Join(m.log, "\n"))
+		m.t.Log("output of mosquitto:\n" + strings.Join(m.log, "\n"))
 	}
 }
