@@ -14,13 +14,12 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// names is a name server that either knows no name or has the same addresses for
-// all of them.
+// names is a name server that either knows no name or returns the same addresses for every name.
 type names struct {
 	addr  string
 	hosts [][4]byte
 	known atomic.Bool
-	asked atomic.Int32 // for addresses of version 4
+	asked atomic.Int32 // queries for addresses of version 4
 }
 
 func startNames(t *testing.T, hosts ...[4]byte) *names {
@@ -50,7 +49,7 @@ func startNames(t *testing.T, hosts ...[4]byte) *names {
 	return n
 }
 
-// answer makes the reply to a query with one question (RFC 1035, section 4).
+// answer returns the reply to a query with one question (RFC 1035, section 4).
 func (n *names) answer(query []byte) []byte {
 	const header, typeA = 12, 1
 	end := header
@@ -83,15 +82,14 @@ func (n *names) answer(query []byte) []byte {
 	return reply
 }
 
-// resolver asks n whatever server the system names.
+// resolver returns a resolver that sends every query to n.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, n.addr)
 	}}
 }
 
-// N2: where nobody listens at one address of a name, the next is tried in the same
-// attempt.
+// N2: if nobody listens at one address of a name, the same attempt tries the next address.
 func TestAllAddressesOfANameAreTried(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		n := startNames(t, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 1})
@@ -112,8 +110,7 @@ func TestAllAddressesOfANameAreTried(t *testing.T) {
 	})
 }
 
-// N1: a name that nobody knows yet is an error that says so, and it is looked up anew
-// at every attempt.
+// N1: an unknown name is an error that says so, and every attempt looks the name up again.
 func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		n := startNames(t, [4]byte{127, 0, 0, 1})
@@ -131,7 +128,7 @@ func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
 		states := c.States(within(t))
 		var dns *net.DNSError
 		if s := until(t, states, func(s mqtt.State) bool { return s.Attempt > 0 }); !errors.As(s.Err, &dns) || !dns.IsNotFound {
-			t.Errorf("got %v, want a *net.DNSError that the name is not found", s.Err)
+			t.Errorf("got %v, want a *net.DNSError with IsNotFound", s.Err)
 		}
 		n.known.Store(true)
 		until(t, states, func(s mqtt.State) bool { return s.Online })

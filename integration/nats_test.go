@@ -9,8 +9,8 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 )
 
-// startNATS starts a server with JetStream, without which it has no MQTT, and a second
-// one for TLS: each has one port for it.
+// startNATS starts a server with JetStream, which its MQTT requires. A server has one MQTT port:
+// each kind of TLS needs another server.
 func startNATS(t *testing.T, s setup) *broker {
 	t.Helper()
 	b := &broker{name: "NATS", version: nats.VERSION}
@@ -34,8 +34,7 @@ func startNATS(t *testing.T, s setup) *broker {
 	return b
 }
 
-// runNATS returns the options of a server that runs until the end of the test, with
-// its ports in them.
+// runNATS runs a server until the end of the test and returns its options, with the ports.
 func runNATS(t *testing.T, s setup, c *tls.Config) *nats.Options {
 	t.Helper()
 	const anyPort = -1
@@ -53,7 +52,7 @@ func runNATS(t *testing.T, s setup, c *tls.Config) *nats.Options {
 			Host:      "127.0.0.1",
 			Port:      anyPort,
 			TLSConfig: c,
-			AckWait:   2 * time.Second, // 30 s otherwise until it sends again
+			AckWait:   2 * time.Second, // until redelivery; 30 s by default
 		},
 	}
 	if s.webSocket {
@@ -69,7 +68,7 @@ func runNATS(t *testing.T, s setup, c *tls.Config) *nats.Options {
 		server.WaitForShutdown()
 	})
 	if !server.ReadyForConnections(patience) {
-		t.Fatal("NATS does not listen")
+		t.Fatal("NATS is not listening")
 	}
 	return o
 }

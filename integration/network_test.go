@@ -8,9 +8,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: both connections break off after any number of bytes, in either direction: in
-// the midst of a packet, between a packet and its ack, before CONNACK. All of it
-// arrives in the end, QoS 2 once.
+// N3: both connections break off after any number of bytes, in either direction: within a packet,
+// between a packet and its ack, before CONNACK. Every message arrives in the end, at QoS 2 once.
 func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -25,9 +24,8 @@ func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
 	})
 }
 
-// N3: through mosquitto it is the publisher's connection that breaks. When that of a
-// subscriber breaks before mosquitto has sent a PUBREL again, 2.0.11 begins the whole
-// exchange anew.
+// N3: with mosquitto only the publisher's connection breaks. If a subscriber's connection breaks
+// before mosquitto has sent the PUBREL again, 2.0.11 starts the whole exchange anew.
 func TestPublishersWhoseConnectionsBreakAtAnyByteLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -55,12 +53,12 @@ func breakAnywhere(t *testing.T, f *traffic, proxies ...*proxy) {
 		t.Errorf("lost: %d", lost)
 	}
 	if n := f.publisher.Stats().Connections; n < 5 {
-		t.Errorf("%d connections of the publisher: hardly anything was cut", n)
+		t.Errorf("%d connections of the publisher, want at least 5", n)
 	}
 }
 
-// N3: mochi loses a publication whose ack it cannot write: what can be asked for
-// is that everything ends, once, and that nothing comes twice or out of order.
+// N3: mochi loses a publication if it cannot write the ack. The test requires that every
+// publication completes once, and that no message arrives twice or out of order.
 func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -77,7 +75,7 @@ func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 				there.set(manner{})
 				there.each(func(r *relay) { r.cut(false) })
 				f.finish()
-				if f.subscriber.Stats().Connections == 1 { // else mochi dropped it, and brings what it missed in any order
+				if f.subscriber.Stats().Connections == 1 { // otherwise mochi dropped the subscriber and delivers its queued messages in any order
 					f.check()
 				}
 			})
@@ -85,13 +83,13 @@ func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	})
 }
 
-// anywhere is an end after a few packets.
+// anywhere returns an end after a few packets.
 func anywhere() end {
 	return end{way: way(rand.N(2)), after: rand.N(1000), reset: rand.N(2) == 0}
 }
 
-// A network that is slow, and one that hands over single bytes: all of it arrives, on
-// the first connection.
+// On a slow network, and on one that delivers single bytes, every message arrives on the first
+// connection.
 func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
 	for name, m := range map[string]manner{
 		"slow":           {delay: 5 * time.Millisecond},
@@ -120,9 +118,8 @@ func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
 	}
 }
 
-// T3: connections that go nowhere and look alive from both ends. The silence tells,
-// and what was under way is resumed on other connections, past the old ones that the
-// broker still holds for good.
+// T3: half-open connections look alive from both ends. The clients detect the silence and resume on
+// new connections, although the broker keeps the old ones.
 func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -135,7 +132,7 @@ func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
 			f.send(100)
 			f.offline()
 			if after := time.Since(began); after > 5*time.Second {
-				t.Errorf("the silence was noticed after %v; keep alive and its timeout are a second each", after)
+				t.Errorf("the silence was noticed after %v; keep alive and its timeout are one second each", after)
 			}
 			f.finish()
 			f.check()

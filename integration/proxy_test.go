@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// A proxy stands between clients and a broker and does to their bytes what networks
-// do. It ends with the test.
+// A proxy passes bytes between clients and a broker and simulates network faults. It ends with the
+// test.
 type proxy struct {
 	url     string // for clients
 	serving sync.WaitGroup
 
 	mu     sync.Mutex
-	manner manner // of connections to come, not of those that there are
+	manner manner // of new connections
 	relays map[*relay]bool
 	shut   bool
 }
 
-// A manner is how connections are treated. The zero value passes everything on.
+// A manner describes the treatment of a connection. The zero value passes everything on.
 type manner struct {
-	delay time.Duration // what one read brings is held for up to that long
-	split bool          // written byte by byte
-	ends  func() end    // asked for each connection; nil: only its own ends end it
+	delay time.Duration // longest delay of the bytes of one read
+	split bool          // write byte by byte
+	ends  func() end    // called for each connection; nil: the proxy breaks no connection
 }
 
-// An end is where a connection breaks off: after so many bytes on one way, by a reset
-// or as if the other side had closed it.
+// An end is the point where a connection breaks off: after a number of bytes in one direction, by a
+// reset or as if the other side had closed it.
 type end struct {
 	way   way
 	after int
@@ -47,8 +47,8 @@ const up, down way = 0, 1 // to the broker, to the client
 type relay struct {
 	manner manner
 	end    *end
-	to     [2]*net.TCPConn // by the way that leads there
-	bytes  [2]atomic.Int64 // passed on
+	to     [2]*net.TCPConn // by destination
+	bytes  [2]atomic.Int64 // passed on, by destination
 	state  atomic.Int32
 
 	sever sync.Once
@@ -56,8 +56,8 @@ type relay struct {
 }
 
 const (
-	lost  = 1 + iota // half open: what comes is read and goes nowhere, and no end hears of the other's
-	stuck            // nothing is read, as by a broker that has no more room
+	lost  = 1 + iota // half open: bytes are read and dropped, and neither side learns of the other's end
+	stuck            // nothing is read, as if the broker had no room
 )
 
 func newProxy(t *testing.T, b *broker, m manner) *proxy {
@@ -130,7 +130,7 @@ func (p *proxy) each(f func(*relay)) {
 	}
 }
 
-// cut ends the connection for both ends.
+// cut closes the connections to both sides.
 func (r *relay) cut(reset bool) {
 	r.sever.Do(func() {
 		close(r.over)
@@ -163,7 +163,7 @@ func (r *relay) pump(w way, from *net.TCPConn) {
 	}
 }
 
-// pass reports whether there is more to be read.
+// pass writes b to the other side and reports whether to read on.
 func (r *relay) pass(w way, b []byte) bool {
 	select {
 	case <-time.After(rand.N(r.manner.delay + 1)):

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// rabbitMQPath returns the script that becomes RabbitMQ; empty when it is not
-// installed. The one on the PATH may be a wrapper that wants another user.
+// rabbitMQPath returns the path of the script that executes RabbitMQ, or "" if it is not installed.
+// The script on the PATH may be a wrapper that requires another user.
 var rabbitMQPath = sync.OnceValue(func() string {
 	for _, name := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "/usr/sbin/rabbitmq-server"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -24,8 +24,7 @@ var rabbitMQPath = sync.OnceValue(func() string {
 	return ""
 })
 
-// rabbitMQ runs once for all tests, from the first that asks for it on: it takes ten
-// seconds to start.
+// rabbitMQ is shared by all tests and started by the first, since it takes ten seconds to start.
 var rabbitMQ struct {
 	once   sync.Once
 	broker *broker
@@ -33,7 +32,7 @@ var rabbitMQ struct {
 	end    func()
 }
 
-// startRabbitMQ returns the one RabbitMQ, whose setup is everything.
+// startRabbitMQ returns the shared RabbitMQ, whose setup is everything.
 func startRabbitMQ(t *testing.T, _ setup) *broker {
 	t.Helper()
 	rabbitMQ.once.Do(func() { rabbitMQ.broker, rabbitMQ.end, rabbitMQ.err = runRabbitMQ() })
@@ -43,15 +42,15 @@ func startRabbitMQ(t *testing.T, _ setup) *broker {
 	return rabbitMQ.broker
 }
 
-// endRabbitMQ is for TestMain.
+// endRabbitMQ stops the shared RabbitMQ.
 func endRabbitMQ() {
 	if rabbitMQ.end != nil {
 		rabbitMQ.end()
 	}
 }
 
-// runRabbitMQ starts RabbitMQ in a directory of its own, with an epmd of its own: the one
-// that it would start itself would stay behind.
+// runRabbitMQ starts RabbitMQ in a directory of its own and an epmd of its own: an epmd started by
+// RabbitMQ would keep running.
 func runRabbitMQ() (_ *broker, end func(), err error) {
 	dir, err := os.MkdirTemp("", "rabbitmq")
 	if err != nil {
@@ -60,7 +59,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 	stop := func() {}
 	end = func() {
 		stop()
-		os.RemoveAll(dir) // and what is in it, so nobody has to end in order
+		os.RemoveAll(dir) // with all state, so no process needs an orderly shutdown
 	}
 	defer func() {
 		if err != nil {
@@ -90,7 +89,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		fmt.Sprintf("web_mqtt.ssl.ip = 127.0.0.1\nweb_mqtt.ssl.port = %d\n", ports[3]) +
 		secured("web_mqtt.ssl.")
 	env := append(os.Environ(),
-		"HOME="+dir, // of its cookie
+		"HOME="+dir, // for its cookie
 		fmt.Sprintf("ERL_EPMD_PORT=%d", ports[4]),
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[5]),
@@ -101,15 +100,15 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"),
 		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"),
-		"RUNNING_UNDER_SYSTEMD=true", // the script becomes the server rather than wait for it
-		// Two processors are enough, and none of them waits by spinning.
+		"RUNNING_UNDER_SYSTEMD=true", // the script executes the server rather than wait for it
+		// Two schedulers are enough, and none of them waits by spinning.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2 +sbwt none +sbwtdcpu none +sbwtdio none",
 	)
 	if err != nil {
 		return nil, end, err
 	}
 
-	// The shell ends both when its input does: also when this process is killed.
+	// The shell kills both when its input ends: also when this process is killed.
 	const script = `epmd -port $ERL_EPMD_PORT -address 127.0.0.1 >/dev/null 2>&1 & epmd=$!
 "$0" & server=$!
 exec >/dev/null
@@ -167,6 +166,6 @@ wait`
 	case <-ended:
 		return nil, end, errors.New("RabbitMQ has ended:\n" + strings.Join(log, "\n"))
 	case <-time.After(2 * patience):
-		return nil, end, errors.New("RabbitMQ does not start")
+		return nil, end, errors.New("RabbitMQ did not start")
 	}
 }

@@ -2,6 +2,6 @@
 
 package integration
 
-// raceDetector says that memory is not what it is without, and that there cannot be
-// more than about 8,000 goroutines.
+// raceDetector reports whether the race detector is on. It needs more memory and allows about 8,000
+// goroutines.
 const raceDetector = true

@@ -16,7 +16,7 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// setPassword changes the password file; the broker reads it when it is restarted.
+// setPassword changes the password file, which the broker reads when it starts.
 func (m *mosquitto) setPassword(user, password string) {
 	m.t.Helper()
 	path := filepath.Join(filepath.Dir(m.config), "passwords")
@@ -25,7 +25,7 @@ func (m *mosquitto) setPassword(user, password string) {
 	}
 }
 
-// Dial does not try again what the broker has refused.
+// Dial does not retry after the broker has rejected it.
 func TestARefusalEndsDialAtOnce(t *testing.T) {
 	withMosquitto(t, setup{user: "miller", password: "grain+flour"}, func(t *testing.T, b *broker, v mqtt.Version) {
 		asked := 0
@@ -40,7 +40,7 @@ func TestARefusalEndsDialAtOnce(t *testing.T) {
 			t.Fatal("no error")
 		}
 		if !refusedAs(err) || strings.Contains(err.Error(), "chaff") {
-			t.Errorf("got %v, want a refusal without the password", err)
+			t.Errorf("got %v, want a rejection without the password", err)
 		}
 		if after := time.Since(start); asked != 1 || after > 5*time.Second {
 			t.Errorf("%d attempts in %v, want one", asked, after)
@@ -48,8 +48,8 @@ func TestARefusalEndsDialAtOnce(t *testing.T) {
 	})
 }
 
-// A session that runs goes on asking, at the slowest interval: a password that was
-// changed at the broker may be changed here too.
+// A running session keeps retrying, at the slowest interval: a password that was changed at the
+// broker may be changed here too.
 func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *testing.T) {
 	const user, slowest = "miller", time.Second
 	withMosquitto(t, setup{user: user, password: "grain+old"}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -68,22 +68,22 @@ func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *t
 		first := until(t, states, func(s mqtt.State) bool { return refusedAs(s.Err) })
 		second := until(t, states, func(s mqtt.State) bool { return s.Attempt > first.Attempt })
 		if gap := second.Since.Sub(first.Since); !refusedAs(second.Err) || gap < slowest {
-			t.Errorf("after the refusal, %v, want another after %v", gap, slowest)
+			t.Errorf("next attempt after %v, want another rejection after at least %v", gap, slowest)
 		}
 		if err := second.Err; strings.Contains(err.Error(), "grain") {
-			t.Errorf("the error tells the password: %v", err)
+			t.Errorf("the error contains the password: %v", err)
 		}
 		password.Store("grain+new")
 		online := until(t, states, func(s mqtt.State) bool { return s.Online })
 		if gap := online.Since.Sub(second.Since); gap < slowest {
-			t.Errorf("online after %v, the interval is %v", gap, slowest)
+			t.Errorf("online after %v, want at least %v", gap, slowest)
 		}
 		publish(t, c, text("a", "as before", 2))
 	})
 }
 
-// NATS closes a connection that speaks 3.1, without a CONNACK to say why. That is no
-// refusal: it could be anything.
+// NATS closes a 3.1 connection without a CONNACK. The reason is unknown, so the error is no
+// ConnectError.
 func TestABrokerThatClosesA31ConnectionIsAPlainError(t *testing.T) {
 	t.Parallel()
 	url := fmt.Sprintf("mqtt://127.0.0.1:%d", runNATS(t, setup{}, nil).MQTT.Port)
@@ -95,6 +95,6 @@ func TestABrokerThatClosesA31ConnectionIsAPlainError(t *testing.T) {
 	}
 	var refused *mqtt.ConnectError
 	if errors.As(err, &refused) || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("got %v, want an end before CONNACK", err)
+		t.Errorf("got %v, want io.ErrUnexpectedEOF and no ConnectError", err)
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// withWindows runs test with window 1 and with a wide one.
+// withWindows runs test with a window of 1 and with a wide one.
 func withWindows(t *testing.T, test func(t *testing.T, window int)) {
 	for _, window := range []int{1, 100} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) { test(t, window) })
 	}
 }
 
-// withStores runs test with sessions in memory and with sessions on disk: open gives
-// the stores of the publisher and of the subscriber.
+// withStores runs test with sessions in memory and with sessions on disk. open returns the stores
+// of the publisher and of the subscriber.
 func withStores(t *testing.T, test func(t *testing.T, open func(*testing.T) []mqtt.Store)) {
 	t.Run("memory", func(t *testing.T) {
 		test(t, func(*testing.T) []mqtt.Store { return nil })
@@ -30,7 +30,7 @@ func withStores(t *testing.T, test func(t *testing.T, open func(*testing.T) []mq
 	})
 }
 
-// openStore opens a store until the end of the test.
+// openStore opens a store and closes it at the end of the test.
 func openStore(t *testing.T, path string) mqtt.Store {
 	t.Helper()
 	s, err := boltstore.Open(path, nil)
@@ -45,9 +45,8 @@ func openStore(t *testing.T, path string) mqtt.Store {
 	return s
 }
 
-// A broker that is terminated in the midst of traffic writes its sessions to disk
-// and has them again when it is restarted on the same port. Then everything that
-// was accepted arrives, QoS 2 once and all of it in order.
+// A broker that is terminated during traffic writes its sessions to disk and restores them when it
+// restarts on the same port. Then every accepted publication arrives, at QoS 2 once and in order.
 func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
@@ -55,7 +54,7 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 				f := newTraffic(t, b, v, window, 0, open(t)...)
 				for range 3 {
 					f.send(200)
-					f.progress(100) // the rest is on its way, at the broker or in the queue
+					f.progress(100) // the rest is in flight, at the broker or in the queue
 					b.process.terminate()
 					f.send(50)
 					f.offline()
@@ -72,13 +71,12 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 	})
 }
 
-// A broker that is killed forgets what it has acknowledged and not yet passed on,
-// the subscriptions and the sessions: without persistence all of it, with it what
-// came after the last time that it was saved. That is its loss. Ours to keep is:
-// each publication that was accepted ends, once, without an error, since it is sent
-// again until the broker acknowledges it; QoS 2 is not sent twice once it may have
-// been passed on; the order holds; and subscriptions are made again, so that all
-// that is accepted from then on arrives.
+// A broker that is killed loses its subscriptions, its sessions and the messages that it
+// acknowledged and did not deliver: without persistence all of them, with persistence those after
+// the last save. The client guarantees the rest: each accepted publication completes once, without
+// an error, since it is retransmitted until the broker acknowledges it; a QoS 2 message that may
+// have been routed is not sent again; the order holds; and the client subscribes again, so that
+// every later publication arrives.
 func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
@@ -86,29 +84,28 @@ func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 				f := newTraffic(t, b, v, window, 0, open(t)...)
 				for range 3 {
 					f.send(200)
-					f.progress(100) // the rest is on its way, at the broker or in the queue
+					f.progress(100) // the rest is in flight, at the broker or in the queue
 					b.process.kill()
 					f.send(50)
 					f.offline()
 					b.process.restart()
 				}
 				f.send(200)
-				f.finish() // through a subscription that was made again
+				f.finish() // through the restored subscription
 				first := f.sent
 				f.send(200)
 				f.finish()
 				f.check()
 				if lost := f.missing(first); lost != nil {
-					t.Errorf("lost, with the broker up: %d", lost)
+					t.Errorf("lost although the broker was up: %d", lost)
 				}
 			})
 		})
 	})
 }
 
-// A broker that is killed and has on disk whatever it has answered loses nothing, and
-// then nothing is lost: each session goes on where it was (K12). No real broker at
-// hand is like that, so this one is a keeper.
+// If a broker has everything that it acknowledged on disk, a kill loses nothing: each session is
+// resumed (K12). No real broker at hand does that, so the test uses a keeper.
 func TestABrokerThatIsKilledAndForgetsNothingLosesNothing(t *testing.T) {
 	t.Parallel()
 	withWindows(t, func(t *testing.T, window int) {

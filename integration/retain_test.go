@@ -11,7 +11,7 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
 		first := dial(t, b.url, mqtt.Options{Version: v, ClientID: "first"})
 		early := subscribe(t, first, mqtt.Filter{Topic: "kept/+", QoS: mqtt.ExactlyOnce})
-		publish(t, first, text("elsewhere", "", 1)) // mochi looks for retained messages after its SUBACK
+		publish(t, first, text("elsewhere", "", 1)) // mochi looks up retained messages after it has sent SUBACK
 		late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
 		for _, q := range levels {
 			kept := text("kept/1", "old", q)
@@ -19,7 +19,7 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 			publish(t, publisher, kept)
 			kept.Payload = []byte("new")
 			publish(t, publisher, kept)
-			// Who had subscribed before sees it as any other message.
+			// An existing Subscription receives it like any other message.
 			expect(t, early.Messages(), text("kept/1", "old", q))
 			expect(t, early.Messages(), text("kept/1", "new", q))
 
@@ -43,9 +43,9 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 	})
 }
 
-// [MQTT-3.1.2-7] What is retained outlives the session of who published it,
-// [MQTT-3.3.1-5] [MQTT-3.3.1-7] the last at whatever QoS is kept, [MQTT-3.3.1-9]
-// [MQTT-3.3.1-12] and a message that is not retained leaves it alone.
+// [MQTT-3.1.2-7] A retained message outlives its publisher's session, [MQTT-3.3.1-5] [MQTT-3.3.1-7]
+// the last one is kept at any QoS, [MQTT-3.3.1-9] [MQTT-3.3.1-12] and a message without RETAIN does
+// not replace it.
 func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		for _, q := range levels {
@@ -57,7 +57,7 @@ func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 			kept = text(topic, "last", q)
 			kept.Retain = true
 			publish(t, publisher, kept, text(topic, "in passing", q), text("elsewhere", "", 1))
-			if err := publisher.Close(); err != nil { // its session was a clean one
+			if err := publisher.Close(); err != nil { // which ends its clean session
 				t.Fatal(err)
 			}
 			late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
@@ -70,8 +70,8 @@ func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 	})
 }
 
-// [MQTT-3.8.4-3] A filter that is subscribed to again is there once, and its
-// retained messages come again: to both Subscriptions of the client.
+// [MQTT-3.8.4-3] A repeated SUBSCRIBE replaces the filter, and its retained messages come again: to
+// both Subscriptions of the client.
 func TestSubscribingAgainBringsTheRetainedMessageAgain(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})

@@ -21,22 +21,22 @@ func TestACleanSessionIsForgottenAndItsSubscriptionsAreRestored(t *testing.T) {
 		w.cut()
 		lost := until(t, states, func(s mqtt.State) bool { return !s.Online })
 		if lost.Err == nil {
-			t.Error("a lost connection has no reason")
+			t.Error("the state of a lost connection has no error")
 		}
 		publish(t, publisher, text("clean", "missed", 2))
 		w.setDown(false)
 		if back := until(t, states, func(s mqtt.State) bool { return s.Online }); back.Resumed || back.Err != nil {
 			t.Errorf("back online: resumed %t, error %v", back.Resumed, back.Err)
 		}
-		// A Subscribe that has been answered follows the one that restores.
+		// An answered SUBSCRIBE shows that the subscriptions are restored, since it follows theirs.
 		subscribe(t, c, mqtt.Filter{Topic: "other", QoS: mqtt.AtMostOnce})
 		publish(t, publisher, text("clean", "not missed", 2))
 		expect(t, sub.Messages(), text("clean", "not missed", 2))
 	})
 }
 
-// What is published at QoS 1 and 2 while a kept session is absent comes when its
-// next client connects; from mochi in no order.
+// Messages published at QoS 1 and 2 while a kept session is absent arrive when its next client
+// connects; mochi delivers them in any order.
 func TestAKeptSessionMissesNothing(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const n = 50
@@ -61,7 +61,7 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 			t.Errorf("online %t, resumed %t", s.Online, s.Resumed)
 		}
 		var got []string
-		for range n { // no Subscription of this client claims them
+		for range n { // this client has no Subscription for them
 			d := next(t, c.Deliveries())
 			got = append(got, show(d.Message))
 			d.Ack()
@@ -74,16 +74,16 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 
-		// The broker still has the subscription, and nothing of what was acknowledged.
+		// The broker still has the subscription, and no acknowledged message.
 		publish(t, publisher, text("kept/2", "online again", 2))
 		if d := next(t, c.Deliveries()); show(d.Message) != show(text("kept/2", "online again", 2)) {
 			t.Errorf("got %s", show(d.Message))
 		} else {
 			d.Ack()
 		}
-		// A broker that is taken over by the next connection may not have read the
-		// last acks on this one. It has when it answers what was sent after them,
-		// and they leave no later than with the first of two publications.
+		// After a takeover the broker may not read the last acks of the old connection. It has read
+		// them when it answers a later packet, and they leave no later than with the first of two
+		// publications.
 		publish(t, c, text("elsewhere", "", 1), text("elsewhere", "", 1))
 		if err := c.Shutdown(within(t)); err != nil {
 			t.Fatal(err)
@@ -91,14 +91,14 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 		c = dial(t, b.url, options)
 		publish(t, publisher, text("kept/1", "the first", 1))
 		if d := next(t, c.Deliveries()); show(d.Message) != show(text("kept/1", "the first", 1)) {
-			t.Errorf("what was acknowledged came again: %s", show(d.Message))
+			t.Errorf("an acknowledged message came again: %s", show(d.Message))
 		}
 	})
 }
 
-// What comes before the next client has subscribed waits for its Subscription. (mochi
-// refuses a SUBSCRIBE with the identifier of a message that it has in flight to the
-// same client: those of ours are high.)
+// Messages that arrive before the next client has subscribed wait for its Subscription. (mochi
+// rejects a SUBSCRIBE whose identifier belongs to a message in flight to the same client; the
+// identifiers of our SUBSCRIBE packets are high.)
 func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
@@ -135,7 +135,7 @@ func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
 	})
 }
 
-// A session that is wanted clean ends the kept one.
+// A clean session deletes the kept one.
 func TestACleanSessionEndsTheKeptOne(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
@@ -157,8 +157,8 @@ func TestACleanSessionEndsTheKeptOne(t *testing.T) {
 	})
 }
 
-// What a client with a Store has accepted and not confirmed goes out with the
-// next client on that Store, and its Receipts with it.
+// The next client on a Store sends the publications that its predecessor accepted and could not
+// confirm, and delivers their Receipts.
 func TestTheNextClientOnAStoreGoesOnPublishing(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const n = 20

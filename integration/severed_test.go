@@ -13,10 +13,10 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: the connection breaks off after each byte of a conversation in turn, in either
-// direction, by a reset and as if the broker had closed it: after it was accepted, in
-// CONNACK, before SUBACK, in the midst of PUBLISH and of every ack. That is an error
-// to whoever waits and to the client, and it tells what the network said.
+// N3: the connection breaks off after each byte of a conversation in turn, in either direction, by
+// a reset and as if the broker had closed it: before CONNACK and within it, before SUBACK, within
+// PUBLISH and every ack. The waiting call and the client then return an error that wraps the
+// network's error.
 func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})
@@ -37,7 +37,7 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 					p.set(manner{ends: func() end { return end{way(w), after, reset} }})
 					n++
 					err := converse(t, p.url, v, n, nil)
-					// The acks of what was received are not waited for.
+					// The client does not wait for the acks of received messages to be sent.
 					if err == nil && after < bytes-12 {
 						t.Fatalf("way %d, after %d of %d bytes, reset %t: no error", w, after, bytes, reset)
 					}
@@ -47,10 +47,9 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 	})
 }
 
-// converse has a client subscribe, publish to itself at QoS 1 and 2, and publish once
-// more. n makes it another client than those whose end mochi may not have seen yet. If
-// all went well, done is called before the client closes. Else the error is checked
-// and returned.
+// converse subscribes, publishes to itself at QoS 1 and 2, and publishes once more. n makes the
+// client identifier new: mochi may not have seen the end of earlier clients. On success converse
+// calls done before the client closes; otherwise it checks the error and returns it.
 func converse(t *testing.T, url string, v mqtt.Version, n int, done func()) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -87,7 +86,7 @@ func exchange(ctx context.Context, c *mqtt.Client) error {
 	for _, q := range levels[1:] {
 		if err := c.Publish(ctx, text("s", "p", q)); err != nil {
 			if !errors.Is(err, mqtt.ErrUnconfirmed) && !errors.Is(err, mqtt.ErrNotSent) {
-				return errors.New("what became of the message is not said: " + err.Error())
+				return errors.New("neither ErrUnconfirmed nor ErrNotSent: " + err.Error())
 			}
 			return err
 		}

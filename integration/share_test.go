@@ -11,14 +11,14 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-var shareMessages = flag.Int("share", 10_000, "how many messages the tests of shared subscriptions have")
+var shareMessages = flag.Int("share", 10_000, "number of messages in the tests of shared subscriptions")
 
 const (
 	shareFilter  = "$share/mill/grain/+"
 	shareMembers = 4
 )
 
-// A group shares one subscription, and takes note of who got what.
+// A group has one shared subscription, and counts arrivals by message and by member.
 type group struct {
 	t       *testing.T
 	url     string
@@ -27,7 +27,7 @@ type group struct {
 	members [shareMembers]*sharer
 
 	mu    sync.Mutex
-	times map[int]int // arrivals, by the number of the message
+	times map[int]int // arrivals by message number
 	moved chan struct{}
 }
 
@@ -38,12 +38,12 @@ type sharer struct {
 	store  mqtt.Store
 	client *mqtt.Client
 	got    int           // under group.mu
-	lives  int           // messages until it dies; negative: it does not
-	dead   chan struct{} // closed then
+	lives  int           // messages before it dies; negative: it does not
+	dead   chan struct{} // closed when it dies
 }
 
-// newGroup connects all members. The first one dies with a message in its hands that
-// it has not settled, after so many others.
+// newGroup connects all members. The first one dies after it has acknowledged so many messages,
+// with the next one unacknowledged.
 func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group {
 	t.Helper()
 	g := &group{t: t, url: b.url, qos: q, kept: kept, times: make(map[int]int), moved: make(chan struct{}, 1)}
@@ -58,7 +58,7 @@ func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group 
 	return g
 }
 
-// join connects a member, at first or again: with its session, if that is kept.
+// join connects a member for the first time or again: with its session, if that is kept.
 func (g *group) join(m *sharer) {
 	g.t.Helper()
 	m.wire = new(wire)
@@ -115,7 +115,7 @@ func (g *group) arrives(n int) {
 	}
 }
 
-// check reports who got how many, and verifies that QoS 2 came once.
+// check logs the number of messages by member, and verifies that at QoS 2 each came once.
 func (g *group) check(sent int) (got [shareMembers]int) {
 	g.t.Helper()
 	g.mu.Lock()
@@ -136,8 +136,8 @@ func (g *group) check(sent int) (got [shareMembers]int) {
 	return got
 }
 
-// withGroups runs test at QoS 1 and 2, with a first member that dies after it has
-// settled so many messages.
+// withGroups runs test at QoS 1 and 2, with a first member that dies after it has acknowledged so
+// many messages.
 func withGroups(t *testing.T, kept bool, lives int, test func(t *testing.T, g *group, send func(n int))) {
 	if mosquittoPath() == "" {
 		t.Log(notInstalled)
@@ -163,10 +163,10 @@ func withGroups(t *testing.T, kept bool, lives int, test func(t *testing.T, g *g
 	}
 }
 
-// Each message goes to one member. mosquitto deals them out in turn, to members that
-// are away as well if their session is kept: the share of one who dies waits for it,
-// with what it had not settled, and nobody else gets that. When it is back, at QoS 2
-// everything has come once.
+// Each message goes to one member. mosquitto distributes messages in turn, also to absent members
+// with a kept session: the share of a member that dies waits for it, with its unacknowledged
+// messages, and no other member gets them. After its return, every message has arrived, at QoS 2
+// once.
 func TestTheShareOfAMemberThatDiesWaitsForItsReturn(t *testing.T) {
 	n := *shareMessages / shareMembers * shareMembers
 	withGroups(t, true, n/16, func(t *testing.T, g *group, send func(int)) {
@@ -174,20 +174,20 @@ func TestTheShareOfAMemberThatDiesWaitsForItsReturn(t *testing.T) {
 		dead := g.members[0]
 		<-dead.dead
 		g.arrives(n - n/shareMembers + n/16)
-		dead.client.Close() // its wire is down: the broker hears nothing
+		dead.client.Close() // its wire is down: the broker receives no DISCONNECT
 		g.join(dead)
 		g.arrives(n)
 		for i, got := range g.check(n) {
 			if want := n / shareMembers; got < want || i > 0 && got > want {
-				t.Errorf("member %d got %d, its share is %d", i, got, want)
+				t.Errorf("member %d got %d, want %d", i, got, want)
 			}
 		}
 	})
 }
 
-// Without a kept session a member that dies leaves the group at once, and the others
-// get its share from then on. What was on the way to it is lost with its session: that
-// is the broker's, which has acknowledged it, and why a worker keeps its session.
+// Without a kept session a member that dies leaves the group at once, and the others get its share
+// from then on. Messages in flight to it are lost with its session, although the broker has
+// acknowledged them: a worker should keep its session.
 func TestTheShareOfAMemberWithoutASessionGoesToTheOthers(t *testing.T) {
 	n := *shareMessages
 	withGroups(t, false, n/16, func(t *testing.T, g *group, send func(int)) {
@@ -202,13 +202,13 @@ func TestTheShareOfAMemberWithoutASessionGoesToTheOthers(t *testing.T) {
 		}
 		for i, got := range after[1:] {
 			if least := n / shareMembers; got-before[i+1] < least {
-				t.Errorf("member %d got %d of the second half, not %d", i+1, got-before[i+1], least)
+				t.Errorf("member %d got %d of the second half, want at least %d", i+1, got-before[i+1], least)
 			}
 		}
 	})
 }
 
-// has waits until all from first up to end have arrived.
+// has waits until all messages from first up to end have arrived.
 func (g *group) has(first, end int) {
 	g.t.Helper()
 	timeout := time.After(4 * patience)

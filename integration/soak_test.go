@@ -15,16 +15,16 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-var soakTime = flag.Duration("soak", 5*time.Second, "how long TestManyPublishersOverAFlappingConnection lasts")
+var soakTime = flag.Duration("soak", 5*time.Second, "duration of TestManyPublishersOverAFlappingConnection")
 
 const (
 	soakPublishers = 100
 	soakFlap       = 50 * time.Millisecond
-	soakAhead      = 5 // what one publisher that does not wait has outstanding
+	soakAhead      = 5 // most publications without a Receipt of one goroutine that does not wait
 )
 
-// E6. A hundred goroutines publish at every QoS while the connection of their
-// kept session breaks all the time.
+// E6. A hundred goroutines publish at every QoS while the connection of their kept session breaks
+// again and again.
 func TestManyPublishersOverAFlappingConnection(t *testing.T) {
 	t.Parallel()
 	b, exact := startMosquittoOr(t)
@@ -85,12 +85,12 @@ func TestManyPublishersOverAFlappingConnection(t *testing.T) {
 	if lost[1]+lost[2] > 0 {
 		t.Errorf("lost by QoS: %v", lost)
 	}
-	t.Logf("%v: %d flaps, %d connections; sent by QoS %v, QoS 0 that did not leave %d; %d arrived",
+	t.Logf("%v: %d flaps, %d connections; sent by QoS %v, lost at QoS 0 %d; %d arrived",
 		*soakTime, flaps, publisher.Stats().Connections, sent, lost[0], got.count.Load())
 }
 
-// startMosquittoOr returns a Responder where mosquitto is not installed; it
-// keeps no sessions, so that what arrives may be there twice.
+// startMosquittoOr starts a Responder if mosquitto is not installed. It keeps no sessions, so that
+// messages may arrive twice.
 func startMosquittoOr(t *testing.T) (b *broker, exact bool) {
 	if mosquittoPath() != "" {
 		return startMosquitto(t, setup{}), true
@@ -118,7 +118,7 @@ func startMosquittoOr(t *testing.T) (b *broker, exact bool) {
 	return &broker{name: "responder", url: "mqtt://" + l.Addr().String()}, false
 }
 
-// A soakRun is what one goroutine publishes, all at one QoS.
+// A soakRun is the publications of one goroutine, all at one QoS.
 type soakRun struct {
 	t      *testing.T
 	client *mqtt.Client
@@ -135,18 +135,18 @@ func (r *soakRun) next() mqtt.Message {
 	return text(fmt.Sprintf("soak/%d", q), r.name(r.sent-1), q)
 }
 
-// ended takes the result of one publication. Only QoS 0 may be lost, and says so.
+// ended handles the result of one publication. Only QoS 0 may be lost, with an error.
 func (r *soakRun) ended(err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, mqtt.ErrUnconfirmed), errors.Is(err, mqtt.ErrNotSent):
 		r.lost++
 	default:
-		r.t.Errorf("publication of %d: %v", r.number, err)
+		r.t.Errorf("publication of goroutine %d: %v", r.number, err)
 	}
 }
 
-// wait publishes one after another.
+// wait waits for the result of each publication before the next.
 func (r *soakRun) wait(stop <-chan struct{}) {
 	for {
 		select {
@@ -158,7 +158,7 @@ func (r *soakRun) wait(stop <-chan struct{}) {
 	}
 }
 
-// ahead publishes without waiting for each Receipt, of which there must be one.
+// ahead publishes without waiting for each Receipt. Each publication must have exactly one.
 func (r *soakRun) ahead(stop <-chan struct{}) {
 	acks := make(chan mqtt.Receipt, soakAhead)
 	seen := make(map[int]bool)
@@ -179,7 +179,7 @@ func (r *soakRun) ahead(stop <-chan struct{}) {
 			out--
 			i := got.Tag.(int)
 			if seen[i] || i >= r.sent {
-				r.t.Errorf("Receipt %d of %d a second time, or for nothing", i, r.number)
+				r.t.Errorf("Receipt %d of goroutine %d is repeated, or has no publication", i, r.number)
 			}
 			seen[i] = true
 			r.ended(got.Err)
@@ -188,11 +188,11 @@ func (r *soakRun) ahead(stop <-chan struct{}) {
 		}
 	}
 	if len(seen) != r.sent {
-		r.t.Errorf("%d Receipts for %d publications of %d", len(seen), r.sent, r.number)
+		r.t.Errorf("%d Receipts for %d publications of goroutine %d", len(seen), r.sent, r.number)
 	}
 }
 
-// soaked counts what arrives, by payload.
+// soaked counts arrivals by payload.
 type soaked struct {
 	count atomic.Int64
 	seen  map[string]int

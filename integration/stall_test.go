@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// narrow makes connections that hold little of what is not read at the other end.
+// narrow dials connections with a small write buffer.
 func narrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err == nil {
@@ -20,14 +20,14 @@ func narrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// stick has the proxy stop reading, with little room left for what comes.
+// stick makes the relay stop reading, with a small read buffer.
 func stick(r *relay) {
 	r.state.Store(stuck)
 	r.to[down].SetReadBuffer(4 << 10)
 }
 
-// fill publishes messages of 64 KiB until none has been accepted for a while, and
-// returns how many were.
+// fill publishes messages of 64 KiB until none has been accepted for half a second, and returns the
+// number of accepted ones.
 func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
 	t.Helper()
 	m := mqtt.Message{Topic: "large", Payload: make([]byte, 64<<10), QoS: mqtt.AtLeastOnce}
@@ -38,23 +38,23 @@ func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
 			return n
 		}
 	}
-	t.Fatalf("%d messages were accepted and nobody reads", cap(receipts))
+	t.Fatalf("%d messages were accepted although nobody reads", cap(receipts))
 	return 0
 }
 
-// T5: a broker that stops reading. Publishing blocks, or ends by its context, what
-// waits is bounded, and Close returns although nothing can be written.
+// T5: when a broker stops reading, Publish blocks or ends with its context, the number of waiting
+// messages is bounded, and Close returns although nothing can be written.
 func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const queue = 8
 		p := newProxy(t, b, manner{})
 		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", Window: 1000, Queue: queue, DialContext: narrow,
-			KeepAlive: -1, WriteTimeout: -1}) // nothing but Close ends it
+			KeepAlive: -1, WriteTimeout: -1}) // only Close ends it
 		p.each(stick)
 
 		receipts := make(chan mqtt.Receipt, 200)
 		n := fill(t, c, receipts)
-		// A batch that is being written, one that waits, the queue, and what the network holds.
+		// The batch being written, the batch that waits, the queue, and the buffers of the network.
 		if most := 1 + 1 + queue + 20; n < queue || n > most {
 			t.Errorf("%d messages of 64 KiB were accepted, want %d to %d", n, queue, most)
 		}
@@ -72,14 +72,14 @@ func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
 		}
 		for range n {
 			if r := next(t, receipts); !errors.Is(r.Err, mqtt.ErrUnconfirmed) && !errors.Is(r.Err, mqtt.ErrNotSent) {
-				t.Errorf("receipt %v: got %v, which does not say what became of it", r.Tag, r.Err)
+				t.Errorf("receipt %v: got %v, want ErrUnconfirmed or ErrNotSent", r.Tag, r.Err)
 			}
 		}
 	})
 }
 
-// T5, T2: with a WriteTimeout the connection is given up, and all that was accepted
-// arrives over another one.
+// T5, T2: WriteTimeout ends the connection, and every accepted publication arrives over another
+// one.
 func TestABrokerThatStopsReadingIsLeft(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})
@@ -90,7 +90,7 @@ func TestABrokerThatStopsReadingIsLeft(t *testing.T) {
 		receipts := make(chan mqtt.Receipt, 200)
 		n := fill(t, c, receipts)
 		if s := until(t, states, func(s mqtt.State) bool { return !s.Online }); !errors.Is(s.Err, os.ErrDeadlineExceeded) {
-			t.Errorf("lost with %v, want the end of WriteTimeout", s.Err)
+			t.Errorf("lost with %v, want os.ErrDeadlineExceeded after WriteTimeout", s.Err)
 		}
 		for range n {
 			if r := next(t, receipts); r.Err != nil {

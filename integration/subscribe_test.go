@@ -29,9 +29,8 @@ func TestSeveralFiltersAreGrantedInTheirOrder(t *testing.T) {
 	})
 }
 
-// A message goes to every Subscription that it matches, once to each, however
-// many copies the broker sends for filters that overlap: mochi sends one,
-// mosquitto too.
+// A message goes once to every Subscription that it matches, however many copies the broker sends
+// for overlapping filters. mochi and mosquitto send one.
 func TestSubscriptionsThatOverlapEachGetTheMessage(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
@@ -69,7 +68,7 @@ func TestUnsubscribeEndsTheMessagesAndTheChannel(t *testing.T) {
 		if err := going.Err(); err != nil {
 			t.Errorf("Err after Unsubscribe: %v", err)
 		}
-		expect(t, staying.Messages(), text("shared", "after", 2)) // and nothing came before it
+		expect(t, staying.Messages(), text("shared", "after", 2)) // the message to shared did not arrive twice
 		if st := c.Stats(); st.Discarded != 0 || st.Unclaimed != 0 {
 			t.Errorf("the broker still sent %d messages", st.Discarded+uint64(st.Unclaimed))
 		}
@@ -82,7 +81,7 @@ func TestUnsubscribeEndsTheMessagesAndTheChannel(t *testing.T) {
 
 func TestARefusedFilterIsNamedAndNothingOfItStays(t *testing.T) {
 	t.Parallel()
-	for _, v := range versions { // mosquitto refuses no filter: it withholds the messages
+	for _, v := range versions { // mosquitto grants every filter and withholds the messages
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			b := startMochi(t, setup{deny: "secret"})
@@ -102,8 +101,8 @@ func TestARefusedFilterIsNamedAndNothingOfItStays(t *testing.T) {
 	}
 }
 
-// [MQTT-3.10.4-1] UNSUBSCRIBE takes away the filters that are spelt like those in it
-// and no other that matches the same, [MQTT-3.10.4-6] any number with one answer.
+// [MQTT-3.10.4-1] UNSUBSCRIBE removes only identical filters, not others that match the same
+// topics; [MQTT-3.10.4-6] one UNSUBACK answers any number of filters.
 func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
@@ -123,7 +122,7 @@ func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 		expect(t, exact.Messages(), text("b/x/y", "2", 2))
 		expect(t, rest.Messages(), text("c", "3", 2))
 		if n := c.Stats().Received; n != 3 {
-			t.Errorf("received %d messages, want those of 3 filters", n)
+			t.Errorf("received %d messages, want 3", n)
 		}
 
 		wide = subscribe(t, c, filters("a/+", "b/#")...)
@@ -136,8 +135,8 @@ func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 	})
 }
 
-// [MQTT-3.10.4-5] UNSUBSCRIBE is answered though the broker has no such filter. Here
-// somebody else took it away in the client's name.
+// [MQTT-3.10.4-5] The broker answers UNSUBSCRIBE even if it has no such filter. Here another
+// connection with the client's identifier has removed it.
 func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds(t) { // on 3.1 the client would subscribe again
@@ -156,7 +155,7 @@ func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
 				t.Fatal(err)
 			}
 			send(t, other, frames.Disconnect{}, mqtt.V311)
-			io.Copy(io.Discard, other) // the broker has taken leave
+			io.Copy(io.Discard, other) // until the broker has closed the connection
 			w.setDown(false)
 			if s := until(t, states, func(s mqtt.State) bool { return s.Online }); !s.Resumed {
 				t.Fatal("the session was not resumed")

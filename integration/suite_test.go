@@ -15,30 +15,30 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A findings is what the suite saw of a broker, in the words of the table.
+// findings are the results of the suite for one broker, in the words of the table.
 type findings struct {
-	connects string // the others are empty unless it is "yes"
-	granted  string // the QoS that were granted to filters of QoS 0, 1 and 2
-	taken    string // what became of publications at QoS 0, 1 and 2
+	connects string // the other fields are empty unless it is "yes"
+	granted  string // QoS granted to filters of QoS 0, 1 and 2
+	taken    string // arrival of publications at QoS 0, 1 and 2
 	retained string
 	will     string
-	session  string // what came of a kept one
-	copies   int    // come for two filters that match
-	refusal  string // of a wrong password
+	session  string // messages of a kept one
+	copies   int    // of a message that matches two filters
+	refusal  string // answer to a wrong password
 }
 
-// A visit is one run of the suite: a version of the protocol, over one transport, at a
-// broker that others may use at the same time.
+// A visit is one run of the suite: one version of the protocol over one transport, with a broker
+// that other visits may use at the same time.
 type visit struct {
 	url      string
 	setup    setup
 	mutual   bool // the broker demands a client certificate
 	v        mqtt.Version
-	name     string // begins every topic and client identifier
+	name     string // prefix of every topic and client identifier
 	findings findings
 }
 
-// secrets are the user's of the URL.
+// address returns the URL with the user and this password.
 func (v *visit) address(password string) string {
 	u, err := url.Parse(v.url)
 	if err != nil {
@@ -66,7 +66,7 @@ func (v *visit) dial(t *testing.T, o mqtt.Options) *mqtt.Client {
 
 func (v *visit) topic(name string) string { return v.name + "/" + name }
 
-// run is the suite, with a broker from which these findings are expected.
+// run runs the suite. The broker is expected to give the findings want.
 func (v *visit) run(t *testing.T, want findings) {
 	c, err := mqtt.Dial(within(t), v.address(v.setup.password), withLog(t, v.options("first")))
 	switch {
@@ -125,8 +125,8 @@ func (v *visit) roundTrip(t *testing.T) string {
 	return taken
 }
 
-// retains asks until a retained message is there, and until it is gone again: NATS
-// acknowledges before everybody sees it.
+// retains polls until a retained message is visible, and until it is deleted: NATS acknowledges
+// before every client sees the change.
 func (v *visit) retains(t *testing.T) string {
 	c := v.dial(t, v.options("retains"))
 	defer c.Close()
@@ -170,7 +170,7 @@ func (v *visit) dies(t *testing.T) string {
 	ends(t, mortal)
 	expect(t, sub.Messages(), will)
 
-	// One that takes leave has none.
+	// A client that sends DISCONNECT publishes no will.
 	o.DialContext = nil
 	will.Payload = []byte("in spite of DISCONNECT")
 	if err := v.dial(t, o).Close(); err != nil {
@@ -187,8 +187,8 @@ func (v *visit) dies(t *testing.T) string {
 	return saw
 }
 
-// returns comes back to a kept session for which messages wait, and subscribes to
-// something else with these in flight.
+// returns resumes a kept session with waiting messages, and subscribes to another topic while they
+// are in flight.
 func (v *visit) returns(t *testing.T) string {
 	const n = 30
 	publisher := v.dial(t, v.options("publisher"))
@@ -206,19 +206,19 @@ func (v *visit) returns(t *testing.T) string {
 	routed(t, publisher)
 	c = v.dial(t, o)
 	saw := "kept"
-	if s := next(t, c.States(within(t))); s.Resumed != (v.v != mqtt.V31) { // 3.1 does not tell
+	if s := next(t, c.States(within(t))); s.Resumed != (v.v != mqtt.V31) { // 3.1 has no session present flag
 		saw = "kept, not said to be present"
 	}
 	subscribe(t, c, mqtt.Filter{Topic: v.topic("other"), QoS: mqtt.AtLeastOnce})
-	// What a broker has sent into the end of the last connection may come twice, or
-	// later than the others, marked as a duplicate. mochi marks nearly all.
+	// Messages sent as the last connection ended may come twice, or later than the others, marked
+	// as duplicates. mochi marks nearly all.
 	seen := make(map[int]bool)
 	var first, again []int
 	for len(seen) < n {
 		d := next(t, c.Deliveries())
 		i, err := strconv.Atoi(string(d.Payload))
 		if err != nil || i < 0 || i >= n {
-			t.Fatalf("%s is not of the session", show(d.Message))
+			t.Fatalf("%s does not belong to the session", show(d.Message))
 		}
 		switch {
 		case seen[i]:
@@ -237,18 +237,17 @@ func (v *visit) returns(t *testing.T) string {
 	if !slices.IsSorted(most) {
 		saw += ", no order"
 	}
-	publish(t, c, text(v.topic("elsewhere"), "", 1)) // answered: the acks are there
+	publish(t, c, text(v.topic("elsewhere"), "", 1)) // its ack shows that the broker has the others
 	if err := c.Shutdown(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.dial(t, v.options("kept")).Close(); err != nil { // a clean session ends it
+	if err := v.dial(t, v.options("kept")).Close(); err != nil { // a clean session deletes it
 		t.Fatal(err)
 	}
 	return saw
 }
 
-// overlaps waits for as many copies as it wants of each message for two filters of
-// different QoS that match it.
+// overlaps expects want copies of each message that matches two filters of different QoS.
 func (v *visit) overlaps(t *testing.T, want int) (copies int) {
 	c := v.dial(t, v.options("overlaps"))
 	defer c.Close()
@@ -262,11 +261,11 @@ func (v *visit) overlaps(t *testing.T, want int) (copies int) {
 			copies++
 		}
 	}
-	if err := sub.Unsubscribe(within(t)); err != nil { // what else is on the way comes before its answer
+	if err := sub.Unsubscribe(within(t)); err != nil { // further copies come before UNSUBACK
 		t.Fatal(err)
 	}
 	for m := range messages {
-		t.Errorf("one copy more: %s", show(m))
+		t.Errorf("one copy too many: %s", show(m))
 	}
 	return copies
 }
@@ -278,7 +277,7 @@ func (v *visit) refused(t *testing.T) string {
 		return "closes"
 	}
 	if !errors.As(err, &refused) {
-		t.Fatalf("wrong password: got %v, want a refusal", err)
+		t.Fatalf("wrong password: got %v, want a rejection", err)
 	}
 	return fmt.Sprintf("code %d", refused.Code)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// everything is a setup with all that a broker can have. Brokers that are started once
-// for all tests have this one.
+// everything returns a setup with every listener that a broker can have. Shared brokers have this
+// setup.
 var everything = sync.OnceValue(func() setup {
 	s := setup{user: "miller", password: "grain+flour", unix: true, webSocket: true}
 	for _, c := range []**certificate{&s.cert, &s.clients} {
@@ -26,8 +26,8 @@ var everything = sync.OnceValue(func() setup {
 	return s
 })
 
-// asStandard is what a broker does that does all that the standard asks for, and sends
-// one copy of a message (which it leaves open, section 3.3.5).
+// asStandard has the findings of a broker that meets the standard and sends one copy of a message
+// (section 3.3.5 allows more).
 var asStandard = findings{
 	connects: "yes",
 	granted:  "0, 1, 2",
@@ -39,12 +39,12 @@ var asStandard = findings{
 	refusal:  "code 5",
 }
 
-// notAlways is said of brokers that bring what waited for a kept session out of
-// order in some runs, where they send it again.
+// notAlways is the finding for brokers that in some runs redeliver the messages of a kept session
+// out of order.
 const notAlways = "kept, not always in order"
 
-// expected is what each kind of broker is known to do. What differs is asserted too:
-// the table is true, or the test fails.
+// expected returns the known findings of each kind of broker. Deviations from the standard are
+// asserted too: the table is true, or the test fails.
 func expected(broker, way string, v mqtt.Version) findings {
 	f := asStandard
 	switch broker {
@@ -63,7 +63,7 @@ func expected(broker, way string, v mqtt.Version) findings {
 		f.copies = 2
 		f.refusal = "code 4"
 		if way == "ws" || way == "wss" {
-			if v == mqtt.V31 { // a server is to select one
+			if v == mqtt.V31 { // a server must select one
 				return findings{connects: "no: selects two subprotocols"}
 			}
 			f.will = "also after DISCONNECT"
@@ -73,8 +73,8 @@ func expected(broker, way string, v mqtt.Version) findings {
 	return f
 }
 
-// The same suite with every broker there is, over every transport it has, in both
-// versions. The rows of the table that it logs are those of the README.
+// The same suite runs with every available broker, over every transport, in both versions. It logs
+// the rows of the README's table.
 func TestTheTableOfBrokers(t *testing.T) {
 	t.Parallel()
 	var table tabulation
@@ -104,7 +104,7 @@ func TestTheTableOfBrokers(t *testing.T) {
 	}
 }
 
-// A route is a way to get to a broker.
+// A route is a URL of a broker and the name of its transport.
 type route struct{ name, url string }
 
 func (b *broker) ways() (ways []route) {
@@ -116,7 +116,7 @@ func (b *broker) ways() (ways []route) {
 	return ways
 }
 
-// tabulation gathers the rows. Those that found the same are one.
+// tabulation collects the rows and merges equal ones.
 type tabulation struct {
 	mu   sync.Mutex
 	runs []tableRun
@@ -135,8 +135,8 @@ func (t *tabulation) add(r tableRun) {
 	t.runs = append(t.runs, r)
 }
 
-// String is the table in Markdown. A row has the ways that found the same, and both
-// versions if they found it too.
+// String returns the table in Markdown. A row lists the transports with equal findings, and both
+// versions if they agree.
 func (t *tabulation) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// N3: a takeover looks like a connection that was closed without a reason.
+// N3: a takeover looks like a connection closed without a reason.
 func TestATakenOverClientSaysSo(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		first := dial(t, b.url, mqtt.Options{Version: v, ClientID: "twin", NoReconnect: true})
@@ -29,9 +29,9 @@ func TestATakenOverClientSaysSo(t *testing.T) {
 	})
 }
 
-// R3: two clients with one identifier throw each other out for ever. No connection
-// lasts, so the intervals grow, and the two do not keep the broker busy. (mochi lets
-// both stay when they come at the same moment.)
+// R3: two clients with one identifier disconnect each other for ever. No connection lasts, so the
+// intervals grow, and the two do not keep the broker busy. (mochi keeps both if they connect at the
+// same moment.)
 func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {
 	withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const first, rounds = 100 * time.Millisecond, 4
@@ -50,7 +50,7 @@ func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {
 			}
 			t.Cleanup(func() { c.Close() })
 		}
-		// One of them has been thrown out as often as the other, give or take one.
+		// Each client has been disconnected as often as the other, give or take one.
 		for _, d := range dials {
 			var at time.Duration
 			for range rounds + 1 {

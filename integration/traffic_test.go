@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Traffic is a publisher and a subscriber with kept sessions, and numbered
-// messages between them, at QoS 1 and 2 in turn.
+// traffic is a publisher and a subscriber with kept sessions, and numbered messages between them,
+// at QoS 1 and 2 in turn.
 type traffic struct {
 	t          *testing.T
 	window     int
@@ -33,14 +33,14 @@ type traffic struct {
 	mark    int
 }
 
-// newTraffic connects both. stores, if given, are those of the publisher and of the
+// newTraffic connects both. stores, if given, are the stores of the publisher and of the
 // subscriber.
 func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int, keepAlive time.Duration, stores ...mqtt.Store) *traffic {
 	t.Helper()
 	return newTrafficVia(t, b.url, b.url, v, window, keepAlive, stores...)
 }
 
-// newTrafficVia is newTraffic with a way of its own for each of the two.
+// newTrafficVia is newTraffic with a URL for each client.
 func newTrafficVia(t *testing.T, publisherURL, subscriberURL string, v mqtt.Version, window int, keepAlive time.Duration, stores ...mqtt.Store) *traffic {
 	t.Helper()
 	stores = append(stores, nil, nil)
@@ -92,7 +92,7 @@ func (f *traffic) send(n int) {
 	}
 }
 
-// progress takes n receipts: the traffic is under way.
+// progress receives n receipts, so that traffic is under way.
 func (f *traffic) progress(n int) {
 	f.t.Helper()
 	for range n {
@@ -107,8 +107,8 @@ func (f *traffic) progress(n int) {
 	}
 }
 
-// settle waits until everything sent has ended. Each publication must have exactly
-// one receipt, without an error.
+// settle waits until every publication has completed. Each must have exactly one receipt, without
+// an error.
 func (f *traffic) settle() {
 	f.t.Helper()
 	f.progress(f.sent - f.settled)
@@ -125,8 +125,8 @@ func (f *traffic) settle() {
 	}
 }
 
-// finish waits until all that comes has come, by a last message: a retained one, so
-// that a subscriber on its way back gets it too.
+// finish waits for a last message, which follows all others. It is retained, so that a subscriber
+// that reconnects gets it too.
 func (f *traffic) finish() {
 	f.t.Helper()
 	f.settle()
@@ -137,7 +137,7 @@ func (f *traffic) finish() {
 	until(f.t, f.marks, func(mark int) bool { return mark == f.mark })
 }
 
-// missing returns what has not arrived, from the publication number first on.
+// missing returns the publications from number first on that have not arrived.
 func (f *traffic) missing(first int) (none []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,8 +155,8 @@ func (f *traffic) missing(first int) (none []int) {
 	return none
 }
 
-// check verifies what must hold whatever the broker loses: QoS 2 is never
-// delivered twice, and what arrives for the first time is in order.
+// check verifies the rules that hold even if the broker loses messages: no message is delivered
+// twice at QoS 2, and first arrivals are in order.
 func (f *traffic) check() {
 	f.t.Helper()
 	f.mu.Lock()
@@ -179,7 +179,7 @@ func (f *traffic) check() {
 		f.sent, len(f.arrived[1]), len(f.arrived[2]), f.publisher.Stats().Connections, f.subscriber.Stats().Connections)
 }
 
-// offline waits until both clients have noticed that the broker is away.
+// offline waits until both clients have detected that the broker is away.
 func (f *traffic) offline() {
 	f.t.Helper()
 	for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {

@@ -67,7 +67,7 @@ func signOneself(from, to time.Time) (*certificate, error) {
 	return c, err
 }
 
-// roundTrip sends a message at each QoS to itself.
+// roundTrip publishes a message to itself at each QoS.
 func roundTrip(t *testing.T, url string, o mqtt.Options) {
 	t.Helper()
 	c := dial(t, url, o)
@@ -90,7 +90,7 @@ func TestTLS(t *testing.T) {
 		_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: other.roots}}))
 		var unknown x509.UnknownAuthorityError
 		if !errors.As(err, &unknown) {
-			t.Errorf("with the roots of another: got %v, want an x509.UnknownAuthorityError", err)
+			t.Errorf("with the roots of another certificate: got %v, want an x509.UnknownAuthorityError", err)
 		}
 		_, err = mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: cert.roots, ServerName: "elsewhere"}}))
 		var hostname x509.HostnameError
@@ -111,15 +111,15 @@ func TestTLSOutOfDate(t *testing.T) {
 				_, err := mqtt.Dial(within(t), b.tlsURL, withLog(t, mqtt.Options{Version: v, ClientID: "refused", TLS: &tls.Config{RootCAs: cert.roots}}))
 				var invalid x509.CertificateInvalidError
 				if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
-					t.Errorf("got %v, want an x509.CertificateInvalidError about the time", err)
+					t.Errorf("got %v, want an x509.CertificateInvalidError with reason Expired", err)
 				}
 			})
 		})
 	}
 }
 
-// L7: the broker wants a certificate that it knows. With TLS 1.3 the client is done
-// with the handshake before the broker has looked at it.
+// L7: the broker requires a certificate that it trusts. With TLS 1.3 the client completes the
+// handshake before the broker has checked the certificate.
 func TestTLSClientCertificate(t *testing.T) {
 	cert, stranger := selfSigned(t), selfSigned(t)
 	withEach(t, setup{cert: cert, clients: cert}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -157,8 +157,8 @@ func TestTLSAndPlainDoNotMeet(t *testing.T) {
 	})
 }
 
-// TLSConfig is asked at every connection: the broker refuses the first certificate of
-// the client and takes the next.
+// The client calls TLSConfig for every connection: the broker rejects its first certificate and
+// accepts the next.
 func TestAClientCertificateThatRotates(t *testing.T) {
 	cert, clients, expired := selfSigned(t), selfSigned(t), selfSigned(t)
 	withEach(t, setup{cert: cert, clients: clients}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -177,7 +177,7 @@ func TestAClientCertificateThatRotates(t *testing.T) {
 		defer c.Close()
 		states := c.States(within(t))
 		if s := until(t, states, func(s mqtt.State) bool { return s.Online || s.Err != nil }); !isRemote(s.Err) {
-			t.Errorf("first attempt: online %t, %v; want a refusal", s.Online, s.Err)
+			t.Errorf("first attempt: online %t, %v; want a rejection", s.Online, s.Err)
 		}
 		until(t, states, func(s mqtt.State) bool { return s.Online })
 	})

@@ -11,12 +11,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// webListener accepts the WebSockets that are opened on another listener, at the path
-// /mqtt with the subprotocol mqtt.
+// webListener accepts WebSockets on another listener, at the path /mqtt with the subprotocol mqtt.
 type webListener struct {
 	net.Listener
 	server http.Server
-	conns  chan net.Conn // what Accept returns
+	conns  chan net.Conn // for Accept
 	shut   chan struct{} // closed by Close
 	serves sync.WaitGroup
 	once   sync.Once
@@ -27,7 +26,7 @@ func newWebListener(l net.Listener) *webListener {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mqtt", w.open)
 	w.server.Handler = mux
-	w.server.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what tests are about
+	w.server.ErrorLog = log.New(io.Discard, "", 0) // tests provoke failed handshakes
 	w.serves.Go(func() { w.server.Serve(l) })
 	return w
 }
@@ -35,7 +34,7 @@ func newWebListener(l net.Listener) *webListener {
 func (w *webListener) open(rw http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(rw, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
 	if err != nil {
-		return // it has been answered
+		return // Accept has sent a response
 	}
 	conn := &webConn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c}
 	select {
@@ -61,7 +60,7 @@ func (w *webListener) Close() error {
 	return err
 }
 
-// webConn closes without the closing handshake, for which a client may be gone.
+// webConn closes without the closing handshake, since the client may be gone.
 type webConn struct {
 	net.Conn
 	c *websocket.Conn

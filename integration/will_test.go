@@ -29,7 +29,7 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			}
 			_, w := mortal("dies", true)
 			w.cut()
-			// mochi may send the retained one of the level before twice.
+			// mochi may send the retained will of the previous level twice.
 			m := until(t, sub.Messages(), func(m mqtt.Message) bool { return !m.Retain })
 			if want := text("will/dies", fmt.Sprintf("QoS %d", q), q); show(m) != show(want) {
 				t.Fatalf("got %s, want %s", show(m), show(want))
@@ -42,10 +42,10 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			if err := late.Unsubscribe(within(t)); err != nil {
 				t.Fatal(err)
 			}
-			// The broker sent the retained one to the Subscription before too.
+			// The broker also sent the retained will to the earlier Subscription.
 			expect(t, sub.Messages(), kept)
 		}
-		// What Close had left behind would have come by now.
+		// A will left behind by Close would have arrived by now.
 		publish(t, watcher, text("will/end", "", 2))
 		m := until(t, sub.Messages(), func(m mqtt.Message) bool { return !m.Retain })
 		if want := text("will/end", "", 2); show(m) != show(want) {
@@ -54,9 +54,8 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.2-10] A will is published once and then forgotten, [MQTT-3.1.2-12] who
-// has none leaves none, [MQTT-3.1.2-16] [MQTT-3.1.2-17] and it is retained if it
-// says so.
+// [MQTT-3.1.2-10] A will is published once and then deleted, [MQTT-3.1.2-12] a client without a
+// will leaves none, [MQTT-3.1.2-16] [MQTT-3.1.2-17] and a will is retained if its flag is set.
 func TestAWillIsPublishedOnce(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
@@ -71,7 +70,8 @@ func TestAWillIsPublishedOnce(t *testing.T) {
 				w.cut()
 				expect(t, sub.Messages(), text(topic, "bye", q))
 
-				// The same client without a will, which dies too, before one whose will tells.
+				// The same client dies again without a will. The will of another client marks the
+				// end.
 				second := new(wire)
 				dial(t, b.url, mqtt.Options{Version: v, ClientID: "mortal", DialContext: second.DialContext, NoReconnect: true})
 				second.cut()
@@ -95,8 +95,8 @@ func TestAWillIsPublishedOnce(t *testing.T) {
 	})
 }
 
-// [MQTT-3.14.4-3] A client that meets a violation of the protocol goes without
-// DISCONNECT, so that its will is published; one that has said DISCONNECT has none.
+// [MQTT-3.14.4-3] A client that detects a protocol violation closes without DISCONNECT, so that its
+// will is published; after DISCONNECT the broker deletes the will.
 func TestAClientThatMeetsAViolationLeavesItsWill(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
@@ -115,12 +115,12 @@ func TestAClientThatMeetsAViolationLeavesItsWill(t *testing.T) {
 		ends(t, c)
 		var violation *mqtt.ProtocolError
 		if !errors.As(c.Err(), &violation) {
-			t.Errorf("it ended with %v, want a ProtocolError", c.Err())
+			t.Errorf("the client ended with %v, want a ProtocolError", c.Err())
 		}
 	})
 }
 
-// garbler turns what is read into packets of type 0, while bad is set.
+// garbler turns received bytes into packets of type 0 while bad is set.
 type garbler struct {
 	net.Conn
 	bad *atomic.Bool
