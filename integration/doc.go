@@ -2,10 +2,9 @@
 // which run in the test process, and mosquitto if it is installed. Each test has brokers of its own
 // and runs in both versions of the protocol.
 //
-// TestTheTableOfBrokers runs one suite with all available brokers: also NATS, which runs in the
-// test process, RabbitMQ, if it is installed with its MQTT and Web-MQTT plugins, and aedes, which
-// npm installs once into the user's cache. It logs the table of the README: go test -v -run
-// TestTheTableOfBrokers.
+// TestTheTableOfBrokers runs one suite with all available brokers: also a single NATS server,
+// RabbitMQ, if it is installed with its MQTT and Web-MQTT plugins, and aedes, which npm installs
+// once into the user's cache. With -v it logs the table of the README.
 //
 // The tests whose names begin with TestAKilled start this binary again as a process that they kill;
 // -crash.kills sets the number of kills, -crash.seed repeats their random moments.

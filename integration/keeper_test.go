@@ -14,9 +14,8 @@ import (
 )
 
 // A keeper is a broker in the test process whose sessions survive every failure: connections can be
-// cut at any packet, and the broker itself can be away. Its sessions record a packet before it
-// answers, like a broker that syncs its disk. It checks the packets of clients by the numbers of
-// crashMessage.
+// cut at any packet, and the broker itself can be away. It records a packet before it answers, like
+// a broker that syncs its disk. It checks the packets of clients by the numbers of crashMessage.
 type keeper struct {
 	t        *testing.T
 	listener net.Listener

@@ -75,7 +75,8 @@ func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 				there.set(manner{})
 				there.each(func(r *relay) { r.cut(false) })
 				f.finish()
-				if f.subscriber.Stats().Connections == 1 { // otherwise mochi dropped the subscriber and delivers its queued messages in any order
+				// If mochi dropped the subscriber, it delivers its queued messages in any order.
+				if f.subscriber.Stats().Connections == 1 {
 					f.check()
 				}
 			})

@@ -42,8 +42,8 @@ type sharer struct {
 	dead   chan struct{} // closed when it dies
 }
 
-// newGroup connects all members. The first one dies after it has acknowledged so many messages,
-// with the next one unacknowledged.
+// newGroup connects all members. The first one dies after it has acknowledged lives messages, with
+// the next one unacknowledged.
 func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group {
 	t.Helper()
 	g := &group{t: t, url: b.url, qos: q, kept: kept, times: make(map[int]int), moved: make(chan struct{}, 1)}
@@ -136,8 +136,8 @@ func (g *group) check(sent int) (got [shareMembers]int) {
 	return got
 }
 
-// withGroups runs test at QoS 1 and 2, with a first member that dies after it has acknowledged so
-// many messages.
+// withGroups runs test at QoS 1 and 2, with a first member that dies after it has acknowledged
+// lives messages.
 func withGroups(t *testing.T, kept bool, lives int, test func(t *testing.T, g *group, send func(n int))) {
 	if mosquittoPath() == "" {
 		t.Log(notInstalled)
