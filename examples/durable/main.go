@@ -1,6 +1,5 @@
-// Durable publishes a reading every second from a session on disk. Stop the
-// broker, kill this program with SIGKILL, start both again: what it called
-// stored arrives.
+// Durable publishes a reading every second from a session on disk. Stop the broker, kill this
+// program with SIGKILL, start both again: each reading that it printed as stored arrives.
 package main
 
 import (
@@ -32,7 +31,7 @@ func run(ctx context.Context, broker string) error {
 	defer store.Close()
 	receipts := make(chan mqtt.Receipt, 64)
 	client, err := mqtt.Open(broker, &mqtt.Options{
-		ClientID: "gateway-7", KeepSession: true, Store: store, // what the last run left goes out first
+		ClientID: "gateway-7", KeepSession: true, Store: store, // publications of the last run leave first
 		Window: 20, Ack: receipts, DiscardUnclaimed: true,
 	})
 	if err != nil {
@@ -54,7 +53,7 @@ func run(ctx context.Context, broker string) error {
 				continue
 			}
 			if err := client.Sync(ctx); err != nil && ctx.Err() == nil {
-				return err // a full disk, say: its Receipt tells the same
+				return err // such as a full disk; the Receipt has the same error
 			}
 			fmt.Printf("stored    reading %d\n", n)
 			n++
@@ -63,7 +62,7 @@ func run(ctx context.Context, broker string) error {
 		case <-ctx.Done():
 			grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			err := client.Shutdown(grace) // what it cannot settle stays in the store
+			err := client.Shutdown(grace) // publications without an ack stay in the store
 			return errors.Join(err, store.Close())
 		}
 	}

@@ -1,5 +1,5 @@
-// Manualack has three workers settle messages in whatever order they finish, and
-// shows that the acks leave in the order of arrival all the same.
+// Manualack runs three workers that acknowledge messages in the order in which they finish. Its
+// output shows that the acks leave in the order of arrival.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-// jobs say how long they take: the first of each round the longest.
+// jobs returns a round of jobs. The payload is the duration of the job; the first is the longest.
 func jobs(int) (round []mqtt.Message) {
 	for _, effort := range []string{"600ms", "200ms", "100ms", "150ms"} {
 		round = append(round, mqtt.Message{Topic: "jobs", QoS: mqtt.AtLeastOnce, Payload: []byte(effort)})
@@ -37,13 +37,13 @@ func run(ctx context.Context, broker string) error {
 	var workers sync.WaitGroup
 	for worker := range 3 {
 		workers.Go(func() {
-			for d := range sub.Deliveries() { // each message goes to one of them
+			for d := range sub.Deliveries() { // each message goes to one worker
 				effort, err := time.ParseDuration(string(d.Payload))
 				if err != nil {
-					fmt.Printf("worker %d has no use for %q\n", worker, d.Payload)
+					fmt.Printf("worker %d cannot parse %q\n", worker, d.Payload)
 				}
 				time.Sleep(effort)
-				fmt.Printf("worker %d settles the job of %s\n", worker, d.Payload)
+				fmt.Printf("worker %d acks the job of %s\n", worker, d.Payload)
 				d.Ack()
 			}
 		})
@@ -52,14 +52,14 @@ func run(ctx context.Context, broker string) error {
 	<-ctx.Done()
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err = client.Shutdown(grace) // waits until the workers have settled what they hold
+	err = client.Shutdown(grace) // waits until the workers have acknowledged their messages
 	workers.Wait()
 	st := client.Stats()
-	fmt.Printf("settled   %d received, %d unacknowledged\n", st.Received, st.Unacked)
+	fmt.Printf("finished  %d received, %d unacknowledged\n", st.Received, st.Unacked)
 	return err
 }
 
-// acks shows the PUBACKs among the packets that the client logs.
+// acks is a log handler that prints the PUBACK packets the client sends.
 type acks struct{ slog.Handler }
 
 func (acks) Enabled(context.Context, slog.Level) bool { return true }

@@ -1,4 +1,4 @@
-// Pipeline reads, transforms and publishes, at least once from end to end.
+// Pipeline receives, transforms and publishes lines, at least once from end to end.
 package main
 
 import (
@@ -20,7 +20,7 @@ func run(ctx context.Context, broker string) error {
 	return pipeline(ctx, client)
 }
 
-// lines are what a broker in this process publishes.
+// lines returns a round of messages for the broker in this process.
 func lines(n int) []mqtt.Message {
 	return []mqtt.Message{{Topic: "lines", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "the mill turns, round %d", n)}}
 }

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// A connector dials through an HTTP proxy, by CONNECT (RFC 9110, section 9.3.6).
+// A connector dials through an HTTP proxy with CONNECT (RFC 9110, section 9.3.6).
 type connector struct {
 	proxy   string // host:port
 	user    *url.Userinfo
-	forward proxy.Dialer // to the proxy
+	forward proxy.Dialer // dials the proxy
 }
 
 func newConnector(u *url.URL, forward proxy.Dialer) (proxy.Dialer, error) {
@@ -48,7 +48,7 @@ func (c *connector) DialContext(ctx context.Context, network, addr string) (net.
 	return through, nil
 }
 
-// connect asks for a tunnel to addr.
+// connect asks the proxy for a tunnel to addr.
 func (c *connector) connect(conn net.Conn, addr string) (net.Conn, error) {
 	ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: make(http.Header)}
 	if c.user != nil {
@@ -65,15 +65,15 @@ func (c *connector) connect(conn net.Conn, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	if answer.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("it answered %s", answer.Status)
+		return nil, fmt.Errorf("the answer is %s", answer.Status)
 	}
 	return &tunnel{Conn: conn, in: in}, nil
 }
 
-// A tunnel begins with what was read along with the proxy's answer.
+// A tunnel returns the bytes that arrived behind the proxy's answer, then those of the connection.
 type tunnel struct {
 	net.Conn
-	in *bufio.Reader // nil: it is empty
+	in *bufio.Reader // nil once it is empty
 }
 
 func (t *tunnel) Read(p []byte) (int, error) {

@@ -1,5 +1,5 @@
-// Proxy goes to its broker through a SOCKS5 or HTTP proxy: the one of the flag, or
-// that in the environment (ALL_PROXY, and NO_PROXY for the exceptions).
+// Proxy connects to its broker through a SOCKS5 or HTTP proxy, given by the flag or by the
+// environment (ALL_PROXY, and NO_PROXY for the exceptions).
 //
 //	proxy -broker mqtts://broker.example -via socks5://user:password@localhost:1080
 //	proxy -broker wss://broker.example/mqtt -via http://localhost:3128
@@ -19,7 +19,7 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-var via = flag.String("via", "", "`URL` of the proxy, socks5 or http; without it that of the environment")
+var via = flag.String("via", "", "`URL` of the proxy, socks5 or http; default: the proxy of the environment")
 
 func main() { demo.Main(run, demo.Feed{}) }
 
@@ -28,8 +28,8 @@ func run(ctx context.Context, broker string) error {
 	if err != nil {
 		return err
 	}
-	// TLS and WebSocket are put on top of what DialContext returns: the proxy sees
-	// the broker's address, and with mqtts and wss nothing else.
+	// TLS and WebSocket run inside the connection that DialContext returns. With mqtts and wss the
+	// proxy sees only the broker's address.
 	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{DialContext: dial})
 	if err != nil {
 		return err
@@ -53,22 +53,22 @@ func run(ctx context.Context, broker string) error {
 	return client.Shutdown(ctx)
 }
 
-// A dialer is what Options.DialContext takes.
+// A dialer is the type of Options.DialContext.
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
 func init() { proxy.RegisterDialerType("http", newConnector) }
 
-// through returns how to dial through a proxy.
+// through returns a dialer that goes through the proxy at address.
 func through(address string) (dialer, error) {
 	d := proxy.FromEnvironment()
 	if address != "" {
 		u, err := url.Parse(address)
 		if err != nil {
-			return nil, errors.New("-via is not a URL") // which may hold a password
+			return nil, errors.New("-via is not a URL") // err would show the URL, which may hold a password
 		}
 		if d, err = proxy.FromURL(u, proxy.Direct); err != nil {
 			return nil, err
 		}
 	}
-	return d.(proxy.ContextDialer).DialContext, nil // all of them are
+	return d.(proxy.ContextDialer).DialContext, nil // every dialer of the package implements it
 }

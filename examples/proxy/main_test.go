@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-// kinds are the proxies, by the scheme of their URLs.
+// kinds holds the handshake of each kind of proxy, by the scheme of its URL.
 var kinds = map[string]func(*bufio.ReadWriter) (string, error){"socks5": socks5, "http": httpConnect}
 
 func startBroker(t *testing.T) *demo.Broker {
@@ -77,7 +77,7 @@ func TestAProxyThatRefusesIsAnErrorWithoutThePassword(t *testing.T) {
 	}
 }
 
-// TLS and WebSocket go through the tunnel: the proxy need not know of them.
+// TLS and WebSocket go through the tunnel.
 func TestEveryTransportGoesThroughEachProxy(t *testing.T) {
 	b := startBroker(t)
 	behind := strings.TrimPrefix(b.URL, "mqtt://")
@@ -115,7 +115,7 @@ func TestEveryTransportGoesThroughEachProxy(t *testing.T) {
 // startTLS puts TLS in front of a broker.
 func startTLS(t *testing.T, broker string) (url string, roots *x509.CertPool) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(nil) // for its certificate
+	s := httptest.NewUnstartedServer(nil) // only for its certificate
 	s.StartTLS()
 	defer s.Close()
 	roots = x509.NewCertPool()

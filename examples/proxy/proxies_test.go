@@ -16,7 +16,7 @@ import (
 
 const user, password = "miller", "grain+flour"
 
-// A testProxy passes on whatever comes after its handshake.
+// A testProxy relays all bytes after its handshake.
 type testProxy struct {
 	addr string
 
@@ -24,7 +24,7 @@ type testProxy struct {
 	asked []string // host:port of each tunnel
 }
 
-// startProxy starts a proxy whose handshake returns where the tunnel goes.
+// startProxy starts a proxy. handshake returns the address at the other end of the tunnel.
 func startProxy(t *testing.T, handshake func(*bufio.ReadWriter) (addr string, err error)) *testProxy {
 	t.Helper()
 	p := new(testProxy)
@@ -49,7 +49,7 @@ func (p *testProxy) tunnels() []string {
 	return p.asked
 }
 
-// serve accepts connections until the end of the test, and ends those that are left.
+// serve accepts connections until the end of the test, then closes the open ones.
 func serve(t *testing.T, handle func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -102,11 +102,11 @@ func relay(client io.ReadWriteCloser, addr string) {
 	back.Wait()
 }
 
-// socks5 is the server's half of RFC 1928 with the login of RFC 1929.
+// socks5 is the server side of RFC 1928 with the login of RFC 1929.
 func socks5(rw *bufio.ReadWriter) (string, error) {
 	read := func(n int) []byte {
 		b := make([]byte, n)
-		io.ReadFull(rw, b) // what is missing is 0, and fits nothing
+		io.ReadFull(rw, b) // missing bytes are 0, which fails the checks below
 		return b
 	}
 	answer := func(b ...byte) {
@@ -116,7 +116,7 @@ func socks5(rw *bufio.ReadWriter) (string, error) {
 	methods := read(int(read(2)[1]))
 	if bytes.IndexByte(methods, 2) < 0 {
 		answer(5, 0xff)
-		return "", errors.New("no login is offered")
+		return "", errors.New("the client offers no login")
 	}
 	answer(5, 2)
 	gotUser := read(int(read(2)[1]))
@@ -140,7 +140,7 @@ func socks5(rw *bufio.ReadWriter) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
 }
 
-// httpConnect is the server's half of CONNECT.
+// httpConnect is the server side of CONNECT.
 func httpConnect(rw *bufio.ReadWriter) (string, error) {
 	r, err := http.ReadRequest(rw.Reader)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Publisher publishes to three topics, at QoS 0, 1 and 2, every five seconds. It
-// keeps up to three publications in flight, reconnects for ever and says so.
+// Publisher publishes to three topics, at QoS 0, 1 and 2, every five seconds. It keeps up to three
+// publications in flight, reconnects for ever, and prints each change of the connection.
 package main
 
 import (
@@ -37,17 +37,17 @@ func run(ctx context.Context, broker string) error {
 		}
 	})
 
-	<-ctx.Done() // Ctrl-C: what was accepted still goes out
+	<-ctx.Done() // Ctrl-C: Shutdown sends the accepted publications
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = p.Shutdown(grace)
 	printing.Wait()
 	st := p.Stats()
-	fmt.Printf("settled   %d sent, %d acknowledged, %d left\n", st.Sent, st.Acknowledged, st.Queued+st.InFlight)
+	fmt.Printf("finished  %d sent, %d acknowledged, %d left\n", st.Sent, st.Acknowledged, st.Queued+st.InFlight)
 	return err
 }
 
-// hello is one round of messages.
+// hello returns one round of messages.
 func hello(n int) []mqtt.Message {
 	return []mqtt.Message{
 		{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce, Payload: fmt.Appendf(nil, "hello world 0, round %d", n)},

@@ -16,7 +16,7 @@ func TestEachQoSHasItsReceiptUntilCtrlC(t *testing.T) {
 		`^published foo/bar/baz2 at QoS 1, packet 1: hello world 1, round 1$`,
 		`^published foo/bar/baz3 at QoS 2, packet 2: hello world 2, round 1$`,
 	)
-	exampletest.LastLine(t, p.Interrupt(), `^settled   3 sent, 2 acknowledged, 0 left$`)
+	exampletest.LastLine(t, p.Interrupt(), `^finished  3 sent, 2 acknowledged, 0 left$`)
 }
 
 func TestAWrongBrokerIsAnError(t *testing.T) {

@@ -1,6 +1,6 @@
-// Pubsub publishes to three topics, at QoS 0, 1 and 2, every five seconds, and
-// receives them over the same connection. It keeps up to three publications in
-// flight, reconnects for ever and says so.
+// Pubsub publishes to three topics, at QoS 0, 1 and 2, every five seconds, and receives the
+// messages over the same connection. It keeps up to three publications in flight, reconnects for
+// ever, and prints each change of the connection.
 package main
 
 import (
@@ -31,7 +31,7 @@ func run(ctx context.Context, broker string) error {
 	}
 	defer client.Close()
 
-	// Each loop ends when the client closes its channel.
+	// The client closes the channel of each loop when it ends.
 	var printing sync.WaitGroup
 	printing.Go(func() { demo.PrintStates(client.States(context.Background())) })
 	sub, err := client.Subscribe(ctx, topics...)
@@ -53,18 +53,18 @@ func run(ctx context.Context, broker string) error {
 		}
 	})
 
-	<-ctx.Done() // Ctrl-C: what was accepted goes out, what was handed over is acknowledged
+	<-ctx.Done() // Ctrl-C: Shutdown sends the accepted publications and the acks of received messages
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = client.Shutdown(grace)
 	printing.Wait()
 	st := client.Stats()
-	fmt.Printf("settled   %d sent, %d acknowledged, %d left; %d received, %d unacknowledged\n",
+	fmt.Printf("finished  %d sent, %d acknowledged, %d left; %d received, %d unacknowledged\n",
 		st.Sent, st.Acknowledged, st.Queued+st.InFlight, st.Received, st.Unacked)
 	return err
 }
 
-// hello is one round of messages.
+// hello returns one round of messages.
 func hello(n int) (round []mqtt.Message) {
 	for _, t := range topics {
 		round = append(round, mqtt.Message{Topic: t.Topic, QoS: t.QoS, Payload: fmt.Appendf(nil, "hello world %d, round %d", t.QoS, n)})

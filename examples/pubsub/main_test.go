@@ -21,11 +21,11 @@ func TestEachQoSArrivesAndHasItsReceiptUntilCtrlC(t *testing.T) {
 		`^receipt   foo/bar/baz3 at QoS 2, packet \d+: hello world 2, round 1$`,
 	)
 	out := p.Interrupt()
-	exampletest.LastLine(t, out, `^settled   \d+ sent, \d+ acknowledged, 0 left; \d+ received, 0 unacknowledged$`)
+	exampletest.LastLine(t, out, `^finished  \d+ sent, \d+ acknowledged, 0 left; \d+ received, 0 unacknowledged$`)
 }
 
 func TestItGoesOnRoundAfterRound(t *testing.T) {
 	p := exampletest.Start(t, "-every", "20ms")
 	p.Expect(`^received  foo/bar/baz3 .* round 10$`, `^receipt   foo/bar/baz3 .* round 10$`)
-	exampletest.LastLine(t, p.Interrupt(), `^settled   .* 0 left; .* 0 unacknowledged$`)
+	exampletest.LastLine(t, p.Interrupt(), `^finished  .* 0 left; .* 0 unacknowledged$`)
 }

@@ -19,7 +19,7 @@ func rangeLoop(ctx context.Context, broker string) error {
 	}
 	for d, err := range sub.All(ctx) {
 		if err != nil {
-			return err // why it ended: ctx, or the client
+			return err // ctx or the client has ended
 		}
 		fmt.Printf("%s: %s\n", d.Topic, d.Payload)
 	} // asking for the next message acknowledges this one

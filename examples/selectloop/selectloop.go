@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// selectLoop switches a lamp and sends a heartbeat, until ctx ends.
+// selectLoop switches a lamp and sends a heartbeat until ctx ends.
 func selectLoop(ctx context.Context, broker string) error {
 	client, err := mqtt.Dial(ctx, broker, nil)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Subscriber prints what arrives on three topics, at QoS 0, 1 and 2. It
-// reconnects for ever, with its subscriptions, and says so.
+// Subscriber prints the messages of three topics, at QoS 0, 1 and 2. It reconnects and subscribes
+// again for ever, and prints each change of the connection.
 package main
 
 import (
@@ -13,10 +13,9 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-var every = flag.Duration("every", 5*time.Second, "`interval` in which a broker in this process publishes by itself")
+var every = flag.Duration("every", 5*time.Second, "`interval` at which the broker in this process publishes")
 
-// hello is what a broker in this process publishes in each round: it has no
-// publisher.
+// hello returns one round of messages for the broker in this process.
 func hello(n int) []mqtt.Message {
 	return []mqtt.Message{
 		{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce, Payload: fmt.Appendf(nil, "hello world 0, round %d", n)},
@@ -53,12 +52,12 @@ func run(ctx context.Context, broker string) error {
 		}
 	})
 
-	<-ctx.Done() // Ctrl-C: the acks of what was handed over still go out
+	<-ctx.Done() // Ctrl-C: Shutdown sends the acks of received messages
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = s.Shutdown(grace)
 	printing.Wait()
 	st := s.Stats()
-	fmt.Printf("settled   %d received, %d unacknowledged\n", st.Received, st.Unacked)
+	fmt.Printf("finished  %d received, %d unacknowledged\n", st.Received, st.Unacked)
 	return err
 }

@@ -22,7 +22,7 @@ func TestEachQoSArrivesUntilCtrlC(t *testing.T) {
 		`^received  foo/bar/baz2 at QoS 1: hello world 1, round 1$`,
 		`^received  foo/bar/baz3 at QoS 2: hello world 2, round 1$`,
 	)
-	exampletest.LastLine(t, p.Interrupt(), `^settled   \d+ received, 0 unacknowledged$`)
+	exampletest.LastLine(t, p.Interrupt(), `^finished  \d+ received, 0 unacknowledged$`)
 }
 
 func TestALostConnectionIsLoggedAndComesBackWithItsSubscriptions(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 var every = flag.Duration("every", time.Second, "`interval` between two readings")
 
-// Reading is what travels.
+// Reading is the value that the messages carry.
 type Reading struct {
 	Sensor  string    `json:"sensor"`
 	Celsius float64   `json:"celsius"`
@@ -42,7 +42,7 @@ func run(ctx context.Context, broker string) error {
 			} else {
 				fmt.Printf("received  %s: %.1f °C\n", e.Value.Sensor, e.Value.Celsius)
 			}
-			e.Ack() // one that cannot be decoded too
+			e.Ack() // an undecodable message too: a missing ack holds back all later ones
 		}
 	})
 	printing.Go(func() {
@@ -63,7 +63,7 @@ func run(ctx context.Context, broker string) error {
 	return err
 }
 
-// measure is one round of readings.
+// measure returns one round of readings.
 func measure(n int) []Reading {
 	return []Reading{{Sensor: "kitchen", Celsius: 20 + float64(n)/2, Taken: time.Now()}}
 }

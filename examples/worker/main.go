@@ -1,5 +1,5 @@
-// Worker takes its share of the jobs of a group. Start as many as there is work for,
-// on as many machines as that takes, each with a name of its own:
+// Worker takes its share of the jobs of a group. Start as many workers as you need, on any number
+// of machines, each with its own name:
 //
 //	worker -broker mqtt://broker.example -id worker-1
 //	worker -broker mqtt://broker.example -id worker-2
@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	id    = flag.String("id", "worker-1", "`name` of this worker: no other has it, and it has the same at every start")
-	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker, and those on their way to it are lost")
-	every = flag.Duration("every", time.Second, "`interval` in which a broker in this process publishes jobs by itself")
+	id    = flag.String("id", "worker-1", "`name` of this worker: unique at the broker, and the same at every start")
+	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker, and jobs in flight to it are lost")
+	every = flag.Duration("every", time.Second, "`interval` at which the broker in this process publishes jobs")
 )
 
 func jobs(n int) []mqtt.Message {
@@ -33,13 +33,13 @@ func jobs(n int) []mqtt.Message {
 func main() { demo.Main(run, demo.Feed{Round: jobs, Every: every}) }
 
 func run(ctx context.Context, broker string) error {
-	// What this worker holds when it dies waits for it in the kept session.
+	// If this worker dies, its unfinished jobs wait for it in the kept session.
 	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: *id, KeepSession: true})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	// Each message that matches jobs/+ goes to one member of the group.
+	// The broker sends each message that matches jobs/+ to one member of the group.
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "$share/workers/jobs/+", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		return err
@@ -50,11 +50,11 @@ func run(ctx context.Context, broker string) error {
 	working.Go(func() {
 		for d := range sub.Deliveries() {
 			fmt.Printf("%-9s %s of %s\n", d.Topic[len("jobs/"):], d.Payload, *id)
-			d.Ack() // after the work: a job that was begun and not done comes again
+			d.Ack() // after the work: the broker sends an unfinished job again
 		}
 	})
 
-	<-ctx.Done() // Ctrl-C: what was handed over is still done and acknowledged
+	<-ctx.Done() // Ctrl-C: the jobs already delivered are still done and acknowledged
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if *leave {
@@ -63,6 +63,6 @@ func run(ctx context.Context, broker string) error {
 	err = errors.Join(err, client.Shutdown(grace))
 	working.Wait()
 	st := client.Stats()
-	fmt.Printf("settled   %d received, %d unacknowledged\n", st.Received, st.Unacked)
+	fmt.Printf("finished  %d received, %d unacknowledged\n", st.Received, st.Unacked)
 	return err
 }

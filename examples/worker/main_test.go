@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { exampletest.Main(m, main) }
 func TestAWorkerSettlesWhatItHoldsAtCtrlC(t *testing.T) {
 	p := exampletest.Start(t)
 	p.Expect(`^joined    worker-1$`, `^grind     sack 1 of worker-1$`, `^sift      sack 2 of worker-1$`)
-	exampletest.LastLine(t, p.Interrupt(), `^settled   \d+ received, 0 unacknowledged$`)
+	exampletest.LastLine(t, p.Interrupt(), `^finished  \d+ received, 0 unacknowledged$`)
 }
 
 func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
@@ -41,7 +41,7 @@ func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
 	publish(0, 200)
 	workers[0].Expect(`^grind     sack \d+ of one$`)
 	workers[1].Expect(`^grind     sack \d+ of two$`)
-	// What is still on its way to a worker that leaves is lost to the group.
+	// A job in flight to a worker that leaves would be lost to the group.
 	exampletest.ExpectTogether(t, 200, `^grind `, workers...)
 	seen := make(map[string]int)
 	for _, line := range workers[0].Interrupt() {
@@ -59,7 +59,7 @@ func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
 	}
 }
 
-// sack is the number in a line about a job.
+// sack returns the number in a line about a job.
 func sack(line string) (n string) {
 	fmt.Sscanf(line, "grind sack %s of", &n)
 	return n

@@ -17,8 +17,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Broker is an MQTT broker in this process, on a free port of the loopback
-// interface.
+// Broker is an MQTT broker in this process, on a free port of the loopback interface.
 type Broker struct {
 	URL    string
 	Server *mochi.Server
@@ -27,9 +26,9 @@ type Broker struct {
 	feeding sync.WaitGroup
 }
 
-// A Feed is what a broker publishes by itself, from when somebody has subscribed.
+// A Feed describes the messages a broker publishes by itself, from the first subscription on.
 type Feed struct {
-	Round func(n int) []mqtt.Message // as Rounds has it; nil: nothing is published
+	Round func(n int) []mqtt.Message // as in Rounds; nil: no messages
 	Every *time.Duration             // nil: a second
 }
 
@@ -43,10 +42,10 @@ func (f Feed) run(ctx context.Context, publish func(mqtt.Message)) {
 	}
 }
 
-// StartBroker starts a Broker.
+// StartBroker starts a Broker that publishes feed.
 func StartBroker(feed Feed) (*Broker, error) {
-	// The defaults of the broker disconnect clients with more than 1,024
-	// publications in flight and drop what goes to slow ones.
+	// By default the broker disconnects clients with more than 1,024 publications in flight and
+	// drops messages to slow clients.
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.ReceiveMaximum = math.MaxUint16
 	limits.MaximumInflight = math.MaxUint16
@@ -100,7 +99,7 @@ func (b *Broker) Close() error {
 	return b.Server.Close()
 }
 
-// audience lets everybody in and tells when the first of them subscribes.
+// audience accepts every client and closes subscribed at the first subscription.
 type audience struct {
 	auth.AllowHook
 	once       sync.Once

@@ -51,7 +51,7 @@ func TestTheFeedWaitsForASubscriber(t *testing.T) {
 	}
 	for d, err := range sub.All(ctx) {
 		if err != nil || d.Payload[0] != 1 {
-			t.Errorf("first came %v, %v; want round 1", d.Payload, err)
+			t.Errorf("first message: %v, %v; want round 1", d.Payload, err)
 		}
 		break
 	}

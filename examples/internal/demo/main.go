@@ -1,5 +1,5 @@
-// Package demo is what the examples have in common and what is not their point:
-// the -broker flag, a broker in the process, signals, the exit code.
+// Package demo holds the code that the examples share and that is not their point: the -broker
+// flag, a broker in the process, signals, the exit code.
 package demo
 
 import (
@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// Main is the main function of an example. It parses the flags, runs the example
-// with the URL of its broker and a context that Ctrl-C and SIGTERM end, and exits
-// with code 1 if that returns an error other than the end of the context.
+// Main is the main function of an example. It parses the flags and calls run with the URL of the
+// broker and a context that Ctrl-C and SIGTERM end. It exits with code 1 if run returns an error
+// other than the end of the context.
 //
-// Without -broker it starts one in the process. Since nobody else talks to that
-// broker, it publishes what feed has for examples that only listen.
+// Without -broker Main starts a broker in the process. That broker publishes feed, for examples
+// that only subscribe.
 func Main(run func(ctx context.Context, broker string) error, feed Feed) {
-	url := flag.String("broker", "", "`URL` of the broker; without it one runs in this process")
+	url := flag.String("broker", "", "`URL` of the broker; without it a broker runs in this process")
 	flag.Parse()
 	if err := start(run, *url, feed); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)

@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Rounds returns a channel of what round returns for n = 1 and, after each
-// interval, for the next n. It is closed when ctx ends.
+// Rounds returns a channel of the values of round(1) and, after each interval, of the next round.
+// It is closed when ctx ends.
 func Rounds[T any](ctx context.Context, interval time.Duration, round func(n int) []T) <-chan T {
 	values := make(chan T)
 	go func() {
@@ -34,7 +34,7 @@ func Rounds[T any](ctx context.Context, interval time.Duration, round func(n int
 	return values
 }
 
-// PrintStates prints how the connection comes and goes, until states is closed.
+// PrintStates prints each change of the connection until states is closed.
 func PrintStates(states <-chan mqtt.State) {
 	for s := range states {
 		switch {

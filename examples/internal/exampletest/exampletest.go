@@ -1,5 +1,5 @@
-// Package exampletest runs an example as its user does: as a program, with
-// arguments, that is read line by line and ended by Ctrl-C.
+// Package exampletest runs an example as a user does: it starts the program with arguments, reads
+// its output line by line and ends it with Ctrl-C.
 package exampletest
 
 import (
@@ -19,8 +19,8 @@ import (
 
 const asExample = "MILLRACE_RUN_EXAMPLE"
 
-// Main is the TestMain of an example. The program that Start starts is the test
-// binary itself; there, Main runs main and looks for goroutines that it left.
+// Main is the TestMain of an example. Start starts the test binary itself; in that process Main
+// runs main and fails if main leaves goroutines behind.
 func Main(m *testing.M, main func()) {
 	if os.Getenv(asExample) == "" {
 		goleak.VerifyTestMain(m)
@@ -34,26 +34,25 @@ func Main(m *testing.M, main func()) {
 	os.Exit(0)
 }
 
-// patience is how long a line, or the end of the program, is waited for.
+// patience is the timeout for a line and for the end of the program.
 const patience = 30 * time.Second
 
-// Program is an example that runs.
+// Program is a running example.
 type Program struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	lines  chan string // closed at the end of its output
+	lines  chan string // closed at the end of the output
 	seen   []string
 	stderr strings.Builder
 	ended  bool
 }
 
-// Start starts the example with arguments. It is killed at the end of the test
-// if it still runs then.
+// Start starts the example with args. If it still runs at the end of the test, it is killed.
 func Start(t *testing.T, args ...string) *Program {
 	t.Helper()
 	p := &Program{t: t, cmd: exec.Command(os.Args[0], args...), lines: make(chan string)}
 	p.cmd.Env = append(os.Environ(), asExample+"=1",
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // the race detector would sleep for a second at the end
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // otherwise the race detector sleeps for a second at the end
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -87,8 +86,7 @@ func Start(t *testing.T, args ...string) *Program {
 	return p
 }
 
-// Expect waits until each of the patterns has matched a line of its own, in any
-// order.
+// Expect waits until each pattern has matched a different line, in any order.
 func (p *Program) Expect(patterns ...string) {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -101,7 +99,7 @@ func (p *Program) Expect(patterns ...string) {
 		case line, ok := <-p.lines:
 			if !ok {
 				p.end()
-				p.fail("it ended before it printed %q", missing)
+				p.fail("the program ended before it printed %q", missing)
 			}
 			p.seen = append(p.seen, line)
 			for i, m := range missing {
@@ -111,13 +109,13 @@ func (p *Program) Expect(patterns ...string) {
 				}
 			}
 		case <-timeout:
-			p.fail("it did not print %q", missing)
+			p.fail("the program did not print %q", missing)
 		}
 	}
 }
 
-// ExpectTogether waits until n lines of programs, all taken together, have matched
-// pattern, those that were read before included.
+// ExpectTogether waits until n lines in total, over all programs, have matched pattern. Lines read
+// before count.
 func ExpectTogether(t *testing.T, n int, pattern string, programs ...*Program) {
 	t.Helper()
 	wanted := regexp.MustCompile(pattern)
@@ -143,26 +141,25 @@ func ExpectTogether(t *testing.T, n int, pattern string, programs ...*Program) {
 	}
 }
 
-// Interrupt ends the program as Ctrl-C does and returns all that it has printed.
-// It must end by itself, without an error or a goroutine left.
+// Interrupt ends the program as Ctrl-C does and returns all lines it has printed. The program must
+// exit by itself, without an error and without a leaked goroutine.
 func (p *Program) Interrupt() []string {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-		p.fail("it could not be interrupted: %v", err)
+		p.fail("the program could not be interrupted: %v", err)
 	}
 	if err := p.end(); err != nil {
-		p.fail("it ended with %v", err)
+		p.fail("the program ended with %v", err)
 	}
 	return p.seen
 }
 
-// Fail waits until the program ends by itself with code 1 and an error that
-// matches pattern.
+// Fail waits until the program exits by itself, with code 1 and an error that matches pattern.
 func (p *Program) Fail(pattern string) {
 	p.t.Helper()
 	p.end()
 	if p.cmd.ProcessState.ExitCode() != 1 || !regexp.MustCompile(pattern).MatchString(p.stderr.String()) {
-		p.fail("it ended with %v, not with an error that matches %q", p.cmd.ProcessState, pattern)
+		p.fail("the program ended with %v, not with code 1 and an error that matches %q", p.cmd.ProcessState, pattern)
 	}
 }
 
@@ -179,21 +176,21 @@ func (p *Program) end() error {
 			}
 			p.seen = append(p.seen, line)
 		case <-timeout:
-			p.fail("it does not end")
+			p.fail("the program does not end")
 		}
 	}
 }
 
 func (p *Program) fail(format string, args ...any) {
 	p.t.Helper()
-	text := fmt.Sprintf(format, args...) + "\nIt printed:\n" + strings.Join(p.seen, "\n")
+	text := fmt.Sprintf(format, args...) + "\nIts output:\n" + strings.Join(p.seen, "\n")
 	if p.ended {
-		text += "\nand to standard error:\n" + p.stderr.String()
+		text += "\nStandard error:\n" + p.stderr.String()
 	}
 	p.t.Fatal(text)
 }
 
-// LastLine checks how the output of a program ends.
+// LastLine checks that the last line of the output matches pattern.
 func LastLine(t *testing.T, out []string, pattern string) {
 	t.Helper()
 	if n := len(out); n == 0 || !regexp.MustCompile(pattern).MatchString(out[n-1]) {
