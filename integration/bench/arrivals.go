@@ -5,30 +5,29 @@ import (
 	"time"
 )
 
-// arrivals counts the messages that a client hands to its callback.
+// arrivals counts the messages that a client passes to its callback.
 type arrivals struct {
-	left atomic.Int64   // until all
-	all  chan time.Time // receives when the last one was there
+	left atomic.Int64   // messages still missing
+	all  chan time.Time // receives the time of the last message
 }
 
 func newArrivals() *arrivals { return &arrivals{all: make(chan time.Time, 1)} }
 
-// expect returns a channel that receives once: when n more have arrived.
+// expect returns a channel that receives once, when n more messages have arrived.
 func (a *arrivals) expect(n int) <-chan time.Time {
 	a.left.Store(int64(n))
 	return a.all
 }
 
-// one is what the callback calls for each message.
+// one counts a message; the callback calls it.
 func (a *arrivals) one() {
 	if a.left.Add(-1) == 0 {
 		a.all <- time.Now()
 	}
 }
 
-// concurrently calls do n times, from w goroutines at most, and returns the first
-// error when all have ended. It fills the window of a client whose call returns with
-// the ack.
+// concurrently calls do n times, from at most w goroutines, and returns the first error when all
+// have ended. It fills the window of a client whose publish call returns with the ack.
 func concurrently(w, n int, do func() error) error {
 	w = min(w, n)
 	var begun atomic.Int64

@@ -8,11 +8,10 @@ import (
 	atwat "github.com/at-wat/mqtt-go"
 )
 
-// atWat is at-wat/mqtt-go: a handler set with Handle, and Publish of its BaseClient,
-// which returns with the ack, from as many goroutines as the window has places, since
-// the ReconnectClient above it carries out one call after another and so has never
-// more than one message in flight; at QoS 0, where the call returns at once, one
-// goroutine takes the least.
+// atWat is at-wat/mqtt-go. It receives in a handler set with Handle. It publishes with Publish of
+// BaseClient, which returns with the ack, from as many goroutines as the window allows: the
+// ReconnectClient above it runs one call after another and so never has more than one message in
+// flight. At QoS 0 the call returns at once, and one goroutine costs least.
 var atWat = contender{name: "at-wat/mqtt-go", connect: connectAtWat}
 
 type atWatSession struct {
@@ -20,11 +19,11 @@ type atWatSession struct {
 	client  *atwat.BaseClient
 	payload []byte
 	stop    chan struct{} // closed by Close
-	pinged  chan struct{} // closed when there will be no more pings
+	pinged  chan struct{} // closed when ping has returned
 }
 
 func connectAtWat(s *scenario, id string) (session, error) {
-	if s.Kind == durable { // its messages are kept in memory only
+	if s.Kind == durable { // the library keeps messages in memory only
 		return nil, errUnsupported
 	}
 	client, err := atwat.DialContext(background, s.URL)
@@ -41,8 +40,7 @@ func connectAtWat(s *scenario, id string) (session, error) {
 	return a, nil
 }
 
-// ping is what its KeepAlive does, but for that one's end, which waits for the next
-// ping.
+// ping replaces the KeepAlive of the library, which ends only at its next ping.
 func (a *atWatSession) ping(each time.Duration) {
 	defer close(a.pinged)
 	due := time.NewTicker(each)
@@ -59,7 +57,7 @@ func (a *atWatSession) ping(each time.Duration) {
 	}
 }
 
-// publish makes a message each time, since the client writes the identifier into it.
+// publish makes a new message for each call, since the client writes the identifier into it.
 func (a *atWatSession) publish() error {
 	return a.client.Publish(background, &atwat.Message{Topic: topic, QoS: atwat.QoS(a.s.QoS), Payload: a.payload})
 }
@@ -72,7 +70,7 @@ func (a *atWatSession) Publish(n int) error {
 	return concurrently(workers, n, a.publish)
 }
 
-// subscribe has one called for each message.
+// subscribe subscribes to the filters and calls one for each message.
 func (a *atWatSession) subscribe(one func()) error {
 	a.client.Handle(atwat.HandlerFunc(func(*atwat.Message) { one() }))
 	var wanted []atwat.Subscription
@@ -121,7 +119,7 @@ func (a *atWatSession) Echo(rtt []time.Duration) error {
 	return nil
 }
 
-// await waits for what arrives, or the end of the connection.
+// await waits for a value from arrived, or the end of the connection.
 func (a *atWatSession) await(arrived <-chan time.Time, at *time.Time) error {
 	select {
 	case *at = <-arrived:

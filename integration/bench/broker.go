@@ -8,17 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// A broker is a null broker for one run: it routes nothing. It counts, or
-// acknowledges, what comes; to those who have subscribed it sends as many messages as
-// their window allows; in an echo scenario each message goes back on the connection
-// that it came from.
+// A broker is a null broker for one run: it routes nothing. It counts or acknowledges inbound
+// messages, and sends subscribers as many messages as their window allows. In an echo scenario it
+// returns each message on the same connection.
 type broker struct {
 	s        *scenario
 	listener net.Listener
 	lines    sync.WaitGroup // goroutines of connections
 
-	completed atomic.Int64  // publications counted (QoS 0) or acknowledged to the end
-	all       chan struct{} // closed when they are all that the scenario has
+	completed atomic.Int64  // publications counted (QoS 0) or completely acknowledged
+	all       chan struct{} // closed when all publications of the scenario are completed
 	sent      atomic.Int64  // messages to subscribers
 
 	mu     sync.Mutex
@@ -30,12 +29,12 @@ type broker struct {
 // A server is the broker of a run.
 type server interface {
 	done() <-chan struct{} // closed when all publications have been counted or acknowledged
-	flood()                // the subscribers are to get messages
+	flood()                // starts to send messages to the subscribers
 	messages() int64       // sent to subscribers
-	close() error          // ends it; the error is what went wrong before
+	close() error          // stops the broker and returns the errors of the run
 }
 
-// serve starts the broker that s asks for and sets s.URL.
+// serve starts the broker named by s and sets s.URL.
 func serve(s *scenario) (server, error) {
 	if s.Through == "mosquitto" {
 		return newMosquitto(s)
@@ -43,7 +42,7 @@ func serve(s *scenario) (server, error) {
 	return newBroker(s)
 }
 
-// newBroker starts a broker and sets s.URL.
+// newBroker starts a null broker and sets s.URL.
 func newBroker(s *scenario) (*broker, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,7 +65,7 @@ func (b *broker) accept() {
 		b.open = append(b.open, l)
 		b.served++
 		if b.served > b.s.Clients {
-			b.errs = append(b.errs, errors.New("a client has connected a second time"))
+			b.errs = append(b.errs, errors.New("a client connected a second time"))
 		}
 		b.mu.Unlock()
 		b.lines.Go(func() {
@@ -84,7 +83,7 @@ func (b *broker) fail(err error) {
 	b.errs = append(b.errs, fmt.Errorf("the null broker: %w", err))
 }
 
-// complete counts n publications more.
+// complete counts n more publications.
 func (b *broker) complete(n int) {
 	total := int64(b.s.Messages)
 	if now := b.completed.Add(int64(n)); now >= total && now-int64(n) < total {
@@ -96,7 +95,7 @@ func (b *broker) messages() int64 { return b.sent.Load() }
 
 func (b *broker) done() <-chan struct{} { return b.all }
 
-// flood begins to send to those who have subscribed.
+// flood starts to send messages to the subscribers.
 func (b *broker) flood() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,7 +106,7 @@ func (b *broker) flood() {
 	}
 }
 
-// close ends all connections and tells what went wrong on them before.
+// close ends all connections and returns their errors.
 func (b *broker) close() error {
 	b.listener.Close()
 	b.mu.Lock()

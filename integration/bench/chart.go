@@ -6,27 +6,27 @@ import (
 	"slices"
 )
 
-// A chart shows how many times as fast as paho.mqtt.golang the others are.
+// A chart shows the speed of the contenders as multiples of that of paho.mqtt.golang.
 type chart struct {
 	groups []group
 }
 
-// A group of bars is a scenario.
+// A group holds the bars of one scenario.
 type group struct {
 	label string
 	bars  []bar
 }
 
-// A bar is a contender.
+// A bar shows one contender.
 type bar struct {
-	look  int     // in looks
-	times float64 // as fast as paho.mqtt.golang; 0 when it has failed
+	look  int     // index in looks
+	times float64 // multiple of paho.mqtt.golang; 0 if the contender failed
 }
 
-// limitName is that of the faster limit.
+// limitName is the name of the faster limit.
 const limitName = "the limit"
 
-// newChart finds the scenarios of the chart in the results.
+// newChart builds the chart from the results of its scenarios.
 func newChart(results []result) (*chart, error) {
 	var c chart
 	for _, k := range []kind{publish, receive} {
@@ -39,7 +39,7 @@ func newChart(results []result) (*chart, error) {
 		}
 	}
 	if len(c.groups) == 0 {
-		return nil, errors.New("nothing for the chart: it shows clients beside " + pahoName + ", publishing and receiving 64 B with a window of 100")
+		return nil, errors.New("no results for the chart: it compares clients with " + pahoName + ", publishing and receiving 64 B at window 100")
 	}
 	return &c, nil
 }

@@ -15,18 +15,18 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// The measures of a chart, in points: 600 are 800 pixels.
+// The dimensions of a chart, in points: 600 points are 800 pixels.
 const (
 	chartWidth  vg.Length = 600
-	chartMargin vg.Length = 78 // title and axis, and what is free around all
+	chartMargin vg.Length = 78 // title, axis and the free space around the chart
 	chartFree   vg.Length = 8
 	rowHeight   vg.Length = 12
 	barHeight   vg.Length = 10
 	letters     vg.Length = 9.5
 )
 
-// looks has the bars of a group in their order. Each client has a colour; the ways to
-// use ours, from fast to slow, are of one hue.
+// looks lists the bars of a group in order. Each client has a colour; the ways to use millrace,
+// from fast to slow, are shades of one hue.
 var looks = []struct {
 	name   string
 	says   string
@@ -64,15 +64,15 @@ func writeChart(path string, results []result) error {
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// Where that family is missing its letters would get serifs; these are as wide.
+	// Without that family the viewer would use serifs; these families have the same width.
 	const family = "font-family:Liberation Sans"
 	drawn := bytes.ReplaceAll(svg.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
 	return os.WriteFile(path, drawn, 0o666)
 }
 
-// plot lays the chart out: a row for each bar, from the top, and half a row more
-// between groups. A bar begins at 1, so that what is as many times slower is as long
-// to the left as what is faster is to the right: what is drawn are logarithms.
+// plot lays out the chart: one row for each bar, from the top, and half a row between groups. The
+// axis is logarithmic and bars begin at 1: a contender that is twice as slow has a bar to the left,
+// as long as the bar to the right of one that is twice as fast.
 func (c *chart) plot() (p *plot.Plot, rows float64, err error) {
 	p = plot.New()
 	p.Title.Text = "Messages a second as multiple of " + pahoName + ", 64 B, window 100, log scale"
@@ -110,7 +110,7 @@ func (c *chart) plot() (p *plot.Plot, rows float64, err error) {
 	return p, rows, nil
 }
 
-// length of a bar; it is 0 for one that has failed.
+// length returns the length of the bar, 0 if the contender failed.
 func (b *bar) length() float64 {
 	if b.times <= 0 {
 		return 0
@@ -118,7 +118,7 @@ func (b *bar) length() float64 {
 	return math.Log10(b.times)
 }
 
-// draw adds a bar and, right of it and of 1, what it says.
+// draw adds the bar and its label, which is right of both the bar and 1.
 func (b *bar) draw(p *plot.Plot, y float64) error {
 	drawn, err := plotter.NewBarChart(plotter.Values{b.length()}, barHeight)
 	if err != nil {
@@ -128,7 +128,7 @@ func (b *bar) draw(p *plot.Plot, y float64) error {
 	drawn.Horizontal, drawn.XMin, drawn.LineStyle.Width, drawn.Color = true, y, 0, look.colour
 	says := number(b.times) + "×  " + look.says
 	if b.times <= 0 {
-		says = look.says + " has failed"
+		says = look.says + " failed"
 	}
 	label, err := plotter.NewLabels(plotter.XYLabels{
 		XYs:    plotter.XYs{{X: max(b.length(), 0), Y: y}},
@@ -150,8 +150,8 @@ func sans(s *plottext.Style, size vg.Length) {
 	s.Font.Size = size
 }
 
-// decades returns ticks at 1, 2 and 5 of each, with the numbers that the logarithms
-// stand for.
+// decades returns ticks at 1, 2 and 5 of each decade, labelled with the numbers and not their
+// logarithms.
 func decades(least, most float64) plot.ConstantTicks {
 	var ticks []plot.Tick
 	for decade := math.Floor(least); decade <= most; decade++ {

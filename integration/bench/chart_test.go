@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// rate is a result with one round.
+// rate returns a result with one round.
 func rate(scenario, contender string, perSecond int) result {
 	return result{Scenario: scenario, Contender: contender, Rounds: []measurement{{Messages: perSecond, Seconds: 1}}}
 }
@@ -55,16 +55,16 @@ func TestAChartSaysHowManyTimesAsFast(t *testing.T) {
 	}
 	for _, want := range []string{
 		"publish QoS 0", "50.0× millrace PublishFrom", "0.500× at-wat/mqtt-go", "90.0× the limit",
-		"receive QoS 2", "12.0× millrace All", "6.00× millrace Messages", "paho.golang has failed",
+		"receive QoS 2", "12.0× millrace All", "6.00× millrace Messages", "paho.golang failed",
 		"0.5×", "1×", "50×",
 	} {
 		if !slices.Contains(texts, want) {
-			t.Errorf("nothing says %q", want)
+			t.Errorf("the chart has no text %q", want)
 		}
 	}
 	for _, text := range texts {
 		if strings.Contains(text, "999") || strings.HasPrefix(text, "1.00×") {
-			t.Errorf("it says %q", text)
+			t.Errorf("the chart has the text %q", text)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestEveryContenderHasALookInTheChart(t *testing.T) {
 			known = known || look.name == c.name
 		}
 		if !known {
-			t.Errorf("%s has none", c.name)
+			t.Errorf("%s has no look", c.name)
 		}
 	}
 }
@@ -87,9 +87,9 @@ func TestEveryContenderHasALookInTheChart(t *testing.T) {
 func TestWithoutItsScenariosThereIsNoChart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chart.svg")
 	if err := writeChart(path, charted[len(charted)-2:]); err == nil {
-		t.Error("it was drawn")
+		t.Error("the chart was drawn")
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
-		t.Errorf("there is a file: %v", err)
+		t.Errorf("the file exists: %v", err)
 	}
 }

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// An assignment is what a child has to do. It gets it as JSON in the environment.
+// An assignment is the task of a child, which gets it as JSON in the environment.
 //
-// The child connects and says "ready" on its standard output, reads "go" from its
-// standard input, and runs; when it publishes it reads "done", which the broker has
-// said, before its run is over; then it says "result" and its measurement. Instead
-// of all this it may say "unsupported", or "failed" and why.
+// The child connects, writes "ready" to its standard output, reads "go" from its standard input,
+// and runs. A publishing child then waits for "done", which the parent writes when the broker has
+// counted all messages. Last the child writes "result" and its measurement. Instead of all this it
+// may write "unsupported", or "failed" and the reason.
 type assignment struct {
 	Contender string
 	Scenario  scenario
@@ -49,7 +49,7 @@ func beChild(all []contender) {
 
 func say(format string, args ...any) {
 	if _, err := fmt.Fprintf(os.Stdout, format+"\n", args...); err != nil {
-		os.Exit(1) // the parent has gone
+		os.Exit(1) // the parent has exited
 	}
 }
 
@@ -61,9 +61,9 @@ type child struct {
 	meter    meter
 	result   measurement
 
-	mu sync.Mutex // for sessions, when one is closed
+	mu sync.Mutex // guards sessions while one is closed
 
-	// Of those who receive: all have subscribed before any message comes.
+	// For receivers: all sessions have subscribed before the first message arrives.
 	subscribed sync.WaitGroup
 	begun      chan struct{}
 }
@@ -109,7 +109,7 @@ func (c *child) close(i int) error {
 	return s.Close()
 }
 
-// connect makes the sessions, some at a time.
+// connect makes the sessions, 32 at a time.
 func (c *child) connect(all []contender) error {
 	s := &c.Scenario
 	for _, k := range all {
@@ -125,8 +125,8 @@ func (c *child) connect(all []contender) error {
 	return fmt.Errorf("there is no contender %q", c.Contender)
 }
 
-// inParallel calls do for each number below n, at most limit at once, and returns
-// the first error.
+// inParallel calls do for each number below n, at most limit calls at once, and returns the first
+// error.
 func inParallel(n, limit int, do func(i int) error) error {
 	errs, slots := make(chan error, n), make(chan struct{}, limit)
 	go func() {
@@ -140,15 +140,14 @@ func inParallel(n, limit int, do func(i int) error) error {
 	}()
 	for range n {
 		if err := <-errs; err != nil {
-			return err // what goes on ends with the process
+			return err // the other calls end with the process
 		}
 	}
 	return nil
 }
 
-// begin says that all is ready, and starts the measurement when the parent agrees. For
-// those who receive it starts before that: the first messages may be there sooner than
-// the word.
+// begin writes "ready" and starts the measurement at "go". A receiver starts it before "ready",
+// since the first messages may arrive before "go".
 func (c *child) begin() error {
 	if err := c.meter.prepare(&c.assignment); err != nil {
 		return err
@@ -168,10 +167,10 @@ func (c *child) begin() error {
 
 func (c *child) expect(word string) error {
 	if !c.input.Scan() {
-		os.Exit(1) // the parent has gone
+		os.Exit(1) // the parent has exited
 	}
 	if got := c.input.Text(); got != word {
-		return fmt.Errorf("the parent says %q instead of %q", got, word)
+		return fmt.Errorf("the parent wrote %q instead of %q", got, word)
 	}
 	return nil
 }
@@ -201,7 +200,7 @@ func (c *child) receive() error {
 				c.subscribed.Done()
 				<-c.begun
 			})
-			if s.Clients > 1 { // what it went on receiving would be at the expense of the others
+			if s.Clients > 1 { // a session that keeps receiving would slow down the others
 				go c.close(i)
 			}
 			return err
@@ -214,7 +213,7 @@ func (c *child) receive() error {
 	}()
 	select {
 	case <-all:
-	case err := <-ended: // before it had subscribed
+	case err := <-ended: // a session failed before all had subscribed
 		return err
 	}
 	if err := c.begin(); err != nil {

@@ -2,13 +2,13 @@ package main
 
 import "slices"
 
-// others are the clients beside ours.
+// others holds the clients other than millrace.
 var others = []contender{paho, pahoV5, atWat, libmosquitto}
 
-// contenders returns all, in the order of the tables.
+// contenders returns all contenders, in the order of the tables.
 func contenders() []contender { return slices.Concat(ours, others, limits) }
 
-// peers returns the names of the clients beside ours.
+// peers returns the names of the clients other than millrace.
 func peers() []string {
 	var names []string
 	for _, c := range others {

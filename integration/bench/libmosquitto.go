@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// libmosquitto is that library in a C program: its network loop in the thread that
-// publishes, each ack bringing the next PUBLISH in the callback, which takes less
-// than its loop in a thread of its own does (at QoS 0 as much), and TCP_NODELAY, which
-// its documents recommend for latency, since without it writes wait for delayed acks
-// of TCP, 40 ms each, at QoS 0 as well as in an echo.
+// libmosquitto is the C library, in a C program. Its network loop runs in the publishing thread,
+// and the callback of each ack publishes the next message: this costs less than a loop in its own
+// thread (at QoS 0 as much). It sets TCP_NODELAY, which the library's documents recommend for
+// latency: without it writes wait for delayed TCP acks, 40 ms each, at QoS 0 as well as in an echo.
 var libmosquitto = contender{name: "libmosquitto", command: libmosquittoCommand, end: removeLibmosquitto}
 
 //go:embed libmosquitto.c
 var libmosquittoSource []byte
 
-// libmosquittoProgram is the path of the program, from the first command to the end.
+// libmosquittoProgram is the path of the compiled program, set by the first command, cleared by
+// end.
 var libmosquittoProgram string
 
 func libmosquittoCommand(s *scenario) ([]string, error) {
@@ -47,7 +47,7 @@ func libmosquittoCommand(s *scenario) ([]string, error) {
 	return append(argv, topic), nil
 }
 
-// buildLibmosquitto compiles the program in a folder of its own.
+// buildLibmosquitto compiles the program in a new folder.
 func buildLibmosquitto() error {
 	cc, err := exec.LookPath("cc")
 	if err != nil {

@@ -41,7 +41,7 @@ func TestLibmosquittoSpeaksAsAChildDoes(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(program); !os.IsNotExist(err) {
-		t.Errorf("the program is still there: %v", err)
+		t.Errorf("the program still exists: %v", err)
 	}
 }
 
@@ -51,11 +51,11 @@ func TestLibmosquittoSaysWhatIsMissing(t *testing.T) {
 	missing := func(want string) {
 		t.Helper()
 		if _, err := libmosquittoCommand(&scenario{URL: "tcp://127.0.0.1:1883"}); err == nil || err.Error() != want {
-			t.Errorf("%v, not %s", err, want)
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	missing("there is no C compiler, cc")
-	// One that finds no header.
+	// A compiler that finds no header.
 	if err := os.WriteFile(filepath.Join(dir, "cc"), []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

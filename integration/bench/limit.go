@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// The limit is what a program gets that is no client: it writes packets that were
-// encoded before, a batch at a time, and looks at no more of an answer than it must.
-// Once one goroutine does everything, once reader and writer are apart, as they are
-// in a client that takes messages at any time.
+// limits are the upper bounds for a client: programs that write packets encoded before the run, in
+// batches, and parse no more of an answer than they must. The first does everything in one
+// goroutine. The second separates reader and writer, as a client does that accepts messages at any
+// time.
 var limits = []contender{
 	{name: "limit, one goroutine", connect: connectLimit(func(r *raw) session { return &oneGoroutine{raw: r} })},
 	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r, spares: make(chan []byte, 64)} })},
@@ -60,7 +60,7 @@ func (r *raw) Close() error {
 	return errors.Join(r.flush(), r.conn.Close())
 }
 
-// flush writes what is in out.
+// flush writes the packets in out.
 func (r *raw) flush() error {
 	if len(r.out) == 0 {
 		return nil
@@ -97,7 +97,7 @@ func (r *raw) read(packet func(first byte, body []byte) error) error {
 	}
 }
 
-// await reads until a packet of the given type has come.
+// await reads until a packet of the given type has arrived.
 func (r *raw) await(first byte) error {
 	for found := false; !found; {
 		err := r.read(func(got byte, _ []byte) error {
@@ -111,7 +111,7 @@ func (r *raw) await(first byte) error {
 	return nil
 }
 
-// subscribe asks for the filters and waits until they are granted.
+// subscribe subscribes to the filters and waits for SUBACK.
 func (r *raw) subscribe(filters ...string) error {
 	body := []byte{0, 1}
 	for _, f := range filters {
@@ -124,8 +124,8 @@ func (r *raw) subscribe(filters ...string) error {
 	return r.await(typeSuback)
 }
 
-// answered takes an answer to what was published: done counts exchanges that are
-// complete, and what is owed goes to out.
+// answered handles an ack for a publication. done counts completed exchanges; an ack to send is
+// appended to out.
 func answered(first byte, body []byte, out []byte) (_ []byte, done int, err error) {
 	switch first {
 	case typePuback, typePubcomp:
@@ -134,11 +134,10 @@ func answered(first byte, body []byte, out []byte) (_ []byte, done int, err erro
 		id, err := idOf(first, body)
 		return appendAck(out, typePubrel, id), 0, err
 	}
-	return out, 0, fmt.Errorf("packet of type %d is no answer", first>>4)
+	return out, 0, fmt.Errorf("packet of type %d is not an ack", first>>4)
 }
 
-// arrived takes what comes to a subscriber: n counts messages, and what is owed goes
-// to out.
+// arrived handles a packet to a subscriber. n counts messages; an ack to send is appended to out.
 func arrived(first byte, body []byte, out []byte) (_ []byte, n int, err error) {
 	if first&0xf0 == typePublish && qosOf(first) == 0 {
 		return out, 1, nil
@@ -149,7 +148,7 @@ func arrived(first byte, body []byte, out []byte) (_ []byte, n int, err error) {
 	case first == typePubrel:
 		out = appendAck(out, typePubcomp, id)
 	case first&0xf0 != typePublish:
-		err = fmt.Errorf("packet of type %d is none for a subscriber", first>>4)
+		err = fmt.Errorf("packet of type %d is not for a subscriber", first>>4)
 	case qosOf(first) == 1:
 		out, n = appendAck(out, typePuback, id), 1
 	default:
@@ -166,7 +165,7 @@ func nextID(id uint16) uint16 {
 	return id
 }
 
-// writeOnly writes n messages at QoS 0, which nobody answers.
+// writeOnly writes n messages at QoS 0, which get no ack.
 func (r *raw) writeOnly(n int) error {
 	batch, each := r.message.repeat(limitBatch)
 	size := len(batch) / each

@@ -2,7 +2,7 @@ package main
 
 import "time"
 
-// oneGoroutine writes what the window allows, and then reads.
+// oneGoroutine fills the window, then reads, in turns.
 type oneGoroutine struct{ *raw }
 
 func (l *oneGoroutine) Publish(n int) error {

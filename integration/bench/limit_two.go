@@ -2,19 +2,19 @@ package main
 
 import "time"
 
-// twoGoroutines has a reader that tells the writer what to do.
+// twoGoroutines has a reader that sends orders to the writer.
 type twoGoroutines struct {
 	*raw
 	spares chan []byte
 }
 
-// An order is what one read brought for the writer.
+// An order is the result of one read, for the writer.
 type order struct {
-	done int    // exchanges complete, or messages that have come
-	out  []byte // packets that are owed
+	done int    // completed exchanges, or messages received
+	out  []byte // acks to send
 }
 
-// spare is for the packets of orders that have been carried out.
+// spare returns the buffer of a finished order for reuse.
 func (l *twoGoroutines) spare(out []byte) {
 	select {
 	case l.spares <- out[:0]:
@@ -22,9 +22,9 @@ func (l *twoGoroutines) spare(out []byte) {
 	}
 }
 
-// reads has a goroutine read, with take for each packet, and passes on what each
-// read brought, until want are done or the connection ends: then it closes the
-// channel. failed holds one error at most, before that.
+// reads starts a goroutine that reads, calls take for each packet and sends an order for each read.
+// It closes orders when want are done or the connection ends. failed gets at most one error, before
+// orders is closed.
 func (l *twoGoroutines) reads(want int, take func(first byte, body, out []byte) ([]byte, int, error)) (orders <-chan order, failed <-chan error) {
 	ch, errs := make(chan order, 64), make(chan error, 1)
 	go func() {

@@ -9,35 +9,34 @@ import (
 )
 
 const (
-	brokerRead  = 256 << 10 // bytes asked of one read
-	brokerWrite = 128 << 10 // bytes of one write of a source at QoS 0
+	brokerRead  = 256 << 10 // size of one read in bytes
+	brokerWrite = 128 << 10 // size of one write to a subscriber at QoS 0 in bytes
 )
 
-// A line is the broker's end of one connection. What one read has brought is
-// answered by one write.
+// A line is the broker's end of one connection. It answers each read with one write.
 type line struct {
 	b          *broker
 	conn       net.Conn
-	subscribed atomic.Bool // by the reader, for flood
+	subscribed atomic.Bool // set by the reader, read by flood
 
 	// Owned by the reader.
 	v5        bool
-	source    publication // what a subscriber gets
+	source    publication // the message for subscribers
 	in, out   []byte
-	completed int    // publications, by what is in out
-	held      []byte // echo at QoS 2: the message between PUBLISH and PUBREL
-	came      int    // PUBLISH at QoS 1, when acks are held
-	owed      []uint16
-	over      bool // DISCONNECT has come
+	completed int      // publications that the acks in out complete
+	held      []byte   // echo at QoS 2: the message between PUBLISH and PUBREL
+	came      int      // QoS 1 messages received while Hold is set
+	owed      []uint16 // identifiers of QoS 1 messages without ack, oldest first
+	over      bool     // DISCONNECT has arrived
 }
 
 func newLine(b *broker, conn net.Conn) *line { return &line{b: b, conn: conn} }
 
-// serve answers until the connection ends. Only what a client must not send is an
-// error: how a connection ends is the client's own matter.
+// serve answers packets until the connection ends. It returns an error only for packets that a
+// client must not send; an I/O error ends the connection and is not reported.
 func (l *line) serve() error {
 	size := brokerRead
-	if l.b.s.Kind == idle { // five thousand of them
+	if l.b.s.Kind == idle { // there are five thousand lines
 		size = 1 << 10
 	}
 	l.in = make([]byte, 0, size)
@@ -64,8 +63,7 @@ func (l *line) serve() error {
 	return nil
 }
 
-// take handles the complete packets in the buffer, and makes room for the rest of
-// the one that is not.
+// take handles the complete packets in the buffer and makes room for the rest of an incomplete one.
 func (l *line) take() error {
 	rest := l.in
 	for {
@@ -88,12 +86,12 @@ func (l *line) take() error {
 	}
 }
 
-// packet answers one packet; whole is all of it, header included.
+// packet answers one packet; whole is the packet including its header.
 func (l *line) packet(first byte, body, whole []byte) error {
 	switch first & 0xf0 {
 	case typePublish:
 		return l.publish(first, body, whole)
-	case typePuback, typePubcomp & 0xf0: // the subscriber is done with it: the next one takes its identifier
+	case typePuback, typePubcomp & 0xf0: // the message is complete: the next one reuses its identifier
 		id, err := idOf(first, body)
 		if l.b.s.Kind == receive {
 			l.out = l.source.append(l.out, id)
@@ -120,7 +118,7 @@ func (l *line) packet(first byte, body, whole []byte) error {
 	case typeDisconnect:
 		l.over = true
 	default:
-		return errors.New("is not for a client to send")
+		return errors.New("a client must not send it")
 	}
 	return nil
 }
@@ -152,14 +150,14 @@ func (l *line) publish(first byte, body, whole []byte) error {
 		}
 		return nil
 	}
-	if back { // the client's identifier serves: ours are apart from it
+	if back { // the identifier of the client is valid here too: the two directions are separate
 		l.out = append(l.out, whole...)
 	}
 	return nil
 }
 
-// hold acknowledges the oldest when more than Hold are owed, and all of them when
-// no more will come.
+// hold acknowledges the oldest message when more than Hold have no ack, and all of them at the last
+// message.
 func (l *line) hold(id uint16) {
 	l.owed = append(l.owed, id)
 	l.came++
@@ -188,7 +186,7 @@ func (l *line) connect(body []byte) error {
 	return nil
 }
 
-// subscribe grants what is asked for.
+// subscribe grants the requested QoS for each filter.
 func (l *line) subscribe(body []byte) error {
 	if len(body) < 2 {
 		return errShort
@@ -216,7 +214,7 @@ func (l *line) subscribe(body []byte) error {
 	return nil
 }
 
-// flood sends what the window allows; at QoS 1 and 2 each ack then brings one more.
+// flood sends as many messages as the window allows; then each ack at QoS 1 or 2 triggers one more.
 func (l *line) flood() {
 	if l.b.s.QoS > 0 {
 		var first []byte
@@ -230,7 +228,7 @@ func (l *line) flood() {
 	chunk, n := l.source.repeat(brokerWrite)
 	for {
 		if _, err := l.conn.Write(chunk); err != nil {
-			return // the consumer has what it wanted
+			return // the consumer has all its messages and has closed the connection
 		}
 		l.b.sent.Add(int64(n))
 	}

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// A script is a connection that gives what is to be read in pieces, and keeps what is
-// written.
+// A script is a connection that returns the input in pieces and records the output.
 type script struct {
 	net.Conn
 	pieces [][]byte
@@ -34,7 +33,7 @@ func (c *script) Write(p []byte) (int, error) {
 	return c.out.Write(p)
 }
 
-// serveScript has a broker answer the pieces.
+// serveScript serves the pieces with a null broker.
 func serveScript(t *testing.T, s scenario, pieces ...[]byte) (*script, *broker) {
 	t.Helper()
 	c := &script{pieces: slices.Clone(pieces)}
@@ -45,7 +44,8 @@ func serveScript(t *testing.T, s scenario, pieces ...[]byte) (*script, *broker) 
 	return c, b
 }
 
-// packets of a client that connects, subscribes and publishes at each QoS.
+// packets returns the packets of a client that connects, subscribes and publishes at each QoS, and
+// the answers.
 func packets(payload int) (in, out []byte) {
 	in = append(in, typeConnect, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'x')
 	in = append(in, typeSubscribe, 11, 0, 9, 0, 1, 'a', 1, 0, 2, 'b', '#', 2)
@@ -71,7 +71,7 @@ func TestTheNullBrokerAnswersHoweverItsReadsAreCut(t *testing.T) {
 			t.Fatalf("payload %d: % x, want % x", payload, whole.out.Bytes(), want)
 		}
 		if b.completed.Load() != 3 {
-			t.Errorf("payload %d: %d publications were counted, not 3", payload, b.completed.Load())
+			t.Errorf("payload %d: %d publications counted, want 3", payload, b.completed.Load())
 		}
 		select {
 		case <-b.done():
@@ -79,7 +79,7 @@ func TestTheNullBrokerAnswersHoweverItsReadsAreCut(t *testing.T) {
 			t.Errorf("payload %d: the scenario is not over", payload)
 		}
 		if payload < brokerRead && whole.writes != 1 {
-			t.Errorf("payload %d: %d writes answer one read", payload, whole.writes)
+			t.Errorf("payload %d: %d writes for one read, want 1", payload, whole.writes)
 		}
 		for range 20 {
 			var pieces [][]byte
@@ -144,7 +144,7 @@ func TestHeldAcksComeForTheOldestAndAllAtTheEnd(t *testing.T) {
 	for n, acks := range []int{0, 0, 1, 2, 5} {
 		c, b := serveScript(t, s, pieces[:n+1]...)
 		if got := c.out.Len() / 4; got != acks || b.completed.Load() != int64(acks) {
-			t.Errorf("after %d publications there are %d acks, not %d", n+1, got, acks)
+			t.Errorf("after %d publications there are %d acks, want %d", n+1, got, acks)
 		}
 		if acks > 0 && !bytes.HasPrefix(c.out.Bytes(), []byte{typePuback, 2, 0, 1}) {
 			t.Errorf("the first ack is % x", c.out.Bytes()[:4])
@@ -162,7 +162,7 @@ func TestWhatAClientMustNotSendEndsTheRun(t *testing.T) {
 	} {
 		b := &broker{s: &scenario{}, all: make(chan struct{})}
 		if newLine(b, &script{pieces: [][]byte{in}}).serve() == nil {
-			t.Errorf("%s is answered", name)
+			t.Errorf("%s is no error", name)
 		}
 	}
 }

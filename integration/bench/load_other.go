@@ -2,7 +2,7 @@
 
 package main
 
-// A load tells nothing here.
+// A load has no data on this system.
 type load struct{}
 
 func newLoad() load { return load{} }

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// A load is what the machine and this program had done at one moment. Figures from a
-// machine that others use, too, say little, so the program tells.
+// A load holds the CPU times of the machine and of this program at one moment. Figures from a
+// machine with other load mean little, so the program reports that load.
 type load struct {
 	at        time.Time
-	idle, own float64 // seconds of CPU: nobody's, and of this process and its children
+	idle, own float64 // CPU seconds: idle, and of this process and its children
 }
 
 func newLoad() load { return load{at: time.Now(), idle: idleSeconds(), own: ownSeconds()} }
 
-// others returns which part of the CPUs other processes have had since; ok is false
-// where the system does not tell.
+// others returns the share of the CPUs that other processes have used since l; ok is false if the
+// system does not report it.
 func (l load) others() (part float64, ok bool) {
 	now := newLoad()
 	all := now.at.Sub(l.at).Seconds() * float64(runtime.NumCPU())
@@ -30,7 +30,7 @@ func (l load) others() (part float64, ok bool) {
 	return max(0, 1-(now.idle-l.idle+now.own-l.own)/all), true
 }
 
-// idleSeconds is what Linux counts in /proc/stat, in hundredths.
+// idleSeconds returns the idle time from /proc/stat of Linux, which counts hundredths of a second.
 func idleSeconds() float64 {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {

@@ -33,19 +33,19 @@ type settings struct {
 func parse() *settings {
 	var c settings
 	flag.BoolVar(&c.quick, "quick", false, "only the scenarios that have a target, fewer and shorter rounds")
-	flag.IntVar(&c.rounds, "rounds", 0, "how many rounds; 0 is 5, with -quick 3")
-	flag.DurationVar(&c.aim, "time", 0, "about how long a run takes; 0 is 300 ms, three times that where there is a target, with -quick 100 ms")
-	flag.StringVar(&c.only, "only", "", "the scenarios whose name matches this expression")
-	flag.StringVar(&c.clients, "clients", "", "the clients whose name matches this expression")
-	flag.StringVar(&c.json, "json", "", "write all that was measured to this `file`")
-	flag.StringVar(&c.chart, "chart", "", "draw what was measured to this `file`, in SVG")
+	flag.IntVar(&c.rounds, "rounds", 0, "number of rounds; 0 is 5, with -quick 3")
+	flag.DurationVar(&c.aim, "time", 0, "approximate `duration` of a run; 0 is 300 ms, three times that for a scenario with a target, with -quick 100 ms")
+	flag.StringVar(&c.only, "only", "", "run only the scenarios whose name matches this expression")
+	flag.StringVar(&c.clients, "clients", "", "run only the clients whose name matches this expression")
+	flag.StringVar(&c.json, "json", "", "write all measurements to this `file`")
+	flag.StringVar(&c.chart, "chart", "", "draw the chart to this `file`, in SVG")
 	flag.StringVar(&c.cpuprofile, "cpuprofile", "", "write a CPU profile of each run to this `folder`")
 	flag.StringVar(&c.trace, "trace", "", "write an execution trace of each run to this `folder`")
 	flag.Parse()
 	return &c
 }
 
-// start runs what was asked for and writes the tables to w.
+// start runs the selected scenarios and writes the tables to w.
 func (c *settings) start(w io.Writer) error {
 	only, err := regexp.Compile(c.only)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *settings) start(w io.Writer) error {
 		switch {
 		case !only.MatchString(t.Name):
 		case t.Through != "" && mosquittoPath() == "":
-			fmt.Fprintf(w, "%s is left out: mosquitto is not installed\n\n", t.Name)
+			fmt.Fprintf(w, "%s is skipped: mosquitto is not installed\n\n", t.Name)
 		default:
 			report.take(&t, r.trial(&t, who))
 		}
@@ -95,12 +95,12 @@ func (c *settings) start(w io.Writer) error {
 		}
 	}
 	if others, ok := load.others(); ok {
-		fmt.Fprintf(w, "\nOther processes had %.0f%% of the CPUs meanwhile.\n", 100*others)
+		fmt.Fprintf(w, "\nOther processes used %.0f%% of the CPUs.\n", 100*others)
 	}
 	return c.write(report.results)
 }
 
-// write writes the files that were asked for.
+// write writes the files named by the flags.
 func (c *settings) write(results []result) error {
 	if c.chart != "" {
 		if err := writeChart(c.chart, results); err != nil {
@@ -117,7 +117,8 @@ func (c *settings) write(results []result) error {
 	return os.WriteFile(c.json, append(text, '\n'), 0o666)
 }
 
-// available returns the contenders that take part, and says who is left out.
+// available returns the contenders that match clients and can run, and writes to w why others are
+// skipped.
 func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender {
 	var list []contender
 	for _, k := range all {
@@ -126,7 +127,7 @@ func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender
 		}
 		if k.command != nil {
 			if _, err := k.command(&scenario{URL: "tcp://127.0.0.1:1883"}); err != nil {
-				fmt.Fprintf(w, "%s is left out: %v\n\n", k.name, err)
+				fmt.Fprintf(w, "%s is skipped: %v\n\n", k.name, err)
 				continue
 			}
 		}
@@ -135,7 +136,7 @@ func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender
 	return list
 }
 
-// progress is where it is said what runs: nowhere but on a terminal.
+// progress returns the writer for the name of the current run: stderr if it is a terminal.
 func progress() io.Writer {
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		return os.Stderr

@@ -19,13 +19,13 @@ var clumsy = contender{name: "clumsy", connect: func(*scenario, string) (session
 	return nil, errors.New("both hands are left ones")
 }}
 
-// The processes of a run are this binary again.
+// The test binary also runs as the child of a run.
 func TestMain(m *testing.M) {
 	beChild(append(contenders(), clumsy))
 	goleak.VerifyTestMain(m)
 }
 
-// run returns what the program prints, and the results.
+// runs returns the output of the program and the results.
 func runs(t *testing.T, c settings) (string, []result) {
 	t.Helper()
 	c.rounds, c.aim, c.json = 1, time.Millisecond, filepath.Join(t.TempDir(), "results")
@@ -63,11 +63,11 @@ func TestTheProgramMeasuresWhatItIsAskedFor(t *testing.T) {
 		{"echo QoS 1, 64 B", pahoName},
 	}
 	if len(results) != len(want) {
-		t.Fatalf("%d results, not %d", len(results), len(want))
+		t.Fatalf("%d results, want %d", len(results), len(want))
 	}
 	for i, r := range results {
 		if r.Scenario != want[i].scenario || r.Contender != want[i].contender {
-			t.Errorf("result %d is that of %s in %s, not of %s in %s", i, r.Contender, r.Scenario, want[i].contender, want[i].scenario)
+			t.Errorf("result %d is for %s in %s, want %s in %s", i, r.Contender, r.Scenario, want[i].contender, want[i].scenario)
 		}
 		if len(r.Rounds) != 1 || r.Failed != "" {
 			t.Errorf("%s, %s: %d rounds, %q", r.Scenario, r.Contender, len(r.Rounds), r.Failed)
@@ -113,7 +113,7 @@ func TestAProgramThatIsNotThereIsLeftOut(t *testing.T) {
 	if list := available(&out, []contender{absent, paho}, regexp.MustCompile("")); len(list) != 1 || list[0].name != pahoName {
 		t.Errorf("%v", list)
 	}
-	if !strings.Contains(out.String(), "absent is left out: there is no compiler") {
+	if !strings.Contains(out.String(), "absent is skipped: there is no compiler") {
 		t.Errorf("%q", out.String())
 	}
 }

@@ -18,7 +18,7 @@ type meter struct {
 	memory runtime.MemStats
 }
 
-// prepare does what takes time and is not of the run.
+// prepare does the slow work that must not be part of the measurement.
 func (m *meter) prepare(a *assignment) error {
 	if a.Profile != "" {
 		f, err := os.Create(a.Profile)
@@ -69,8 +69,7 @@ func (m *meter) stop(result *measurement) error {
 	return err
 }
 
-// memoryInUse is what the heap and the stacks have, without what waits to be
-// collected.
+// memoryInUse returns the size of heap and stacks without garbage.
 func memoryInUse() uint64 {
 	least := ^uint64(0)
 	for range 3 {
@@ -82,7 +81,7 @@ func memoryInUse() uint64 {
 	return least
 }
 
-// quantile returns the value below which the given part of all lies. It sorts them.
+// quantile returns the value below which the given part of all lies. It sorts all.
 func quantile(all []time.Duration, part float64) time.Duration {
 	slices.Sort(all)
 	return all[min(int(float64(len(all))*part), len(all)-1)]

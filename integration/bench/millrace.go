@@ -18,14 +18,14 @@ var ours = []contender{
 	{name: "All", connect: millrace(func(m *mill) session { return &all{mill: m} })},
 }
 
-// A mill is a connected client, whichever way it is used.
+// A mill is a connected client, embedded by each way of use.
 type mill struct {
 	s      *scenario
 	client *mqtt.Client
 	store  *boltstore.Store // durable only
 }
 
-// background: runs are not cancelled, their processes are killed.
+// background is the context of all calls: a run is never cancelled, its process is killed.
 var background = context.Background()
 
 func millrace(use func(*mill) session) func(*scenario, string) (session, error) {
@@ -36,7 +36,7 @@ func millrace(use func(*mill) session) func(*scenario, string) (session, error) 
 			KeepAlive: s.keepAlive(),
 			Window:    s.Window,
 			Queue:     buffered,
-			// Who only publishes has nobody for what a broker sends unasked.
+			// A client that only publishes has no consumer for messages from the broker.
 			DiscardUnclaimed: s.Kind != receive && s.Kind != echo,
 		}
 		if s.Kind == durable {

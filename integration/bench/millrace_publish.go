@@ -6,8 +6,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// buffered is what the channels of ours hold: enough that neither side waits for the
-// other at each message.
+// buffered is the capacity of our channels, so that the two sides do not wait for each other at
+// every message.
 const buffered = 1024
 
 // publishFrom publishes through one stage.
@@ -18,7 +18,7 @@ type publishFrom struct {
 
 func (p *publishFrom) Publish(n int) error {
 	in, m := make(chan mqtt.Message, buffered), p.message()
-	var outstanding chan struct{} // durable: what is queued beyond the window would share its commits
+	var outstanding chan struct{} // durable: publications queued beyond the window would share its commits
 	if p.s.Kind == durable {
 		outstanding = make(chan struct{}, p.s.Window)
 	}
@@ -76,8 +76,7 @@ func (p *publishes) Publish(n int) error {
 	return nil
 }
 
-// publishCall publishes with the blocking call, from as many goroutines as the
-// window has room for.
+// publishCall publishes with the blocking call, from as many goroutines as the window allows.
 type publishCall struct {
 	unsupported
 	*mill

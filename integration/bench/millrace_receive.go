@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// messages receives over the channel whose hand-off settles a message.
+// messages receives over the channel whose hand-off acknowledges the message.
 type messages struct {
 	unsupported
 	*mill
@@ -133,5 +133,5 @@ func (m *mill) echo(sub *mqtt.Subscription, rtt []time.Duration, receive func() 
 }
 
 func (m *mill) ended(sub *mqtt.Subscription) error {
-	return fmt.Errorf("the messages end too early: %v, %v", sub.Err(), m.client.Err())
+	return fmt.Errorf("the messages ended early: %v, %v", sub.Err(), m.client.Err())
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// mosquittoPath returns where mosquitto is; empty when it is not installed.
+// mosquittoPath returns the path of mosquitto, empty if it is not installed.
 var mosquittoPath = sync.OnceValue(func() string {
 	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -23,14 +23,14 @@ var mosquittoPath = sync.OnceValue(func() string {
 	return ""
 })
 
-// A mosquitto is a process of that broker for one run. It tells a subscriber of its
-// own once a second how many publications it has had.
+// A mosquitto is a broker process for one run. Once a second it publishes the number of messages it
+// has received; the monitor subscribes to that.
 type mosquitto struct {
 	dir     string
 	cmd     *exec.Cmd
 	monitor *raw
-	all     chan struct{} // closed when that is as many as the scenario has
-	ended   chan struct{} // closed when the monitor has
+	all     chan struct{} // closed when all messages of the scenario have been received
+	ended   chan struct{} // closed when the monitor has ended
 }
 
 const received = "$SYS/broker/publish/messages/received"
@@ -77,7 +77,7 @@ func (m *mosquitto) start(addr string) error {
 	return m.cmd.Start()
 }
 
-// watch subscribes the count, as soon as the broker listens.
+// watch subscribes to the count as soon as the broker listens.
 func (m *mosquitto) watch(s *scenario, addr string) error {
 	var conn net.Conn
 	var err error
@@ -130,7 +130,7 @@ func (m *mosquitto) close() error {
 
 func (m *mosquitto) stop() error {
 	if m.cmd != nil && m.cmd.Process != nil {
-		_ = m.cmd.Process.Kill() // it has nothing to keep
+		_ = m.cmd.Process.Kill() // it has no data to save
 		_ = m.cmd.Wait()
 	}
 	return os.RemoveAll(m.dir)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// The packets that the null broker and the limit deal with, by hand: a first byte,
-// a length of one to four bytes, a body.
+// The packets that the null broker and the limit encode and parse: a first byte, a length of one to
+// four bytes, a body.
 const (
 	typeConnect    = 1 << 4
 	typeConnack    = 2 << 4
@@ -28,8 +28,8 @@ var (
 	errShort  = errors.New("a packet is shorter than its fields")
 )
 
-// frame returns where the body of the first packet in b begins and ends; end is 0
-// while b has not all of the header, and may lie beyond b.
+// frame returns the start and the end of the body of the first packet in b. end is 0 if the header
+// is incomplete, and may lie beyond b.
 func frame(b []byte) (body, end int, err error) {
 	length, shift := 0, 0
 	for i := 1; i < len(b); i++ {
@@ -44,7 +44,7 @@ func frame(b []byte) (body, end int, err error) {
 	return 0, 0, nil
 }
 
-// varint takes a length off b.
+// varint parses a length at the start of b.
 func varint(b []byte) (n int, rest []byte, err error) {
 	for i, shift := 0, 0; i < len(b) && shift <= 21; i, shift = i+1, shift+7 {
 		n |= int(b[i]&0x7f) << shift
@@ -55,7 +55,7 @@ func varint(b []byte) (n int, rest []byte, err error) {
 	return 0, nil, errLength
 }
 
-// text takes a string off b.
+// text parses a string at the start of b.
 func text(b []byte) (s, rest []byte, err error) {
 	if len(b) < 2 {
 		return nil, nil, errShort
@@ -86,10 +86,10 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 }
 
-// A publication is a PUBLISH that differs from the next one in its identifier only.
+// A publication is an encoded PUBLISH for a run; only the identifier changes.
 type publication struct {
 	bytes []byte
-	id    int // where the identifier is; 0 at QoS 0, which has none
+	id    int // offset of the identifier; 0 at QoS 0, which has none
 }
 
 func newPublication(qos byte, payload []byte, v5 bool) publication {
@@ -122,7 +122,7 @@ func (p *publication) append(b []byte, id uint16) []byte {
 	return b
 }
 
-// repeat returns as many copies as fill size bytes, one at least.
+// repeat returns enough copies to fill size bytes, and their number.
 func (p *publication) repeat(size int) (b []byte, n int) {
 	for len(b) < size || n == 0 {
 		b = p.append(b, 0)
@@ -131,7 +131,7 @@ func (p *publication) repeat(size int) (b []byte, n int) {
 	return b, n
 }
 
-// idOf returns the identifier of an ack, or of a PUBLISH at QoS 1 or 2.
+// idOf returns the packet identifier of an ack, or of a PUBLISH at QoS 1 or 2.
 func idOf(first byte, body []byte) (uint16, error) {
 	if first&0xf0 == typePublish {
 		_, rest, err := text(body)

@@ -8,15 +8,15 @@ import (
 	mqtt3 "github.com/eclipse/paho.mqtt.golang"
 )
 
-// pahoName is that of the contender whose multiples the table shows.
+// pahoName is the name of the contender that the tables compare with.
 const pahoName = "paho.mqtt.golang"
 
 var paho = contender{name: pahoName, connect: connectPaho}
 
-// A pahoSession publishes asynchronously and waits for the tokens elsewhere, as its
-// documents recommend, and receives in a handler that does not block. That order does
-// not matter, which they recommend too, is not slower at QoS 1 and 2; at QoS 0 a
-// goroutine for each message takes longer.
+// A pahoSession publishes asynchronously and waits for the tokens in another goroutine, as the
+// library's documents recommend, and receives in a handler that does not block. They also recommend
+// SetOrderMatters(false); that is not slower at QoS 1 and 2, but at QoS 0 it starts a goroutine for
+// each message, which takes longer.
 type pahoSession struct {
 	s       *scenario
 	client  mqtt3.Client
@@ -44,14 +44,14 @@ func (p *pahoSession) Close() error {
 }
 
 func (p *pahoSession) Publish(n int) error {
-	if p.s.QoS == 0 { // nothing is awaited but the last: the broker counts
+	if p.s.QoS == 0 { // wait only for the last one: the broker counts them
 		for range n - 1 {
 			p.client.Publish(topic, 0, false, p.payload)
 		}
 		return finish(p.client.Publish(topic, 0, false, p.payload))
 	}
-	// Of those outstanding one is in the hands of the publisher, and one in those
-	// of the waiter: with the tokens between them they are the window.
+	// One token is with the publisher and one with the waiter; those and the channel make up the
+	// window.
 	if p.s.Window == 1 {
 		for range n {
 			if err := finish(p.client.Publish(topic, p.s.QoS, false, p.payload)); err != nil {

@@ -9,11 +9,10 @@ import (
 	mqtt5 "github.com/eclipse/paho.golang/paho"
 )
 
-// pahoV5 is paho.golang, over MQTT 5: one function in OnPublishReceived, which its
-// documents prefer to a Router, and Publish from as many goroutines as the window has
-// places, since its other way, AsyncSend, has no means to tell which messages were
-// acknowledged; at QoS 0, where the call returns at once, one goroutine takes the
-// least.
+// pahoV5 is paho.golang, over MQTT 5. It receives in one function in OnPublishReceived, which the
+// documents prefer to a Router. It publishes with Publish from as many goroutines as the window
+// allows, since AsyncSend does not report which messages were acknowledged. At QoS 0 the call
+// returns at once, and one goroutine costs least.
 var pahoV5 = contender{name: "paho.golang", connect: connectPahoV5}
 
 type pahoV5Session struct {
@@ -40,7 +39,7 @@ func connectPahoV5(s *scenario, id string) (session, error) {
 			},
 		},
 	})
-	// For the Receive Maximum it makes a channel: half a megabyte when it is left out.
+	// The client makes a channel of Receive Maximum entries: half a megabyte by default.
 	most := uint16(min(max(s.Window, 1), 65535))
 	_, err = p.client.Connect(background, &mqtt5.Connect{
 		ClientID: id, CleanStart: true, KeepAlive: uint16(s.keepAlive() / time.Second),
@@ -64,7 +63,7 @@ func (p *pahoV5Session) Publish(n int) error {
 	m := p.message()
 	return concurrently(workers, n, func() error {
 		answer, err := p.client.Publish(background, m)
-		if err == nil && answer.ReasonCode >= 0x80 { // a PUBREC that refuses is no error to it
+		if err == nil && answer.ReasonCode >= 0x80 { // the library reports no error for a PUBREC that refuses
 			err = fmt.Errorf("refused with %#x", answer.ReasonCode)
 		}
 		return err
@@ -105,7 +104,7 @@ func (p *pahoV5Session) Echo(rtt []time.Duration) error {
 	for i := range rtt {
 		back := p.arrivals.expect(1)
 		start := time.Now()
-		// The message that comes back is what tells that it has arrived.
+		// AsyncSend reports no ack; the echo is the proof of arrival.
 		_, err := p.client.PublishWithOptions(background, m, mqtt5.PublishOptions{Method: mqtt5.PublishMethod_AsyncSend})
 		if err != nil {
 			return err
@@ -119,7 +118,7 @@ func (p *pahoV5Session) Echo(rtt []time.Duration) error {
 	return nil
 }
 
-// await waits for what arrives, or the end of the connection.
+// await waits for a value from arrived, or the end of the connection.
 func (p *pahoV5Session) await(arrived <-chan time.Time, at *time.Time) error {
 	select {
 	case *at = <-arrived:

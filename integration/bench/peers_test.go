@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// with runs use on a session of c that is connected to a null broker.
+// with calls use with a session of c that is connected to a null broker.
 func with(t *testing.T, c *contender, s scenario, use func(session, *broker) error) {
 	t.Helper()
 	defer goleak.VerifyNone(t)
@@ -27,7 +27,7 @@ func with(t *testing.T, c *contender, s scenario, use func(session, *broker) err
 	}
 }
 
-// each runs test for every peer that is a Go library, at every QoS.
+// each runs test for every peer written in Go, at every QoS.
 func each(t *testing.T, test func(t *testing.T, c *contender, qos byte)) {
 	for _, c := range []contender{paho, pahoV5, atWat} {
 		for qos := range byte(3) {
@@ -44,7 +44,7 @@ func TestWhatAPeerHasPublishedTheBrokerHasCounted(t *testing.T) {
 				if err := s.Publish(n); err != nil {
 					return err
 				}
-				<-b.done() // what is counted may still be on the way, at QoS 0
+				<-b.done() // at QoS 0 messages may still be in transit
 				if got := b.completed.Load(); got != n {
 					return fmt.Errorf("%d instead of %d", got, n)
 				}
@@ -91,14 +91,14 @@ func TestAPeerEchoes(t *testing.T) {
 func TestAPeerReturnsFromPublishWithTheAcks(t *testing.T) {
 	for _, c := range []contender{paho, pahoV5, atWat} {
 		t.Run(c.name, func(t *testing.T) {
-			// The broker waits for one more before it acknowledges any.
+			// The broker acknowledges nothing until it has an eleventh message.
 			s := scenario{Kind: publish, QoS: 1, Window: 10, Messages: 11, Hold: 10}
 			with(t, &c, s, func(s session, b *broker) error {
 				ended := make(chan error, 1)
 				go func() { ended <- s.Publish(10) }()
 				select {
 				case <-ended:
-					return errors.New("it has returned without")
+					return errors.New("Publish returned before the acks")
 				case <-time.After(50 * time.Millisecond):
 				}
 				return errors.Join(s.Publish(1), <-ended)
@@ -126,9 +126,9 @@ func TestAPeerThatLosesItsBrokerHasNotReceivedAll(t *testing.T) {
 				}
 			})
 			if err == nil {
-				t.Error("it says that it has")
+				t.Error("Receive returned no error")
 			}
-			_ = client.Close() // it may say that there is nothing to close
+			_ = client.Close() // may fail: the connection has ended
 		})
 	}
 }

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// A trial is a scenario of the plan, and what is asked of the clients in it.
+// A trial is a scenario of the plan, with its contenders and targets.
 type trial struct {
 	scenario
-	who     []string // the contenders; nil: all that can do it
+	who     []string // the contenders; nil: all that support it
 	targets []target
-	group   string // the title of a table with one row for each scenario; empty: a table of its own
+	group   string // the title of a table with one row for each scenario; empty: the trial has its own table
 	label   string // of the row
-	rounds  int    // the most that it needs; 0: as many as are asked for
+	rounds  int    // the maximum number of rounds; 0: no limit
 }
 
 // A plan is a list of trials under construction.
@@ -21,7 +21,7 @@ type plan struct {
 	trials []trial
 }
 
-// trials returns all that are run.
+// trials returns the trials of a full or a quick run.
 func trials(quick bool) []trial {
 	p := plan{quick: quick}
 	p.messages(publish)
@@ -44,7 +44,7 @@ func trials(quick bool) []trial {
 	return p.trials
 }
 
-// add takes a trial into the plan, with the targets of its scenario.
+// add adds a trial with the targets of its scenario to the plan.
 func (p *plan) add(t trial) {
 	t.Clients, t.Filters = max(t.Clients, 1), max(t.Filters, 1)
 	if t.Name == "" {
@@ -57,8 +57,8 @@ func (p *plan) add(t trial) {
 	p.trials = append(p.trials, t)
 }
 
-// messages adds the scenarios that publish or receive with one client. At QoS 0
-// nothing is outstanding, and the window is of no account.
+// messages adds the scenarios that publish or receive with one client. At QoS 0 the window has no
+// effect.
 func (p *plan) messages(k kind) {
 	for q := range byte(3) {
 		windows := []int{1, 16, 100, 1000}
@@ -72,19 +72,19 @@ func (p *plan) messages(k kind) {
 	}
 }
 
-// idle clients of ours are the same however they are used.
+// idle adds the idle clients, with one use of millrace: an idle client is the same in every use.
 func (p *plan) idle() {
 	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}, rounds: 1}
 	t.who = append([]string{"Publishes"}, peers()...)
-	if p.quick { // it takes some seconds each
+	if p.quick { // each client takes some seconds
 		t.Clients, t.who = 1000, t.who[:2]
 	}
 	t.Messages = t.Clients
 	p.add(t)
 }
 
-// throughMosquitto adds what publishing takes of the client when a real broker reads.
-// Its count comes once a second, so there is no rate, and no calibration.
+// throughMosquitto adds the CPU cost of publishing to a real broker. The count of the broker
+// arrives once a second, so there is no rate and no calibration.
 func (p *plan) throughMosquitto() {
 	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
 	if p.quick {
@@ -93,19 +93,19 @@ func (p *plan) throughMosquitto() {
 	p.add(t)
 }
 
-// flatCosts adds the three tables that are to show that a message of ours costs the
-// same however much there is of everything else.
+// flatCosts adds three tables, which show that the cost of a message in millrace does not grow with
+// the number of filters, publications in flight and clients.
 func (p *plan) flatCosts() {
 	row := func(group, who, label string, s scenario) {
 		s.Name = fmt.Sprintf("%s: %s", group, label)
 		p.add(trial{scenario: s, group: group, label: label, who: []string{who}})
 	}
-	const many = 1_000_000 // so that what it takes to begin is of no account
+	const many = 1_000_000 // so that startup costs do not count
 	for _, n := range []int{1, 100, 10_000} {
 		row("receive QoS 1, 64 B, window 100, by filters subscribed", "All", fmt.Sprint(n),
 			scenario{Kind: receive, QoS: 1, Payload: 64, Window: 100, Filters: n})
 	}
-	for _, n := range []int{16, 1000, 60_000} { // the broker's acks come in for the oldest as new ones go out
+	for _, n := range []int{16, 1000, 60_000} { // the broker acknowledges the oldest message at each new one
 		row("publish QoS 1, 64 B, by publications in flight", "PublishFrom", fmt.Sprint(n),
 			scenario{Kind: publish, QoS: 1, Payload: 64, Window: n + 1000, Hold: n, Messages: many})
 	}
@@ -115,7 +115,7 @@ func (p *plan) flatCosts() {
 	}
 }
 
-// describe names a scenario by what sets it apart.
+// describe returns the name of a scenario, made of the fields in which it differs from others.
 func (s *scenario) describe() string {
 	name := fmt.Sprintf("%v QoS %d, %s", s.Kind, s.QoS, size(s.Payload))
 	if s.Kind == idle {
@@ -140,7 +140,7 @@ func size(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// takesPart tells whether a contender is one of the trial.
+// takesPart reports whether a contender takes part in the trial.
 func (t *trial) takesPart(c *contender) bool {
 	return t.who == nil || slices.Contains(t.who, c.name)
 }

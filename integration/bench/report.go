@@ -5,18 +5,18 @@ import (
 	"io"
 )
 
-// A report shows results as they come.
+// A report writes the tables as results arrive.
 type report struct {
 	w        io.Writer
 	results  []result
 	verdicts []string
 
-	// The trials of a group that have come; their table waits for the last one.
+	// The trials and rows of an incomplete group; its table is written after the last trial.
 	group []trial
 	rows  []row
 }
 
-// take shows the results of a trial, or keeps them for the table of its group.
+// take writes the results of a trial, or keeps them for the table of its group.
 func (p *report) take(t *trial, results []result) {
 	p.results = append(p.results, results...)
 	if len(p.group) > 0 && t.group != p.group[0].group {
@@ -45,7 +45,7 @@ func (p *report) take(t *trial, results []result) {
 	fmt.Fprintln(p.w)
 }
 
-// flush shows the table of a group, with multiples of its first row.
+// flush writes the table of a group, with multiples of its first row.
 func (p *report) flush() {
 	if len(p.rows) > 0 {
 		t := &p.group[0]
@@ -55,7 +55,7 @@ func (p *report) flush() {
 	p.group, p.rows = nil, nil
 }
 
-// finish shows what is left, and all targets together.
+// finish writes the last table and a list of all targets.
 func (p *report) finish() {
 	p.flush()
 	for _, v := range p.verdicts {

@@ -2,41 +2,41 @@ package main
 
 import "slices"
 
-// A measurement is what a child says of its run, in JSON.
+// A measurement is the result of one run, which the child writes as JSON.
 type measurement struct {
-	Messages int     // that count: the broker, or the consumer, has had them
+	Messages int     // counted by the broker or the consumer
 	Seconds  float64 // from "go" to the end
-	CPU      float64 // seconds of the process in that time, user and system
+	CPU      float64 // user and system seconds of the process in that time
 
-	Sent int64 // receive: by the broker, what the client dropped or had not taken included
+	Sent int64 // receive: messages from the broker, including those dropped or not yet read
 
-	// Zero for a child that is not written in Go.
+	// Zero if the child is not a Go program.
 	Mallocs    uint64
 	AllocBytes uint64
 
-	Syscalls uint64 // reads and writes, of the process; zero where the system does not count them
+	Syscalls uint64 // reads and writes of the process; zero if the system does not count them
 	Wakeups  uint64 // voluntary context switches of the process
 
-	// Of echo, seconds.
+	// Echo only, in seconds.
 	P50, P99 float64
 
-	// Of idle, for each client.
+	// Idle only, for each client.
 	Memory     float64 // bytes
 	Goroutines float64
 }
 
-// A result is what the rounds of one contender in one scenario gave.
+// A result holds the rounds of one contender in one scenario.
 type result struct {
 	Scenario  string
 	Contender string
 	Rounds    []measurement
-	Failed    string // why a round gave nothing; empty when none has failed
+	Failed    string // the error of the failed round; empty if none has failed
 }
 
-// A figure is what the rounds gave of one quantity.
+// A figure summarizes one quantity over the rounds.
 type figure struct{ Median, Min, Max float64 }
 
-// figure returns the figure of what each round gives.
+// figure summarizes the values that of returns for the rounds.
 func (r *result) figure(of func(*measurement) float64) figure {
 	if len(r.Rounds) == 0 {
 		return figure{}
@@ -50,7 +50,7 @@ func (r *result) figure(of func(*measurement) float64) figure {
 	return figure{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
 
-// What the table and the chart show.
+// The quantities that the tables and the chart show.
 func (m *measurement) rate() float64          { return float64(m.Messages) / m.Seconds }
 func (m *measurement) cpuPerMillion() float64 { return 1e6 * m.CPU / float64(m.Messages) }
 func (m *measurement) allocs() float64        { return float64(m.Mallocs) / float64(m.Messages) }

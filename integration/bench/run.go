@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// deadline is how long a run may take before its process is killed.
+// deadline is the time after which the process of a run is killed.
 const deadline = 60 * time.Second
 
-// A run is one contender in one scenario, in a process of its own.
+// A run is one contender in one scenario, in its own process.
 type run struct {
 	assignment
 	contender *contender
@@ -27,7 +27,7 @@ type run struct {
 	result    measurement
 }
 
-// execute starts the child and returns what it measured.
+// execute starts the child and returns its measurement.
 func (r *run) execute() (m measurement, err error) {
 	if r.Scenario.Kind == durable {
 		if r.Scenario.Dir, err = os.MkdirTemp("", "bench"); err != nil {
@@ -71,7 +71,7 @@ func (r *run) play() error {
 	}
 	ended := cmd.Wait()
 	if !killed.Stop() {
-		return fmt.Errorf("it was killed after %v", deadline)
+		return fmt.Errorf("the child was killed after %v", deadline)
 	}
 	if err == nil && ended != nil {
 		err = ended
@@ -82,7 +82,7 @@ func (r *run) play() error {
 	return err
 }
 
-// command is this program again, or the program of the contender.
+// command returns the child: this program, or the program of the contender.
 func (r *run) command() (*exec.Cmd, error) {
 	if r.contender.command != nil {
 		argv, err := r.contender.command(&r.Scenario)
@@ -104,7 +104,7 @@ func (r *run) command() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// follow answers what the child says until it has said its result.
+// follow answers the lines of the child until it has written its result.
 func (r *run) follow(stdout io.Reader) error {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
@@ -116,7 +116,7 @@ func (r *run) follow(stdout io.Reader) error {
 			}
 		case "result":
 			if err := json.Unmarshal([]byte(rest), &r.result); err != nil {
-				return fmt.Errorf("its result: %w", err)
+				return fmt.Errorf("result of the child: %w", err)
 			}
 			r.result.Sent = r.server.messages()
 			return r.drain(stdout)
@@ -128,10 +128,10 @@ func (r *run) follow(stdout io.Reader) error {
 			}
 			return errors.New(rest)
 		default:
-			return fmt.Errorf("it says %q", lines.Text())
+			return fmt.Errorf("the child wrote %q", lines.Text())
 		}
 	}
-	return errors.New("it ended without a result")
+	return errors.New("the child ended without a result")
 }
 
 func (r *run) ready() error {
@@ -142,7 +142,7 @@ func (r *run) ready() error {
 	case receive:
 		r.server.flood()
 	case publish, durable, idle:
-		go func() { // the child may fail before all has come
+		go func() { // the child may fail before all messages have arrived
 			select {
 			case <-r.server.done():
 				_, _ = io.WriteString(r.input, "done\n")
@@ -153,7 +153,7 @@ func (r *run) ready() error {
 	return nil
 }
 
-// drain reads the rest of what the child says, which is nothing.
+// drain reads the output of the child to its end.
 func (r *run) drain(stdout io.Reader) error {
 	_, err := io.Copy(io.Discard, stdout)
 	return err

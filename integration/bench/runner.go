@@ -13,22 +13,21 @@ import (
 // A runner runs scenarios, each in rounds in which the contenders take turns.
 type runner struct {
 	rounds   int
-	aim      time.Duration // how long one run is to take
-	longer   int           // by which factor, where there is a target for rate or latency; 0: 1
+	aim      time.Duration // the intended duration of one run
+	longer   int           // factor of aim in scenarios with a target for rate or latency; 0: 1
 	profiles string        // folder for CPU profiles; empty: none
 	traces   string        // folder for execution traces; empty: none
 	progress io.Writer
 }
 
-// An entry is a contender in a scenario, with as many messages as take it the time
-// that is aimed at.
+// An entry is a contender in a scenario, with a number of messages that takes it the intended time.
 type entry struct {
 	contender *contender
 	scenario  scenario
 	result    result
 }
 
-// trial runs one scenario and returns a result for each contender that can do it.
+// trial runs one scenario and returns a result for each contender that supports it.
 func (r *runner) trial(t *trial, all []contender) []result {
 	var entries []*entry
 	for i := range all {
@@ -57,7 +56,7 @@ func (r *runner) trial(t *trial, all []contender) []result {
 	return results
 }
 
-// round runs an entry once more, unless it has failed before.
+// round runs an entry once, unless it has failed before.
 func (r *runner) round(e *entry, n int) error {
 	if e.result.Failed != "" {
 		return nil
@@ -75,21 +74,20 @@ func (e *entry) failed(err error) {
 	}
 }
 
-// calibrate finds out how many messages an entry is to have, unless its scenario
-// says so.
+// calibrate finds the number of messages of an entry, unless its scenario sets it.
 func (r *runner) calibrate(e *entry) error {
 	if e.scenario.Messages > 0 {
 		return nil
 	}
 	aim := r.aim
 	if len(times[e.scenario.Name]) > 0 {
-		aim *= time.Duration(max(1, r.longer)) // the beginning counts for less: the fastest are a quarter faster over a second
+		aim *= time.Duration(max(1, r.longer)) // lessens the weight of the start: the fastest are a quarter faster over a second
 	}
 	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
-		aim *= 4 // the buffers of all their sockets are filled first
+		aim *= 4 // the socket buffers of all clients fill first
 	}
-	// A window that has hardly been filled says nothing of one that slides, and what
-	// is allocated to begin with is not to count for much.
+	// The run must be long enough for the window to slide many times and for the first allocations
+	// to have little weight.
 	least := max(20*e.scenario.Window, 3000) * e.scenario.Clients
 	if e.scenario.Payload > 1<<10 || e.scenario.Kind == echo || e.scenario.Kind == durable {
 		least = 20 * e.scenario.Window * e.scenario.Clients
@@ -101,7 +99,7 @@ func (r *runner) calibrate(e *entry) error {
 			return err
 		}
 		n = int(m.rate() * aim.Seconds())
-		if m.Seconds >= aim.Seconds()/3 { // less tells of the beginning only
+		if m.Seconds >= aim.Seconds()/3 { // a shorter run measures only the start
 			e.scenario.Messages = max(n, least)
 			return nil
 		}
@@ -110,7 +108,7 @@ func (r *runner) calibrate(e *entry) error {
 	}
 }
 
-// run executes one run; round 0 is that of a calibration.
+// run executes one run; round 0 is the calibration.
 func (r *runner) run(e *entry, round int) (measurement, error) {
 	run := run{assignment: assignment{Contender: e.contender.name, Scenario: e.scenario}, contender: e.contender}
 	if round > 0 {
@@ -128,7 +126,7 @@ func (r *runner) run(e *entry, round int) (measurement, error) {
 	return run.execute()
 }
 
-// plain makes a file name of a title.
+// plain returns a file name for a title.
 func plain(title string) string {
 	return strings.NewReplacer(", ", "_", " ", "-", "/", "-").Replace(title)
 }

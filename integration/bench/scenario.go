@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A scenario is what one run does; the child process gets it as JSON.
+// A scenario describes one run; the child process gets it as JSON.
 type scenario struct {
 	Name     string // in the table
 	Kind     kind
@@ -15,14 +15,14 @@ type scenario struct {
 	Window   int    // unacknowledged at once
 	Messages int    // of all clients together
 	Clients  int    // in one process
-	Filters  int    // subscribed by each
-	Hold     int    // publish: how many the broker has before it acknowledges the first
+	Filters  int    // per client
+	Hold     int    // publish: messages that the broker receives before it acknowledges the first
 	Through  string // the broker: empty for the null broker, or mosquitto
 	URL      string // "tcp://127.0.0.1:port" of the broker
-	Dir      string // durable: an empty folder for the stores of this run
+	Dir      string // durable: an empty folder for the stores of the run
 }
 
-// A kind is which method of the sessions a scenario calls.
+// A kind names the session method that a scenario calls.
 type kind byte
 
 const (
@@ -30,16 +30,17 @@ const (
 	receive             // Receive
 	echo                // Echo
 	idle                // Publish of one QoS 1 message, then nothing but pings
-	durable             // Publish, with a store on disk for what has no ack yet
+	durable             // Publish, with a store on disk for unacknowledged messages
 )
 
 var kinds = [...]string{publish: "publish", receive: "receive", echo: "echo", idle: "idle", durable: "durable"}
 
 func (k kind) String() string { return kinds[k] }
 
-// MarshalText and UnmarshalText keep the numbers of kinds out of the JSON.
+// MarshalText encodes the name, so that JSON does not depend on the numbers.
 func (k kind) MarshalText() ([]byte, error) { return []byte(kinds[k]), nil }
 
+// UnmarshalText is the inverse of MarshalText.
 func (k *kind) UnmarshalText(text []byte) error {
 	for i, name := range kinds {
 		if name == string(text) {
@@ -47,14 +48,14 @@ func (k *kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is no kind of scenario", text)
+	return fmt.Errorf("%q is not a kind of scenario", text)
 }
 
-// topic is that of all messages.
+// topic is the topic of all messages.
 const topic = "bench/topic"
 
-// filters returns what each client subscribes, in one SUBSCRIBE; no message
-// matches any but the first.
+// filters returns the filters of each client, subscribed in one SUBSCRIBE. Messages match only the
+// first.
 func (s *scenario) filters() []string {
 	list := []string{topic}
 	for i := 1; i < s.Filters; i++ {
@@ -63,8 +64,8 @@ func (s *scenario) filters() []string {
 	return list
 }
 
-// keepAlive is what clients are to announce: short where pings are what a client
-// does, otherwise too long to play a part.
+// keepAlive returns the keep-alive interval: short for idle clients, whose pings are measured, and
+// otherwise longer than a run.
 func (s *scenario) keepAlive() time.Duration {
 	if s.Kind == idle {
 		return 3 * time.Second
@@ -72,7 +73,7 @@ func (s *scenario) keepAlive() time.Duration {
 	return time.Minute
 }
 
-// share returns how many of the messages are those of client i.
+// share returns the number of messages of client i.
 func (s *scenario) share(i int) int {
 	n := s.Messages / s.Clients
 	if i < s.Messages%s.Clients {

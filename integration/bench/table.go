@@ -12,7 +12,7 @@ import (
 type column struct {
 	title string
 	of    func(*measurement) float64
-	scale float64 // what is shown is as much times the value
+	scale float64 // factor from the value to the figure shown
 }
 
 var (
@@ -31,7 +31,7 @@ var (
 	costs = []column{cpuColumn, allocsColumn, bytesColumn, syscallsColumn, wakeupsColumn}
 )
 
-// columns returns what the table of a scenario shows.
+// columns returns the columns for a scenario.
 func columns(s *scenario) []column {
 	switch {
 	case s.Kind == idle:
@@ -46,14 +46,14 @@ func columns(s *scenario) []column {
 	return append([]column{rateColumn}, costs...)
 }
 
-// A row is a line of a table; what it has of others is compared with base.
+// A row is one line of a table.
 type row struct {
 	label  string
 	result *result
 }
 
-// writeTable shows medians, the least and the most, and the median as multiple of
-// that of base.
+// writeTable writes the median, minimum and maximum of each column, and the multiple of the median
+// of base.
 func writeTable(w io.Writer, title string, cols []column, rows []row, base *result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, title)
@@ -70,7 +70,7 @@ func writeTable(w io.Writer, title string, cols []column, rows []row, base *resu
 		for _, c := range cols {
 			f := row.result.figure(c.of)
 			if f.Max == 0 && (c.title == allocsColumn.title || c.title == bytesColumn.title) {
-				fmt.Fprint(t, "\t-") // it is not a program in Go
+				fmt.Fprint(t, "\t-") // not a Go program
 				continue
 			}
 			fmt.Fprintf(t, "\t%s [%s %s]", number(f.Median*c.scale), number(f.Min*c.scale), number(f.Max*c.scale))
@@ -95,7 +95,7 @@ func find(results []result, contender string) *result {
 	return nil
 }
 
-// multiple returns the median of r as multiple of that of base.
+// multiple returns the median of r divided by the median of base.
 func multiple(r, base *result, of func(*measurement) float64) (float64, bool) {
 	if base == nil || len(base.Rounds) == 0 || len(r.Rounds) == 0 {
 		return 0, false
@@ -104,7 +104,7 @@ func multiple(r, base *result, of func(*measurement) float64) (float64, bool) {
 	return r.figure(of).Median / b, b > 0
 }
 
-// number shows three digits that count, or all of those before the point.
+// number formats v with three significant digits, or with all digits before the point.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 1e6:

@@ -37,7 +37,7 @@ func TestAFigureIsTheMedianWithTheLeastAndTheMost(t *testing.T) {
 			r.Rounds = append(r.Rounds, measurement{P50: rate})
 		}
 		if got := r.figure((*measurement).p50); got != test.want {
-			t.Errorf("%v: %v, want %v", test.rates, got, test.want)
+			t.Errorf("rates %v: got %v, want %v", test.rates, got, test.want)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func TestATableHasMultiplesOfPaho(t *testing.T) {
 		"\na trial: target: the worst of ours messages/s at least ×3.00: ×2.67 (All), NOT MET\n",
 	} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("%q is not in\n%s", want, out.String())
+			t.Errorf("the output lacks %q:\n%s", want, out.String())
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestAGroupHasOneTableWithMultiplesOfItsFirstRow(t *testing.T) {
 		p.take(&trial{scenario: s, group: "by size", label: strings.Repeat("x", label+1)}, resultsOf(map[string][]float64{"All": {rate}}))
 	}
 	if out.Len() > 0 {
-		t.Errorf("a table before its last row: %s", &out)
+		t.Errorf("the table was written before its last row: %s", &out)
 	}
 	p.finish()
 	if got := out.String(); !strings.HasPrefix(got, "All, by size") || !strings.Contains(got, "200 [200 200] ×2.00") {
@@ -127,7 +127,7 @@ func TestATargetIsJudgedByWhomItNames(t *testing.T) {
 		}
 	}
 	if _, _, _, ok := new(target).judge(results); ok {
-		t.Error("nobody was judged")
+		t.Error("a target without a contender has a verdict")
 	}
 	goal := least("PublishFrom", 2)
 	if got := goal.verdict(results); !strings.HasSuffix(got, "not measured") {

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// A target is what is asked of ours in one scenario.
+// A target is a required figure of millrace in one scenario.
 type target struct {
-	who      string // one of ours, or best or worst of them
+	who      string // one of ours, or best or worst
 	quantity column
-	multiple bool    // of paho.mqtt.golang
-	limit    float64 // of what the column shows, or of the multiple
-	most     bool    // the limit is the most that is allowed, otherwise the least
+	multiple bool    // limit is a multiple of paho.mqtt.golang
+	limit    float64 // in the unit of the column, or the multiple
+	most     bool    // limit is a maximum, otherwise a minimum
 }
 
 const (
@@ -21,7 +21,7 @@ const (
 	worst = "the worst of ours"
 )
 
-// times holds how many times as fast as paho.mqtt.golang ours is to be, by scenario.
+// times holds the targets that are multiples of paho.mqtt.golang, by scenario.
 var times = map[string][]target{
 	"publish QoS 0, 64 B":              {rateOf("PublishFrom", 60), rateOf("Publishes", 25)},
 	"publish QoS 1, 64 B, window 1":    {rateOf(best, 1.15)},
@@ -45,8 +45,8 @@ func latencyOf(who string, most float64) target {
 	return target{who: who, quantity: p50Column, multiple: true, limit: most, most: true}
 }
 
-// asked tells whether a quick run has the scenario: those with a target that is not
-// one of all, and one for those at window 1000.
+// asked reports whether a quick run includes the scenario: it includes scenarios with a target of
+// their own, and one of the scenarios at window 1000.
 func asked(s *scenario) bool {
 	return len(times[s.Name]) > 0 || s.Kind == idle || s.Through != "" || s.Name == "receive QoS 1, 64 B, window 1000"
 }
@@ -74,8 +74,8 @@ func targetsOf(s *scenario) []target {
 	return list
 }
 
-// judge returns what was reached, by whom, and whether that is what was asked for;
-// ok is false when there is nothing to judge.
+// judge returns the value reached, the contender that reached it, and whether it meets the target;
+// ok is false if there is no result.
 func (t *target) judge(results []result) (value float64, who string, met, ok bool) {
 	base := find(results, pahoName)
 	for i := range results {
@@ -98,7 +98,7 @@ func (t *target) judge(results []result) (value float64, who string, met, ok boo
 	return value, who, (value <= t.limit) == t.most || value == t.limit, ok
 }
 
-// verdict says in a line what was asked for and what was reached.
+// verdict returns a line with the target and the value reached.
 func (t *target) verdict(results []result) string {
 	bound, sign := "at least", ""
 	if t.most {

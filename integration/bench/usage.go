@@ -2,9 +2,9 @@ package main
 
 import "time"
 
-// usage is what the system counts of a process.
+// usage holds the counters that the system keeps for a process.
 type usage struct {
 	cpu      time.Duration // user and system
-	switches int64         // voluntary: a thread had nothing to do and slept
+	switches int64         // voluntary context switches: a thread had no work and slept
 	syscalls uint64        // read and write calls
 }

@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// used returns what this process has used. Wake-ups are the voluntary context
-// switches of getrusage rather than the scheduler's latencies of runtime/metrics:
-// those sample one in eight, count goroutines that needed no thread to wake, and say
-// nothing of clients that are not written in Go. System calls are those that Linux
-// counts in /proc/self/io, reads that found nothing included: no wrapper around a
-// connection stands in the way, and it is the same for every client.
+// used returns the usage of this process. Wake-ups are the voluntary context switches of getrusage.
+// The scheduler latencies of runtime/metrics would not do: they sample one in eight, count
+// goroutines that needed no thread to wake, and do not exist for clients not written in Go. System
+// calls come from /proc/self/io of Linux and include reads that found no data: this needs no
+// wrapper around the connection and is the same for every client.
 func used() usage {
 	var u usage
 	var r syscall.Rusage
