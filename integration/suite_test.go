@@ -279,5 +279,5 @@ func (v *visit) refused(t *testing.T) string {
 	if !errors.As(err, &refused) {
 		t.Fatalf("wrong password: got %v, want a rejection", err)
 	}
-	return fmt.Sprintf("code %d", refused.Code)
+	return refused.Code.Error()
 }

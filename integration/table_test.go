@@ -36,7 +36,7 @@ var asStandard = findings{
 	will:     "yes",
 	session:  "kept",
 	copies:   1,
-	refusal:  "code 5",
+	refusal:  "not authorized",
 }
 
 // notAlways is the finding for brokers that in some runs redeliver the messages of a kept session
@@ -61,7 +61,7 @@ func expected(broker, way string, v mqtt.Version) findings {
 		f.granted = "0, 1, 1"
 		f.taken = "2 gets PUBACK, arrives at 1"
 		f.copies = 2
-		f.refusal = "code 4"
+		f.refusal = "bad user name or password"
 		if way == "ws" || way == "wss" {
 			if v == mqtt.V31 { // a server must select one
 				return findings{connects: "no: selects two subprotocols"}

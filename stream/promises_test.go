@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,17 +191,17 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		var sub *stream.Subscription
-		looks := 0
+		var looks atomic.Int64 // the loop may log after the hand-off
 		s, c := connected(t, b, &stream.Options{Logger: slog.New(observer{slog.DiscardHandler, func() {
 			if sub != nil {
 				sub.Granted()
-				looks++
+				looks.Add(1)
 			}
 		}})})
 		sub = subscribed(t, s, c, "a", 1)
 		c.Send(publish("a", "x", 1, 1, false), publish("nobody", "x", 1, 2, false))
 		<-sub.Messages()
-		if looks == 0 {
+		if looks.Load() == 0 {
 			t.Error("nothing was logged")
 		}
 	})

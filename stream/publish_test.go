@@ -395,8 +395,8 @@ func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	})
 }
 
-// lateCancel is a context that has ended when Publish waits on it for the second time, after
-// acceptance. By then a second has passed, so the result is ready too.
+// lateCancel is a context that has ended when Publish waits on it, after acceptance. By then a second
+// has passed, so the result is ready too.
 type lateCancel struct {
 	context.Context
 	asked atomic.Int32
@@ -404,15 +404,14 @@ type lateCancel struct {
 
 func (c *lateCancel) Done() <-chan struct{} {
 	ended := make(chan struct{})
-	if c.asked.Add(1) > 1 {
-		elapse(time.Second)
-		close(ended)
-	}
+	c.asked.Add(1)
+	elapse(time.Second)
+	close(ended)
 	return ended
 }
 
 func (c *lateCancel) Err() error {
-	if c.asked.Load() > 1 {
+	if c.asked.Load() > 0 {
 		return context.Canceled
 	}
 	return nil
