@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// An ackQueue hands Receipts to one Ack channel that lags, in order, on a goroutine of its own, so that one dead reader delays
-// nobody else's Receipts. The goroutine ends when the channel has caught up.
+// An ackQueue hands Receipts to one Ack channel that lags, in order, on a goroutine of its own, so
+// that one dead reader delays nobody else's Receipts. The goroutine ends when the channel has
+// caught up.
 type ackQueue struct {
 	ack    chan<- Receipt
 	counts *receiptCounts
@@ -16,7 +17,8 @@ type ackQueue struct {
 	ended bool // the queue is empty and the goroutine ends
 }
 
-// receiptCounts count the goroutines that hand Receipts to channels of the user, and the Receipts that they hold.
+// receiptCounts count the goroutines that hand Receipts to channels of the user, and the Receipts
+// that they hold.
 type receiptCounts struct {
 	senders atomic.Int64
 	waiting atomic.Int64  // Receipts that their channels have not taken yet

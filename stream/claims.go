@@ -50,8 +50,8 @@ func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Deli
 	b.wakeLoop()
 }
 
-// purge drops the QoS 1 messages that nobody has been handed, since the broker sends them again. A Subscription that ends
-// keeps its own: messages that still come for it are dropped.
+// purge drops the QoS 1 messages that nobody has been handed, since the broker sends them again. A
+// Subscription that ends keeps its own: messages that still come for it are dropped.
 func (b *inboxes) purge(leaving []*filterSet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

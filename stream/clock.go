@@ -2,8 +2,8 @@ package stream
 
 import "time"
 
-// A clock is the time of the loop: it stands still during a turn, and wakes the loop at the earliest deadline. Deadlines are
-// durations since the epoch; 0 is none.
+// A clock is the time of the loop: it stands still during a turn, and wakes the loop at the
+// earliest deadline. Deadlines are durations since the epoch; 0 is none.
 type clock struct {
 	epoch time.Time
 	now   time.Duration
@@ -26,8 +26,8 @@ func (c *clock) since(t time.Time) time.Duration { return t.Sub(c.epoch) }
 // fired records that the timer has fired.
 func (c *clock) fired() { c.armed = 0 }
 
-// arm sets the timer to the earliest deadline that has not passed. A timer that fires too early does no harm, so it is left
-// alone when that deadline has moved away.
+// arm sets the timer to the earliest deadline that has not passed. A timer that fires too early
+// does no harm, so it is left alone when that deadline has moved away.
 func (c *clock) arm(deadlines ...time.Duration) {
 	at := time.Duration(0)
 	for _, d := range deadlines {

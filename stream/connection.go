@@ -22,8 +22,8 @@ const (
 
 // A connection is the present connection to the broker, or the way to the next one.
 //
-// Invariant: there is at most one attempt or connection. From up to failed there is a conn, in failing and failed a cause; reset
-// leads back to waiting. Only the methods here change the phase.
+// Invariant: there is at most one attempt or connection. From up to failed there is a conn, in
+// failing and failed a cause; reset leads back to waiting. Only the methods here change the phase.
 type connection struct {
 	phase connPhase
 	conn  *link.Conn
@@ -109,8 +109,8 @@ func (c *connection) firstResult(err error) {
 	}
 }
 
-// fail closes the connection, without DISCONNECT, so that the broker publishes the will. Other state
-// is changed when the reader and the writer have let go.
+// fail closes the connection, without DISCONNECT, so that the broker publishes the will. Other
+// state is changed when the reader and the writer have let go.
 func (c *connection) fail(err error) {
 	if c.phase == up {
 		c.phase, c.cause = failing, err
@@ -135,9 +135,10 @@ func (c *connection) reset() {
 	c.phase, c.conn, c.cause, c.resendAt = waiting, nil, nil, 0
 }
 
-// linger closes our side of the connection and reads on until the broker has closed its own [MQTT-3.14.4-1]. A connection that
-// is closed while bytes come in is reset, and a broker that is reset may drop everything that it has not read: the last acks,
-// and the DISCONNECT that keeps the will from being published. LimitClose ends the wait for a broker that does not close.
+// linger closes our side of the connection and reads on until the broker has closed its own
+// [MQTT-3.14.4-1]. A connection that is closed while bytes come in is reset, and a broker that is
+// reset may drop everything that it has not read: the last acks, and the DISCONNECT that keeps the
+// will from being published. LimitClose ends the wait for a broker that does not close.
 func (c *connection) linger() {
 	c.conn.CloseWrite()
 	for e := (event{}); e.err == nil; {

@@ -9,12 +9,12 @@ import (
 
 // The ways to take messages out of an inbox.
 
-// deliveriesCap is the buffer of Deliveries: longer than the in-flight window of the brokers in use, so that a broker is not
-// stopped in the middle of a batch.
+// deliveriesCap is the buffer of Deliveries: longer than the in-flight window of the brokers in
+// use, so that a broker is not stopped in the middle of a batch.
 const deliveriesCap = 256
 
-// Messages returns the channel whose hand-off acknowledges a message. It is unbuffered, closed after its last value, and the
-// same at every call.
+// Messages returns the channel whose hand-off acknowledges a message. It is unbuffered, closed
+// after its last value, and the same at every call.
 func (b *inbox) Messages() <-chan frames.Message {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -25,8 +25,8 @@ func (b *inbox) Messages() <-chan frames.Message {
 	return b.messages
 }
 
-// Deliveries returns the channel of messages that their consumer acknowledges with Ack. It is buffered, closed after its last
-// value, and the same at every call.
+// Deliveries returns the channel of messages that their consumer acknowledges with Ack. It is
+// buffered, closed after its last value, and the same at every call.
 func (b *inbox) Deliveries() <-chan Delivery {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -37,8 +37,8 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	return b.delivers
 }
 
-// feed starts the goroutine that moves messages from an inbox to ch as the consumer takes them, and closes ch. convert returns
-// the value to send, and whether its hand-off acknowledges the message.
+// feed starts the goroutine that moves messages from an inbox to ch as the consumer takes them, and
+// closes ch. convert returns the value to send, and whether its hand-off acknowledges the message.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	ok := b.all.life.start(func() {
 		defer close(ch)
@@ -69,9 +69,9 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	}
 }
 
-// All returns an iterator over the messages. A message is acknowledged when the loop asks for the next one; leaving the loop
-// does not acknowledge the last one. It ends without an error when the client was closed or unsubscribed, otherwise with
-// the reason: that of ctx, or Err.
+// All returns an iterator over the messages. A message is acknowledged when the loop asks for the
+// next one; leaving the loop does not acknowledge the last one. It ends without an error when the
+// client was closed or unsubscribed, otherwise with the reason: that of ctx, or Err.
 func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		stop := b.all.stop

@@ -6,8 +6,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Delivery is a message that its consumer has yet to acknowledge. The payload may be shared with other consumers and with
-// other messages of the same read: do not write to it, and keep a Message.Clone of it for long.
+// Delivery is a message that its consumer has yet to acknowledge. The payload may be shared with
+// other consumers and with other messages of the same read: do not write to it, and keep a
+// Message.Clone of it for long.
 type Delivery struct {
 	frames.Message
 	Duplicate bool // the DUP flag: the broker may have sent the message before
@@ -16,17 +17,18 @@ type Delivery struct {
 	acks *ackList // nil if no ack is expected
 }
 
-// Ack acknowledges the delivery: the broker may forget the message. It can be called from any goroutine, in any order, more
-// than once, and after the connection or the client is gone. Acks leave in order of arrival, so one delivery that is never
-// acknowledged withholds the acks of all later ones.
+// Ack acknowledges the delivery: the broker may forget the message. It can be called from any
+// goroutine, in any order, more than once, and after the connection or the client is gone. Acks
+// leave in order of arrival, so one delivery that is never acknowledged withholds the acks of all
+// later ones.
 func (d Delivery) Ack() {
 	if d.acks != nil {
 		d.acks.add(d.seq)
 	}
 }
 
-// An ackList carries acknowledged deliveries from the goroutines of users to the loop: a list, and one wake-up for as many
-// as there are.
+// An ackList carries acknowledged deliveries from the goroutines of users to the loop: a list, and
+// one wake-up for as many as there are.
 type ackList struct {
 	wake func()
 
@@ -49,7 +51,8 @@ func (a *ackList) add(seq uint64) {
 	}
 }
 
-// take returns the deliveries that were acknowledged since the last call. The slice is valid until the next one.
+// take returns the deliveries that were acknowledged since the last call. The slice is valid until
+// the next one.
 func (a *ackList) take() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

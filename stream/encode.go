@@ -5,8 +5,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The packets that an outbox encodes. One that does not fit the terms of the connection is not added: err tells of it, and the
-// loop closes the connection.
+// The packets that an outbox encodes. One that does not fit the terms of the connection is not
+// added: err tells of it, and the loop closes the connection.
 
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
@@ -62,7 +62,8 @@ func (o *outbox) packet(p frames.Packet) {
 	}
 }
 
-// added takes the batch with a packet appended, unless that failed or is beyond the limit of the connection.
+// added takes the batch with a packet appended, unless that failed or is beyond the limit of the
+// connection.
 func (o *outbox) added(before int, bytes []byte, err error) bool {
 	if size := len(bytes) - before; err == nil && size > o.terms.maxPacket {
 		err = &frames.TooLargeError{Size: size, Limit: o.terms.maxPacket}

@@ -7,8 +7,8 @@ type ending byte
 
 const (
 	running  ending = iota
-	settling        // nothing is handed out; deliveries held by consumers are waited for, and their results may be published
-	emptying        // nothing is accepted; accepted publications are waited for
+	settling        // nothing is handed out; consumers ack the deliveries they hold, and may publish
+	emptying        // nothing is accepted; accepted publications come to their end
 	over            // the loop ends
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// These errors tell what became of a message or a call. They come wrapped: compare with errors.Is.
+// These errors tell the fate of a message or a call. They come wrapped: compare with errors.Is.
 var (
 	// ErrClosed says that the client has ended. It wraps net.ErrClosed.
 	ErrClosed error = &closedError{}
@@ -17,8 +17,8 @@ var (
 	// ErrNotSent says that nothing of the message left this process and nothing will.
 	ErrNotSent error = fateError("not sent")
 
-	// ErrUnconfirmed says that the message may have arrived: it left, or was about to, and no acknowledgment came. A kept
-	// session goes on trying.
+	// ErrUnconfirmed says that the message may have arrived: it left, or was about to, and no
+	// acknowledgment came. A kept session goes on trying.
 	ErrUnconfirmed error = fateError("unconfirmed")
 )
 
@@ -44,8 +44,8 @@ func (e *causedError) Unwrap() []error { return []error{e.fate, e.cause} }
 func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
 func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
 
-// DowngradedError says that the broker acknowledged a QoS 2 publication at QoS 1: the message arrived there, at least once
-// instead of exactly once.
+// DowngradedError says that the broker acknowledged a QoS 2 publication at QoS 1: the message
+// arrived there, at least once instead of exactly once.
 type DowngradedError struct{ ID uint16 }
 
 func (e *DowngradedError) Error() string {
@@ -63,16 +63,17 @@ func (e *RefusedError) Error() string {
 	return "mqtt: the broker refused the topic filter " + strings.Join(names, ", ")
 }
 
-// ConnectError says that the broker refused the connection. It wraps its field Code, the reason code of the CONNACK (MQTT
-// 3.1.1, section 3.2.2.3), so that errors.Is(err, frames.NotAuthorized) and the like tell the reason.
+// ConnectError says that the broker refused the connection. It wraps its field Code, the reason
+// code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that errors.Is(err, frames.NotAuthorized)
+// and the like tell the reason.
 type ConnectError = link.ConnectError
 
-// HTTPError says that the server did not answer the opening handshake of a WebSocket with status 101. Its field Status is
-// the status that it answered with.
+// HTTPError says that the server did not answer the opening handshake of a WebSocket with status
+// 101. Its field Status is the status that it answered with.
 type HTTPError = link.HTTPError
 
-// OptionError names in Field the option, the argument or the part of the URL that cannot be used, and in Reason the rule
-// and the limit that it breaks.
+// OptionError names in Field the option, the argument or the part of the URL that cannot be used,
+// and in Reason the rule and the limit that it breaks.
 type OptionError = link.OptionError
 
 // prefixed adds the prefix that each error of this package has, to one of a package below.

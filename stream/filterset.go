@@ -7,7 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A filterSet is the part of a Subscription that the loop knows: an owner of filters in flow.Subscriptions.
+// A filterSet is the part of a Subscription that the loop knows: an owner of filters in
+// flow.Subscriptions.
 type filterSet struct {
 	inbox   *inbox
 	filters []frames.Filter
@@ -44,7 +45,8 @@ func (s *filterSet) Granted() []frames.QoS {
 	return slices.Clone(s.granted)
 }
 
-// end closes the channels of a Subscription that was unsubscribed, when they have handed over the messages that have arrived.
+// end closes the channels of a Subscription that was unsubscribed, when they have handed over the
+// messages that have arrived.
 func (s *filterSet) end() {
 	s.inbox.finish(nil)
 	s.left(nil)

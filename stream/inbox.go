@@ -58,15 +58,15 @@ func (b *inbox) Err() error {
 	return err
 }
 
-// A chunk is the part of an inbox that a consumer takes at once: enough to make the lock cheap, little enough to leave the
-// rest for others.
+// A chunk is the part of an inbox that a consumer takes at once: enough to make the lock cheap,
+// little enough to leave the rest for others.
 const (
 	chunkMessages = 64
 	chunkBytes    = 64 << 10
 )
 
-// take waits for messages and moves a chunk of them into dst. It returns none when the inbox has ended, when handing out was
-// stopped or when cancel is closed.
+// take waits for messages and moves a chunk of them into dst. It returns none when the inbox has
+// ended, when handing out was stopped or when cancel is closed.
 func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 	x := b.all
 	for {

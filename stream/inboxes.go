@@ -7,11 +7,12 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// inboxes hold the messages that were received and not yet handed over, for all Subscriptions of a session together: one
-// lock, one limit, one slab. The loop adds the messages of a read under one lock; consumers take up to a chunk.
+// inboxes hold the messages that were received and not yet handed over, for all Subscriptions of a
+// session together: one lock, one limit, one slab. The loop adds the messages of a read under one
+// lock; consumers take up to a chunk.
 //
-// Invariant: bytes and count are those of all slots in use; each of these is in the line of its inbox, and in qos0 if it is
-// QoS 0; a line is in order of arrival.
+// Invariant: bytes and count are the sums over all slots in use. Each of these is in the line of
+// its inbox, and in qos0 if it is QoS 0. A line is in order of arrival.
 type inboxes struct {
 	limit     int // ReceiveBytes
 	highWater int // bytes above which takes count as consumed
@@ -72,8 +73,8 @@ func (b *inboxes) unlock() {
 	b.mu.Unlock()
 }
 
-// push appends d to an inbox, between lock and unlock. When there is no room, the oldest QoS 0 messages go; QoS 1 and 2 are
-// never dropped.
+// push appends d to an inbox, between lock and unlock. When there is no room, the oldest QoS 0
+// messages go; QoS 1 and 2 are never dropped.
 func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 	if size := cost(d); b.bytes+size > b.limit {
 		b.makeRoom(size)
@@ -99,7 +100,8 @@ func (b *inboxes) wakeLater(box *inbox) {
 	}
 }
 
-// makeRoom drops QoS 0 messages, the oldest first, until size more bytes are within the limit or none are left.
+// makeRoom drops QoS 0 messages, the oldest first, until size more bytes are within the limit or
+// none are left.
 func (b *inboxes) makeRoom(size int) {
 	for b.bytes+size > b.limit && b.qos0.Head != 0 {
 		b.remove(b.qos0.Head)
@@ -146,8 +148,9 @@ func (b *inboxes) remove(i int32) {
 	b.free = append(b.free, i)
 }
 
-// measure passes on how many bytes wait, and how often consumers took from an inbox above half of the high-water mark. The
-// consumer that leaves no more bytes than decide returns wakes the loop, once; -1 for none.
+// measure passes on how many bytes wait, and how often consumers took from an inbox above half of
+// the high-water mark. The consumer that leaves no more bytes than decide returns wakes the loop,
+// once; -1 for none.
 func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

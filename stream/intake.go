@@ -11,8 +11,9 @@ import (
 
 // An intake takes publications in.
 //
-// Invariant: a publication that was received was accepted. So none is received while the queue is full, and the rest of a run
-// that found no room rests here, in front of everything that is received later.
+// Invariant: a publication that was received was accepted. So none is received while the queue is
+// full, and the rest of a run that found no room rests here, in front of everything that is
+// received later.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered
@@ -79,8 +80,8 @@ func (in *intake) dropFlush(flush chan struct{}) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f chan struct{}) bool { return f == flush })
 }
 
-// take splits the first part off a run: at most room messages, which are all QoS 0 or none of them. It reports whether they are
-// QoS 0 and worth a flow.Run.
+// take splits the first part off a run: at most room messages, which are all QoS 0 or none of them.
+// It reports whether they are QoS 0 and worth a flow.Run.
 func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 	qos0, n := run.messages[0].QoS == frames.AtMostOnce, 1
 	for n < min(room, len(run.messages)) && (run.messages[n].QoS == frames.AtMostOnce) == qos0 {
@@ -94,16 +95,18 @@ func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 // acceptBatch is how many publishings are received before a turn.
 const acceptBatch = 256
 
-// A yield that took longer than slowYield found no processor free. Then none is tried for yieldPause times as long.
+// A yield that took longer than slowYield found no processor free. Then none is tried for
+// yieldPause times as long.
 const (
 	slowYield  = 5 * time.Millisecond // half a time slice
 	yieldPause = 20
 )
 
-// another receives the publishing that a publisher has for us now. An empty channel is looked at again after a yield, because
-// the publisher whose send has just returned is about to send its next: without that, each message of a publisher by itself
-// costs a turn and a write call, which takes five times as long. The scheduler now and then resumes the yielding goroutine
-// first, so there are two yields.
+// another receives the publishing that a publisher has for us now. An empty channel is looked at
+// again after a yield, because the publisher whose send has just returned is about to send its
+// next: without that, each message of a publisher by itself costs a turn and a write call, which
+// takes five times as long. The scheduler now and then resumes the yielding goroutine first, so
+// there are two yields.
 func (in *intake) another(c *clock) (p Publishing, ok bool) {
 	for yields := 0; ; yields++ {
 		select {

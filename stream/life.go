@@ -2,8 +2,9 @@ package stream
 
 import "sync"
 
-// life is shared by all parts of a session: the way to its end, the goroutines that Close waits for, and the means to wake the
-// loop. The levels are closed in this order: closing by Close, the others by the loop.
+// life is shared by all parts of a session: the way to its end, the goroutines that Close waits
+// for, and the means to wake the loop. The levels are closed in this order: closing by Close, the
+// others by the loop.
 type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
 	closing    chan struct{} // Close wants the end
@@ -55,7 +56,7 @@ func (l *life) start(f func()) bool {
 	return true
 }
 
-// endHelpers lets no more helpers start and waits for those that run.
+// endHelpers lets no more helpers start and waits for the running ones.
 func (l *life) endHelpers() {
 	l.mu.Lock()
 	l.noMoreHelpers = true
@@ -85,7 +86,8 @@ func (l *life) closed() error {
 	return ErrClosed
 }
 
-// wake makes the loop look at the shared lists: deliveries acknowledged, room in the inboxes, goroutines that have ended.
+// wake makes the loop look at the shared lists: deliveries acknowledged, room in the inboxes,
+// goroutines that have ended.
 func (l *life) wake() {
 	select {
 	case l.wakeups <- struct{}{}:

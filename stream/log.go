@@ -81,7 +81,8 @@ func (l *packetLog) noteUnclaimed(topic string) {
 	l.newTopics = append(l.newTopics, topic)
 }
 
-// logUnclaimed logs the new topics. It is called without a lock, since a log handler is code of the user.
+// logUnclaimed logs the new topics. It is called without a lock, since a log handler is code of the
+// user.
 func (l *packetLog) logUnclaimed() {
 	for _, topic := range l.newTopics {
 		l.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)

@@ -2,8 +2,9 @@ package stream
 
 import "github.com/go-millrace/mqtt/flow"
 
-// A loop is the owner of the owners: it passes values between them, on one goroutine, and never waits for a user, the network
-// or a disk. Slow work has a goroutine of its own, and a full channel has a list.
+// A loop is the owner of the owners: it passes values between them, on one goroutine, and never
+// waits for a user, the network or a disk. Slow work has a goroutine of its own, and a full channel
+// has a list.
 type loop struct {
 	options  *Options
 	commands <-chan command

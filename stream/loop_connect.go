@@ -31,7 +31,8 @@ func (l *loop) reconnect(cause error) {
 	l.link.backoff.Schedule(l.clock.now, link.CredentialsRejected(cause))
 }
 
-// connected begins a connection. Subscriptions go out first, then publications in flight, then new ones.
+// connected begins a connection. Subscriptions go out first, then publications in flight, then new
+// ones.
 func (l *loop) connected(c *link.Conn) {
 	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
 	l.stats.Connections++

@@ -42,8 +42,8 @@ func (l *loop) endIntake() {
 	}
 }
 
-// hangUp writes the rest and DISCONNECT, after which nothing is sent [MQTT-3.14.4-2], and ends the connection. One that has
-// failed is closed without.
+// hangUp writes the rest and DISCONNECT, after which nothing is sent [MQTT-3.14.4-2], and ends the
+// connection. One that has failed is closed without.
 func (l *loop) hangUp() {
 	if l.link.phase == up {
 		defer l.link.conn.LimitClose()()
@@ -115,7 +115,8 @@ func (l *loop) endCalls() {
 	l.link.firstResult(cause)
 }
 
-// closeError detaches the Store and returns everything that could not be done, with the number of Receipts left.
+// closeError detaches the Store and returns everything that could not be done, with the number of
+// Receipts left.
 func closeError(store flow.Store, failing error, left int) (err error) {
 	if left > 0 {
 		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)

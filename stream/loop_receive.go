@@ -2,7 +2,8 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// receive takes the packets of one read. A run of PUBLISH packets is delivered under one lock of the inboxes.
+// receive takes the packets of one read. A run of PUBLISH packets is delivered under one lock of
+// the inboxes.
 func (l *loop) receive(packets []packet) {
 	l.link.keepAlive.Heard(l.clock.now, l.link.conn.BytesIn())
 	l.stats.Reads++
@@ -20,7 +21,8 @@ func (l *loop) receive(packets []packet) {
 	l.log.logUnclaimed()
 }
 
-// deliverRun delivers the PUBLISH packets at the beginning of packets, and returns how many there are.
+// deliverRun delivers the PUBLISH packets at the beginning of packets, and returns how many there
+// are.
 func (l *loop) deliverRun(packets []packet) (n int) {
 	l.inboxes.lock()
 	defer l.inboxes.unlock()

@@ -33,14 +33,16 @@ func (l *loop) add(p Publishing) {
 	l.sender.Add(p.Message, o)
 }
 
-// acceptCalls puts the messages of Publish calls, which have validated them, at the end of the queue.
+// acceptCalls puts the messages of Publish calls, which have validated them, at the end of the
+// queue.
 func (l *loop) acceptCalls() {
 	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
 		call.handle = l.sender.Add(call.message, owner{tag: call})
 	}
 }
 
-// admit puts as much of a run into the queue as there is room for. The rest waits in front of whatever comes next.
+// admit puts as much of a run into the queue as there is room for. The rest waits in front of
+// whatever comes next.
 func (l *loop) admit(run stageRun) {
 	for len(run.messages) > 0 {
 		room := l.intake.limit - l.sender.Queued()
@@ -134,9 +136,10 @@ func (l *loop) written(w written) {
 	}
 }
 
-// uncommitted handles a failed commit: no change in the batch was applied, and its bytes are lost with the connection
-// [MQTT-4.8.0-2]. The publications accepted in it end with the error rather than wait, half accepted, for a disk that may
-// stay full. When the rest of its changes fails again, publications accepted meanwhile end too: else ever more would wait.
+// uncommitted handles a failed commit: no change in the batch was applied, and its bytes are lost
+// with the connection [MQTT-4.8.0-2]. The publications accepted in it end with the error rather
+// than wait, half accepted, for a disk that may stay full. When the rest of its changes fails
+// again, publications accepted meanwhile end too: else ever more would wait.
 func (l *loop) uncommitted(err error) {
 	again := l.outbox.failing() != nil
 	l.log.Error("store", "error", err)

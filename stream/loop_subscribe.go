@@ -64,8 +64,9 @@ func (l *loop) unsubscribe(set *filterSet, reply chan<- error) {
 	}
 }
 
-// returnMessages returns the messages claimed by a Subscription that failed. They go to other Subscriptions that match, those
-// with copies elsewhere and those that came for its filters alone are dropped, and the others wait unclaimed again.
+// returnMessages returns the messages claimed by a Subscription that failed. A message with copies
+// elsewhere is dropped. Others go to the Subscriptions that match. Of the rest, messages that came
+// for its filters alone are dropped, and messages claimed from the unclaimed ones go back to them.
 func (l *loop) returnMessages(set *filterSet) {
 	drop := func(unwanted func(*slot) bool) (n uint64) {
 		l.inboxes.drop(set.inbox, unwanted, func(d *Delivery) {

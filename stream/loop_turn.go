@@ -17,8 +17,8 @@ func (l *loop) run() {
 	l.end()
 }
 
-// wait receives one thing to do. It returns at once if the turn before has made room for messages that wait. A channel that
-// must not be listened to now is nil.
+// wait receives one thing to do. It returns at once if the turn before has made room for messages
+// that wait. A channel that must not be listened to now is nil.
 func (l *loop) wait() {
 	queued := l.sender.Queued()
 	if l.intake.ready(queued) {

@@ -19,137 +19,124 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Options configure a session. The zero value, and nil, are ready to use. They
-// are copied and checked once, by Open or Dial; what is wrong comes back as an
-// error that names the field and the limit it broke.
+// Options configure a session. The zero value, and nil, are ready to use. Open and Dial copy and
+// check them once; an error names the field and the limit that it breaks.
 type Options struct {
 	// Version of the protocol; 0 is V311.
 	Version frames.Version
 
-	// ClientID names the session at the broker. On 3.1 it has 1 to 23
-	// characters. On 3.1.1 it may be empty, unless KeepSession is set: then the
-	// broker makes one up (section 3.1.3.1).
+	// ClientID names the session at the broker. On 3.1 it has 1 to 23 characters. On 3.1.1 it may
+	// be empty unless KeepSession is set; the broker then makes one up (section 3.1.3.1).
 	ClientID string
 
-	// Username and Password, at most 65,535 bytes each (sections 3.1.3.4,
-	// 3.1.3.5). They take precedence over those in the URL. A password needs a
-	// user name.
+	// Username and Password, at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
+	// precedence over those in the URL. A password needs a user name.
 	Username string
 	Password []byte
 
-	// Credentials, if set, is asked at every connection instead, so that tokens
-	// can expire. Its context ends with ConnectTimeout. An error fails the
-	// attempt. An empty user name with a nil password sends neither. A broker that
-	// refuses them ends Dial; later it is asked again at the longest interval of
-	// Reconnect.
+	// Credentials, if set, is asked for user name and password at every connection, so that tokens
+	// can expire. Its context ends with ConnectTimeout. An error fails the attempt. An empty user
+	// name with a nil password sends neither. A broker that rejects them ends Dial; later it is
+	// asked again at the longest interval of Reconnect.
 	Credentials func(context.Context) (user string, password []byte, err error)
 
-	// KeepSession asks the broker to keep the session when the connection ends
-	// (CleanSession 0, section 3.1.2.4), and keeps our half of it.
+	// KeepSession asks the broker to keep the session when the connection ends (CleanSession 0,
+	// section 3.1.2.4), and keeps the client's part of it.
 	KeepSession bool
 
-	// KeepAlive is the longest silence towards the broker (section 3.1.2.10),
-	// up to 65,535 s, in whole seconds; parts are rounded up. 0 is a minute,
-	// negative switches it off.
+	// KeepAlive is the longest silence towards the broker (section 3.1.2.10), up to 65,535 s, in
+	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches it off.
 	KeepAlive time.Duration
 
-	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is
-	// 10 s, negative is for ever.
+	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is 10 s, negative is
+	// unlimited.
 	ConnectTimeout time.Duration
 
-	// WriteTimeout is how long a write may make no progress. 0 is 10 s,
-	// negative is for ever: KeepAlive does not end a write under way.
+	// WriteTimeout bounds how long a write may make no progress. 0 is 10 s, negative is unlimited:
+	// KeepAlive does not end a write under way.
 	WriteTimeout time.Duration
 
-	// Will is published by the broker when the connection ends without
-	// DISCONNECT (section 3.1.2.5). Its payload is any 65,535 bytes at most; the
-	// text of 3.1 knows ASCII only, and other bytes are sent there all the same.
+	// Will is published by the broker when the connection ends without DISCONNECT (section
+	// 3.1.2.5). Its payload has at most 65,535 bytes. The text of 3.1 allows only ASCII there, but
+	// any bytes are sent.
 	Will *frames.Message
 
-	// TLS configures mqtts and wss; without an endpoint of these schemes it is an
-	// error. nil verifies the broker against the roots of the system. A ServerName
-	// that is empty is the host in the URL, NextProtos that are nil are mqtt (with
-	// wss always http/1.1), and TLS 1.2 is the least version whatever it says.
+	// TLS configures mqtts and wss; without an endpoint of these schemes it is an error. nil
+	// verifies the broker against the roots of the system. An empty ServerName is the host in the
+	// URL, nil NextProtos are mqtt (with wss always http/1.1), and the least version is at least
+	// TLS 1.2.
 	TLS *tls.Config
 
-	// TLSConfig, if set, is asked at every connection instead, so that
-	// certificates can rotate. Its context ends with ConnectTimeout. An error
-	// fails the attempt.
+	// TLSConfig, if set, is asked for the TLS configuration at every connection, so that
+	// certificates can rotate. Its context ends with ConnectTimeout. An error fails the attempt.
 	TLSConfig func(context.Context) (*tls.Config, error)
 
-	// Header, if set, is asked at every connection for the HTTP headers of the
-	// WebSocket handshake (ws, wss), such as a token. Its context ends with
-	// ConnectTimeout. An error fails the attempt.
+	// Header, if set, is asked at every connection for the HTTP headers of the WebSocket handshake
+	// (ws, wss), such as a token. Its context ends with ConnectTimeout. An error fails the attempt.
 	Header func(context.Context) (http.Header, error)
 
-	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The
-	// standard asks for mqtt (section 6), and without it the server is refused.
+	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The standard demands
+	// mqtt (section 6), and a server that does not select it is rejected otherwise.
 	AnySubprotocol bool
 
-	// DialContext makes connections; nil is that of net.Dialer. network is tcp
-	// or unix. TLS and WebSocket are put on top of what it returns. A proxy goes
-	// here.
+	// DialContext makes connections; nil is that of net.Dialer. network is tcp or unix. TLS and
+	// WebSocket are added to the connection that it returns. A proxy belongs here.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Fallbacks are more endpoints, in the forms of the URL; one without user and
-	// password has those of the URL. An attempt to connect tries the endpoints in
-	// turn, beginning with the one that was connected last, each within
-	// ConnectTimeout. The URL is first at the start; the order of the others
-	// differs from client to client, so that a fleet that loses a broker spreads
-	// over those that are left. State.Endpoint tells which is in use.
+	// Fallbacks are more endpoints, in the forms of the URL. One without user and password has
+	// those of the URL. An attempt tries the endpoints in turn, each within ConnectTimeout,
+	// beginning with the one that was connected last. At first that is the URL. The order of the
+	// others differs from client to client, so that a fleet that loses a broker spreads over the
+	// remaining ones. State.Endpoint tells which is in use.
 	Fallbacks []string
 
-	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535.
-	// 0 is 1, which keeps the order whatever happens on the way.
+	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535. 0 is 1, which
+	// keeps the order even when a connection is lost.
 	Window int
 
-	// Queue is how many accepted publications may wait for the window or for a
-	// connection. More make fuller batches of what PublishFrom is given. 0 is 1,024.
+	// Queue is how many accepted publications may wait for the window or for a connection. With a
+	// longer queue PublishFrom makes larger batches. 0 is 1,024.
 	Queue int
 
-	// ReceiveBytes is how much may be received and not yet handed over, payload,
-	// topic and 128 bytes for each message. From half of it on, or 1 MiB, reading
-	// rests for up to 2 ms after each read, as long as a consumer takes from what
-	// fills it. Past it the oldest QoS 0 messages go; when it is full of QoS 1 and
-	// 2, reading pauses; while the broker owes an ack
-	// of ours, not before four times as much, since a consumer who publishes may
-	// wait for that ack with its messages in front of it. What consumers have taken
-	// comes on top: up to 64 messages or 64 KiB on the way to each channel, and
-	// the buffer of Deliveries. 0 is 16 MiB.
+	// ReceiveBytes bounds the messages that were received and not yet handed over: payload, topic
+	// and 128 bytes for each. From half of it on, or 1 MiB, reading rests for up to 2 ms after each
+	// read while a consumer takes messages. Beyond it the oldest QoS 0 messages are dropped. When
+	// it is full of QoS 1 and 2, reading pauses; while an ack of the broker is awaited, only at
+	// four times as much, since a consumer that publishes may wait for that ack behind its own
+	// messages. Messages on their way to a consumer are not counted: up to 64 or 64 KiB for each
+	// channel, and the buffer of Deliveries. 0 is 16 MiB.
 	ReceiveBytes int
 
-	// MaxPacket is the largest packet accepted from the broker, in bytes. 0 is
-	// 1 MiB, the most is 268,435,460.
+	// MaxPacket is the largest packet accepted from the broker, in bytes. 0 is 1 MiB, the most is
+	// 268,435,460.
 	MaxPacket int
 
-	// Reconnect gives the intervals between attempts; it is copied. nil is
-	// 100 ms doubling to a minute, each spread over its upper half so that a
-	// fleet does not return in step. With Jitter unset the intervals are exact,
-	// with it they are spread in the same way.
+	// Reconnect gives the intervals between attempts; it is copied. nil is 100 ms doubling to a
+	// minute, with Jitter. With Jitter each interval is spread over its upper half, so that a fleet
+	// does not return in step; without, it is exact.
 	Reconnect *backoff.Backoff
 
 	// NoReconnect ends the session with its first connection.
 	NoReconnect bool
 
-	// Retry sends what is not acknowledged again while the connection is up.
-	// nil leaves that to TCP.
+	// Retry retransmits packets without an acknowledgment while the connection is up. nil leaves
+	// that to TCP.
 	Retry *flow.Retry
 
-	// Store keeps the session beyond the client. nil: the session lives as long
-	// as the client. Without KeepSession a session that it holds is ended.
+	// Store keeps the session beyond the client. nil: the session lives as long as the client.
+	// Without KeepSession a session that it holds is ended.
 	Store flow.Store
 
-	// Ack takes the Receipts of publishings that have no Ack of their own, of
-	// those recovered from Store too.
+	// Ack takes the Receipts of publishings without an Ack of their own, also of those recovered
+	// from Store.
 	Ack chan<- Receipt
 
-	// DiscardUnclaimed acknowledges and drops messages that no Subscription
-	// claims, instead of keeping them for Messages, Deliveries and All.
+	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims. Otherwise they
+	// wait for Messages, Deliveries and All of the client.
 	DiscardUnclaimed bool
 
-	// Logger gets connection changes at Info and packets at Debug, never a
-	// payload or a secret. nil discards. Its handler runs on the session's own
-	// goroutines and should not block.
+	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
+	// discards. Its handler runs on the session's own goroutines and should not block.
 	Logger *slog.Logger
 }
 
@@ -162,8 +149,8 @@ const (
 	defaultMaxPacket      = 1 << 20
 )
 
-// withDefaults returns a checked copy of o with every zero replaced by what it
-// stands for, and with 0 for what is switched off.
+// withDefaults returns a checked copy of o with every zero replaced by its default, and with 0 for
+// limits that are off.
 func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	var c Options
 	if o != nil {

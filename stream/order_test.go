@@ -12,9 +12,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-4.6.0-1] 20 in flight, at QoS 1 and 2 in turn, with identifiers that go
-// round in their midst: they are sent again in the order of the first time, after
-// a cut, after a second one, and by the next client on the store.
+// [MQTT-4.6.0-1] 20 in flight, at QoS 1 and 2 in turn, with identifiers that go round in their
+// midst: they are sent again in the order of the first time, after a cut, after a second one, and
+// by the next client on the store.
 func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	const window, first = 20, 65_530
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -81,8 +81,8 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-4.6.0-5] Messages are handed over in the order in which they came,
-// whatever their topics and QoS, by each of the three ways.
+// [MQTT-4.6.0-5] Messages are handed over in the order in which they came, whatever their topics
+// and QoS, by each of the three ways.
 func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 	const n = 300
 	for name, consume := range map[string]func(ctx context.Context, s *stream.Subscription, seen func(frames.Message)){

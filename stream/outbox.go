@@ -8,11 +8,12 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// An outbox encodes packets, and holds everything on its way to the Store and to the connection: the batch being filled, the
-// batch being written, and the changes that a failed commit left.
+// An outbox encodes packets, and holds everything on its way to the Store and to the connection:
+// the batch being filled, the batch being written, and the changes that a failed commit left.
 //
-// Invariant: at most one batch is being written, and the changes of a batch are committed before its bytes are written. After
-// a failed commit its changes come again, alone and before any other batch.
+// Invariant: at most one batch is being written, and the changes of a batch are committed before
+// its bytes are written. After a failed commit its changes come again, alone and before any other
+// batch.
 type outbox struct {
 	log   *packetLog
 	terms terms  // of the connection
@@ -52,9 +53,10 @@ const (
 	// batchBytes bounds the publications in a batch. Acks are added beyond it.
 	batchBytes = 64 << 10
 
-	// smallBatch is the most that the loop writes itself, if the socket accepts all of it at once. Passing a batch to the
-	// writer and hearing from it takes two changes of goroutine, mostly between cores, and with a window of 100 the broker
-	// waits for both: a fifth of the time. A larger batch is worth them, since the loop fills the next one meanwhile.
+	// smallBatch is the most that the loop writes itself, if the socket accepts all of it at once.
+	// Passing a batch to the writer and hearing from it takes two changes of goroutine, mostly
+	// between cores, and with a window of 100 the broker waits for both: a fifth of the time. A
+	// larger batch is worth them, since the loop fills the next one meanwhile.
 	smallBatch = 16 << 10
 
 	commitRetry = time.Second
@@ -90,8 +92,9 @@ func (o *outbox) empty() bool {
 	return !o.busy && len(o.filling.bytes) == 0 && len(o.failed.changes)+o.journal.Len() == 0
 }
 
-// flush hands the batch being filled to the Store and the connection if no other is being written: changes always, bytes
-// with a connection. It returns how many bytes were handed over, and whether the batch is done already.
+// flush hands the batch being filled to the Store and the connection if no other is being written:
+// changes always, bytes with a connection. It returns how many bytes were handed over, and whether
+// the batch is done already.
 func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	if o.busy || now < o.failed.retryAt {
 		return 0, false
@@ -114,8 +117,8 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	return bytes, o.write(full)
 }
 
-// write writes b at once, which it reports, if b is small, has no changes and the connection accepts all of it. Otherwise
-// the writer does.
+// write writes b at once, which it reports, if b is small, has no changes and the connection
+// accepts all of it. Otherwise the writer does.
 func (o *outbox) write(b batch) (done bool) {
 	o.current, o.busy = b, true
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
@@ -139,8 +142,8 @@ func (o *outbox) failing() error { return o.failed.err }
 // retryAt returns when a failed commit is to be repeated.
 func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
 
-// committed records that the current batch was committed, and written if it had bytes. It returns the number of the batch and
-// whether it had.
+// committed records that the current batch was committed, and written if it had bytes. It returns
+// the number of the batch and whether it had.
 func (o *outbox) committed() (number uint64, hadBytes bool) {
 	number, hadBytes = o.current.number, o.current.conn != nil
 	o.failed.err = nil
@@ -149,12 +152,12 @@ func (o *outbox) committed() (number uint64, hadBytes bool) {
 	return number, hadBytes
 }
 
-// uncommitted records that the commit of the current batch failed, and with it the writing of its bytes. It is repeated in a
-// second with the changes that owed returns for those of the batch.
-func (o *outbox) uncommitted(err error, now time.Duration, owed func([]flow.Change) []flow.Change) {
+// uncommitted records that the commit of the current batch failed, and with it the writing of its
+// bytes. A second later the changes are committed as revise returns them.
+func (o *outbox) uncommitted(err error, now time.Duration, revise func([]flow.Change) []flow.Change) {
 	number := o.current.number
 	o.handed = min(o.handed, number-1)
-	o.failed = failedCommit{number, owed(o.current.changes), err, now + commitRetry}
+	o.failed = failedCommit{number, revise(o.current.changes), err, now + commitRetry}
 	o.answerSyncs(math.MaxUint64, err)
 	o.current.changes = nil
 	o.release()

@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Publish publishes m and waits until its QoS exchange is complete. When ctx ends before that, m is withdrawn if it was still
-// queued (ErrNotSent); otherwise it may arrive (ErrUnconfirmed).
+// Publish publishes m and waits until its QoS exchange is complete. When ctx ends before that, m is
+// withdrawn if it was still queued (ErrNotSent); otherwise it may arrive (ErrUnconfirmed).
 func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	if err := m.Validate(s.options.Version); err != nil {
 		return notSent(err)
@@ -36,19 +36,20 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	return r.Err
 }
 
-// Publishes returns the channel that takes publishings. It is unbuffered: a send that returns has been accepted and gets
-// exactly one Receipt. It is never closed; select it with Done.
+// Publishes returns the channel that takes publishings. It is unbuffered: a send that returns has
+// been accepted and gets exactly one Receipt. It is never closed; select it with Done.
 func (s *Session) Publishes() chan<- Publishing { return s.publishes }
 
-// PublishFrom publishes the messages of in and returns the Receipts, in the order of the messages. The channel is closed when
-// in is closed and all its messages have ended, or when ctx or the session ends; it must be read until then. When ctx ends,
-// messages still queued are withdrawn.
+// PublishFrom publishes the messages of in and returns the Receipts, in the order of the messages.
+// The channel is closed when in is closed and all its messages have ended, or when ctx or the
+// session ends; it must be read until then. When ctx ends, messages still queued are withdrawn.
 func (s *Session) PublishFrom(ctx context.Context, in <-chan frames.Message) <-chan Receipt {
 	return publishFrom(ctx, s, func(m, to *frames.Message) error { *to = *m; return nil }, in)
 }
 
-// PublishFrom is Session.PublishFrom for values of any type: enc makes messages of them. A value that cannot be encoded comes
-// back as the Tag of a Receipt whose Err wraps ErrNotSent and the reason.
+// PublishFrom is Session.PublishFrom for values of any type: enc makes messages of them. A value
+// that cannot be encoded comes back as the Tag of a Receipt whose Err wraps ErrNotSent and the
+// reason.
 func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Message, error), in <-chan T) <-chan Receipt {
 	encode := func(v *T, to *frames.Message) (err error) {
 		*to, err = enc(*v)

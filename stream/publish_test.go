@@ -395,8 +395,8 @@ func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	})
 }
 
-// lateCancel is a context that has ended when Publish waits on it, after acceptance. By then a second
-// has passed, so the result is ready too.
+// lateCancel is a context that has ended when Publish waits on it, after acceptance. By then a
+// second has passed, so the result is ready too.
 type lateCancel struct {
 	context.Context
 	asked atomic.Int32

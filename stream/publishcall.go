@@ -18,9 +18,9 @@ type publishCall struct {
 
 // publishCalls are the calls of Publish that wait for the loop to accept their message.
 //
-// The last running call wakes the loop, so that the messages of all calls under way leave in one batch. A call runs until its
-// message lies here, and again from its Receipt to its return. Waking the loop for each message took three times as many
-// writes and a fifth more time.
+// The last running call wakes the loop, so that the messages of all calls under way leave in one
+// batch. A call runs until its message lies here, and again from its Receipt to its return. Waking
+// the loop for each message took three times as many writes and a fifth more time.
 type publishCalls struct {
 	wake    func()
 	running atomic.Int64
@@ -48,7 +48,8 @@ func (p *publishCalls) begin(m frames.Message) *publishCall {
 	return &publishCall{message: m, receipt: make(chan Receipt, 1)}
 }
 
-// leave puts the message of a running call behind the others; false when nothing is accepted any more.
+// leave puts the message of a running call behind the others; false when nothing is accepted any
+// more.
 func (p *publishCalls) leave(call *publishCall) bool {
 	p.mu.Lock()
 	closed := p.closed

@@ -9,8 +9,8 @@ type Publishing struct {
 	Ack chan<- Receipt // takes the Receipt; nil is Options.Ack
 }
 
-// Receipt is the end of one publication. Err is nil when the QoS exchange is complete: QoS 0 was written, QoS 1 has its
-// PUBACK, QoS 2 its PUBCOMP.
+// Receipt is the end of one publication. Err is nil when the QoS exchange is complete: QoS 0 was
+// written, QoS 1 has its PUBACK, QoS 2 its PUBCOMP.
 type Receipt struct {
 	frames.Message
 	Tag any

@@ -11,8 +11,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// A reader makes connections, one at a time, and passes on what happens there: an attempt that failed, or a connection, the
-// packets of each read, and its end. It waits for nothing but the network and the receiver of its events.
+// A reader makes connections, one at a time, and passes events on: an attempt that failed, a
+// connection, the packets of each read, the end of a connection. It waits for nothing but the
+// network and the receiver of its events.
 type reader struct {
 	dialer *link.Dialer
 	topics frames.Topics // topic names of earlier packets, owned by the reading goroutine
@@ -22,7 +23,8 @@ type reader struct {
 	running sync.WaitGroup
 }
 
-// An event is a connection, the packets of one read, or the error of an attempt or a connection that has ended.
+// An event is a connection, the packets of one read, or the error of an attempt or a connection
+// that has ended.
 type event struct {
 	conn    *link.Conn
 	packets []packet // owned by the receiver until it receives the next event
@@ -36,7 +38,8 @@ func newReader(d *link.Dialer) *reader {
 // connect starts one attempt. ctx ends the attempt, not the connection.
 func (r *reader) connect(ctx context.Context) { r.running.Go(func() { r.run(ctx) }) }
 
-// run makes a connection and starts another goroutine to read it, whose stack dialing has not made large.
+// run makes a connection and starts another goroutine to read it, whose stack dialing has not made
+// large.
 func (r *reader) run(ctx context.Context) {
 	c, err := r.dialer.Dial(ctx)
 	ok := r.tell(event{conn: c, err: err})
@@ -49,8 +52,9 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// tell passes an event on; false after stop. It is not inlined: it would take room on the stack of a goroutine that waits
-// for the network, and the runtime takes half of a stack back that is little used.
+// tell passes an event on; false after stop. It is not inlined: it would take room on the stack of
+// a goroutine that waits for the network, and the runtime takes half of a stack back that is little
+// used.
 //
 //go:noinline
 func (r *reader) tell(e event) bool {
@@ -62,8 +66,8 @@ func (r *reader) tell(e event) bool {
 	}
 }
 
-// read decodes all packets that a read returned and passes them on as one batch. Two batches alternate: the receiver of
-// one is done with the other.
+// read decodes all packets that a read returned and passes them on as one batch. Two batches
+// alternate: the receiver of one is done with the other.
 func (r *reader) read(c *link.Conn) error {
 	var batch, other []packet
 	for {

@@ -18,8 +18,8 @@ type owner struct {
 
 // receipts passes the end of each publication to its owner.
 //
-// Invariant: one Receipt for each publication, in the order of their ends for each channel, and no channel holds up another:
-// a channel that is full gets a queue and a goroutine of its own.
+// Invariant: one Receipt for each publication, in the order of their ends for each channel, and no
+// channel holds up another: a channel that is full gets a queue and a goroutine of its own.
 type receipts struct {
 	counts  *receiptCounts
 	calls   *publishCalls
@@ -30,7 +30,8 @@ type receipts struct {
 	stages  []*publishStage // that have results in this turn
 }
 
-// complete tells the owner of a publication, or of a part of a run, how it ended. A stage needs no Receipt made for it.
+// complete tells the owner of a publication, or of a part of a run, how it ended. A stage needs no
+// Receipt made for it.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	if e.Owner.stage != nil {
 		res := results{e.Owner.place, 1, e.ID, err}
@@ -119,8 +120,8 @@ func (r *receipts) wakeStages() {
 // receiptGrace is how long Close goes on offering Receipts to channels that take none.
 const receiptGrace = time.Second
 
-// handOver gives every sender the time it needs, as long as one of them makes progress. It returns how many Receipts were
-// left.
+// handOver gives every sender the time it needs, as long as one of them makes progress. It returns
+// how many Receipts were left.
 func (r *receipts) handOver() (left int) {
 	c := r.counts
 	grace := time.NewTimer(receiptGrace)

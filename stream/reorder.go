@@ -2,11 +2,13 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// A reorderBuffer keeps the messages of a publishStage, each until it has its result and all earlier ones have theirs.
+// A reorderBuffer keeps the messages of a publishStage, each until it has its result and all
+// earlier ones have theirs.
 //
-// Places are in a ring: from head to next they are in use, from passed to next they are to be passed on, as a run that is
-// contiguous in memory. Where the next place would not continue it, because the ring begins anew or a message was refused,
-// the buffer is closed until the run is passed on.
+// Places are in a ring: from head to next they are in use, from passed to next they are to be
+// passed on, as a run that is contiguous in memory. Where the next place would not continue it,
+// because the ring begins anew or a message was refused, the buffer is closed until the run is
+// passed on.
 type reorderBuffer struct {
 	messages   []frames.Message // a power of two long
 	outcomes   []outcome        // beside them
@@ -17,7 +19,8 @@ type reorderBuffer struct {
 	closed             bool
 }
 
-// An outcome is the result of a place that has one. Nearly all are without an error, so errors are not in it.
+// An outcome is the result of a place that has one. Nearly all are without an error, so errors are
+// not in it.
 type outcome struct {
 	id   uint16
 	full bool
@@ -30,9 +33,9 @@ type exception struct {
 	err error
 }
 
-// results are the outcome of n messages of a stage from a place on. All have the same error, and packet identifiers that rise
-// from id, if they have any. The stage has the messages itself: passing whole Receipts back took a tenth of the time of a
-// publish.
+// results are the outcome of n messages of a stage from a place on. All have the same error, and
+// packet identifiers that rise from id, if they have any. The stage has the messages itself:
+// passing whole Receipts back took a tenth of the time of a publish.
 type results struct {
 	place uint64
 	n     uint64

@@ -35,8 +35,8 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	return nil
 }
 
-// discard ends the session that a Store holds, for a client that wants a clean one [MQTT-3.1.2-6], and gives the publications
-// their Receipts.
+// discard ends the session that a Store holds, for a client that wants a clean one [MQTT-3.1.2-6],
+// and gives the publications their Receipts.
 func discard(o *Options, snap flow.Snapshot, r *receipts) error {
 	if snap.Empty() {
 		return nil

@@ -11,7 +11,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Session is one MQTT session across any number of connections. Its methods can be called from any goroutine.
+// Session is one MQTT session across any number of connections. Its methods can be called from any
+// goroutine.
 type Session struct {
 	options   Options
 	commands  chan command      // unbuffered, to the loop, never closed
@@ -24,7 +25,8 @@ type Session struct {
 	life      *life
 }
 
-// Open starts a session and does not wait for the broker. The error is about the arguments or the Store.
+// Open starts a session and does not wait for the broker. The error is about the arguments or the
+// Store.
 func Open(rawURL string, o *Options) (*Session, error) { return open(rawURL, o, nil) }
 
 func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
@@ -89,8 +91,8 @@ func newLoop(s *Session, endpoints []*link.Endpoint, first chan<- error) *loop {
 	return l
 }
 
-// Dial is Open, and waits for the first connection. If the first attempt fails, or ctx ends before it has succeeded, the
-// session is closed and the error says why. ctx bounds Dial only.
+// Dial is Open, and waits for the first connection. If the first attempt fails, or ctx ends before
+// it has succeeded, the session is closed and the error says why. ctx bounds Dial only.
 func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -131,7 +133,8 @@ func (s *Session) call(f command) bool {
 // Err returns nil while the session runs and after Close; otherwise why it ended.
 func (s *Session) Err() error { return s.life.Err() }
 
-// Done returns a channel that is closed when the session has ended: all its channels are closed, all its goroutines are gone.
+// Done returns a channel that is closed when the session has ended: all its channels are closed,
+// all its goroutines are gone.
 func (s *Session) Done() <-chan struct{} { return s.life.done }
 
 // Messages is Subscription.Messages for the messages that no Subscription claims.
@@ -145,9 +148,10 @@ func (s *Session) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return s.inboxes.unclaimed.All(ctx)
 }
 
-// Online returns a channel that is closed while the session is connected. It is a level: get it anew for each wait.
+// Online returns a channel that is closed while the session is connected. It is a level: get it
+// anew for each wait.
 func (s *Session) Online() <-chan struct{} { return s.states.Online() }
 
-// States returns a channel with the newest State: first the present one, then each change, of which a slow reader misses all
-// but the last. It is closed when ctx or the session ends.
+// States returns a channel with the newest State: first the present one, then each change, of which
+// a slow reader misses all but the last. It is closed when ctx or the session ends.
 func (s *Session) States(ctx context.Context) <-chan State { return s.states.States(ctx) }

@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A publishStage is one call of PublishFrom: a goroutine that takes messages from the user's channel, passes them to the loop
-// in runs, and puts the Receipts into the order of the messages.
+// A publishStage is one call of PublishFrom: a goroutine that takes messages from the user's
+// channel, passes them to the loop in runs, and puts the Receipts into the order of the messages.
 type publishStage struct {
 	ctx     context.Context
 	version frames.Version // that messages must fit
@@ -22,7 +22,7 @@ type publishStage struct {
 	out  chan Receipt  // the goroutine sends and closes
 	wake chan struct{} // cap 1, from the loop: ended has results
 
-	turn []results // owned by the loop: those of the turn under way
+	turn []results // owned by the loop: results of the turn under way
 
 	mu    sync.Mutex
 	ended []results // from the loop to the goroutine
@@ -32,8 +32,9 @@ type publishStage struct {
 	taken []results // spare memory of ended
 }
 
-// A stageRun is a run of messages on its way to the loop. They stay in the memory of the stage, and are the loop's to read
-// until they have ended: copying each into a list, and from there into the queue, took a fifth of the time of a publish.
+// A stageRun is a run of messages on its way to the loop. They stay in the memory of the stage, and
+// are the loop's to read until they have ended: copying each into a list, and from there into the
+// queue, took a fifth of the time of a publish.
 type stageRun struct {
 	stage    *publishStage
 	place    uint64 // of the first
@@ -41,8 +42,9 @@ type stageRun struct {
 }
 
 const (
-	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for their reader: each time
-	// costs a turn of the loop and two changes of goroutine. 256 is a seventh slower, and more is no faster.
+	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for
+	// their reader: each time costs a turn of the loop and two changes of goroutine. 256 is a
+	// seventh slower, and more is no faster.
 	stageBatch = 1024
 
 	// fitsAnyTopic is a payload that stays within the limit of a packet with any topic.
@@ -58,7 +60,8 @@ func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
 	}
 }
 
-// encoder is the part of a stage that knows the type of the user's values: it fills places of the reorderBuffer.
+// encoder is the part of a stage that knows the type of the user's values: it fills places of the
+// reorderBuffer.
 type encoder[T any] struct {
 	stage  *publishStage
 	encode func(*T, *frames.Message) error

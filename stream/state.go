@@ -16,7 +16,8 @@ type State struct {
 	Endpoint string    // the last connection's URL without user, password and query; at first that of Open
 }
 
-// A stateFeed shows the newest State to every reader. The loop writes to it and never waits for a reader.
+// A stateFeed shows the newest State to every reader. The loop writes to it and never waits for a
+// reader.
 type stateFeed struct {
 	mu      sync.Mutex
 	state   State
@@ -65,7 +66,8 @@ func (f *stateFeed) Online() <-chan struct{} {
 	return f.online
 }
 
-// States returns a channel with the present State and each newer one. It is closed when ctx or the feed ends.
+// States returns a channel with the present State and each newer one. It is closed when ctx or the
+// feed ends.
 func (f *stateFeed) States(ctx context.Context) <-chan State {
 	ch := make(chan State, 1)
 	f.mu.Lock()

@@ -7,8 +7,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// terms are the values that a connection has agreed on. From the handshake on they are read in place of the Options, which are
-// one side's wish. Before the first connection they are that wish, and after a connection they are its last terms.
+// terms are the values that a connection has agreed on. From the handshake on they are read in
+// place of the Options, which are one side's wish. Before the first connection they are that wish,
+// and after a connection they are its last terms.
 type terms struct {
 	version   frames.Version
 	clientID  string

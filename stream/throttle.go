@@ -6,16 +6,18 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A throttle decides whether to read on, to pause until consumers have made room, or to rest for a moment.
+// A throttle decides whether to read on, to pause until consumers have made room, or to rest for a
+// moment.
 //
-// Reading pauses when more than ReceiveBytes wait for consumers. While an answer of the broker is awaited it pauses only at
-// awaitingFactor times as much: the answer lies behind messages that a consumer has not taken, and that consumer may be the
-// one who waits for it.
+// Reading pauses when more than ReceiveBytes wait for consumers. While an answer of the broker is
+// awaited it pauses only at awaitingFactor times as much: the answer lies behind messages that a
+// consumer has not taken, and that consumer may be the one who waits for it.
 //
-// Reading rests while consumers take from inboxes above the high-water mark: QoS 0 that is read faster than it is taken would
-// only be dropped. Without that, ten flooded clients on two processors dropped four messages for each that they delivered.
-// Each rest is short, and the next one comes only after such a consumer has taken something: a sleeping consumer holds up
-// nothing. There is no rest while an answer is awaited.
+// Reading rests while consumers take from inboxes above the high-water mark: QoS 0 that is read
+// faster than it is taken would only be dropped. Without that, ten flooded clients on two
+// processors dropped four messages for each that they delivered. Each rest is short, and the next
+// one comes only after such a consumer has taken something: a sleeping consumer holds up nothing.
+// There is no rest while an answer is awaited.
 type throttle struct {
 	limit     int           // ReceiveBytes
 	paused    bool          // reading waits for consumers
@@ -29,7 +31,8 @@ const (
 	awaitingFactor = 4
 	maxRest        = 2 * time.Millisecond
 
-	// maxBacklog is how many bytes may wait for a busy writer: answers must not pile up for a broker that does not read.
+	// maxBacklog is how many bytes may wait for a busy writer: answers must not pile up for a
+	// broker that does not read.
 	maxBacklog = 1 << 20
 
 	// maxHighWater keeps consumers busy over a rest. More in the inboxes would do no good.
@@ -49,7 +52,8 @@ type load struct {
 	delivering bool   // inbound messages are taken
 }
 
-// decide sets how reading goes on. It returns the number of waiting bytes at which the next decision is due, -1 for none.
+// decide sets how reading goes on. It returns the number of waiting bytes at which the next
+// decision is due, -1 for none.
 func (t *throttle) decide(now time.Duration, l load) (wakeAt int) {
 	limits := 1
 	if l.awaiting {

@@ -8,7 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A batch is the work of the writer in one step: commit the changes, then write the bytes that depend on them.
+// A batch is the work of the writer in one step: commit the changes, then write the bytes that
+// depend on them.
 type batch struct {
 	number uint64
 	buffers
@@ -33,9 +34,9 @@ type written struct {
 	write  error
 }
 
-// A writer commits and writes one batch at a time on a goroutine of its own, which ends while the session is idle: then its
-// stack and its channels take no memory. The next batch is sent only after the answer to the one before, so neither channel
-// blocks its sender.
+// A writer commits and writes one batch at a time on a goroutine of its own, which ends while the
+// session is idle: then its stack and its channels take no memory. The next batch is sent only
+// after the answer to the one before, so neither channel blocks its sender.
 type writer struct {
 	store   flow.Store
 	batches chan batch   // cap 1; nil while there is no goroutine

@@ -12,23 +12,25 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Config is everything that a Dialer needs to know. The functions are asked at every connection; their context ends with
-// ConnectTimeout, and their error fails the attempt.
+// Config is everything that a Dialer needs to know. The functions are asked at every connection;
+// their context ends with ConnectTimeout, and their error fails the attempt.
 type Config struct {
 	// Connect is the CONNECT packet but for user name and password.
 	Connect frames.Connect
 
-	// Username and Password take precedence over those in the URL of an endpoint, and Credentials over both.
+	// Username and Password take precedence over those in the URL of an endpoint, and Credentials
+	// over both.
 	Username    string
 	Password    []byte
 	Credentials func(context.Context) (user string, password []byte, err error)
 
-	// TLS is the configuration of secure endpoints, nil for the defaults. TLSConfig, if set, is asked instead.
+	// TLS is the configuration of secure endpoints, nil for the defaults. TLSConfig, if set, is
+	// asked instead.
 	TLS       *tls.Config
 	TLSConfig func(context.Context) (*tls.Config, error)
 
-	// Header gives the HTTP header of a WebSocket handshake; nil for none. AnySubprotocol accepts a server that
-	// selects no subprotocol.
+	// Header gives the HTTP header of a WebSocket handshake; nil for none. AnySubprotocol accepts a
+	// server that selects no subprotocol.
 	Header         func(context.Context) (http.Header, error)
 	AnySubprotocol bool
 
@@ -41,7 +43,8 @@ type Config struct {
 	Logger         *slog.Logger
 }
 
-// Validate checks the CONNECT packet of every endpoint, whose URL may hold a user name and a password.
+// Validate checks the CONNECT packet of every endpoint, whose URL may hold a user name and a
+// password.
 func (c *Config) Validate(endpoints []*Endpoint) error {
 	for _, e := range endpoints {
 		connect := c.connect(c.login(e))
@@ -55,7 +58,7 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 	return nil
 }
 
-// login returns the user name and the password for an endpoint: those of the Config, or those in the URL.
+// login returns the user name and the password for an endpoint: of the Config, or else of the URL.
 func (c *Config) login(e *Endpoint) (user string, password []byte) {
 	if c.Username != "" || c.Password != nil || e.user == nil {
 		return c.Username, c.Password
@@ -74,7 +77,8 @@ func (c *Config) connect(user string, password []byte) *frames.Connect {
 	return &p
 }
 
-// hello returns the encoded CONNECT packet of the next connection to e, with the credentials of the moment.
+// hello returns the encoded CONNECT packet of the next connection to e, with the credentials of the
+// moment.
 func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
 	user, password := c.login(e)
 	if c.Credentials != nil {
@@ -94,8 +98,9 @@ func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
 	return hello, nil
 }
 
-// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It is a copy of the user's, with
-// the host in the URL as ServerName, the protocol that the connection carries, and TLS 1.2 as the least version.
+// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It is a
+// copy of the user's, with the host in the URL as ServerName, the protocol that the connection
+// carries, and TLS 1.2 as the least version.
 func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error) {
 	if !e.tls {
 		return nil, nil

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A deadlineConn bounds how long a write may make no progress, and how long the end of a connection may take. It lies under
-// TLS, where a write that timed out could not be continued.
+// A deadlineConn bounds how long a write may make no progress, and how long the end of a connection
+// may take. It lies under TLS, where a write that timed out could not be continued.
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration // of a write without progress; 0 is unlimited
@@ -35,7 +35,8 @@ func (c *deadlineConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// extendDeadline gives a write the full timeout again, or the rest of closeLimit when the connection is closing.
+// extendDeadline gives a write the full timeout again, or the rest of closeLimit when the
+// connection is closing.
 func (c *deadlineConn) extendDeadline() (closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +66,8 @@ func (c *deadlineConn) isClosing() bool {
 	return c.closing
 }
 
-// SetWriteDeadline serves TLS, which sets a deadline of its own when it closes. It must not reach past closeLimit.
+// SetWriteDeadline serves TLS, which sets a deadline of its own when it closes. It must not reach
+// past closeLimit.
 func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +85,8 @@ func (c *deadlineConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// startClosing gives the write under way and all further ones closeLimit together, from the first of them on.
+// startClosing gives the write under way and all further ones closeLimit together, from the first
+// of them on.
 func (c *deadlineConn) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,8 +96,8 @@ func (c *deadlineConn) startClosing() {
 	}
 }
 
-// startLimit begins closeLimit, once. At its end the connection is closed, since it may ignore deadlines and the broker may
-// not close its end. The caller holds mu.
+// startLimit begins closeLimit, once. At its end the connection is closed, since it may ignore
+// deadlines and the broker may not close its end. The caller holds mu.
 func (c *deadlineConn) startLimit() {
 	if c.end == nil {
 		c.Conn.SetWriteDeadline(time.Now().Add(closeLimit))

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A Dialer makes the connections of one client, one at a time. It remembers the endpoint that accepted the last one.
+// A Dialer makes the connections of one client, one at a time. It remembers the endpoint that
+// accepted the last one.
 type Dialer struct {
 	config    Config
 	endpoints []*Endpoint
@@ -18,8 +19,8 @@ func NewDialer(c Config, endpoints []*Endpoint) *Dialer {
 	return &Dialer{config: c, endpoints: endpoints}
 }
 
-// Dial connects to the first endpoint that accepts, beginning with the one that accepted last. With several endpoints the
-// error tells for each of them why it did not.
+// Dial connects to the first endpoint that accepts, beginning with the one that accepted last. With
+// several endpoints the error tells for each of them why it did not.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 	var failed endpointErrors
 	for i := range d.endpoints {

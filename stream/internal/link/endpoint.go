@@ -20,7 +20,8 @@ type Endpoint struct {
 	user    *url.Userinfo
 }
 
-// String returns the URL as logs, States and errors may show it: without user name, password and query.
+// String returns the URL as logs, States and errors may show it: without user name, password and
+// query.
 func (e *Endpoint) String() string {
 	if e.network == "unix" {
 		return "unix://" + e.addr
@@ -51,7 +52,8 @@ var schemes = map[string]struct {
 	"wss":   {port: "443", tls: true, webSocket: true},
 }
 
-// ParseEndpoints parses the URL and the Fallbacks. A fallback without user name and password has those of the URL.
+// ParseEndpoints parses the URL and the Fallbacks. A fallback without user name and password has
+// those of the URL.
 func ParseEndpoints(raw string, fallbacks []string) ([]*Endpoint, error) {
 	e, err := parseEndpoint("URL", raw)
 	if err != nil {
@@ -71,8 +73,8 @@ func ParseEndpoints(raw string, fallbacks []string) ([]*Endpoint, error) {
 	return all, nil
 }
 
-// parseEndpoint parses a URL, which errors call by the name of its field. An error of package url quotes its input, which
-// may hold a password, so none of its text is passed on.
+// parseEndpoint parses a URL, which errors call by the name of its field. An error of package url
+// quotes its input, which may hold a password, so none of its text is passed on.
 func parseEndpoint(field, raw string) (*Endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -24,13 +24,15 @@ func BadOption(field, format string, args ...any) error {
 	return &OptionError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// ConnectError says that the broker refused the connection. It wraps the reason code of the CONNACK.
+// ConnectError says that the broker refused the connection. It wraps the reason code of the
+// CONNACK.
 type ConnectError struct{ Code frames.ReasonCode }
 
 func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.Code.Error() }
 func (e *ConnectError) Unwrap() error { return e.Code }
 
-// HTTPError says that the server did not answer the opening handshake of a WebSocket with status 101.
+// HTTPError says that the server did not answer the opening handshake of a WebSocket with status
+// 101.
 type HTTPError struct{ Status int }
 
 func (e *HTTPError) Error() string {
@@ -59,11 +61,12 @@ type endpointError struct {
 func (e *endpointError) Error() string { return "mqtt: " + e.endpoint.String() + ": " + text(e.err) }
 func (e *endpointError) Unwrap() error { return e.err }
 
-// text returns the text of an error that becomes part of another, without the prefix that the whole begins with.
+// text returns the text of an error that becomes part of another, without the prefix that the whole
+// begins with.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
-// CredentialsRejected reports whether the broker rejected our credentials; of several endpoints, whether each of them did.
-// Asking again soon is useless then, and looks like an attack.
+// CredentialsRejected reports whether the broker rejected our credentials; of several endpoints,
+// whether each of them did. Asking again soon is useless then, and looks like an attack.
 func CredentialsRejected(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {

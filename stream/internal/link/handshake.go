@@ -49,8 +49,8 @@ var errSessionPresent = &frames.ProtocolError{
 	Reason: "has session present set for a clean session [MQTT-3.2.2-1]",
 }
 
-// A sniffer counts the bytes read and keeps the first of them, for an error that quotes them when the first packet is not
-// CONNACK.
+// A sniffer counts the bytes read and keeps the first of them, for an error that quotes them when
+// the first packet is not CONNACK.
 type sniffer struct {
 	io.Reader
 	bytes *atomic.Uint64
@@ -70,8 +70,8 @@ func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConn
 // isConnect reports whether our own packet came back. It must not be quoted.
 func (s *sniffer) isConnect() bool { return s.head[0] == byte(frames.TypeConnect)<<4 }
 
-// notConnack names the type of a packet that came in place of CONNACK, whose payload must not be shown. For bytes that are
-// no packet it quotes the first of them.
+// notConnack names the type of a packet that came in place of CONNACK, whose payload must not be
+// shown. For bytes that are no packet it quotes the first of them.
 func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
 	if err == nil {
 		if p, err := frames.Parse(f, v); err == nil {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// A socket writes to a connection of package net without waiting: it writes as much as the operating system accepts at
-// once.
+// A socket writes to a connection of package net without waiting: it writes as much as the
+// operating system accepts at once.
 type socket struct {
 	raw   syscall.RawConn
 	write func(fd uintptr) bool // the method value once; each one allocates
@@ -17,8 +17,8 @@ type socket struct {
 	n     int
 }
 
-// socketOf returns nil for a connection that is not a socket of package net: the Write method of a wrapper must not be
-// bypassed.
+// socketOf returns nil for a connection that is not a socket of package net: the Write method of a
+// wrapper must not be bypassed.
 func socketOf(c net.Conn) *socket {
 	var raw syscall.RawConn
 	var err error
@@ -36,7 +36,8 @@ func socketOf(c net.Conn) *socket {
 	return s
 }
 
-// try returns how much of p was written. The next blocking write reports the error that stopped it, if there was one.
+// try returns how much of p was written. The next blocking write reports the error that stopped it,
+// if there was one.
 func (s *socket) try(p []byte) int {
 	s.bytes, s.n = p, 0
 	err := s.raw.Write(s.write)

@@ -14,7 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// dialWebSocket opens a WebSocket over conn, for binary frames [MQTT-6.0.0-1]. Packets and frames need not align
+// dialWebSocket opens a WebSocket over conn, for binary frames [MQTT-6.0.0-1]. Packets and frames
+// need not align
 // [MQTT-6.0.0-2]: each write is a frame, and inbound frames are read as one stream.
 func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Config) (net.Conn, error) {
 	header := make(http.Header)
