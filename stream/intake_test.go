@@ -1,0 +1,126 @@
+package stream
+
+import (
+	"testing"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+func newTestIntake(limit int) *intake {
+	in := newIntake(limit, &publishCalls{wake: func() {}})
+	return &in
+}
+
+// mixed returns a run of messages at these QoS.
+func mixed(place uint64, qos ...frames.QoS) stageRun {
+	run := stageRun{place: place}
+	for _, q := range qos {
+		run.messages = append(run.messages, frames.Message{Topic: "t", QoS: q})
+	}
+	return run
+}
+
+func repeat(q frames.QoS, n int) []frames.QoS {
+	list := make([]frames.QoS, n)
+	for i := range list {
+		list[i] = q
+	}
+	return list
+}
+
+// A publication that was received was accepted, so none is received without room for it.
+func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
+	in := newTestIntake(2)
+	if p, r := in.channels(1); p == nil || r == nil {
+		t.Error("there is room, and nothing is received")
+	}
+	if p, r := in.channels(2); p != nil || r != nil {
+		t.Error("there is no room, and something is received")
+	}
+}
+
+func TestTheRestOfARunWaitsForRoom(t *testing.T) {
+	in := newTestIntake(2)
+	if in.rests() || in.ready(0) {
+		t.Error("an empty intake has a rest")
+	}
+	in.leaveRest(mixed(3, 1))
+	if !in.rests() || !in.ready(1) || in.ready(2) {
+		t.Error("a rest is ready when there is room, and only then")
+	}
+	if run := in.takeRest(); run.place != 3 || len(run.messages) != 1 || in.rests() {
+		t.Error("the rest is taken once and whole")
+	}
+}
+
+func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
+	in := newTestIntake(3)
+	for range 4 {
+		in.calls.leave(in.calls.begin(frames.Message{}))
+	}
+	if n := len(in.takeCalls(1)); n != 2 {
+		t.Fatalf("took %d calls into room for 2", n)
+	}
+	if in.ready(3) || !in.ready(2) {
+		t.Error("the calls left are ready when there is room, and only then")
+	}
+	if n := len(in.takeCalls(5)); n != 0 {
+		t.Errorf("took %d calls into a queue that is more than full", n)
+	}
+	if n := len(in.takeCalls(0)); n != 2 || in.ready(0) {
+		t.Errorf("took %d calls, want the last 2", n)
+	}
+}
+
+func TestFlushWaitsForTheRestOfARun(t *testing.T) {
+	in := newTestIntake(1)
+	flush, dropped := make(chan struct{}), make(chan struct{})
+	in.flushes = append(in.flushes, flush, dropped)
+	in.dropFlush(dropped)
+	in.leaveRest(mixed(0, 0))
+	in.flushed(0)
+	in.takeRest()
+	in.flushed(1)
+	select {
+	case <-flush:
+		t.Fatal("flushed with a publication left")
+	default:
+	}
+	in.flushed(0)
+	<-flush
+	select {
+	case <-dropped:
+		t.Error("a dropped flush was answered")
+	default:
+	}
+}
+
+// A run is split where QoS 0 begins and ends, and where the room ends. Places go on.
+func TestARunIsSplitByQoSAndRoom(t *testing.T) {
+	qos := append(repeat(0, flow.MinRun+5), 1, 2, 1)
+	qos = append(qos, repeat(0, flow.MinRun-1)...)
+	type part struct {
+		place    uint64
+		n        int
+		worthRun bool
+	}
+	for name, c := range map[string]struct {
+		room int
+		want []part
+	}{
+		"room for all": {100, []part{
+			{7, flow.MinRun + 5, true}, {7 + flow.MinRun + 5, 3, false}, {7 + flow.MinRun + 8, flow.MinRun - 1, false},
+		}},
+		"room for a run": {flow.MinRun, []part{{7, flow.MinRun, true}, {7 + flow.MinRun, 5, false}}},
+		"room for one":   {1, []part{{7, 1, false}, {8, 1, false}}},
+	} {
+		run := mixed(7, qos...)
+		for _, want := range c.want {
+			p, worth := run.take(c.room)
+			if got := (part{p.place, len(p.messages), worth}); got != want {
+				t.Errorf("%s: took %+v, want %+v", name, got, want)
+			}
+		}
+	}
+}
