@@ -1,14 +1,14 @@
 package frames
 
-// Ack is one of the five packets that hold an identifier and nothing else: PUBACK, PUBREC, PUBREL, PUBCOMP (sections
-// 3.4 to 3.7) and UNSUBACK (3.11).
+// Ack is one of the five packets that hold only an identifier: PUBACK, PUBREC, PUBREL, PUBCOMP
+// (sections 3.4 to 3.7) and UNSUBACK (3.11).
 type Ack struct {
 	Kind Type
-	ID   uint16 // 1 to 65,535, that of the packet it answers
-	DUP  bool   // PUBREL on 3.1, sent before; nothing else has the flag, and Append then leaves it out
+	ID   uint16 // the identifier of the packet that it answers, 1 to 65,535
+	DUP  bool   // a PUBREL of 3.1 was sent before; Append ignores DUP for all others
 }
 
-// Type is Kind.
+// Type returns Kind.
 func (a Ack) Type() Type { return a.Kind }
 
 func isAck(t Type) bool {
@@ -30,7 +30,7 @@ func (a Ack) Append(dst []byte, v Version) ([]byte, error) {
 	return append(dst, first, 2, byte(a.ID>>8), byte(a.ID)), nil
 }
 
-// ParseAck takes a PUBACK, PUBREC, PUBREL, PUBCOMP or UNSUBACK apart.
+// ParseAck parses a PUBACK, PUBREC, PUBREL, PUBCOMP or UNSUBACK.
 func ParseAck(f Frame, v Version) (Ack, error) {
 	a := Ack{Kind: f.Type()}
 	if !isAck(a.Kind) {
@@ -48,7 +48,7 @@ func ParseAck(f Frame, v Version) (Ack, error) {
 	if err := c.end(a.Kind); err != nil {
 		return Ack{}, err
 	}
-	// [MQTT-2.3.1-6] the answer repeats the identifier of the question, which is never 0.
+	// [MQTT-2.3.1-6] an ack repeats the identifier of the packet it answers, which is never 0.
 	if a.ID == 0 {
 		return Ack{}, &ProtocolError{a.Kind, "packet identifier 0"}
 	}

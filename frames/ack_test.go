@@ -13,7 +13,7 @@ func TestAckAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// Only PUBREL has a DUP flag, and only in 3.1 [MQTT-3.6.1-1]: resending code need not know.
+// Only PUBREL of 3.1 has a DUP flag [MQTT-3.6.1-1], so code that resends can always set DUP.
 func TestAckWritesDUPWhereThereIsOne(t *testing.T) {
 	for _, v := range []Version{V31, V311} {
 		for _, kind := range ackKinds {

@@ -6,21 +6,23 @@ import (
 	"testing"
 )
 
-// hotTopic and hotPublish are what most traffic looks like: a short topic that repeats and a payload of 64 bytes.
+// hotTopic and hotPublish are typical traffic: a short topic that repeats and a payload of 64
+// bytes.
 const hotTopic = "mill/house-7/wheel/speed"
 
 func hotPublish(qos QoS) Publish {
 	return Publish{Message: Message{Topic: hotTopic, Payload: make([]byte, 64), QoS: qos}, ID: 1000}
 }
 
-// twoTopics are frames to be parsed in turn: one that repeats is found by a comparison, two are looked up.
+// twoTopics are two frames to parse in turn: Topics finds a repeated topic by a comparison and two
+// alternating ones by a lookup.
 func twoTopics(tb testing.TB) (one, two Frame) {
 	p, q := hotPublish(AtLeastOnce), hotPublish(AtLeastOnce)
 	q.Topic = "mill/house-8/wheel/speed"
 	return frameOf(tb, encode(tb, p, V311)), frameOf(tb, encode(tb, q, V311))
 }
 
-// Each of these runs for every message, so an allocation in it is one per message for the collector.
+// Each of these functions runs for every message, so it must not allocate.
 func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	one, two := twoTopics(t)
@@ -44,7 +46,7 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 		{"Message.Validate", func() error { return p1.Validate(V31) }},
 		{"Match", func() error { Match("mill/+/wheel/#", hotTopic); return nil }},
 	} {
-		n := testing.AllocsPerRun(100, func() { // its first run, not counted, makes the topics known
+		n := testing.AllocsPerRun(100, func() { // the first run, not counted, adds the topics
 			if err := c.run(); err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -103,7 +105,7 @@ func BenchmarkParseAck(b *testing.B) {
 	}
 }
 
-// BenchmarkNext is the cost of a frame among the many of one read, without the read.
+// BenchmarkNext measures a frame among many of one read, without the read.
 func BenchmarkNext(b *testing.B) {
 	for _, p := range []Packet{hotPublish(AtLeastOnce), Ack{Kind: TypePuback, ID: 1}} {
 		b.Run(p.Type().String(), func(b *testing.B) {
@@ -122,7 +124,7 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-// BenchmarkReader has the reads in it, from a source that never ends.
+// BenchmarkReader includes the reads, from an endless source.
 func BenchmarkReader(b *testing.B) {
 	for _, keep := range []bool{false, true} {
 		name := map[bool]string{false: "reuse", true: "keep"}[keep]

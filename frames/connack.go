@@ -4,17 +4,18 @@ import "fmt"
 
 // Connack is CONNACK, the first packet from a broker (section 3.2).
 type Connack struct {
-	SessionPresent bool       // 3.1.1 only: the broker has state of this client
-	Code           ReasonCode // any but Success refuses the connection
+	SessionPresent bool       // 3.1.1 only: the broker has the session of this client
+	Code           ReasonCode // every code but Success refuses the connection
 }
 
-// connackSession is the one flag of CONNACK (section 3.2.2.1).
+// connackSession is the only flag of CONNACK (section 3.2.2.1).
 const connackSession byte = 1
 
-// Type is TypeConnack.
+// Type returns TypeConnack.
 func (Connack) Type() Type { return TypeConnack }
 
-// Append appends the packet. It never fails; the flag is written on 3.1 too, where brokers do set it.
+// Append appends the packet. It never fails. It writes the flag on 3.1 too, because brokers set it
+// there.
 func (c Connack) Append(dst []byte, _ Version) ([]byte, error) {
 	var flags byte
 	if c.SessionPresent {
@@ -23,8 +24,9 @@ func (c Connack) Append(dst []byte, _ Version) ([]byte, error) {
 	return append(dst, TypeConnack.first(), 2, flags, c.Code.returnCode()), nil
 }
 
-// ParseConnack parses a CONNACK. On 3.1 the first byte of the body has no meaning and is not looked at. A refusal
-// with the session flag set breaks [MQTT-3.2.2-4] but is returned all the same: the code tells the user more.
+// ParseConnack parses a CONNACK. On 3.1 it ignores the first byte of the body, which has no
+// meaning. A refusal with the session flag set breaks [MQTT-3.2.2-4], but ParseConnack returns it:
+// the code tells the user more than a violation.
 func ParseConnack(f Frame, v Version) (Connack, error) {
 	const t = TypeConnack
 	if err := f.expect(t, v); err != nil {

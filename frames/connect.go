@@ -11,20 +11,20 @@ const maxClientID31 = 23
 
 // Connect is CONNECT, the first packet on a connection (section 3.1).
 type Connect struct {
-	Version      Version // 0: the version that Append is given, V311 if that is 0 too
+	Version      Version // 0: the version passed to Append, or V311 if that is 0 too
 	ClientID     string  // 3.1: 1 to 23 characters; 3.1.1: may be empty with CleanSession
 	CleanSession bool
 	KeepAlive    uint16   // seconds, 0: none
 	Will         *Message // nil: none
 
-	// A name or password may be empty and still be there: the flags tell.
+	// The flags tell whether the packet has the field, which may be empty.
 	UserNameFlag bool
 	UserName     string
 	PasswordFlag bool
 	Password     []byte // any bytes, at most 65,535
 }
 
-// The flags of CONNECT (section 3.1.2.3). The QoS of the will stands between them.
+// The flags of CONNECT (section 3.1.2.3). The QoS of the will is in the two bits between them.
 const (
 	connectReserved   byte = 1 << 0
 	connectClean      byte = 1 << 1
@@ -36,11 +36,11 @@ const (
 	willQoSShift = 3
 )
 
-// Type is TypeConnect.
+// Type returns TypeConnect.
 func (Connect) Type() Type { return TypeConnect }
 
-// Validate checks what can be known before anything is sent. The error is an *InvalidError with Field "version",
-// "client identifier", "will QoS", "will topic", "will payload", "user name" or "password".
+// Validate checks that c can be sent. The error is an *InvalidError with Field "version", "client
+// identifier", "will QoS", "will topic", "will payload", "user name" or "password".
 func (c Connect) Validate() error {
 	v, err := c.version(0)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c Connect) Validate() error {
 		return err
 	}
 	if c.Will != nil {
-		// [MQTT-3.1.3-10] the topic is UTF-8; [MQTT-4.7.1-1] and names one topic.
+		// [MQTT-3.1.3-10] the topic is UTF-8; [MQTT-4.7.1-1] it has no wildcard.
 		if err := validTopicName("will topic", c.Will.Topic, c.Version); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (c Connect) Validate() error {
 	case len(c.Password) > 0 && !c.PasswordFlag:
 		return &InvalidError{Field: "password", Reason: "given without PasswordFlag"}
 	case c.PasswordFlag && !c.UserNameFlag:
-		// [MQTT-3.1.2-22] no password without a user name; 3.1 says the same.
+		// [MQTT-3.1.2-22] a password requires a user name, on 3.1 too.
 		return &InvalidError{Field: "password", Reason: "given without a user name"}
 	}
 	return c.checkLengths()
@@ -81,20 +81,20 @@ func (c *Connect) validateID() error {
 			return &InvalidError{Field: field, Reason: "not of 1 to 23 characters", Value: n, Limit: maxClientID31}
 		}
 	}
-	// [MQTT-3.1.3-7] no identifier, no session to keep.
+	// [MQTT-3.1.3-7] an empty identifier requires a clean session.
 	if c.ClientID == "" && !c.CleanSession {
 		return &InvalidError{Field: field, Reason: "empty without a clean session"}
 	}
 	return nil
 }
 
-// checkLengths checks what the encoding needs.
+// checkLengths checks the limits of the encoding: the QoS of the will and the length of each field.
 func (c *Connect) checkLengths() error {
 	if err := checkLength("client identifier", len(c.ClientID)); err != nil {
 		return err
 	}
 	if c.Will != nil {
-		// [MQTT-3.1.2-14] 3 is no QoS for a will either.
+		// [MQTT-3.1.2-14] the QoS of a will is not 3.
 		if err := c.Will.QoS.check("will QoS"); err != nil {
 			return err
 		}
@@ -111,7 +111,8 @@ func (c *Connect) checkLengths() error {
 	return checkLength("password", len(c.Password))
 }
 
-// version settles which version to write: that of c, which v must not contradict, or v, or 3.1.1.
+// version returns the version to write: c.Version if set, else v if set, else 3.1.1. It is an error
+// if both are set and differ.
 func (c *Connect) version(v Version) (Version, error) {
 	if c.Version != 0 {
 		if v != 0 && v != c.Version {
@@ -137,7 +138,7 @@ func (c *Connect) flags() (flags byte) {
 		if c.Will.Retain {
 			flags |= connectWillRetain
 		}
-	} // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] without a will its QoS and retain bits stay 0
+	} // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] without a will these bits stay 0
 	if c.UserNameFlag {
 		flags |= connectUserName
 	}
@@ -147,7 +148,7 @@ func (c *Connect) flags() (flags byte) {
 	return flags // [MQTT-3.1.2-3] bit 0 stays 0
 }
 
-// Append appends the packet. When Version and v are both set they must be the same.
+// Append appends the packet. If Version and v are both set, they must be equal.
 func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	v, err := c.version(v)
 	if err != nil {
@@ -172,7 +173,8 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	dst = appendField(dst, name)
 	dst = append(dst, byte(v), c.flags()) // [MQTT-3.1.2-2]
 	dst = binary.BigEndian.AppendUint16(dst, c.KeepAlive)
-	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] identifier first and always, then will topic, will message, user name, password.
+	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] the identifier is first and always present; will topic, will
+	// message, user name and password follow.
 	dst = appendField(dst, c.ClientID)
 	if c.Will != nil {
 		dst = appendField(dst, c.Will.Topic)
@@ -187,9 +189,9 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	return dst, nil
 }
 
-// ParseConnect takes a CONNECT apart. An unknown protocol level comes back in Version, with the error, so that a broker
-// can answer UnsupportedProtocolVersion [MQTT-3.1.2-2]; nothing else is filled in then. The client identifier is not judged
-// beyond being a string: refusing it is the broker's choice and is answered too [MQTT-3.1.3-9].
+// ParseConnect parses a CONNECT. If the protocol level is unknown, the result has only Version, and
+// the error is set, so that a broker can answer UnsupportedProtocolVersion [MQTT-3.1.2-2]. The
+// client identifier must only be a valid string: a broker may refuse it with a code [MQTT-3.1.3-9].
 func ParseConnect(f Frame) (Connect, error) {
 	const t = TypeConnect
 	if err := f.expect(t, V311); err != nil {
@@ -231,11 +233,11 @@ func ParseConnect(f Frame) (Connect, error) {
 	return p, nil
 }
 
-// fault names the rule that a CONNECT received breaks, "" when it breaks none.
+// fault names the rule that a received CONNECT breaks; "" means none.
 func (c *Connect) fault(flags byte) string {
 	switch {
 	case flags&connectReserved != 0 && c.Version != V31:
-		return "reserved connect flag set" // [MQTT-3.1.2-3]; 3.1 leaves the bit open
+		return "reserved connect flag set" // [MQTT-3.1.2-3]; 3.1 does not define the bit
 	case c.Will == nil && flags>>willQoSShift&3 != 0:
 		return "will QoS without a will" // [MQTT-3.1.2-13]
 	case c.Will == nil && flags&connectWillRetain != 0:

@@ -93,7 +93,7 @@ func TestConnectTakesTheVersionOfAppendWhenItHasNone(t *testing.T) {
 	}
 }
 
-// Content is not the business of Append: a scripted client sends bad content on purpose.
+// Append does not check content, so that a scripted client can send bad content on purpose.
 func TestConnectAppendDoesNotLookAtContent(t *testing.T) {
 	for _, c := range []Connect{
 		{},
@@ -105,7 +105,8 @@ func TestConnectAppendDoesNotLookAtContent(t *testing.T) {
 	}
 }
 
-// [MQTT-3.1.2-2] a broker answers an unknown level with a code, so it has to get to know the level.
+// [MQTT-3.1.2-2] a broker answers an unknown level with a code, so ParseConnect must return the
+// level.
 func TestParseConnectTellsAnUnknownLevel(t *testing.T) {
 	b := encode(t, Connect{ClientID: "c"}, V311)
 	b[8] = 5
@@ -138,6 +139,6 @@ func FuzzParseConnect(f *testing.F) {
 		Connect{ClientID: "c", Will: &Message{Topic: "w", Payload: []byte("m"), QoS: 2, Retain: true}},
 		Connect{ClientID: "c", UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: []byte{0, 0xFF}},
 	)
-	// Not exact: 3.1 leaves a flag open.
+	// Not exact: 3.1 does not define bit 0 of the flags.
 	fuzzParser(f, false, func(f Frame, _ Version) (Connect, error) { return ParseConnect(f) })
 }

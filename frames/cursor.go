@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// cursor takes a body apart from the front. A getter that finds too little sets bad, returns zero, and every later one
-// does the same; the parser asks once, at the end. Bytes it returns point into the body.
+// cursor reads a body from the front. A getter that finds too few bytes sets bad and returns zero,
+// and so does every later getter; the parser checks bad once, at the end. Returned bytes point into
+// the body.
 type cursor struct {
 	b   []byte
 	bad bool
@@ -32,7 +33,7 @@ func (c *cursor) uint16() uint16 {
 	return n
 }
 
-// field reads bytes behind their two-byte length.
+// field reads a two-byte length and as many bytes.
 func (c *cursor) field() []byte {
 	n := int(c.uint16())
 	if len(c.b) < n {
@@ -46,7 +47,7 @@ func (c *cursor) field() []byte {
 
 func (c *cursor) fail() { c.b, c.bad = nil, true }
 
-// end tells whether the body held exactly what was read from it.
+// end returns an error if the body was cut short or has bytes left.
 func (c *cursor) end(t Type) error {
 	if c.bad {
 		return cutShort(t)

@@ -1,21 +1,22 @@
 package frames
 
-// Pingreq is PINGREQ, a sign of life (section 3.12).
+// Pingreq is PINGREQ, by which a client shows that it is alive (section 3.12).
 type Pingreq struct{}
 
-// Pingresp is PINGRESP, the answer to it (section 3.13).
+// Pingresp is PINGRESP, the answer to PINGREQ (section 3.13).
 type Pingresp struct{}
 
-// Disconnect is DISCONNECT, the last packet from a client, after which the broker forgets the will (section 3.14).
+// Disconnect is DISCONNECT, the last packet from a client, on which the broker discards the will
+// (section 3.14).
 type Disconnect struct{}
 
-// Type is TypePingreq.
+// Type returns TypePingreq.
 func (Pingreq) Type() Type { return TypePingreq }
 
-// Type is TypePingresp.
+// Type returns TypePingresp.
 func (Pingresp) Type() Type { return TypePingresp }
 
-// Type is TypeDisconnect.
+// Type returns TypeDisconnect.
 func (Disconnect) Type() Type { return TypeDisconnect }
 
 // Append appends the packet. It never fails.
@@ -35,7 +36,7 @@ func (Disconnect) Append(dst []byte, _ Version) ([]byte, error) {
 
 func appendEmpty(dst []byte, t Type) []byte { return append(dst, t.first(), 0) }
 
-// ParseEmpty checks a PINGREQ, PINGRESP or DISCONNECT, of which there is nothing to take apart.
+// ParseEmpty checks a PINGREQ, PINGRESP or DISCONNECT, which have no fields.
 func ParseEmpty(f Frame) error {
 	t := f.Type()
 	switch t {

@@ -2,19 +2,19 @@ package frames
 
 import "fmt"
 
-// What the encoding can hold, in bytes.
+// Limits of the encoding, in bytes.
 const (
 	MaxString    = 65535            // a string or a length-prefixed field (section 1.5.3)
 	MaxRemaining = 268_435_455      // the remaining length of a fixed header (section 2.2.3)
 	MaxPacket    = MaxRemaining + 5 // a whole packet
 )
 
-// InvalidError reports an argument that cannot be sent. Nothing left the process.
+// InvalidError reports an argument that cannot be sent. Nothing was sent.
 type InvalidError struct {
-	Field  string // what is wrong, in the words of the standard: "topic", "QoS", "client identifier", "will topic"
-	Reason string // the rule it broke
-	Limit  int    // the largest value allowed; 0 when the rule is not a limit
-	Value  int    // what was given, in the unit of Limit
+	Field  string // the argument, as the standard names it: "topic", "QoS", "client identifier"
+	Reason string // the rule that it breaks
+	Limit  int    // the largest value allowed; 0 if the rule is not a limit
+	Value  int    // the value given, in the unit of Limit
 }
 
 func (e *InvalidError) Error() string {
@@ -24,9 +24,10 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("invalid %s: %s: %d, limit %d", e.Field, e.Reason, e.Value, e.Limit)
 }
 
-// ProtocolError reports that the peer broke the standard. The connection it came on must be closed [MQTT-4.8.0-1].
+// ProtocolError reports that the peer broke the standard. The connection must be closed
+// [MQTT-4.8.0-1].
 type ProtocolError struct {
-	Type   Type // the packet; 0 when its type is not known
+	Type   Type // of the packet; 0 if unknown
 	Reason string
 }
 
@@ -37,10 +38,10 @@ func (e *ProtocolError) Error() string {
 	return "protocol violation: " + e.Type.String() + ": " + e.Reason
 }
 
-// Code is ProtocolViolation.
+// Code returns ProtocolViolation.
 func (*ProtocolError) Code() ReasonCode { return ProtocolViolation }
 
-// TooLargeError reports a frame that is over the limit of its Reader.
+// TooLargeError reports a frame over the limit of its Reader.
 type TooLargeError struct {
 	Size  int // bytes of the whole frame, as its header announces
 	Limit int // bytes
@@ -50,15 +51,16 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("packet of %d bytes is over the limit of %d", e.Size, e.Limit)
 }
 
-// Code is PacketTooLarge.
+// Code returns PacketTooLarge.
 func (*TooLargeError) Code() ReasonCode { return PacketTooLarge }
 
-// zeroID is the answer to a packet of ours that needs an identifier and has none [MQTT-2.3.1-1].
+// zeroID returns the error for an outbound packet that needs an identifier and has none
+// [MQTT-2.3.1-1].
 func zeroID() error {
 	return &InvalidError{Field: "packet identifier", Reason: "must not be 0"}
 }
 
-// tooLong is the answer to a packet of ours whose remaining length does not fit its header.
+// tooLong returns the error for an outbound packet whose remaining length does not fit its header.
 func tooLong(remaining int) error {
 	return &InvalidError{Field: "packet", Reason: "remaining length too large in bytes", Value: remaining, Limit: MaxRemaining}
 }

@@ -2,17 +2,17 @@ package frames
 
 import "fmt"
 
-// Frame is one control packet as it stands in the read buffer: the first byte, and what follows the remaining length.
-// Body is good until the next Fill of its Reader, or for ever after Keep.
+// Frame is one control packet in the read buffer: its first byte, and the bytes after the remaining
+// length. Body is valid until the next Fill of its Reader, or for ever after Keep.
 type Frame struct {
 	Header byte
 	Body   []byte
 }
 
-// Type is the type of the packet (section 2.2.1).
+// Type returns the type of the packet (section 2.2.1).
 func (f Frame) Type() Type { return Type(f.Header >> 4) }
 
-// Size is the number of bytes on the wire, fixed header included.
+// Size returns the size of the whole packet in bytes, fixed header included.
 func (f Frame) Size() int {
 	n := 2 + len(f.Body)
 	for rest := len(f.Body) >> 7; rest > 0; rest >>= 7 {
@@ -21,8 +21,8 @@ func (f Frame) Size() int {
 	return n
 }
 
-// possible tells of each first byte whether a packet of some version begins with it. Text of another protocol is
-// refused by it at the first byte, and does not have to end first: H of HTTP, 0x15 of a TLS alert.
+// possible tells for each first byte whether a packet of any version begins with it. The Reader
+// thereby rejects another protocol at its first byte: H of HTTP, 0x15 of a TLS alert.
 var possible = func() (ok [256]bool) {
 	for t := TypeConnect; t <= TypeDisconnect; t++ {
 		ok[t.first()] = true
@@ -31,13 +31,13 @@ var possible = func() (ok [256]bool) {
 		}
 	}
 	for flags := range 16 {
-		ok[int(TypePublish)<<4|flags] = true // ParsePublish has something to say about each
+		ok[int(TypePublish)<<4|flags] = true // ParsePublish checks the flags
 	}
 	return ok
 }()
 
-// measure reads the fixed header at the front of b, which is not empty: its own length and that of the whole frame, in
-// bytes. Both are 0 while the header is not complete.
+// measure reads the fixed header at the front of b and returns the sizes of the header and of the
+// whole frame, in bytes. Both are 0 while the header is incomplete. b must not be empty.
 func measure(b []byte) (head, size int, err error) {
 	if !possible[b[0]] {
 		return 0, 0, impossible(b[0])
@@ -62,8 +62,8 @@ func measure(b []byte) (head, size int, err error) {
 	return 0, 0, nil
 }
 
-// expect refuses a frame that is not of type t or whose flags are not those of t in version v. PUBLISH, whose flags
-// all have a meaning, goes its own way.
+// expect rejects a frame that is not of type t or has the wrong flags for t in version v. It is not
+// for PUBLISH, whose flags all have a meaning.
 func (f Frame) expect(t Type, v Version) error {
 	first := f.Header
 	if t.hasDUP(v) {
@@ -75,11 +75,12 @@ func (f Frame) expect(t Type, v Version) error {
 	if f.Type() != t {
 		return unexpected(f, t)
 	}
-	// [MQTT-2.2.2-2] reserved flags with other values end the connection.
+	// [MQTT-2.2.2-2] invalid flags end the connection.
 	return reservedFlags(f.Header)
 }
 
-// unexpected reports a frame of another type than its parser is for.
+// unexpected returns the error for a frame of another type than t, the type that its parser
+// expects.
 func unexpected(f Frame, t Type) error {
 	if !f.Type().known() {
 		return reservedType(f.Header)
@@ -95,7 +96,8 @@ func reservedFlags(header byte) *ProtocolError {
 	return &ProtocolError{Type(header >> 4), fmt.Sprintf("reserved flags %04b", header&0xF)}
 }
 
-// impossible reports a first byte that no packet has. What follows it may be a payload and is not quoted.
+// impossible returns the error for a first byte that begins no packet. It does not quote the bytes
+// that follow, which may be a payload.
 func impossible(first byte) error {
 	if Type(first >> 4).known() {
 		return reservedFlags(first)

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// M15, M16, C6: the error comes with the byte that shows the fault and does not wait for the rest.
+// M15, M16, C6: the first byte that shows the fault causes the error, before the rest arrives.
 func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 	for _, c := range []struct {
 		name, data string
-		at         int // bytes that have to arrive
+		at         int // bytes until the error
 		want       string
 	}{
 		{"type 0", "\x00\x00", 1, "packet type 0 is reserved"},
@@ -29,11 +29,11 @@ func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 			for n := 0; ; n++ {
 				_, ok, err := r.Next()
 				if ok {
-					t.Fatal("a frame came out")
+					t.Fatal("Next returned a frame")
 				}
 				if err == nil {
 					if err := r.Fill(); err != nil {
-						t.Fatalf("not refused: %v", err)
+						t.Fatalf("not rejected: %v", err)
 					}
 					continue
 				}
@@ -43,7 +43,7 @@ func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 					t.Errorf("error %v, want %q", err, c.want)
 				}
 				if n != c.at {
-					t.Errorf("refused after %d bytes, want %d", n, c.at)
+					t.Errorf("rejected after %d bytes, want %d", n, c.at)
 				}
 				if _, _, again := r.Next(); again == nil || again.Error() != err.Error() {
 					t.Errorf("then %v", again)

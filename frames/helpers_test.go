@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// encode appends p to nothing.
+// encode returns the encoding of p.
 func encode(t testing.TB, p Packet, v Version) []byte {
 	t.Helper()
 	b, err := p.Append(nil, v)
@@ -17,7 +17,7 @@ func encode(t testing.TB, p Packet, v Version) []byte {
 	return b
 }
 
-// frameOf reads the one frame that b is.
+// frameOf returns the frame in b, which must hold exactly one.
 func frameOf(t testing.TB, b []byte) Frame {
 	t.Helper()
 	r := NewReader(bytes.NewReader(b), 0)
@@ -28,7 +28,7 @@ func frameOf(t testing.TB, b []byte) Frame {
 	return f
 }
 
-// wantInvalid asks for an *InvalidError with the field and the numbers of want; its Reason is for people to read.
+// wantInvalid requires an *InvalidError with the Field, Limit and Value of want and any Reason.
 func wantInvalid(t *testing.T, err error, want InvalidError) {
 	t.Helper()
 	var got *InvalidError
@@ -41,7 +41,7 @@ func wantInvalid(t *testing.T, err error, want InvalidError) {
 	}
 }
 
-// wantUnappended asks that p is refused and the destination left as it was.
+// wantUnappended requires that Append rejects p and leaves its destination unchanged.
 func wantUnappended(t *testing.T, p Packet, v Version, want InvalidError) {
 	t.Helper()
 	dst, err := p.Append([]byte("before"), v)
@@ -51,7 +51,7 @@ func wantUnappended(t *testing.T, p Packet, v Version, want InvalidError) {
 	wantInvalid(t, err, want)
 }
 
-// seed gives a fuzz target the frames of packets in both versions.
+// seed adds the frames of packets in both versions to a fuzz target.
 func seed(f *testing.F, packets ...Packet) {
 	f.Helper()
 	for _, p := range packets {
@@ -64,8 +64,8 @@ func seed(f *testing.F, packets ...Packet) {
 	}
 }
 
-// fuzzParser holds a parser to this: it does not panic, its errors are violations, and what it takes is encoded to a
-// frame that gives an equal packet, with the very bytes where exact.
+// fuzzParser checks that a parser does not panic, that its errors are violations, and that an
+// accepted packet, encoded and parsed again, is equal. If exact, the encoding must be equal too.
 func fuzzParser[P Packet](f *testing.F, exact bool, parse func(Frame, Version) (P, error)) {
 	f.Fuzz(func(t *testing.T, header byte, body []byte, v31 bool) {
 		v := V311

@@ -1,21 +1,21 @@
 package frames
 
-// How much a Topics holds: at most a megabyte of text.
+// Limits of a Topics; together they allow a megabyte of text.
 const (
 	maxTopics     = 4096 // entries
-	maxTopicBytes = 256  // bytes of a topic worth an entry
+	maxTopicBytes = 256  // bytes of the longest topic that is added
 )
 
-// Topics makes one string of each topic that arrives again and again, so that a received message costs no allocation
-// for its topic. An entry has passed the rules for topic names, so they are checked once per topic and not once per
-// message. The zero value is ready. It belongs to one goroutine, like the Reader it stands beside.
+// Topics interns the topics of received messages, so that a repeated topic costs no allocation. Its
+// entries are valid topic names, so the rules are checked once per topic and not once per message.
+// The zero value is ready to use. A Topics belongs to one goroutine, like the Reader beside it.
 type Topics struct {
-	last   string // most streams repeat their topic: one comparison in place of a look-up
+	last   string // most streams repeat their topic: a comparison is cheaper than a lookup
 	byText map[string]string
 }
 
-// Intern gives b as a string, the same string for the same bytes while the topic is among the entries. Text that is
-// no topic name, or is longer than 256 bytes, is returned and not entered.
+// Intern returns b as a string. Equal bytes give the same string while the topic is an entry. Text
+// that is not a valid topic name, or is longer than 256 bytes, is returned but not added.
 func (t *Topics) Intern(b []byte) string {
 	s, fault := t.topic(b)
 	if fault != "" {
@@ -24,7 +24,7 @@ func (t *Topics) Intern(b []byte) string {
 	return s
 }
 
-// topic gives b as a topic name, or the rule it breaks. t may be nil.
+// topic returns b as a topic name, or the rule that it breaks. t may be nil.
 func (t *Topics) topic(b []byte) (topic, fault string) {
 	if t != nil {
 		if t.last == string(b) && len(b) > 0 {
@@ -50,7 +50,7 @@ func (t *Topics) add(topic string) {
 		t.byText = make(map[string]string)
 	}
 	if len(t.byText) == maxTopics {
-		// Any entry makes room: a stream of ever new topics then leaves most of the busy ones where they are.
+		// Removing an arbitrary entry keeps most of the busy topics in a stream of ever new ones.
 		for old := range t.byText {
 			delete(t.byText, old)
 			break

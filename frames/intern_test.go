@@ -19,7 +19,7 @@ func TestTopicsGivesOneStringForEachTopic(t *testing.T) {
 	}
 	for range 3 {
 		if !same(topics.Intern([]byte("mill/a")), a) || !same(topics.Intern([]byte("mill/b")), b) {
-			t.Error("a topic became a second string")
+			t.Error("Intern returned a second string for a topic")
 		}
 	}
 }
@@ -46,7 +46,7 @@ func TestTopicsEntersOnlyTopicsAndShortOnes(t *testing.T) {
 	}
 	topics.Intern([]byte(strings.Repeat("x", 256)))
 	if len(topics.byText) != 1 {
-		t.Errorf("a topic of 256 bytes was not entered")
+		t.Errorf("a topic of 256 bytes was not added")
 	}
 }
 
@@ -68,7 +68,7 @@ func TestTopicsStaysWithinItsBoundAndKeepsMostOfWhatIsBusy(t *testing.T) {
 			left++
 		}
 	}
-	if left < busy/2 { // a hundred left, of whatever kind
+	if left < busy/2 { // a hundred were removed, busy or not
 		t.Errorf("%d of %d busy topics left", left, busy)
 	}
 }

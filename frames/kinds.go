@@ -5,13 +5,13 @@ import "strconv"
 // Version is a version of MQTT, by the protocol level that CONNECT carries (section 3.1.2.2).
 type Version byte
 
-// The versions this package speaks.
+// The supported versions.
 const (
 	V31  Version = 3 // MQTT 3.1, protocol name MQIsdp
 	V311 Version = 4 // MQTT 3.1.1, protocol name MQTT
 )
 
-// String gives the number of the standard: "3.1", "3.1.1".
+// String returns the number of the standard: "3.1", "3.1.1".
 func (v Version) String() string {
 	switch v {
 	case V31:
@@ -22,18 +22,18 @@ func (v Version) String() string {
 	return "Version(" + strconv.Itoa(int(v)) + ")"
 }
 
-// protocol is the protocol name of v in CONNECT, empty for a version this package does not speak.
+// protocol returns the protocol name of v in CONNECT, or "" if v is not supported.
 func (v Version) protocol() string {
 	switch v {
 	case V31:
 		return "MQIsdp"
 	case V311:
-		return "MQTT" // [MQTT-3.1.2-1] the name is exactly this
+		return "MQTT" // [MQTT-3.1.2-1]
 	}
 	return ""
 }
 
-// QoS is the quality of service of a message or a subscription, 0 to 2 (section 4.3).
+// QoS is the quality of service of a message or subscription, 0 to 2 (section 4.3).
 type QoS byte
 
 // The qualities of service.
@@ -43,7 +43,7 @@ const (
 	ExactlyOnce QoS = 2
 )
 
-// String gives the name the standard uses: "at most once", "at least once", "exactly once".
+// String returns the name in the standard: "at most once", "at least once", "exactly once".
 func (q QoS) String() string {
 	switch q {
 	case AtMostOnce:
@@ -56,9 +56,9 @@ func (q QoS) String() string {
 	return "QoS(" + strconv.Itoa(int(q)) + ")"
 }
 
-// check refuses what is no quality of service.
+// check returns an *InvalidError for field if q is above 2.
 func (q QoS) check(field string) error {
-	// [MQTT-3.3.1-4] both QoS bits set is never sent; [MQTT-3-8.3-4] nor is it asked for.
+	// [MQTT-3.3.1-4] QoS 3 is never sent; [MQTT-3-8.3-4] it is never requested either.
 	if q > ExactlyOnce {
 		return &InvalidError{Field: field, Reason: "out of range", Value: int(q), Limit: int(ExactlyOnce)}
 	}
@@ -93,7 +93,7 @@ var typeNames = [...]string{
 	TypePingresp: "PINGRESP", TypeDisconnect: "DISCONNECT",
 }
 
-// String gives the name the standard uses: "CONNECT", "PUBLISH".
+// String returns the name in the standard: "CONNECT", "PUBLISH".
 func (t Type) String() string {
 	if t.known() {
 		return typeNames[t]
@@ -103,22 +103,22 @@ func (t Type) String() string {
 
 func (t Type) known() bool { return t >= TypeConnect && t <= TypeDisconnect }
 
-// The bits of a fixed header that carry meaning in some packets (section 2.2.2).
+// The bits of a fixed header that have a meaning in some packets (section 2.2.2).
 const (
 	flagRetain byte = 1 << 0
 	flagQoS1   byte = 1 << 1
 	flagDUP    byte = 1 << 3
 )
 
-// first is the first byte of a packet of type t that is not a PUBLISH.
+// first returns the first byte of a packet of type t, which is not PUBLISH.
 func (t Type) first() byte {
 	b := byte(t) << 4
 	switch t {
 	case TypePubrel, TypeSubscribe, TypeUnsubscribe:
-		// [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] these three carry 2, which in 3.1 was their QoS.
+		// [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] their flags are 2, in 3.1 their QoS of 1.
 		b |= flagQoS1
 	}
-	return b // [MQTT-2.2.2-1] the others carry 0
+	return b // [MQTT-2.2.2-1] the flags of the others are 0
 }
 
 // hasDUP reports whether packets of type t, not PUBLISH, have a DUP flag in version v.

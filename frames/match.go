@@ -2,15 +2,15 @@ package frames
 
 import "strings"
 
-// Match reports whether a message to topic is for filter, by section 4.7. Both are taken as valid. A filter
-// $share/group/filter matches what filter matches. Bytes are compared as they are [MQTT-4.7.3-4]: case, spaces and
-// empty levels count.
+// Match reports whether topic matches filter (section 4.7). Both must be valid. A filter
+// $share/group/filter matches the same topics as filter. Topics are compared byte by byte
+// [MQTT-4.7.3-4]: case, spaces and empty levels count.
 func Match(filter, topic string) bool {
 	filter = Route(filter)
 	if filter == "" || topic == "" {
 		return false
 	}
-	// [MQTT-4.7.2-1] a leading wildcard leaves out the topics that begin with $.
+	// [MQTT-4.7.2-1] a leading wildcard does not match topics that begin with $.
 	if topic[0] == '$' && (filter[0] == '#' || filter[0] == '+') {
 		return false
 	}
@@ -24,7 +24,7 @@ func Match(filter, topic string) bool {
 				i++
 			}
 		case i == len(topic):
-			return filter[j:] == "/#" // a/# takes in a itself (section 4.7.1.2)
+			return filter[j:] == "/#" // a/# matches a itself (section 4.7.1.2)
 		case c != topic[i]:
 			return false
 		default:
@@ -34,8 +34,8 @@ func Match(filter, topic string) bool {
 	return i == len(topic)
 }
 
-// Route gives the filter by which messages of a subscription are recognised: filter itself, or what stands behind the
-// group of $share/group/filter.
+// Route returns the filter that matches the messages of a subscription: filter itself, or the last
+// part of $share/group/filter.
 func Route(filter string) string {
 	if shared, ok := strings.CutPrefix(filter, sharePrefix); ok {
 		if _, route, ok := strings.Cut(shared, "/"); ok {

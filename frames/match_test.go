@@ -51,11 +51,11 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// [MQTT-4.7.3-4] Bytes are compared: whatever looks or reads alike is another topic.
+// [MQTT-4.7.3-4] Topics are compared byte by byte: topics that only look or read alike differ.
 func TestMatchTakesNothingForItsLike(t *testing.T) {
 	for _, pair := range [][2]string{
-		{"caf\u00e9", "cafe\u0301"}, // one character, or a letter and an accent
-		{"\u212b", "\u00c5"},        // two signs that normal forms make one
+		{"caf\u00e9", "cafe\u0301"}, // precomposed, and letter with accent
+		{"\u212b", "\u00c5"},        // equal after normalization
 		{"ACCOUNTS", "Accounts"},
 		{"stra\u00dfe", "strasse"},
 		{"a b", "a\u00a0b"},
@@ -98,7 +98,7 @@ func TestRouteStripsTheGroup(t *testing.T) {
 	}
 }
 
-// naiveMatch is section 4.7 read aloud.
+// naiveMatch implements section 4.7 word for word.
 func naiveMatch(filter, topic string) bool {
 	want, have := strings.Split(filter, "/"), strings.Split(topic, "/")
 	if want[0] == "$share" && len(want) >= 3 {
@@ -117,7 +117,7 @@ func naiveMatch(filter, topic string) bool {
 	return slices.EqualFunc(want, have, func(want, have string) bool { return want == "+" || want == have })
 }
 
-// naiveFilter tells whether filter is one.
+// naiveFilter reports whether filter is valid.
 func naiveFilter(filter string) bool {
 	levels := strings.Split(filter, "/")
 	if levels[0] == "$share" && len(levels) >= 2 {
@@ -148,7 +148,7 @@ func FuzzMatch(f *testing.F) {
 		if valid := naiveFilter(filter); (err == nil) != valid {
 			t.Fatalf("filter %q: %v, want valid %t", filter, err, valid)
 		}
-		got := Match(filter, topic) // on anything, without a panic
+		got := Match(filter, topic) // must not panic, whatever the arguments
 		if err != nil || ValidTopicName(topic, V311) != nil {
 			return
 		}

@@ -2,17 +2,18 @@ package frames
 
 import "encoding/binary"
 
-// Packet is one control packet: Connect, Connack, Publish, Ack, Subscribe, Suback, Unsubscribe, Pingreq, Pingresp or
-// Disconnect.
+// Packet is one control packet: Connect, Connack, Publish, Ack, Subscribe, Suback, Unsubscribe,
+// Pingreq, Pingresp or Disconnect.
 type Packet interface {
 	Type() Type
 
-	// Append appends the packet as version v writes it. On error, an *InvalidError, dst comes back as it was.
+	// Append appends the packet in the encoding of version v. On error, an *InvalidError, it
+	// returns dst unchanged.
 	Append(dst []byte, v Version) ([]byte, error)
 }
 
-// Parse takes any packet apart, from a client or from a broker. Byte slices in the result point into f.Body. The error
-// is a *ProtocolError.
+// Parse parses any packet, from a client or a broker. Byte slices in the result point into f.Body.
+// The error is a *ProtocolError.
 func Parse(f Frame, v Version) (Packet, error) {
 	switch f.Type() {
 	case TypeConnect:
@@ -39,7 +40,7 @@ func Parse(f Frame, v Version) (Packet, error) {
 	return nil, reservedType(f.Header)
 }
 
-// packet drops the value that comes with an error.
+// packet returns a nil Packet if err is not nil.
 func packet[P Packet](p P, err error) (Packet, error) {
 	if err != nil {
 		return nil, err
@@ -47,12 +48,13 @@ func packet[P Packet](p P, err error) (Packet, error) {
 	return p, nil
 }
 
-// appendLength appends a remaining length (section 2.2.3), which is written as Go writes its varints.
+// appendLength appends a remaining length (section 2.2.3), whose encoding is that of a Go uvarint.
 func appendLength(dst []byte, n int) []byte {
 	return binary.AppendUvarint(dst, uint64(n))
 }
 
-// appendField appends a string or other bytes behind their length (section 1.5.3), which has been checked.
+// appendField appends the two-byte length of s and s (section 1.5.3). The caller has checked the
+// length.
 func appendField[T string | []byte](dst []byte, s T) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(s)))
 	return append(dst, s...)

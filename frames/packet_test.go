@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Every parser but Parse is for some packets and refuses the others by name.
+// Every parser but Parse accepts some packets and rejects the others, naming the type.
 func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 	packets := []Packet{
 		Connect{ClientID: "c"}, Connack{}, Publish{Message: Message{Topic: "a"}}, Ack{Kind: TypePuback, ID: 1},
@@ -23,7 +23,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 		"Unsubscribe": func(f Frame) error { _, err := ParseUnsubscribe(f, V311); return err },
 		"Empty":       ParseEmpty,
 	}
-	want := map[string]int{"Ack": 5, "Empty": 3} // packets they are for, where not one
+	want := map[string]int{"Ack": 5, "Empty": 3} // accepted types, where more than one
 	for name, parse := range parsers {
 		taken := 0
 		for _, p := range packets {
@@ -37,7 +37,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 			}
 		}
 		if taken != max(want[name], 1) {
-			t.Errorf("Parse%s takes %d packets", name, taken)
+			t.Errorf("Parse%s accepts %d packets", name, taken)
 		}
 		for _, header := range []byte{0x00, 0xF0} {
 			var violation *ProtocolError
@@ -57,7 +57,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 	}
 }
 
-// A frame need not come from a Reader, so the parsers look at the flags again.
+// A frame need not come from a Reader, so the parsers check the flags too.
 func TestParsersRefuseReservedFlagsOfAnyFrame(t *testing.T) {
 	for _, p := range []Packet{
 		Connect{ClientID: "c"}, Connack{}, Ack{Kind: TypePuback, ID: 1}, Ack{Kind: TypePubrel, ID: 1},

@@ -8,25 +8,25 @@ import (
 // Publish is PUBLISH, in either direction (section 3.3).
 type Publish struct {
 	Message
-	DUP bool   // sent before; never at QoS 0, and no sign that the receiver has seen it
-	ID  uint16 // 1 to 65,535 at QoS 1 and 2; not part of the packet at QoS 0
+	DUP bool   // it was sent before, received or not; never set at QoS 0
+	ID  uint16 // 1 to 65,535 at QoS 1 and 2; not in the packet at QoS 0
 }
 
-// Type is TypePublish.
+// Type returns TypePublish.
 func (Publish) Type() Type { return TypePublish }
 
-// Append appends the packet. It checks QoS, DUP, identifier and lengths; for the topic see Validate.
+// Append appends the packet. It checks QoS, DUP, identifier and lengths; Validate checks the topic.
 func (p Publish) Append(dst []byte, _ Version) ([]byte, error) {
 	n, err := p.check()
 	if err != nil {
 		return dst, err
 	}
-	dst = slices.Grow(dst, 5+n) // once, and not before the length is known to be good
+	dst = slices.Grow(dst, 5+n) // the only allocation, and only for a valid length
 	return append(p.appendHeader(dst, n), p.Payload...), nil
 }
 
-// AppendHeader appends the packet up to its payload, which the caller writes behind it: a large payload need not be
-// copied. Checks and errors are those of Append.
+// AppendHeader appends the packet without its payload. The caller writes the payload after it, so
+// that a large payload is not copied. Checks and errors are those of Append.
 func (p Publish) AppendHeader(dst []byte, _ Version) ([]byte, error) {
 	n, err := p.check()
 	if err != nil {
@@ -35,13 +35,13 @@ func (p Publish) AppendHeader(dst []byte, _ Version) ([]byte, error) {
 	return p.appendHeader(dst, n), nil
 }
 
-// check checks what the encoding needs and gives the remaining length.
+// check checks that p can be encoded and returns the remaining length.
 func (p *Publish) check() (remaining int, err error) {
 	if err := p.QoS.check("QoS"); err != nil {
 		return 0, err
 	}
 	if p.QoS == AtMostOnce {
-		// [MQTT-3.3.1-2] what is sent once is never sent again.
+		// [MQTT-3.3.1-2] DUP is 0 at QoS 0.
 		if p.DUP {
 			return 0, &InvalidError{Field: "DUP", Reason: "set at QoS 0"}
 		}
@@ -71,8 +71,8 @@ func (p *Publish) appendHeader(dst []byte, remaining int) []byte {
 	return dst
 }
 
-// ParsePublish takes a PUBLISH apart. Payload points into f.Body, and is nil when empty. The topic comes out of t,
-// which may be nil. Both versions have the same layout and the same rules here.
+// ParsePublish parses a PUBLISH. Payload points into f.Body, or is nil if empty. The topic is
+// interned in t, which may be nil. Both versions have the same layout and the same rules.
 func ParsePublish(f Frame, _ Version, t *Topics) (Publish, error) {
 	if f.Type() != TypePublish {
 		return Publish{}, unexpected(f, TypePublish)
@@ -102,7 +102,7 @@ func ParsePublish(f Frame, _ Version, t *Topics) (Publish, error) {
 		return Publish{}, &ProtocolError{TypePublish, "topic " + fault}
 	}
 	if len(c.b) > 0 {
-		p.Payload = c.b // an empty slice would hold the whole buffer for nothing
+		p.Payload = c.b // an empty slice would keep the whole buffer in memory
 	}
 	return p, nil
 }

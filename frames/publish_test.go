@@ -29,7 +29,7 @@ func TestPublishAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// [MQTT-2.3.1-5]: an identifier left over in the value does not get into a QoS 0 packet.
+// [MQTT-2.3.1-5] Append ignores a leftover ID at QoS 0.
 func TestPublishAtQoS0HasNoIdentifier(t *testing.T) {
 	got := encode(t, Publish{Message: Message{Topic: "a", Payload: []byte("m")}, ID: 7}, V311)
 	if want := []byte("\x30\x04\x00\x01am"); !bytes.Equal(got, want) {
@@ -46,7 +46,7 @@ func TestPublishAppendDoesNotLookAtContent(t *testing.T) {
 	}
 }
 
-// E2: the longest topic, and at each step of the remaining length the last and the first size.
+// E2: the longest topic, and the sizes before and after each step of the remaining length.
 func TestPublishOfEverySizeComesBack(t *testing.T) {
 	long := strings.Repeat("x", MaxString)
 	for _, m := range []Message{
@@ -70,12 +70,12 @@ func TestPublishOfEverySizeComesBack(t *testing.T) {
 		}
 		header, err := p.AppendHeader(nil, V311)
 		if err != nil || !bytes.Equal(append(header, m.Payload...), b) {
-			t.Errorf("%d bytes: header and payload are not the packet, %v", len(b), err)
+			t.Errorf("%d bytes: header and payload do not form the packet, %v", len(b), err)
 		}
 	}
 }
 
-// A 3.1 broker hands on the topics of 3.1.1 clients.
+// A 3.1 broker forwards the topics of 3.1.1 clients.
 func TestParsePublishTakesLongTopicsIn31(t *testing.T) {
 	p := Publish{Message: Message{Topic: strings.Repeat("x", 40_000)}}
 	if _, err := ParsePublish(frameOf(t, encode(t, p, V31)), V31, nil); err != nil {
@@ -98,7 +98,7 @@ func TestParsePublishPointsIntoTheBodyAndNoFurther(t *testing.T) {
 	}
 	f = frameOf(t, encode(t, Publish{Message: Message{Topic: "topic"}}, V311))
 	if p, _ = ParsePublish(f, V311, nil); p.Payload != nil {
-		t.Error("an empty payload holds the buffer")
+		t.Error("an empty payload keeps the buffer in memory")
 	}
 }
 
@@ -125,7 +125,7 @@ func FuzzParsePublish(f *testing.F) {
 	fuzzParser(f, true, func(f Frame, v Version) (Publish, error) {
 		p, err := ParsePublish(f, v, &topics)
 		if q, other := ParsePublish(f, v, nil); (other == nil) != (err == nil) || q.Topic != p.Topic {
-			panic("Topics makes a difference")
+			panic("the result depends on Topics")
 		}
 		return p, err
 	})

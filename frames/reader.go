@@ -4,17 +4,17 @@ import "io"
 
 // Sizes of a Reader's buffer, in bytes.
 const (
-	minBuffer  = 1 << 10  // to begin with
+	minBuffer  = 1 << 10  // at first
 	idleBuffer = 128      // after Shrink
-	maxBuffer  = 64 << 10 // unless one frame is larger
-	minRead    = 512      // room that makes a Read worth its system call
+	maxBuffer  = 64 << 10 // unless a frame is larger
+	minRead    = 512      // the least room that is worth a system call
 )
 
-// maxEmptyReads is how many times in a row a source may return nothing and no error.
+// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
 const maxEmptyReads = 100
 
-// Reader cuts a byte stream into frames. One call of Fill reads once; Next then hands out, without copying, every
-// frame that has arrived whole:
+// Reader splits a byte stream into frames. Each call of Fill reads once; Next then returns the
+// complete frames, one at a time and without copying:
 //
 //	for {
 //		f, ok, err := r.Next()
@@ -30,23 +30,24 @@ const maxEmptyReads = 100
 //		}
 //	}
 //
-// The buffer starts at 1 KiB and doubles up to 64 KiB each time a read fills it. It outgrows that for a larger frame
-// only, and only as the bytes of that frame arrive. A Reader belongs to one goroutine.
+// The buffer starts at 1 KiB and doubles, up to 64 KiB, each time a read fills it. It exceeds that
+// only for a larger frame, and only as the bytes of that frame arrive. A Reader belongs to one
+// goroutine.
 type Reader struct {
 	src   io.Reader
 	limit int // bytes of the largest frame accepted
 
-	buf  []byte // written from the front; what Keep gave away is cut off
-	r, w int    // buf[r:w] has arrived and has not been handed out
-	size int    // bytes of the next buffer, between idleBuffer and maxBuffer
+	buf  []byte // filled from the front; Keep removes the bytes of kept frames
+	r, w int    // buf[r:w] has arrived and is not returned yet
+	size int    // of the next buffer in bytes, between idleBuffer and maxBuffer
 	full bool   // the last read filled buf
 
 	empty int   // reads in a row that returned nothing
-	err   error // came along with bytes, for the next Fill
+	err   error // returned by the source together with bytes; the next Fill returns it
 }
 
-// NewReader returns a Reader of src that accepts frames of at most limit bytes, fixed header included. A limit of 0 or
-// less, or above MaxPacket, stands for MaxPacket.
+// NewReader returns a Reader of src that accepts frames of at most limit bytes, fixed header
+// included. A limit of 0 or less, or above MaxPacket, means MaxPacket.
 func NewReader(src io.Reader, limit int) *Reader {
 	if limit <= 0 || limit > MaxPacket {
 		limit = MaxPacket
@@ -54,8 +55,9 @@ func NewReader(src io.Reader, limit int) *Reader {
 	return &Reader{src: src, limit: limit, size: minBuffer}
 }
 
-// Next gives the next frame that has arrived whole; false asks for Fill. The error is a *ProtocolError or a
-// *TooLargeError, comes as soon as the header shows it, and stays: nothing behind it can be read.
+// Next returns the next complete frame, or false if there is none: then call Fill. The error is a
+// *ProtocolError or a *TooLargeError. Next returns it as soon as the header shows the fault, and at
+// every later call, because the stream cannot be read past it.
 func (r *Reader) Next() (Frame, bool, error) {
 	b := r.buf[r.r:r.w]
 	if len(b) == 0 {
@@ -75,10 +77,11 @@ func (r *Reader) Next() (Frame, bool, error) {
 	return Frame{Header: b[0], Body: b[head:size:size]}, true, nil
 }
 
-// Fill calls Read of the source once, to be called when Next has returned false. Frames handed out before end here,
-// unless kept. The error is that of the source: io.EOF between frames, io.ErrUnexpectedEOF in place of it inside one.
-// An error that is not an end (a deadline) leaves the Reader as it was, ready to go on. A source that 100 times in a
-// row returns nothing, not even an error, gets io.ErrNoProgress.
+// Fill calls Read of the source once; call it when Next has returned false. It invalidates the
+// frames returned before, unless they are kept. The error is that of the source, but an io.EOF
+// inside a frame becomes io.ErrUnexpectedEOF. After an error that does not end the stream, such as
+// a deadline, the Reader remains usable. If 100 reads in a row return neither bytes nor an error,
+// Fill returns io.ErrNoProgress.
 func (r *Reader) Fill() error {
 	if err := r.err; err != nil {
 		r.err = nil
@@ -89,7 +92,7 @@ func (r *Reader) Fill() error {
 	r.w += n
 	r.full = r.w == len(r.buf)
 	if n > 0 {
-		r.empty, r.err = 0, err // the bytes come first, as io.Reader asks
+		r.empty, r.err = 0, err // bytes before the error, as io.Reader requires
 		return nil
 	}
 	if err != nil {
@@ -108,10 +111,10 @@ func (r *Reader) ended(err error) error {
 	return err
 }
 
-// makeRoom moves the frame that has arrived in part to the front of the buffer, or of a larger or a new one.
+// makeRoom moves an incomplete frame to the front of the buffer, or of a new buffer.
 func (r *Reader) makeRoom() {
 	arrived := r.buf[r.r:r.w]
-	missing := MaxPacket // bytes until the next frame is whole, as far as its header tells
+	missing := MaxPacket // bytes until the next frame is complete, or MaxPacket if unknown
 	if len(arrived) > 0 {
 		if _, size, _ := measure(arrived); size > len(arrived) {
 			missing = size - len(arrived)
@@ -121,10 +124,10 @@ func (r *Reader) makeRoom() {
 	if grow {
 		r.size *= 2
 	}
-	outgrown := len(arrived) == 0 && len(r.buf) > maxBuffer // held one large frame, which is gone
+	outgrown := len(arrived) == 0 && len(r.buf) > maxBuffer // by one large frame, since returned
 	least := min(minRead, r.size)
 	if room := len(r.buf) - len(arrived); room < min(missing, least) || grow || outgrown {
-		// Twice what has arrived: the announced size is not believed before the bytes are there.
+		// Twice the bytes that have arrived: a header may announce bytes that never come.
 		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
 		copy(r.buf, arrived)
 	} else if r.r > 0 {
@@ -133,27 +136,28 @@ func (r *Reader) makeRoom() {
 	r.r, r.w = 0, len(arrived)
 }
 
-// Keep leaves the frames handed out since the last Fill to those who hold them: their memory is never written again.
-// The Reader goes on in the rest of its buffer while that is of use, then in a new one. So the frames of one buffer
-// hold each other in memory; nothing is copied but a frame cut by its end.
+// Keep keeps the frames returned since the last Fill valid: the Reader never writes to their memory
+// again. It uses the rest of its buffer while that has enough room, then allocates a new one. The
+// frames of one buffer keep each other in memory. Only a frame cut by the end of a buffer is
+// copied.
 func (r *Reader) Keep() {
 	r.buf = r.buf[r.r:]
 	r.r, r.w = 0, r.w-r.r
 }
 
-// Shrink gives an empty buffer back, so that a connection with nothing to say holds little memory; the next Fill
-// starts with 128 bytes. A buffer with part of a frame in it stays.
+// Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill
+// allocates 128 bytes. A buffer that holds part of a frame stays.
 func (r *Reader) Shrink() {
 	if r.r == r.w {
 		r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
 	}
 }
 
-// Buffered is the number of bytes that have arrived and have not been handed out.
+// Buffered returns the number of bytes that have arrived and are not returned yet.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
-// ReadFrame reads until one frame is whole. The frame is kept: it is the caller's for ever, uncopied. Errors are those
-// of Next and Fill. It is for brokers and tests, which take one packet at a time.
+// ReadFrame reads until a frame is complete, and keeps it: the caller owns it for ever, uncopied.
+// Errors are those of Next and Fill. It is for brokers and tests, which read one packet at a time.
 func ReadFrame(r *Reader) (Frame, error) {
 	for {
 		f, ok, err := r.Next()

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// M16: 256 MiB are announced, by a header that is within the limit and by one that is not, and nothing follows.
+// M16: a header announces 256 MiB, within the limit or over it, and no byte follows.
 func TestReaderDoesNotAllocateWhatOnlyAHeaderAnnounces(t *testing.T) {
 	for _, limit := range []int{MaxPacket, 1 << 20} {
 		src := &script{steps: slices.Concat([]step{{"\x30\xff\xff\xff\x7f", nil}}, make([]step, 50))}
@@ -19,7 +19,7 @@ func TestReaderDoesNotAllocateWhatOnlyAHeaderAnnounces(t *testing.T) {
 		_, err := ReadFrame(r)
 		runtime.ReadMemStats(&after)
 		if err == nil {
-			t.Error("a frame came out")
+			t.Error("Next returned a frame")
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 16<<10 {
 			t.Errorf("limit %d: %d bytes allocated", limit, got)
@@ -88,14 +88,15 @@ func TestReaderWithoutKeepAllocatesNothing(t *testing.T) {
 		}
 	}
 	for range 100 {
-		pull() // up to the full buffer
+		pull() // until the buffer is full
 	}
 	if n := testing.AllocsPerRun(100, pull); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// Kept frames stay as they are while the stream goes on, through cut frames, full buffers and large frames.
+// Kept frames stay unchanged while the stream goes on, with cut frames, full buffers and large
+// frames.
 func TestKeepLeavesFramesToThoseWhoHoldThem(t *testing.T) {
 	var sizes []int
 	for i := range 400 {
@@ -123,7 +124,7 @@ func TestKeepLeavesFramesToThoseWhoHoldThem(t *testing.T) {
 			}
 		}
 		if !equalFrames(kept, want) {
-			t.Errorf("in reads of %d bytes the frames kept are not those sent", chunk)
+			t.Errorf("in reads of %d bytes the kept frames differ from the frames sent", chunk)
 		}
 		for _, f := range kept {
 			if cap(f.Body) != len(f.Body) {
@@ -142,7 +143,7 @@ func TestKeepGoesOnInTheRestOfTheBuffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// 128 reads of 4 bytes leave 512 of the first kilobyte, which one more read may still use.
+	// 128 reads of 4 bytes leave 512 of the first kilobyte, enough for one more read.
 	for i, want := range map[int]int{0: 1024, 1: 1020, 128: 512, 129: 1024, 130: 1020, 257: 512, 258: 1024} {
 		if src.sizes[i] != want {
 			t.Errorf("read %d had room for %d bytes, want %d", i, src.sizes[i], want)
@@ -163,12 +164,12 @@ func TestShrinkGivesAnEmptyBufferBack(t *testing.T) {
 	}
 	r.Shrink()
 	if r.Buffered() != 64<<10 {
-		t.Fatal("what had arrived was thrown away")
+		t.Fatal("Shrink discarded bytes that had arrived")
 	}
 	drain()
 	r.Shrink()
 	if r.buf != nil {
-		t.Error("the buffer was kept")
+		t.Error("Shrink did not release the buffer")
 	}
 	if err := r.Fill(); err != nil || len(r.buf) != idleBuffer {
 		t.Errorf("then a buffer of %d bytes, %v", len(r.buf), err)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// naiveFrames cuts data as a whole, by section 2.2: the frames, and whether it ends between two, inside one, or in
-// something that is no header.
+// naiveFrames splits data into frames by section 2.2. It also reports whether data ends between two
+// frames, inside one, or in an invalid header.
 func naiveFrames(data []byte, limit int) (frames []Frame, end error) {
 	bad := new(ProtocolError)
 	for len(data) > 0 {
@@ -56,7 +56,7 @@ func naiveFrames(data []byte, limit int) (frames []Frame, end error) {
 	return frames, io.EOF
 }
 
-// FuzzReader cuts the stream in reads, and keeps frames, as cuts says.
+// FuzzReader takes from cuts the sizes of the reads and which frames to keep.
 func FuzzReader(f *testing.F) {
 	all, _ := stream(f, 0, 1, 130, 600)
 	f.Add(all, []byte{1}, uint16(0))
@@ -67,7 +67,7 @@ func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, cuts []byte, limit uint16) {
 		want, end := naiveFrames(data, max(int(limit), 1))
 		r := NewReader(&cutter{data: data, cuts: cuts}, max(int(limit), 1))
-		var got, kept []Frame // copies of all, and those to stay as they are
+		var got, kept []Frame // copies of all frames; the kept frames, and copies of the others
 		var err error
 		for turn := 0; err == nil; turn++ {
 			var f Frame
@@ -92,7 +92,7 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("%d frames, want %d", len(got), len(want))
 		}
 		if !equalFrames(kept, want) {
-			t.Error("a kept frame was written over")
+			t.Error("a kept frame was overwritten")
 		}
 		var violation *ProtocolError
 		var tooLarge *TooLargeError
@@ -113,7 +113,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// cutter gives data in pieces of as many bytes as cuts says in turn.
+// cutter returns data in reads of the sizes in cuts, in turn.
 type cutter struct {
 	data, cuts []byte
 	turn       int

@@ -14,7 +14,7 @@ import (
 type script struct {
 	steps []step
 	reads int
-	sizes []int // of the buffers it was given
+	sizes []int // of the buffers passed to Read
 }
 
 type step struct {
@@ -46,7 +46,7 @@ func inSteps(parts ...string) *script {
 	return s
 }
 
-// pieces cuts s into parts of n bytes.
+// pieces splits s into parts of n bytes.
 func pieces(s string, n int) (parts []string) {
 	for ; len(s) > n; s = s[n:] {
 		parts = append(parts, s[:n])
@@ -54,7 +54,7 @@ func pieces(s string, n int) (parts []string) {
 	return append(parts, s)
 }
 
-// flood is a source without end that fills every buffer with the same bytes over and over.
+// flood is an endless source that fills every buffer with the same bytes over and over.
 type flood struct {
 	bytes []byte
 	at    int
@@ -68,7 +68,7 @@ func (f *flood) Read(p []byte) (n int, _ error) {
 	return n, nil
 }
 
-// stream is some packets in a row, and the frames they are.
+// stream returns the bytes of some packets and their frames.
 func stream(t testing.TB, sizes ...int) (all []byte, frames []Frame) {
 	t.Helper()
 	add := func(p Packet) {
@@ -95,7 +95,7 @@ func bodyLen(packet []byte) (n int) {
 	return n
 }
 
-// readAll takes every frame of r, copied, until the source ends.
+// readAll returns a copy of every frame of r, until the source ends.
 func readAll(r *Reader) (frames []Frame, err error) {
 	for {
 		f, ok, err := r.Next()
@@ -131,7 +131,7 @@ func TestReaderFindsTheSameFramesWhereverTheStreamIsCut(t *testing.T) {
 			t.Fatalf("cut at %d: %d frames, %v", cut, len(got), err)
 		}
 	}
-	// Frames of each size around those of the buffer, so that every cut falls somewhere.
+	// Frames of each size around the sizes of the buffer, so that they are cut at many positions.
 	all, want = stream(t, 400, 500, 600, 1000, 1024, 2000, 5000, 70_000, 3, 200_000, 1)
 	for _, src := range []io.Reader{bytes.NewReader(all), iotest.HalfReader(bytes.NewReader(all)), iotest.OneByteReader(bytes.NewReader(all)), iotest.DataErrReader(bytes.NewReader(all))} {
 		if got, err := readAll(NewReader(src, 0)); err != io.EOF || !equalFrames(got, want) {
@@ -218,7 +218,7 @@ func TestReaderGivesUpOnASourceThatReturnsNothing(t *testing.T) {
 	if _, err := ReadFrame(r); err != io.ErrNoProgress || src.reads != 100 {
 		t.Errorf("%v after %d reads", err, src.reads)
 	}
-	// Bytes in between begin the count anew.
+	// A read that returns bytes resets the count.
 	src.steps = slices.Concat(make([]step, 99), []step{{"\xd0", nil}}, make([]step, 99), []step{{"\x00", nil}})
 	r = NewReader(src, 0)
 	if f, err := ReadFrame(r); err != nil || f.Type() != TypePingresp {

@@ -5,15 +5,16 @@ import (
 	"fmt"
 )
 
-// ReasonCode tells the result of a request, in the values of MQTT 5 (table 2-6) for all versions: the return codes of
-// 3.1 and 3.1.1 are translated when a packet is parsed. It is an error to compare with errors.Is, and the request failed
-// if it is 0x80 or above. In a CONNACK every code but Success refuses the connection.
+// ReasonCode is the result of a request, in the values of MQTT 5 (table 2-6) for all versions: the
+// parsers translate the return codes of 3.1 and 3.1.1. It is an error; compare it with errors.Is. A
+// code of 0x80 or above means that the request failed. In a CONNACK every code but Success refuses
+// the connection.
 type ReasonCode byte
 
-// The reason codes that 3.1 and 3.1.1 can express, and those of the errors in this package.
+// The reason codes that 3.1 and 3.1.1 can express, and the codes of the errors in this package.
 const (
 	Success                    ReasonCode = 0x00
-	UnspecifiedError           ReasonCode = 0x80 // the code of a refused filter in SUBACK (3.1.1, section 3.9.3)
+	UnspecifiedError           ReasonCode = 0x80 // in SUBACK: filter refused (section 3.9.3)
 	MalformedPacket            ReasonCode = 0x81
 	ProtocolViolation          ReasonCode = 0x82 // the standard calls it Protocol Error
 	UnsupportedProtocolVersion ReasonCode = 0x84 // CONNACK return code 1 (3.1.1, section 3.2.2.3)
@@ -37,7 +38,8 @@ var reasonNames = map[ReasonCode]string{
 	PacketTooLarge:             "packet too large",
 }
 
-// Error gives the name that the standard uses: "not authorized". A code without a name is given as a number.
+// Error returns the name in the standard, such as "not authorized", or the number of a code without
+// a name.
 func (c ReasonCode) Error() string {
 	if name, ok := reasonNames[c]; ok {
 		return name
@@ -45,8 +47,8 @@ func (c ReasonCode) Error() string {
 	return fmt.Sprintf("reserved reason code %#02x", byte(c))
 }
 
-// connackReturnCodes are the return codes of CONNACK in 3.1 and 3.1.1, each at its index. Others are reserved there and
-// keep their value.
+// connackReturnCodes maps the return codes of CONNACK in 3.1 and 3.1.1. All others are reserved
+// there and keep their value.
 var connackReturnCodes = [...]ReasonCode{
 	Success, UnsupportedProtocolVersion, ClientIdentifierNotValid, ServerUnavailable, BadUserNameOrPassword, NotAuthorized,
 }
@@ -69,8 +71,8 @@ func (c ReasonCode) returnCode() byte {
 	return byte(c)
 }
 
-// CodeOf returns the reason code that err carries: its own, or that of the first error it wraps with a method Code. It
-// returns UnspecifiedError if there is none.
+// CodeOf returns the first ReasonCode in the tree of err, else the result of the first method Code
+// in it. It returns UnspecifiedError if there is neither.
 func CodeOf(err error) ReasonCode {
 	var code ReasonCode
 	var coder interface{ Code() ReasonCode }

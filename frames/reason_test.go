@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// C1: each code is an error of its own, the reserved ones too.
+// C1: each code is an error of its own, and so is each reserved code.
 func TestReasonCodesAreDistinctComparableErrors(t *testing.T) {
 	seen := map[string]ReasonCode{}
 	for i := range 256 {
@@ -17,7 +17,7 @@ func TestReasonCodesAreDistinctComparableErrors(t *testing.T) {
 		seen[code.Error()] = code
 		wrapped := fmt.Errorf("connecting: %w", code)
 		if !errors.Is(wrapped, code) || errors.Is(wrapped, ReasonCode(i+1)) {
-			t.Errorf("code %d is not told apart", i)
+			t.Errorf("code %d does not match itself alone", i)
 		}
 	}
 	if got := ReasonCode(200).Error(); got != "reserved reason code 0xc8" {
@@ -28,7 +28,7 @@ func TestReasonCodesAreDistinctComparableErrors(t *testing.T) {
 	}
 }
 
-// C1, C2: a return code of 3.x is translated both ways, and a reserved one keeps its value.
+// C1, C2: return codes of 3.x are translated both ways, and reserved codes keep their value.
 func TestReturnCodesAreTranslatedBothWays(t *testing.T) {
 	for raw, want := range map[byte]ReasonCode{
 		0: Success, 1: UnsupportedProtocolVersion, 2: ClientIdentifierNotValid,
@@ -36,7 +36,7 @@ func TestReturnCodesAreTranslatedBothWays(t *testing.T) {
 	} {
 		got := reasonOf(raw)
 		if got != want || got.returnCode() != raw {
-			t.Errorf("return code %d is %v and goes back to %d, want %v", raw, got, got.returnCode(), want)
+			t.Errorf("return code %d is %v and is translated back to %d, want %v", raw, got, got.returnCode(), want)
 		}
 	}
 }

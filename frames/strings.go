@@ -2,7 +2,7 @@ package frames
 
 import "unicode/utf8"
 
-// What a string may contain that needs a second look.
+// Classes of bytes that a string is checked for.
 const (
 	hasNUL   byte = 1 << iota // U+0000
 	hasWild                   // + or #
@@ -17,7 +17,7 @@ var class = func() (t [256]byte) {
 	return t
 }()
 
-// scan tells which of hasNUL, hasWild and hasMulti are in s.
+// scan returns the classes of the bytes in s: hasNUL, hasWild and hasMulti.
 func scan(s string) (seen byte) {
 	if plain(s) {
 		return 0
@@ -28,8 +28,8 @@ func scan(s string) (seen byte) {
 	return seen
 }
 
-// plain reports that s is long enough to be looked at by eight bytes at a time and holds nothing for scan to tell,
-// as most topics do.
+// plain reports whether s has at least eight bytes, so that it can be checked eight at a time, and
+// no byte of any class, like most topics.
 func plain(s string) bool {
 	const (
 		low  = 0x0101010101010101
@@ -40,17 +40,18 @@ func plain(s string) bool {
 	}
 	var special uint64
 	for i := 0; i < len(s); i += 8 {
-		w := s[min(i, len(s)-8):][:8] // the last eight overlap those before
+		w := s[min(i, len(s)-8):][:8] // the last eight overlap the previous ones
 		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
 			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
-		wild := (x | ('+'^'#')*low) ^ '+'*low // 0 in the bytes that hold + or #, which differ in one bit
-		// A byte of 0 borrows in n-low and has no bit of its own to hide it; x itself shows what is not ASCII.
+		wild := (x | ('+'^'#')*low) ^ '+'*low // 0 where x has + or #, which differ in one bit
+		// n-low sets the high bit of a byte that is 0; &^n clears it where n had it set. The high
+		// bits of x itself mark bytes that are not ASCII.
 		special |= (x-low)&^x | (wild-low)&^wild | x
 	}
 	return special&high == 0
 }
 
-// The rules a string can break, as errors word them.
+// The rules that a string can break, in the words of the errors.
 const (
 	notUTF8   = "not valid UTF-8"
 	withNUL   = "contains U+0000"
@@ -59,22 +60,22 @@ const (
 	overChars = "too long in characters"
 )
 
-// stringFault names the rule that s breaks, "" when it breaks none; seen is scan(s). A byte order mark is a character
-// like any other [MQTT-1.5.3-3].
+// stringFault names the rule that s breaks; "" means none. seen is scan(s). A byte order mark is a
+// character like any other [MQTT-1.5.3-3].
 func stringFault(s string, seen byte) string {
-	// [MQTT-1.5.3-2] U+0000 has no place in a string.
+	// [MQTT-1.5.3-2] a string must not contain U+0000.
 	if seen&hasNUL != 0 {
 		return withNUL
 	}
-	// [MQTT-1.5.3-1] UTF-8 without surrogates; utf8.ValidString refuses them, and overlong forms too.
+	// [MQTT-1.5.3-1] UTF-8 without surrogates; utf8.ValidString rejects them and overlong forms.
 	if seen&hasMulti != 0 && !utf8.ValidString(s) {
 		return notUTF8
 	}
 	return ""
 }
 
-// ValidString checks s against section 1.5.3: valid UTF-8 without U+0000, at most 65,535 bytes. The error is an
-// *InvalidError that names field.
+// ValidString checks s against section 1.5.3: valid UTF-8 without U+0000, at most 65,535 bytes. The
+// error is an *InvalidError that names field.
 func ValidString(field, s string) error {
 	if err := checkLength(field, len(s)); err != nil {
 		return err
@@ -85,7 +86,8 @@ func ValidString(field, s string) error {
 	return nil
 }
 
-// checkLength refuses what a two-byte length cannot hold [MQTT-4.7.3-3].
+// checkLength returns an *InvalidError for field if n does not fit a two-byte length
+// [MQTT-4.7.3-3].
 func checkLength(field string, n int) error {
 	if n > MaxString {
 		return &InvalidError{Field: field, Reason: overBytes, Value: n, Limit: MaxString}

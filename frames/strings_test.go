@@ -48,7 +48,8 @@ func TestValidString(t *testing.T) {
 	wantInvalid(t, ValidString("f", long+"x"), InvalidError{Field: "f", Value: 65536, Limit: 65535})
 }
 
-// The look at eight bytes at a time has to see a special byte wherever it stands, and nothing where there is none.
+// The check of eight bytes at a time must find a special byte at every position, and report no
+// other.
 func TestScanSeesEveryByteAtEveryPlace(t *testing.T) {
 	for n := range 26 {
 		for at := range n {

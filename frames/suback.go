@@ -7,14 +7,14 @@ import (
 
 // Suback is SUBACK (section 3.9).
 type Suback struct {
-	ID    uint16       // that of the SUBSCRIBE, 1 to 65,535
-	Codes []ReasonCode // one for each filter, in their order: the granted QoS, or an error that refuses the filter
+	ID    uint16       // the identifier of the SUBSCRIBE, 1 to 65,535
+	Codes []ReasonCode // one for each filter, in order: the granted QoS or an error
 }
 
-// Type is TypeSuback.
+// Type returns TypeSuback.
 func (Suback) Type() Type { return TypeSuback }
 
-// Append appends the packet. The codes are written as they are, reserved ones too.
+// Append appends the packet. It does not check the codes, and writes reserved ones too.
 func (s Suback) Append(dst []byte, _ Version) ([]byte, error) {
 	if s.ID == 0 {
 		return dst, zeroID()
@@ -34,8 +34,8 @@ func (s Suback) Append(dst []byte, _ Version) ([]byte, error) {
 	return dst, nil
 }
 
-// ParseSuback parses a SUBACK. The caller knows whether there is one code for each filter. 3.1 has no code for a refusal,
-// but its brokers send 0x80 all the same, so both versions accept it.
+// ParseSuback parses a SUBACK. The caller must check the number of codes. 3.1 has no code for a
+// refusal, but its brokers send 0x80, so ParseSuback accepts it in both versions.
 func ParseSuback(f Frame, v Version) (Suback, error) {
 	const t = TypeSuback
 	if err := f.expect(t, v); err != nil {
@@ -47,15 +47,17 @@ func ParseSuback(f Frame, v Version) (Suback, error) {
 		return Suback{}, cutShort(t)
 	}
 	if s.ID == 0 {
-		return Suback{}, &ProtocolError{t, "packet identifier 0"} // [MQTT-3.8.4-2] it repeats one that is not 0
+		// [MQTT-3.8.4-2] the identifier is that of the SUBSCRIBE, which is not 0.
+		return Suback{}, &ProtocolError{t, "packet identifier 0"}
 	}
 	if len(c.b) == 0 {
-		return Suback{}, &ProtocolError{t, "no codes"} // [MQTT-3.8.4-5] one for each filter, of which there is one
+		// [MQTT-3.8.4-5] one code for each filter, at least one.
+		return Suback{}, &ProtocolError{t, "no codes"}
 	}
 	s.Codes = make([]ReasonCode, len(c.b))
 	for i, code := range c.b {
 		s.Codes[i] = ReasonCode(code)
-		// [MQTT-3.9.3-2] 0, 1, 2 and 0x80 are all there are.
+		// [MQTT-3.9.3-2] all codes but 0, 1, 2 and 0x80 are reserved.
 		if code > byte(ExactlyOnce) && s.Codes[i] != UnspecifiedError {
 			return Suback{}, &ProtocolError{t, fmt.Sprintf("reserved code %#02x", code)}
 		}

@@ -12,7 +12,7 @@ func TestSubackAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 		InvalidError{Field: "packet", Value: MaxRemaining + 1, Limit: MaxRemaining})
 }
 
-// [MQTT-3.9.3-1] the codes stay in the order of the filters.
+// [MQTT-3.9.3-1] The codes keep the order of the filters.
 func TestSubackKeepsTheOrderOfCodes(t *testing.T) {
 	want := []ReasonCode{2, UnspecifiedError, 0, 1, UnspecifiedError, 2}
 	got, err := ParseSuback(frameOf(t, encode(t, Suback{ID: 1, Codes: want}, V311)), V311)
@@ -29,7 +29,7 @@ func TestParseSubackOwnsItsCodes(t *testing.T) {
 	}
 	clear(f.Body)
 	if s.Codes[0] != 2 {
-		t.Error("the codes lie in the read buffer")
+		t.Error("the codes point into the read buffer")
 	}
 }
 

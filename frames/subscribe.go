@@ -2,14 +2,14 @@ package frames
 
 import "encoding/binary"
 
-// Filter is one subscription: a topic filter and the highest QoS at which its messages are wanted (section 3.8.3).
+// Filter is one subscription: a topic filter and the highest QoS for its messages (section 3.8.3).
 type Filter struct {
-	Topic string // may hold wildcards, and be $share/group/filter
+	Topic string // may have wildcards or the form $share/group/filter
 	QoS   QoS
 }
 
-// Validate checks that f can be sent: its QoS, and its topic by [ValidTopicFilter]. The error is an *InvalidError with
-// Field "QoS" or "filter".
+// Validate checks that f can be sent: its QoS, and its topic with [ValidTopicFilter]. The error is
+// an *InvalidError with Field "QoS" or "filter".
 func (f Filter) Validate(v Version) error {
 	if err := f.QoS.check("QoS"); err != nil {
 		return err
@@ -17,20 +17,21 @@ func (f Filter) Validate(v Version) error {
 	return ValidTopicFilter(f.Topic, v)
 }
 
-// Match reports whether a message to topic is for f; see the function [Match].
+// Match reports whether topic matches f; see the function [Match].
 func (f Filter) Match(topic string) bool { return Match(f.Topic, topic) }
 
 // Subscribe is SUBSCRIBE (section 3.8).
 type Subscribe struct {
 	ID      uint16 // 1 to 65,535
-	DUP     bool   // 3.1 only, sent before; Append leaves it out on 3.1.1
+	DUP     bool   // it was sent before; Append ignores DUP on 3.1.1
 	Filters []Filter
 }
 
-// Type is TypeSubscribe.
+// Type returns TypeSubscribe.
 func (Subscribe) Type() Type { return TypeSubscribe }
 
-// Append appends the packet. It checks identifier, number, QoS and lengths; for the filters see [Filter.Validate].
+// Append appends the packet. It checks the identifier, the QoS, the lengths, and that there is a
+// filter; [Filter.Validate] checks the filters.
 func (s Subscribe) Append(dst []byte, v Version) ([]byte, error) {
 	if len(s.Filters) == 0 {
 		return dst, noFilters() // [MQTT-3.8.3-3]
@@ -57,7 +58,7 @@ func (s Subscribe) Append(dst []byte, v Version) ([]byte, error) {
 	return packet, nil
 }
 
-// ParseSubscribe takes a SUBSCRIBE apart.
+// ParseSubscribe parses a SUBSCRIBE.
 func ParseSubscribe(f Frame, v Version) (Subscribe, error) {
 	const t = TypeSubscribe
 	if err := f.expect(t, v); err != nil {
@@ -89,7 +90,7 @@ func ParseSubscribe(f Frame, v Version) (Subscribe, error) {
 	return s, nil
 }
 
-// appendRequest appends what SUBSCRIBE and UNSUBSCRIBE begin with.
+// appendRequest appends the fixed header and the identifier of a SUBSCRIBE or UNSUBSCRIBE.
 func appendRequest(dst []byte, t Type, id uint16, dup bool, remaining int, v Version) ([]byte, error) {
 	if id == 0 {
 		return dst, zeroID() // [MQTT-2.3.1-1]

@@ -45,7 +45,7 @@ func TestSubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// Only 3.1 has the flag [MQTT-3.8.1-1] [MQTT-3.10.1-1]: resending code need not know.
+// Only 3.1 has the DUP flag [MQTT-3.8.1-1] [MQTT-3.10.1-1], so code that resends can always set it.
 func TestSubscribeAndUnsubscribeWriteDUPIn31Only(t *testing.T) {
 	for _, c := range []struct {
 		v    Version
@@ -63,7 +63,7 @@ func TestSubscribeAndUnsubscribeWriteDUPIn31Only(t *testing.T) {
 	}
 }
 
-// E5, as far as it is a matter of bytes.
+// E5, for the encoding alone.
 func TestSubscribeHoldsManyFilters(t *testing.T) {
 	s := Subscribe{ID: 1, Filters: slices.Repeat([]Filter{{Topic: "a/+", QoS: 1}}, 10_000)}
 	got, err := ParseSubscribe(frameOf(t, encode(t, s, V311)), V311)

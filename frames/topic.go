@@ -8,11 +8,12 @@ import (
 // maxTopic31 is the longest topic of MQTT 3.1, in characters.
 const maxTopic31 = 32767
 
-// sharePrefix begins a shared subscription, $share/group/filter: standard in MQTT 5, an extension before.
+// sharePrefix begins a shared subscription, $share/group/filter: standard in MQTT 5, an extension
+// in earlier versions.
 const sharePrefix = "$share/"
 
-// ValidTopicName checks a topic to publish to: section 4.7 of 3.1.1, and at most 32,767 characters in 3.1. The error
-// is an *InvalidError with Field "topic".
+// ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 it may have at most
+// 32,767 characters. The error is an *InvalidError with Field "topic".
 func ValidTopicName(topic string, v Version) error { return validTopicName("topic", topic, v) }
 
 func validTopicName(field, topic string, v Version) error {
@@ -22,8 +23,8 @@ func validTopicName(field, topic string, v Version) error {
 	return checkTopicLength(field, topic, v)
 }
 
-// topicFault names the rule that a topic name breaks, "" when it breaks none. Lengths are not looked at: what has been
-// received always fits, and a 3.1 broker passes on the topics of 3.1.1 clients.
+// topicFault names the rule that a topic name breaks; "" means none. It does not check lengths: a
+// received topic always fits, and a 3.1 broker forwards longer topics from 3.1.1 clients.
 func topicFault(topic string) string {
 	// [MQTT-4.7.3-1] a topic has at least one character.
 	if topic == "" {
@@ -52,9 +53,9 @@ func checkTopicLength(field, topic string, v Version) error {
 	return nil
 }
 
-// ValidTopicFilter checks a topic filter: section 4.7 of 3.1.1, and at most 32,767 characters in 3.1. In
-// $share/group/filter the group is not empty and has no wildcard, and filter is a filter by itself. The error is an
-// *InvalidError with Field "filter".
+// ValidTopicFilter checks a topic filter against section 4.7 of 3.1.1. On 3.1 it may have at most
+// 32,767 characters. In $share/group/filter the group must be nonempty and without a wildcard, and
+// filter must be a valid filter. The error is an *InvalidError with Field "filter".
 func ValidTopicFilter(filter string, v Version) error {
 	if fault := filterFault(filter); fault != "" {
 		return &InvalidError{Field: "filter", Reason: fault}
@@ -62,7 +63,7 @@ func ValidTopicFilter(filter string, v Version) error {
 	return checkTopicLength("filter", filter, v)
 }
 
-// filterFault names the rule that a topic filter breaks, "" when it breaks none.
+// filterFault names the rule that a topic filter breaks; "" means none.
 func filterFault(filter string) string {
 	if fault := stringFault(filter, scan(filter)); fault != "" {
 		return fault // [MQTT-3.8.3-1] [MQTT-3.10.3-1] [MQTT-4.7.3-2]
@@ -89,7 +90,7 @@ func filterFault(filter string) string {
 		switch {
 		case scan(level)&hasWild == 0:
 		case level == "#":
-			// [MQTT-4.7.1-2] # stands alone or behind a slash, and last.
+			// [MQTT-4.7.1-2] # is the last level.
 			if more {
 				return "# before the last level"
 			}

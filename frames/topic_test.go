@@ -44,7 +44,7 @@ func TestTopicFilters(t *testing.T) {
 		for _, v := range []Version{V31, V311} {
 			err := ValidTopicFilter(filter, v)
 			if err == nil {
-				t.Errorf("%q in %v: taken", filter, v)
+				t.Errorf("%q in %v: accepted", filter, v)
 				continue
 			}
 			wantInvalid(t, err, InvalidError{Field: "filter"})

@@ -1,16 +1,17 @@
 package frames
 
-// Unsubscribe is UNSUBSCRIBE (section 3.10). Its answer is an [Ack] of kind TypeUnsuback.
+// Unsubscribe is UNSUBSCRIBE (section 3.10). The broker answers with an [Ack] of kind TypeUnsuback.
 type Unsubscribe struct {
 	ID     uint16   // 1 to 65,535
-	DUP    bool     // 3.1 only, sent before; Append leaves it out on 3.1.1
-	Topics []string // filters, byte for byte as they were subscribed to
+	DUP    bool     // it was sent before; Append ignores DUP on 3.1.1
+	Topics []string // filters, byte for byte as in SUBSCRIBE
 }
 
-// Type is TypeUnsubscribe.
+// Type returns TypeUnsubscribe.
 func (Unsubscribe) Type() Type { return TypeUnsubscribe }
 
-// Append appends the packet. It checks identifier, number and lengths; for the filters see [ValidTopicFilter].
+// Append appends the packet. It checks the identifier, the lengths, and that there is a filter;
+// [ValidTopicFilter] checks the filters.
 func (u Unsubscribe) Append(dst []byte, v Version) ([]byte, error) {
 	if len(u.Topics) == 0 {
 		return dst, noFilters() // [MQTT-3.10.3-2]
@@ -34,7 +35,7 @@ func (u Unsubscribe) Append(dst []byte, v Version) ([]byte, error) {
 	return packet, nil
 }
 
-// ParseUnsubscribe takes an UNSUBSCRIBE apart.
+// ParseUnsubscribe parses an UNSUBSCRIBE.
 func ParseUnsubscribe(f Frame, v Version) (Unsubscribe, error) {
 	const t = TypeUnsubscribe
 	if err := f.expect(t, v); err != nil {

@@ -17,9 +17,10 @@ import (
 //	version way text
 //	bytes
 //
-// The version is 3.1, 3.1.1 or both. The way is "=" for bytes that parse to the packet in text and that the packet is
-// encoded to, "<" for bytes that only parse to it, "!" for bytes that are refused with text in the error. Bytes are
-// hex digits and Go strings, on any number of lines up to an empty one. A line that begins with # says something.
+// The version is 3.1, 3.1.1 or both. The way is "=" if the bytes parse to the packet in text and
+// the packet encodes to the bytes, "<" if the bytes only parse to it, "!" if parsing fails with an
+// error that contains text. Bytes are hex digits and Go strings, on any number of lines up to an
+// empty one. Lines that begin with # are comments.
 type vector struct {
 	line      int
 	version   Version
@@ -82,7 +83,7 @@ func readBytes(line string) (b []byte, err error) {
 	return b, err
 }
 
-// describe words a packet the way the vectors do.
+// describe returns the text of a packet in the form of the vectors.
 func describe(p Packet) string {
 	b := []byte(p.Type().String())
 	add := func(format string, args ...any) { b = fmt.Appendf(b, " "+format, args...) }
@@ -157,7 +158,7 @@ func TestVectorsBothWays(t *testing.T) {
 				var p Packet
 				if err == nil {
 					if r.Buffered() != 0 {
-						t.Fatalf("%d bytes behind the packet", r.Buffered())
+						t.Fatalf("%d bytes after the packet", r.Buffered())
 					}
 					if f.Size() != len(v.bytes) {
 						t.Errorf("Size is %d, want %d", f.Size(), len(v.bytes))
