@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// rowOf is the line of a row.
+// rowOf returns the line of a row.
 func rowOf(t *testing.T, doc, row string) string {
 	t.Helper()
 	i := strings.Index(doc, "\n| "+row+" |")
@@ -18,16 +18,16 @@ func rowOf(t *testing.T, doc, row string) string {
 	return line + "\n"
 }
 
-// Each kind of mistake in the document is seen.
+// The check reports each kind of mistake in the document.
 func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 	doc := read(t, "CONFORMANCE.md")
 	tests := make(testIndex)
 	if problems := conformanceProblems(doc, tests); len(problems) > 0 {
-		t.Fatalf("it is not true to begin with: %q", problems)
+		t.Fatalf("the document has problems without a mistake: %q", problems)
 	}
 	const client, borne, nothing, difference = "MQTT-3.1.0-1", "MQTT-3.2.0-1", "MQTT-7.1.1-1", "strings"
 	replace := func(old, new string) string { return strings.Replace(doc, old, new, 1) }
-	// held is the document with another third cell in a row.
+	// held returns the document with text as the third cell of a row.
 	held := func(row, text string) string {
 		line := rowOf(t, doc, row)
 		cells := strings.Split(line, "|")
@@ -47,15 +47,15 @@ func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 		"a row in another table":          {strings.Replace(replace(rowOf(t, doc, client), ""), rowOf(t, doc, borne), rowOf(t, doc, client)+rowOf(t, doc, borne), 1), client + " does not belong"},
 		"a number in words too":           {replace("# Conformance\n", "# Conformance\n\nSee MQTT-3.1.0-1.\n"), client + " stands in the document more than once"},
 		"a table that has gone":           {replace("## MQTT 3.1\n", "## Elsewhere\n"), difference + " is missing"},
-		"two cells":                       {replace(rowOf(t, doc, client), "| "+client+" | "+good+" |\n"), "has not three cells"},
-		"nothing about it":                {replace(rowOf(t, doc, client), "| "+client+" |  | "+good+" |\n"), client + " does not say"},
+		"two cells":                       {replace(rowOf(t, doc, client), "| "+client+" | "+good+" |\n"), "does not have three cells"},
+		"nothing about it":                {replace(rowOf(t, doc, client), "| "+client+" |  | "+good+" |\n"), client + " has an empty second cell"},
 
 		"no test":                          {held(client, ""), "names no test"},
 		"no test for what is borne":        {held(borne, ""), "names no test"},
 		"no test for a difference":         {held(difference, ""), "names no test"},
 		"words for a test":                 {held(client, "TestConnectOnTheWire"), "is not a test"},
 		"by review, but not known as that": {held(borne, reviewed+"looked at."), "is not a test"},
-		"a review of nothing":              {held("MQTT-7.0.0-2", reviewed), "knows it as held by review"},
+		"a review of nothing":              {held("MQTT-7.0.0-2", reviewed), `want "By review: " and a reason`},
 
 		"a test that there is not":           {held(client, good+" `stream.TestNoSuchThing`"), "no test TestNoSuchThing in stream"},
 		"a test of another folder":           {held(client, "`flow.TestConnectOnTheWire`"), "no test TestConnectOnTheWire in flow"},
@@ -78,12 +78,12 @@ func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 	}
 	for _, good := range []string{"`frames.FuzzMatch`", "`stream/streamtest.TestRingIsAQueueWhateverTheSteps`", "`mqtt.TestImportsPointOneWay`"} {
 		if problems := conformanceProblems(held(client, good), tests); len(problems) > 0 {
-			t.Errorf("%s is not taken: %q", good, problems)
+			t.Errorf("%s is rejected: %q", good, problems)
 		}
 	}
 }
 
-// What only looks like a test counts as none.
+// A function that only looks like a test does not count.
 func TestConformanceKnowsATestByItsForm(t *testing.T) {
 	const source = `package p
 import "testing"
@@ -104,7 +104,7 @@ func helper(t *testing.T) {}
 	}
 	for name, is := range testsOf(f) {
 		if want := name == "TestGood" || name == "FuzzGood"; is != want {
-			t.Errorf("%s is taken for a test: %t", name, is)
+			t.Errorf("%s counts as a test: %t", name, is)
 		}
 	}
 	if tests := testsOf(f); !tests["TestGood"] || !tests["FuzzGood"] {

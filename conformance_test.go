@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// The statements of MQTT 3.1.1, appendix B, by number. The standard prints one of
-// them with a hyphen.
+// The statements of MQTT 3.1.1, appendix B, by number. The standard prints one number with a
+// hyphen.
 const (
-	// bindsClients are those about clients, and about both sides.
+	// bindsClients are the statements about clients and about both sides.
 	bindsClients = `
 1.5.3-1 1.5.3-2 1.5.3-3 2.2.2-1 2.2.2-2 2.3.1-1 2.3.1-2 2.3.1-3 2.3.1-5 2.3.1-6 3.1.0-1 3.1.2-1 3.1.2-2
 3.1.2-3 3.1.2-4 3.1.2-6 3.1.2-9 3.1.2-11 3.1.2-13 3.1.2-14 3.1.2-15 3.1.2-18 3.1.2-19 3.1.2-20 3.1.2-21
@@ -26,7 +26,7 @@ const (
 4.6.0-4 4.7.1-1 4.7.1-2 4.7.1-3 4.7.3-1 4.7.3-2 4.7.3-3 4.8.0-1 4.8.0-2 6.0.0-1 6.0.0-2 6.0.0-3 7.0.0-2
 7.1.2-1`
 
-	// bornByClients are those about brokers that a client has something to do with.
+	// bornByClients are the statements about brokers that concern a client.
 	bornByClients = `
 2.3.1-4 2.3.1-7 3.1.0-2 3.1.2-5 3.1.2-7 3.1.2-8 3.1.2-10 3.1.2-12 3.1.2-16 3.1.2-17 3.1.2-24 3.1.3-5 3.1.3-6
 3.1.3-8 3.1.3-9 3.1.4-1 3.1.4-2 3.1.4-4 3.1.4-5 3.2.0-1 3.2.2-1 3.2.2-2 3.2.2-3 3.2.2-4 3.2.2-5 3.2.2-6
@@ -34,10 +34,11 @@ const (
 3.8.4-5 3.8.4-6 3.9.3-1 3.9.3-2 3.10.4-1 3.10.4-2 3.10.4-3 3.10.4-4 3.10.4-5 3.10.4-6 3.12.4-1 3.14.4-3
 4.6.0-5 4.6.0-6 4.7.2-1 4.7.3-4 6.0.0-4`
 
+	// asksNothing are the statements that concern no client.
 	asksNothing = `3.1.4-3 3.3.1-9 3.3.1-11 3.3.1-12 4.5.0-1 7.0.0-1 7.1.1-1`
 )
 
-// differences are what MQTT 3.1 has otherwise than 3.1.1.
+// differences are the rows on the differences of MQTT 3.1 from 3.1.1.
 var differences = []string{
 	"CONNECT", "client identifier", "byte 1 of CONNACK", "codes of SUBACK", "DUP on PUBREL, SUBSCRIBE, UNSUBSCRIBE",
 	"retry while connected", "retry of acks", "strings", "length of topics",
@@ -46,12 +47,12 @@ var differences = []string{
 	"brokers without 3.1",
 }
 
-// The rows that name no test, and what they say instead. There are no others.
+// byReview are the only rows that name no test; their text begins with reviewed.
 var byReview = []string{"7.0.0-2"}
 
 const reviewed = "By review: "
 
-// folders are those in which a test can be, with where they are.
+// folders maps each folder that may have a test to its path.
 var folders = map[string]string{
 	"mqtt": ".", "frames": "frames", "flow": "flow", "flow/boltstore": "flow/boltstore",
 	"stream": "stream", "stream/streamtest": "stream/streamtest", "integration": "integration",
@@ -63,15 +64,15 @@ func TestConformanceTableIsTrue(t *testing.T) {
 	}
 }
 
-// conformanceProblems is what is wrong with the document: every statement has its
-// one row in the table of its kind, and every row names tests, which exist.
+// conformanceProblems returns the mistakes in the document: every statement must have exactly one
+// row, in the table of its kind, and every row must name tests that exist.
 func conformanceProblems(doc string, tests testIndex) (problems []string) {
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	check := func(row, held string) {
 		switch {
 		case slices.Contains(byReview, row):
 			if !strings.HasPrefix(held, reviewed) || len(held) == len(reviewed) {
-				complain("%s says %q, and the test knows it as held by review", row, held)
+				complain("%s says %q, want %q and a reason", row, held, reviewed)
 			}
 			return
 		case held == "":
@@ -92,10 +93,10 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 
 	parts := sections(doc)
 	for heading, want := range map[string][]string{
-		"What binds a client":           prefixed(bindsClients),
-		"What a client bears with":      prefixed(bornByClients),
-		"What asks nothing of a client": prefixed(asksNothing),
-		"MQTT 3.1":                      differences,
+		"Statements about clients":                    prefixed(bindsClients),
+		"Statements about brokers":                    prefixed(bornByClients),
+		"Statements that require nothing of a client": prefixed(asksNothing),
+		"MQTT 3.1": differences,
 	} {
 		got := make(map[string]bool)
 		found := func(row string) {
@@ -107,7 +108,7 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 			}
 			got[row] = true
 		}
-		if heading == "What asks nothing of a client" {
+		if heading == "Statements that require nothing of a client" {
 			for _, number := range strings.Fields(parts[heading]) {
 				found(number)
 			}
@@ -115,10 +116,10 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 			for i, line := range strings.Split(strings.Trim(parts[heading], "\n"), "\n") {
 				cells := strings.Split(line, "|")
 				switch {
-				case !strings.HasPrefix(line, "|"): // words before the table
+				case !strings.HasPrefix(line, "|"): // text before the table
 					continue
 				case len(cells) != 5 || strings.TrimSpace(cells[0]+cells[4]) != "":
-					complain("line %d under %q has not three cells: %q", i+1, heading, line)
+					complain("line %d under %q does not have three cells: %q", i+1, heading, line)
 					continue
 				case isHead(cells):
 					continue
@@ -126,7 +127,7 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 				row := strings.TrimSpace(cells[1])
 				found(row)
 				if strings.TrimSpace(cells[2]) == "" {
-					complain("%s does not say what it is about", row)
+					complain("%s has an empty second cell", row)
 				}
 				check(strings.TrimPrefix(row, "MQTT-"), strings.TrimSpace(cells[3]))
 			}
@@ -147,7 +148,7 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 	return problems
 }
 
-// sections are the parts of a document by their headings.
+// sections returns the parts of a document by heading.
 func sections(doc string) map[string]string {
 	parts := make(map[string]string)
 	for _, part := range strings.Split(doc, "\n## ")[1:] {
@@ -157,7 +158,7 @@ func sections(doc string) map[string]string {
 	return parts
 }
 
-// isHead reports whether cells are one of the two lines above the rows of a table.
+// isHead reports whether cells are one of the two header lines of a table.
 func isHead(cells []string) bool {
 	first := strings.TrimSpace(cells[1])
 	return first == "---" || first == "statement" || first == "difference"
@@ -172,7 +173,7 @@ func prefixed(numbers string) (rows []string) {
 
 var testName = regexp.MustCompile("^`([a-z/]+)\\.((?:Test|Fuzz)[^a-z`.]\\w*)`$")
 
-// splitTest takes a name in quotes apart.
+// splitTest splits a quoted name.
 func splitTest(name string) (folder, test string, ok bool) {
 	m := testName.FindStringSubmatch(name)
 	if m == nil || folders[m[1]] == "" {
@@ -181,11 +182,10 @@ func splitTest(name string) (folder, test string, ok bool) {
 	return m[1], m[2], true
 }
 
-// A testIndex is the tests of the folders that were asked for.
+// A testIndex caches the tests of each folder.
 type testIndex map[string]map[string]bool
 
-// in returns the names of the tests and fuzz tests in a folder: functions of that
-// form in files for tests.
+// in returns the names of the tests and fuzz tests in the test files of a folder.
 func (x testIndex) in(folder string) map[string]bool {
 	if names, ok := x[folder]; ok {
 		return names
@@ -196,7 +196,7 @@ func (x testIndex) in(folder string) map[string]bool {
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {
-			continue // the build says it
+			continue // the build reports it
 		}
 		maps.Copy(names, testsOf(f))
 	}
