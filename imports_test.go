@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/go-millrace/mqtt"
 
-// imports is what the files of each package of this module import, by the path
-// of the package: those of the build, and those of its tests.
+// imports returns the imports of each package of this module by its path, for the build and for the
+// tests.
 func imports(t *testing.T) (build, tests map[string][]string) {
 	t.Helper()
 	build, tests = map[string][]string{}, map[string][]string{}
@@ -60,14 +60,15 @@ func imports(t *testing.T) (build, tests map[string][]string) {
 	return build, tests
 }
 
-// isStandard reports whether p is of the standard library, whose paths have no
-// dot in their first element.
+// isStandard reports whether p is in the standard library, whose paths have no dot in the first
+// element.
 func isStandard(p string) bool {
 	first, _, _ := strings.Cut(p, "/")
 	return !strings.Contains(first, ".")
 }
 
-// frames <- flow <- stream <- mqtt. link is below stream, streamtest beside flow, boltstore and storetest on top of it.
+// The layers are frames <- flow <- stream <- mqtt, with link below stream, streamtest beside flow, and
+// boltstore and storetest on top of flow.
 func TestImportsPointOneWay(t *testing.T) {
 	const link = module + "/stream/internal/link"
 	const backoff, websocket = "github.com/jpillora/backoff", "github.com/coder/websocket"
@@ -86,7 +87,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	for pkg, list := range build {
 		may, known := allowed[pkg]
 		if !known {
-			t.Errorf("%s is a package that this test does not know", pkg)
+			t.Errorf("package %s is unknown to this test", pkg)
 		}
 		for _, p := range list {
 			if !isStandard(p) && !slices.Contains(may, p) {
@@ -101,7 +102,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// Brokers and other clients are for the modules beside this one.
+// Only the other modules may depend on brokers and other clients.
 func TestModuleNeedsNothingButWhatIsNamed(t *testing.T) {
 	allowed := []string{"github.com/coder/websocket", "github.com/jpillora/backoff", "go.etcd.io/bbolt", "go.uber.org/goleak"}
 	_, tests := imports(t)
@@ -113,7 +114,7 @@ func TestModuleNeedsNothingButWhatIsNamed(t *testing.T) {
 			}
 		}
 	}
-	allowed = append(allowed, "golang.org/x/sys") // of bbolt
+	allowed = append(allowed, "golang.org/x/sys") // required by bbolt
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -19,9 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The examples run against a broker in the process that sends every message to
-// whom it concerns. In place of this, a program has its broker's URL and
-// &mqtt.Options{}, or nil.
+// The examples run against an in-process broker that sends every message to its subscribers. A
+// program uses the URL of its broker and &mqtt.Options{} or nil instead.
 const brokerURL = "mqtt://localhost:1883"
 
 var options = &mqtt.Options{DialContext: dialBroker}
@@ -57,8 +56,8 @@ func ExampleDial() {
 	// Output: the broker has it
 }
 
-// The plain way to receive: a loop over a Subscription, which settles a message
-// when it asks for the next.
+// The simplest way to receive is a loop over a Subscription, which acks a message when it asks for
+// the next.
 func ExampleClient_Subscribe() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -91,7 +90,7 @@ func ExampleClient_Subscribe() {
 		}
 		fmt.Printf("%s: %s\n", d.Topic, d.Payload)
 		if n++; n == 3 {
-			d.Ack() // leaving the loop does not settle
+			d.Ack() // leaving the loop does not ack
 			break
 		}
 	}
@@ -102,8 +101,8 @@ func ExampleClient_Subscribe() {
 	// plant/3/temperature: 22.1
 }
 
-// Everything that a client has to tell is a channel, so one select loop can be
-// all of a program: it receives, answers, and learns what became of the answers.
+// A client reports everything on channels, so a program can be a single select loop: it receives,
+// answers, and gets the Receipts of the answers.
 func ExampleClient_Publishes() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -126,7 +125,7 @@ func ExampleClient_Publishes() {
 	)
 	for publishes = client.Publishes(); ; {
 		select {
-		case publishes <- next: // accepted: it will have one Receipt
+		case publishes <- next: // accepted: it gets one Receipt
 			publishes = nil
 		case d, ok := <-deliveries:
 			if !ok {
@@ -145,7 +144,7 @@ func ExampleClient_Publishes() {
 				fmt.Println(r.Err)
 				return
 			}
-			r.Tag.(mqtt.Delivery).Ack() // only now may the broker forget the question
+			r.Tag.(mqtt.Delivery).Ack() // from now on the broker may forget the question
 			fmt.Printf("answered %s\n", r.Payload)
 			return
 		case <-client.Done():
@@ -257,8 +256,8 @@ func ExamplePublisher() {
 	// true true true
 }
 
-// With a Store a session outlives its Client: what the first one accepted while
-// there was no broker is published by the second.
+// With a Store a session outlives its Client: the second client publishes a message that the first
+// accepted while there was no broker.
 func ExampleNewMemoryStore() {
 	nobody := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no broker") }
 	receipts := make(chan mqtt.Receipt, 1)
@@ -371,7 +370,7 @@ func TestEveryMethodOfTheFaceReachesItsSession(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		if subscriber.Messages() != client.Messages() || subscriber.Deliveries() != client.Deliveries() {
-			t.Error("other channels")
+			t.Error("Subscriber and Client return different channels")
 		}
 		if err := client.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -448,7 +447,7 @@ func TestJSONToEncodesForItsTopic(t *testing.T) {
 	}
 }
 
-// What JSON cannot encode comes back in a Receipt, in its place.
+// A value that JSON cannot encode is returned in a Receipt, in order.
 func TestPublishFromReturnsWhatCannotBeEncoded(t *testing.T) {
 	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
 		b.Respond(&streamtest.Responder{})

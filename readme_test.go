@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The README's snippets are the tested examples, letter by letter.
+// The snippets in the README are exact copies of the tested examples.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme := read(t, "README.md")
 	snippet := regexp.MustCompile("(?s)<!-- (examples/\\S+) -->\n```go\n(.*?)```\n")
