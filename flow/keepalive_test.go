@@ -1,0 +1,160 @@
+package flow
+
+import (
+	"testing"
+	"time"
+)
+
+const sec = time.Second
+
+// actionNames are for messages.
+var actionNames = map[PingAction]string{NoPing: "nothing", SendPing: "PINGREQ", PeerDead: "dead"}
+
+// A checkStep is one event of a connection and the Check behind it. Times are in seconds since the
+// CONNECT.
+type checkStep struct {
+	at      float64
+	event   string // "sent", "heard", "resumed", "answered" or none
+	bytesIn uint64
+	paused  bool
+	writing bool
+	want    PingAction
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(sec)) }
+
+func runChecks(t *testing.T, name string, interval float64, steps []checkStep) {
+	t.Helper()
+	k := NewKeepAlive(seconds(interval), 0, 0)
+	for _, s := range steps {
+		now := seconds(s.at)
+		switch s.event {
+		case "sent":
+			k.Sent(now)
+		case "heard":
+			k.Heard(now, s.bytesIn)
+		case "resumed":
+			k.Resumed(now)
+		case "answered":
+			k.Answered()
+		}
+		if got := k.Check(now, s.bytesIn, s.paused, s.writing); got != s.want {
+			t.Errorf("%s: after %v: %s, want %s", name, now, actionNames[got], actionNames[s.want])
+		}
+	}
+}
+
+func TestPingreqIsDueAfterNineTenthsOfTheIntervalWithoutSending(t *testing.T) {
+	runChecks(t, "silence", 10, []checkStep{
+		{at: 8.999},
+		{at: 9, want: SendPing},
+		{at: 9, event: "sent"},
+		{at: 17.999},
+		{at: 18, want: SendPing}, // the second one, before the first is overdue
+	})
+	runChecks(t, "received packets do not count", 10, []checkStep{
+		{at: 8, event: "heard", bytesIn: 4},
+		{at: 9, bytesIn: 4, want: SendPing},
+	})
+	runChecks(t, "a write under way is no silence", 10, []checkStep{
+		{at: 9, writing: true},
+		{at: 30, writing: true},
+		{at: 30, want: SendPing},
+	})
+	runChecks(t, "off", 0, []checkStep{{at: 1e6}})
+}
+
+func TestPingreqIsMeasuredFromTheConnectPacket(t *testing.T) {
+	k := NewKeepAlive(10*sec, 1*sec, 5*sec) // the CONNACK took four seconds
+	equal(t, "first time", k.Next(5*sec, false), 10*sec)
+	equal(t, "at 10 s", k.Check(10*sec, 0, false, false), SendPing)
+}
+
+func TestPeerIsDeadWithoutPingrespForTheInterval(t *testing.T) {
+	runChecks(t, "short interval", 5, []checkStep{
+		{at: 4.5, want: SendPing}, {at: 4.5, event: "sent"},
+		{at: 9, want: SendPing}, {at: 9, event: "sent"}, // it does not extend the wait
+		{at: 9.499},
+		{at: 9.5, want: PeerDead},
+	})
+	runChecks(t, "long interval, at most ten seconds", 60, []checkStep{
+		{at: 54, want: SendPing}, {at: 54, event: "sent"},
+		{at: 63.999},
+		{at: 64, want: PeerDead},
+	})
+	runChecks(t, "also while writing", 60, []checkStep{
+		{at: 54, want: SendPing}, {at: 54, event: "sent"},
+		{at: 64, writing: true, want: PeerDead},
+	})
+	runChecks(t, "an answer", 60, []checkStep{
+		{at: 54, want: SendPing}, {at: 54, event: "sent"},
+		{at: 63.999, event: "answered"},
+		{at: 64},
+		{at: 108, want: SendPing}, {at: 108, event: "sent"}, // a new wait begins
+		{at: 117.999},
+		{at: 118, want: PeerDead},
+	})
+	runChecks(t, "without PINGREQ nothing is awaited", 60, []checkStep{
+		{at: 50, event: "sent"},
+		{at: 103.999},
+		{at: 104, want: SendPing},
+	})
+}
+
+func TestReceivedBytesExtendTheWaitForPingresp(t *testing.T) {
+	ping := []checkStep{{at: 54, bytesIn: 7, want: SendPing}, {at: 54, event: "sent", bytesIn: 7}}
+	runChecks(t, "a packet", 60, append(ping[:2:2], []checkStep{
+		{at: 60, event: "heard", bytesIn: 9},
+		{at: 69.999, bytesIn: 9},
+		{at: 70, bytesIn: 9, want: PeerDead},
+	}...))
+	runChecks(t, "a long packet under way", 60, append(ping[:2:2], []checkStep{
+		{at: 64, bytesIn: 8},
+		{at: 73.999, bytesIn: 8},
+		{at: 74, bytesIn: 9},
+		{at: 83.999, bytesIn: 9},
+		{at: 84, bytesIn: 9, want: PeerDead},
+	}...))
+	runChecks(t, "bytes from before the PINGREQ", 60, []checkStep{
+		{at: 1, event: "heard", bytesIn: 7},
+		{at: 54, bytesIn: 9, want: SendPing}, {at: 54, event: "sent", bytesIn: 9},
+		{at: 64, bytesIn: 9, want: PeerDead},
+	})
+	runChecks(t, "a second PINGREQ hides no bytes", 5, []checkStep{
+		{at: 4.5, bytesIn: 7, want: SendPing}, {at: 4.5, event: "sent", bytesIn: 7},
+		{at: 9, bytesIn: 8, want: SendPing}, {at: 9, event: "sent", bytesIn: 8},
+		{at: 9.5, bytesIn: 8},
+		{at: 14.499, bytesIn: 8, want: SendPing},
+		{at: 14.5, bytesIn: 8, want: PeerDead},
+	})
+}
+
+func TestPausedConnectionIsNeverDead(t *testing.T) {
+	runChecks(t, "pause", 60, []checkStep{
+		{at: 54, want: SendPing}, {at: 54, event: "sent"},
+		{at: 64, paused: true},
+		{at: 107, paused: true},
+		{at: 108, paused: true, want: SendPing}, {at: 108, event: "sent", paused: true},
+		{at: 110, event: "resumed"},
+		{at: 119.999},
+		{at: 120, want: PeerDead},
+	})
+}
+
+func TestNextIsWhenCheckHasSomethingToDo(t *testing.T) {
+	off := NewKeepAlive(0, 0, 0)
+	equal(t, "without keep alive", off.Next(sec, false), 0)
+	var zero KeepAlive
+	equal(t, "of the zero value", zero.Next(sec, false), 0)
+
+	k := NewKeepAlive(60*sec, 0, 0)
+	equal(t, "at first", k.Next(0, false), 54*sec)
+	k.Check(54*sec, 0, false, false)
+	equal(t, "with a PINGREQ in the batch", k.Next(54*sec, false), 64*sec)
+	equal(t, "the same in a pause", k.Next(54*sec, true), 108*sec)
+	equal(t, "with a busy writer in a pause", k.Next(55*sec, true), 109*sec)
+	k.Sent(55 * sec)
+	equal(t, "after it was sent", k.Next(55*sec, false), 64*sec)
+	k.Answered()
+	equal(t, "after the PINGRESP", k.Next(56*sec, false), 109*sec)
+}
