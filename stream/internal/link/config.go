@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,10 +48,10 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 	for _, e := range endpoints {
 		connect := c.connect(c.login(e))
 		if err := connect.Validate(); err != nil {
-			return fmt.Errorf("mqtt: %w", err)
+			return wrap("", err)
 		}
 		if _, err := connect.Append(nil, connect.Version); err != nil {
-			return fmt.Errorf("mqtt: %w", err)
+			return wrap("", err)
 		}
 	}
 	return nil
@@ -84,16 +83,16 @@ func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
 	if c.Credentials != nil {
 		var err error
 		if user, password, err = c.Credentials(ctx); err != nil {
-			return nil, fmt.Errorf("mqtt: Credentials: %w", withCause(ctx, err))
+			return nil, wrap("Credentials: ", withCause(ctx, err))
 		}
 	}
 	connect := c.connect(user, password)
 	if err := connect.Validate(); err != nil {
-		return nil, fmt.Errorf("mqtt: Credentials: %w", err)
+		return nil, wrap("Credentials: ", err)
 	}
 	hello, err := connect.Append(nil, connect.Version)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt: Credentials: %w", err)
+		return nil, wrap("Credentials: ", err)
 	}
 	return hello, nil
 }
@@ -109,7 +108,7 @@ func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error
 	if c.TLSConfig != nil {
 		var err error
 		if t, err = c.TLSConfig(ctx); err != nil {
-			return nil, fmt.Errorf("mqtt: TLSConfig: %w", withCause(ctx, err))
+			return nil, wrap("TLSConfig: ", withCause(ctx, err))
 		}
 	}
 	if t = t.Clone(); t == nil {

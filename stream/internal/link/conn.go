@@ -7,7 +7,6 @@ package link
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ func (c *Conn) secure(ctx context.Context, e *Endpoint, t *tls.Config, config *C
 	if e.tls {
 		secured := tls.Client(c.raw, t)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("mqtt: TLS: %w", err)
+			return wrap("TLS: ", err)
 		}
 		c.Conn = secured
 	}

@@ -55,7 +55,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 	}
 	raw, err := d.config.DialContext(ctx, e.network, e.addr)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt: %w", withCause(ctx, err))
+		return nil, wrap("", withCause(ctx, err))
 	}
 	c := &Conn{
 		Endpoint: e.String(), Version: d.config.Connect.Version,

@@ -75,6 +75,18 @@ func CredentialsRejected(err error) bool {
 	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
 }
 
+// wrapped is an error of another package, or a part of a longer one, with the step that failed.
+type wrapped struct {
+	step string
+	err  error
+}
+
+func (e *wrapped) Error() string { return "mqtt: " + e.step + text(e.err) }
+func (e *wrapped) Unwrap() error { return e.err }
+
+// wrap adds the step that failed, such as "TLS: ", to err.
+func wrap(step string, err error) error { return &wrapped{step, err} }
+
 // withCause adds the reason why ctx ended to an error that resulted from it.
 func withCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {

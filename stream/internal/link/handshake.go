@@ -14,7 +14,7 @@ import (
 func (c *Conn) handshake(hello []byte, config *Config) error {
 	c.Began = time.Now()
 	if _, err := c.Write(hello); err != nil {
-		return fmt.Errorf("mqtt: CONNECT: %w", err)
+		return wrap("CONNECT: ", err)
 	}
 	log := config.Logger
 	log.Debug("sent", "type", frames.TypeConnect.String(), "client", config.Connect.ClientID, "size", len(hello))
@@ -31,14 +31,14 @@ func (c *Conn) handshake(hello []byte, config *Config) error {
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("mqtt: the broker closed the connection before CONNACK: %w", io.ErrUnexpectedEOF)
 	default:
-		return fmt.Errorf("mqtt: %w", err)
+		return wrap("", err)
 	}
 	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(c.Connack.Code), "session present", c.Connack.SessionPresent, "size", f.Size())
 	if c.Connack.Code != frames.Success {
 		return &ConnectError{Code: c.Connack.Code}
 	}
 	if c.Connack.SessionPresent && config.Connect.CleanSession { // never set on 3.1, whose CONNACK has no such flag
-		return fmt.Errorf("mqtt: %w", errSessionPresent)
+		return wrap("", errSessionPresent)
 	}
 	return nil
 }

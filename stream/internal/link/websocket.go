@@ -22,7 +22,7 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 	if config.Header != nil {
 		h, err := config.Header(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("mqtt: Header: %w", withCause(ctx, err))
+			return nil, wrap("Header: ", withCause(ctx, err))
 		}
 		header = h
 	}
@@ -52,9 +52,9 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 	case answer != nil && answer.StatusCode != http.StatusSwitchingProtocols:
 		return nil, &HTTPError{Status: answer.StatusCode}
 	case errors.As(err, &failed): // its text has the query
-		return nil, fmt.Errorf("mqtt: WebSocket: %w", failed.Err)
+		return nil, wrap("WebSocket: ", failed.Err)
 	case err != nil:
-		return nil, fmt.Errorf("mqtt: WebSocket: %w", err)
+		return nil, wrap("WebSocket: ", err)
 	}
 	if got := c.Subprotocol(); got == "" && !config.AnySubprotocol {
 		c.CloseNow()
