@@ -1,0 +1,101 @@
+package flow
+
+import "github.com/go-millrace/mqtt/frames"
+
+// The ends of publications that no acknowledgment brings, and the bookkeeping of every end.
+
+// Withdraw removes a publication, or a part of a run. It reports gone if nothing of it was sent: it
+// has ended. Otherwise the exchange continues without its owner, on a copy of the payload. ok is
+// false if the publication had ended before.
+func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
+	if _, ok := s.Find(h); !ok {
+		return false, false
+	}
+	e := &s.entries[h.slot]
+	if e.state == queued {
+		s.finish(h.slot)
+		return true, true
+	}
+	var none T
+	e.owner = none
+	e.message = e.message.Clone() // QoS 0 too: Lost requeues it if its batch was never handed to the writer
+	e.run = e.run.clone()
+	return false, true
+}
+
+// CommitFailed handles a failed commit: it ends the publications accepted by changes. They were
+// never sent, since the session commits before it sends. The store may hold them all the same, so
+// CommitFailed replaces each Accepted by Completed; changes must then be committed again.
+func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
+	accepted := make(map[uint64]bool)
+	for i, c := range changes {
+		if c.Kind == Accepted {
+			accepted[c.Seq] = true
+			changes[i] = Change{Kind: Completed, Seq: c.Seq}
+		}
+	}
+	for i := s.publications.Head; i != 0 && len(accepted) > 0; {
+		next := s.links[i].Next
+		if accepted[s.entries[i].seq] {
+			end(s.finish(i))
+		}
+		i = next
+	}
+	s.journal.removePublications(accepted)
+}
+
+// EndJournaled ends the publications whose acceptance is in the journal and not committed. The
+// store never saw them, so no change remains for it.
+func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.changes, end) }
+
+// Drain ends all publications after Lost, in order of acceptance. sent reports whether the
+// publication may have left this process. Drain writes nothing to the journal, so the store keeps
+// its content.
+func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
+	for i := s.publications.Head; i != 0; i = s.publications.Head {
+		e := &s.entries[i]
+		ended, sent := e.ended(), e.state != queued
+		s.unlink(i)
+		end(ended, sent)
+	}
+}
+
+// finish removes publication i from all state and from the store.
+func (s *Sender[T]) finish(i int32) Ended[T] {
+	e := &s.entries[i]
+	ended := e.ended()
+	if e.message.QoS > frames.AtMostOnce {
+		s.journal.record(Change{Kind: Completed, Seq: e.seq})
+	}
+	s.unlink(i)
+	return ended
+}
+
+func (e *entry[T]) ended() Ended[T] {
+	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.run}
+}
+
+// unlink removes publication i from the lists and the counts.
+func (s *Sender[T]) unlink(i int32) {
+	e := &s.entries[i]
+	s.runExtra -= e.run.Len() - 1
+	switch {
+	case e.state == queued:
+		s.queued -= e.run.Len()
+	case e.message.QoS > frames.AtMostOnce:
+		s.inFlight--
+		s.ids.Release(e.id)
+		if e.batch != 0 {
+			s.outstanding--
+		}
+	}
+	if e.message.QoS == frames.AtMostOnce && e.state == published {
+		s.unwritten.Remove(s.links, i)
+	} else {
+		if s.cursor == i {
+			s.cursor = s.links[i].Next
+		}
+		s.publications.Remove(s.links, i)
+	}
+	s.freeSlot(i)
+}
