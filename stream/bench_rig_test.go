@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// bench is a session against a responder over a connection in memory.
+// bench is a session connected to a responder in memory.
 type bench struct {
 	s    *stream.Session
 	sub  *stream.Subscription
@@ -48,7 +48,7 @@ var levels = []frames.QoS{frames.AtMostOnce, frames.AtLeastOnce, frames.ExactlyO
 
 func payload() []byte { return make([]byte, 64) }
 
-// publishFrom sends n messages through one stage.
+// publishFrom publishes n messages through one stage.
 func (b *bench) publishFrom(tb testing.TB, q frames.QoS, n int) {
 	in := make(chan frames.Message, 256)
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
@@ -65,7 +65,7 @@ func (b *bench) publishFrom(tb testing.TB, q frames.QoS, n int) {
 	}
 }
 
-// publishes sends n messages through the channel, with one shared Ack channel.
+// publishes publishes n messages through the channel, with one shared Ack channel.
 func (b *bench) publishes(tb testing.TB, q frames.QoS, n int) {
 	acks := make(chan stream.Receipt, 4096)
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
@@ -81,8 +81,8 @@ func (b *bench) publishes(tb testing.TB, q frames.QoS, n int) {
 	}
 }
 
-// publish sends n messages from 100 goroutines, each of which waits for the end of
-// one before the next.
+// publish publishes n messages from 100 goroutines; each waits for an outcome before its next
+// message.
 func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
 	var begun atomic.Int64
@@ -100,8 +100,8 @@ func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	callers.Wait()
 }
 
-// feed has the responder publish n messages to the session, ahead of the reader
-// by a bounded amount.
+// feed lets the responder publish n messages to the session, ahead of the reader by a bounded
+// amount.
 func (b *bench) feed(q frames.QoS, n int) {
 	m := frames.Message{Topic: "bench/topic", Payload: payload(), QoS: q}
 	some := make([]frames.Message, 64)

@@ -6,7 +6,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// What a session has for publishing and for receiving, to be measured and bounded alike.
+// The ways to publish and to receive, for the benchmarks and for the test of their cost.
 var (
 	waysOut = []struct {
 		name string

@@ -14,7 +14,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The rows A1 to A6 are those of the table of faults.
+// The row numbers A1 to A6 refer to the table of faults.
 
 // A1 [MQTT-2.3.1-6] [MQTT-4.3.3-2]
 func TestAcksForAnUnknownIdentifier(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 						c.ExpectNone()
 					}
 
-					// Nothing of it is remembered: the identifier serves as before.
+					// The session remembers nothing of these acks: the identifier works as before.
 					in := s.Deliveries()
 					c.Send(publish("t", "in", frames.ExactlyOnce, id, false))
 					wantDelivery(t, in, "t", "in").Ack()
@@ -84,8 +84,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 			}
 			c.ExpectNone()
 
-			// A late copy does not complete the next publication, which has an
-			// identifier of its own.
+			// A late copy does not complete the next publication, which has another identifier.
 			s.Publishes() <- stream.Publishing{Message: message("t", "2", frames.AtLeastOnce), Ack: receipts}
 			next := streamtest.Next[frames.Publish](c)
 			c.Send(ack(puback, p.ID))
@@ -109,7 +108,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 			if r := wantReceipts(t, receipts, 1)[0]; r.Err != nil || r.ID != p.ID {
 				t.Errorf("Receipt %+v", r)
 			}
-			c.Send(ack(pubrec, p.ID)) // late: for all we know it is still waited for
+			c.Send(ack(pubrec, p.ID)) // late: the broker may still wait for the PUBREL
 			c.Expect(ack(pubrel, p.ID))
 			c.Send(ack(pubcomp, p.ID))
 			wantReceipts(t, receipts, 0)
@@ -150,7 +149,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 				}
 			}
 
-			// The connection stays, the window is free, Publish says the same.
+			// The connection stays up, the window is free, and Publish returns the same error.
 			published := goPublish(s, message("t", "2", frames.ExactlyOnce))
 			p = streamtest.Next[frames.Publish](c)
 			if string(p.Payload) != "2" || p.DUP {
@@ -174,7 +173,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 		qos   frames.QoS
 		first []frames.Type // in order, each answered with PUBREL
 		last  frames.Type
-		resum frames.Type // what a kept session goes on with: 0, its PUBLISH
+		resum frames.Type // the packet with which a kept session resumes; 0 is its PUBLISH
 	}{
 		{name: "A3 PUBREC for QoS 1 closes", qos: 1, last: pubrec},
 		{name: "A3 PUBCOMP for QoS 1 closes", qos: 1, last: pubcomp},
@@ -241,7 +240,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 
 // A4 [MQTT-4.3.3-2] [MQTT-3.3.1-3]
 func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
-	for _, dup := range []bool{true, false} { // the identifier tells, not the flag
+	for _, dup := range []bool{true, false} { // the identifier decides, not the flag
 		again := publish("t", "one", frames.ExactlyOnce, 6, dup)
 		name := "A4 PUBLISH again before PUBREL"
 		if !dup {
@@ -272,7 +271,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 				d := wantDelivery(t, in, "t", "one")
 				c.Send(again)
 				wantNoDelivery(t, in)
-				c.ExpectNone() // PUBREC would say that it is ours
+				c.ExpectNone() // a PUBREC would claim that the consumer has acknowledged it
 				d.Ack()
 				c.Expect(ack(pubrec, 6), ack(pubrec, 6), ack(pubrec, 6))
 				c.Send(ack(pubrel, 6))
@@ -288,7 +287,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 				c.Send(publish("t", "one", frames.ExactlyOnce, 6, false), again, ack(pubrel, 6))
 				synctest.Wait()
 				if n := s.Stats().Discarded; n != 1 {
-					t.Errorf("%d messages taken", n)
+					t.Errorf("%d messages discarded, want 1", n)
 				}
 			})
 		})
@@ -347,7 +346,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			var packets, answers []frames.Packet
-			for id := uint16(10); id > 0; id-- { // not the order of the identifiers
+			for id := uint16(10); id > 0; id-- { // the identifiers are not in ascending order
 				q := frames.AtLeastOnce + frames.QoS(id%2)
 				packets = append(packets, publish("t", "", q, id, false))
 				answers = append(answers, ack([]frames.Type{puback, pubrec}[id%2], id))
@@ -367,7 +366,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 			held[0].Ack()
 			c.Expect(answers...)
 			if n := c.Writes() - before; n != 1 {
-				t.Errorf("the acks took %d writes", n)
+				t.Errorf("the acks took %d writes, want 1", n)
 			}
 		})
 	})
@@ -391,7 +390,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 		})
 	})
 
-	// Both consumers of a message settle it, each in an order of its own.
+	// Each consumer of a message acknowledges it, in a random order.
 	const n = 240
 	for name, q := range map[string]frames.QoS{"QoS 1": 1, "QoS 2": 2, "QoS 1 and 2": 3} {
 		for _, filters := range [][]string{{"#"}, {"#", "a/b"}, {"a/+", "#", "a/b"}} {
@@ -408,7 +407,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 						if q == 3 {
 							q = frames.QoS(1 + rand.N(2))
 						}
-						id := uint16(7*i%n + 1) // each once, in no order
+						id := uint16(7*i%n + 1) // each identifier once, in mixed order
 						packets = append(packets, publish("a/b", fmt.Sprint(i), q, id, false))
 						answers = append(answers, ack([]frames.Type{puback, pubrec}[q-1], id))
 					}
@@ -487,7 +486,7 @@ func TestPubrelsLeaveInTheOrderOfThePubrecs(t *testing.T) {
 	})
 }
 
-// [MQTT-2.3.1-4] The broker's identifiers are its own.
+// [MQTT-2.3.1-4] The broker assigns identifiers independently of the client.
 func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
@@ -508,8 +507,8 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 	})
 }
 
-// What waits in the batch behind a write that blocks has not left: an ack with
-// its identifier is for something else, and must not end it or keep it back.
+// A packet that waits in the batch behind a blocked write is not sent yet: an ack with its
+// identifier belongs to another publication and must neither complete the packet nor hold it back.
 func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
 	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

@@ -14,8 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Waiting for more to publish yields the processor. Where all are busy a yield
-// takes a time slice of each goroutine that runs, and must not be paid each time.
+// A publisher yields the processor while it waits for more to publish. On a busy machine each yield
+// costs a time slice of every running goroutine, so it must not happen for every publish.
 func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -44,15 +44,15 @@ func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	stop.Store(true)
 	busy.Wait()
 	slices.Sort(took)
-	if median := took[len(took)/2]; median > 50*time.Millisecond { // it was 160
-		t.Errorf("a publish takes %v, at most %v", median, took[len(took)-1])
+	if median := took[len(took)/2]; median > 50*time.Millisecond { // it was 160 ms
+		t.Errorf("a publish takes %v (median), %v at most", median, took[len(took)-1])
 	}
 }
 
-// Reading rests for those who take messages, not from those who wait for an ack:
-// a consumer that publishes what it takes, and waits.
+// Reading is throttled for consumers that receive messages, but not for calls that wait for an ack:
+// this consumer publishes each message that it receives, and waits.
 func TestARestOfReadingHoldsUpNoAck(t *testing.T) {
-	const n, large = 64, 64 << 10 // bytes: they crowd the inbox
+	const n, large = 64, 64 << 10 // bytes; large enough to throttle reading
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
 		sub := subscribed(t, s, c, "a", atMost)
@@ -77,7 +77,7 @@ func TestARestOfReadingHoldsUpNoAck(t *testing.T) {
 			}
 		}
 		if d := time.Since(begin); d > 0 {
-			t.Errorf("%d acks that came at once took %v", n, d)
+			t.Errorf("%d acks, each sent at once, took %v", n, d)
 		}
 	})
 }

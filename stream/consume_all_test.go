@@ -30,7 +30,7 @@ func TestAllSettlesWhenTheNextIsAskedFor(t *testing.T) {
 				c.Expect(ack(puback, uint16(n-1)))
 			}
 			if string(d.Payload) != strconv.Itoa(n) {
-				t.Fatalf("delivery %d is %q", n, d.Payload)
+				t.Fatalf("delivery %d has payload %q", n, d.Payload)
 			}
 			synctest.Wait()
 			c.ExpectNone()
@@ -39,7 +39,7 @@ func TestAllSettlesWhenTheNextIsAskedFor(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		c.ExpectNone() // leaving does not settle
+		c.ExpectNone() // leaving the loop acknowledges nothing
 	})
 }
 
@@ -50,7 +50,7 @@ func TestLeavingAllReturnsTheRestInOrder(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 100)...)
 		synctest.Wait()
 		var got []string
-		for want := 1; want < 100; want += 10 { // each loop takes ten of what it took in one go
+		for want := 1; want < 100; want += 10 { // each loop consumes ten and returns the rest of its batch
 			for d := range sub.All(t.Context()) {
 				got = append(got, string(d.Payload))
 				d.Ack()
@@ -94,7 +94,7 @@ func TestPanicInALoopLosesNothing(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Error("the panic did not come through")
+					t.Error("the panic did not reach the caller")
 				}
 			}()
 			for d := range sub.All(t.Context()) {
@@ -121,10 +121,10 @@ func TestAllEndsWithTheCauseOfItsContext(t *testing.T) {
 				errs = append(errs, err)
 			}
 			if len(errs) != 1 || errs[0] != cause {
-				t.Fatalf("the loop brought %v, want one %v", errs, cause)
+				t.Fatalf("the loop yielded errors %v, want only %v", errs, cause)
 			}
 			if err := sub.Err(); err != nil {
-				t.Fatalf("Err is %v: the Subscription goes on", err)
+				t.Fatalf("Err is %v, want nil: the Subscription goes on", err)
 			}
 		})
 	})
@@ -148,9 +148,9 @@ func TestAllEndsWithTheCauseOfItsContext(t *testing.T) {
 				}
 			}
 			if want := []string{"1", "2", "enough"}; !slices.Equal(got, want) {
-				t.Fatalf("the loop brought %q, want %q", got, want)
+				t.Fatalf("the loop yielded %q, want %q", got, want)
 			}
-			c.Expect(ackRun(puback, 1, 2)...) // the next was asked for
+			c.Expect(ackRun(puback, 1, 2)...) // the loop has asked for the next delivery
 			synctest.Wait()
 			c.ExpectNone()
 			wantPayloads(t, sub.Messages(), "3", "4", "5")
@@ -168,7 +168,7 @@ func TestAllEndsWithTheCauseOfItsContext(t *testing.T) {
 			n := 0
 			for d, err := range sub.All(ctx) {
 				if n++; err != cause || d.Topic != "" {
-					t.Fatalf("the loop brought %v and %v, want %v", d, err, cause)
+					t.Fatalf("the loop yielded %v and %v, want %v", d, err, cause)
 				}
 			}
 			if n != 1 {
@@ -189,17 +189,17 @@ func TestConsumersLearnWhyTheSessionEnded(t *testing.T) {
 			errs = append(errs, err)
 		}
 		if len(errs) != 1 {
-			t.Fatalf("the loop brought %v, want one error", errs)
+			t.Fatalf("the loop yielded errors %v, want one", errs)
 		}
 		wantError(t, errs[0], io.EOF)
 		wantEnd(t, ch)
 		wantError(t, sub.Err(), io.EOF)
 		<-s.Done()
 		wantError(t, s.Err(), io.EOF)
-		for d, err := range s.All(t.Context()) { // and so does who comes late
+		for d, err := range s.All(t.Context()) { // a later loop yields the same error
 			wantError(t, err, io.EOF)
 			if d.Topic != "" {
-				t.Fatalf("a delivery came with the error: %v", d)
+				t.Fatalf("the error came with a delivery: %v", d)
 			}
 		}
 	})
@@ -225,15 +225,15 @@ func TestAllEndsWithoutErrorAfterCloseAndUnsubscribe(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := takeFrom(t, loops); got != "unsubscribed" {
-			t.Fatalf("the loop ended as %q", got)
+			t.Fatalf("the loop ended with %q", got)
 		}
 		s.Close()
 		if got := takeFrom(t, loops); got != "closed" {
-			t.Fatalf("the loop ended as %q", got)
+			t.Fatalf("the loop ended with %q", got)
 		}
 		run("again", two)
 		if got := takeFrom(t, loops); got != "again" {
-			t.Fatalf("a loop begun after Close ended as %q", got)
+			t.Fatalf("a loop begun after Close ended with %q", got)
 		}
 	})
 }
@@ -292,13 +292,13 @@ func TestConsumersOfOneInboxGetEachMessageOnce(t *testing.T) {
 		workers.Wait()
 		for _, text := range countUp(1, n) {
 			if seen[text] != 1 {
-				t.Errorf("message %s came %d times", text, seen[text])
+				t.Errorf("message %s was delivered %d times", text, seen[text])
 			}
 		}
 	})
 }
 
-// One wake-up is for one consumer; what it leaves is for the next.
+// A wake-up wakes one consumer, which wakes the next if it leaves messages.
 func TestConsumersThatWaitAreAllWokenForABacklog(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -318,7 +318,7 @@ func TestConsumersThatWaitAreAllWokenForABacklog(t *testing.T) {
 		}
 		synctest.Wait()
 		c.Send(inboundRun("a", atLeast, 1, 100)...) // one read
-		first := payloadsOf(t, got, 2)              // 64 are taken at once
+		first := payloadsOf(t, got, 2)              // a consumer receives 64 at once
 		if slices.Sort(first); !slices.Equal(first, []string{"1", "65"}) {
 			t.Errorf("received %v", first)
 		}

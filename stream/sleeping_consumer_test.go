@@ -16,8 +16,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// T6: every channel that the session gives out is opened and nobody reads any of
-// them, nor the Ack channels.
+// T6: all channels of the session are open, and nobody reads from them or from the Ack channels.
 func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{
@@ -43,7 +42,7 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 		stages := make(chan frames.Message)
 		s.PublishFrom(t.Context(), stages)
 
-		// Receipts that nobody takes: of a stage, of the default channel, of one of its own.
+		// Unread Receipts: of a stage, of the default channel, of a channel of its own.
 		for i := range 5 {
 			stages <- message("out", "stage", frames.AtLeastOnce)
 			s.Publishes() <- stream.Publishing{Message: message("out", "default", frames.AtLeastOnce)}
@@ -52,8 +51,7 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			s.Publishes() <- stream.Publishing{Message: message("out", fmt.Sprint(i), frames.AtMostOnce), Ack: make(chan stream.Receipt)}
 			c.ExpectType(frames.TypePublish)
 		}
-		// Messages that nobody takes: QoS 0 beyond the limit and the buffers of the
-		// channels, QoS 1 and 2 within it.
+		// Unread messages: QoS 0 beyond the limit and the channel buffers, QoS 1 and 2 within it.
 		for i := range 600 {
 			c.Send(publish("sub/zero", strings.Repeat("x", 100), frames.AtMostOnce, 0, false))
 			if i < 4 {
@@ -68,35 +66,35 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			c.Expect(frames.Pingreq{})
 			c.Send(frames.Pingresp{})
 		}
-		// A publish and its Receipt.
+		// Publish completes.
 		published := make(chan error, 1)
 		go func() { published <- s.Publish(t.Context(), message("out", "mine", frames.ExactlyOnce)) }()
 		c.Complete(streamtest.Next[frames.Publish](c))
 		if err := <-published; err != nil {
 			t.Error(err)
 		}
-		// A Subscription and its messages.
+		// A new Subscription receives its messages.
 		other := subscribed(t, s, c, "other", frames.AtLeastOnce)
 		c.Send(publish("other", "for me", frames.AtMostOnce, 0, false))
 		if m := <-other.Messages(); string(m.Payload) != "for me" {
-			t.Errorf("got %q", m.Payload)
+			t.Errorf("received %q, want the message for other", m.Payload)
 		}
 		if st := s.Stats(); st.Dropped == 0 || st.Receipts == 0 || !st.Online {
 			t.Errorf("stats: %+v", st)
 		}
-		// Close, within the grace for the Receipts.
+		// Close returns within the grace period for Receipts.
 		begin := time.Now()
 		err := s.Close()
 		if d := time.Since(begin); d > 3*time.Second {
-			t.Errorf("Close took %v", d)
+			t.Errorf("Close took %v, want at most 3 s", d)
 		}
 		if err == nil || !strings.Contains(err.Error(), "Receipts") {
-			t.Errorf("Close returned %v, want the number of Receipts that were not taken", err)
+			t.Errorf("Close returned %v, want the number of unread Receipts", err)
 		}
 	})
 }
 
-// goroutines counts those of the session, when all of them have come to rest.
+// goroutines returns the number of goroutines of the session once all are idle.
 func goroutines() int {
 	synctest.Wait()
 	stacks := make([]byte, 1<<20)
@@ -110,8 +108,8 @@ func goroutines() int {
 	return n
 }
 
-// Two goroutines, the writer from the first batch to the next idle PINGRESP, one
-// more for each receive channel and each stage.
+// The budget is two goroutines, a writer from the first batch to the next idle PINGRESP, and one
+// for each receive channel and each stage.
 func TestGoroutineBudget(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		check := func(what string, want int) {
@@ -157,7 +155,7 @@ func TestGoroutineBudget(t *testing.T) {
 	})
 }
 
-// An idle session keeps no writer, and gets one when there is something to write.
+// The writer ends when the session is idle, and starts again for the next batch.
 func TestTheWriterEndsWithAnIdlePingresp(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: 10 * time.Second})
@@ -179,7 +177,7 @@ func TestTheWriterEndsWithAnIdlePingresp(t *testing.T) {
 	})
 }
 
-// Close finds every goroutine at every packet of a busy connection.
+// Close stops all goroutines after every packet of a busy connection.
 func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 	const steps = 12
 	for step := range steps {
@@ -229,8 +227,8 @@ func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 	}
 }
 
-// The ack that a consumer waits for lies behind more than ReceiveBytes of
-// messages that nobody but this consumer would take.
+// The ack that the consumer waits for arrives behind more than ReceiveBytes of messages that only
+// this consumer can receive.
 func TestAConsumerThatPublishesIsNotStoppedByItsOwnFullInbox(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
@@ -254,7 +252,7 @@ func TestAConsumerThatPublishesIsNotStoppedByItsOwnFullInbox(t *testing.T) {
 		}
 		synctest.Wait()
 		if !s.Stats().Paused {
-			t.Error("reading goes on, though the inbox is full and no answer is awaited")
+			t.Error("reading goes on with a full inbox while no ack is awaited")
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// everySecond is a policy with exact intervals.
+// everySecond returns a policy with exact intervals.
 func everySecond() *backoff.Backoff { return &backoff.Backoff{Min: time.Second, Max: time.Second} }
 
 func TestStatesBeginWithThePresentOne(t *testing.T) {
@@ -87,12 +87,12 @@ func TestSlowReaderOfStatesSeesTheNewest(t *testing.T) {
 		lost(t, s)
 		synctest.Wait()
 		if st := takeFrom(t, states); st.Online || st.Err == nil {
-			t.Fatalf("it was shown %+v", st)
+			t.Fatalf("state %+v, want offline with an error", st)
 		}
 		wantIdle(t, states)
 		b.Handshake(false)
 		if st := takeFrom(t, states); !st.Online {
-			t.Fatalf("it was shown %+v", st)
+			t.Fatalf("state %+v, want online", st)
 		}
 		wantIdle(t, states)
 	})
@@ -131,14 +131,14 @@ func TestStatesEndWithTheirContext(t *testing.T) {
 		takeFrom(t, others)
 		cancel()
 		if !takeFrom(t, states).Online {
-			t.Fatal("what was shown before is gone")
+			t.Fatal("the state sent before cancel is gone")
 		}
 		wantEnd(t, states)
 		c.Drop()
 		if takeFrom(t, others).Online {
-			t.Fatal("the other reader was not told")
+			t.Fatal("the other reader missed the change")
 		}
-		states = s.States(ctx) // begun after its end
+		states = s.States(ctx) // called after its context has ended
 		takeFrom(t, states)
 		wantEnd(t, states)
 	})
@@ -150,7 +150,7 @@ func TestStatesAfterCloseShowTheEnd(t *testing.T) {
 		s.Close()
 		states := s.States(t.Context())
 		if st := takeFrom(t, states); st.Online {
-			t.Fatalf("it was shown %+v", st)
+			t.Fatalf("state %+v after Close", st)
 		}
 		wantEnd(t, states)
 	})
@@ -178,12 +178,12 @@ func TestEndpointShowsNoSecret(t *testing.T) {
 		}
 		defer s.Close()
 		if st := takeFrom(t, s.States(t.Context())); st.Endpoint != "mqtt://broker:1884" {
-			t.Fatalf("Endpoint is %q", st.Endpoint)
+			t.Fatalf("Endpoint is %q, want it without user and password", st.Endpoint)
 		}
 	})
 }
 
-// On 3.1 nobody says whether the session was there.
+// A CONNACK of MQTT 3.1 has no session present flag.
 func TestResumedIsNeverSetOnMQTT31(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: true})
@@ -192,7 +192,7 @@ func TestResumedIsNeverSetOnMQTT31(t *testing.T) {
 		c.SendBytes([]byte{0x20, 2, 1, 0})
 		wantLevel(t, s.Online())
 		if st := takeFrom(t, s.States(t.Context())); st.Resumed {
-			t.Fatalf("it was shown %+v", st)
+			t.Fatalf("state %+v, want Resumed unset", st)
 		}
 	})
 }
@@ -203,21 +203,21 @@ func TestOnlineIsALevel(t *testing.T) {
 		first := s.Online()
 		wantIdle(t, first)
 		if s.Online() != first {
-			t.Fatal("another channel, though nothing has changed")
+			t.Fatal("Online returned another channel without a change of state")
 		}
 		c := b.Handshake(false)
 		wantLevel(t, first)
 		if s.Online() != first {
-			t.Fatal("another channel, though the session is online")
+			t.Fatal("Online returned another channel while the session is online")
 		}
 		c.Drop()
 		synctest.Wait()
-		wantLevel(t, first) // an old level stays as it was
+		wantLevel(t, first) // a closed channel stays closed
 		second := s.Online()
 		wantIdle(t, second)
 		b.Handshake(false)
 		wantLevel(t, second)
 		s.Close()
-		wantIdle(t, s.Online()) // Done is what ends then
+		wantIdle(t, s.Online()) // after Close only Done is closed
 	})
 }

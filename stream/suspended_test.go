@@ -11,15 +11,15 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// T7: a session that stood still for many keep alives owes the broker one PINGREQ, and
-// sends one, at once. The next one is due a silence later.
+// T7: a session that is suspended for many keep alive intervals sends one PINGREQ at once, and the
+// next one after an interval of silence.
 func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 	for _, still := range []time.Duration{55 * time.Second, 10 * time.Minute, 24 * time.Hour} {
 		t.Run(still.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PINGRESP", pause: still})})
 				c.Expect(frames.Pingreq{})
-				c.Send(frames.Pingresp{}) // puts the session to sleep
+				c.Send(frames.Pingresp{}) // suspends the session
 				synctest.Wait()
 				elapse(still)
 				for range 3 {
@@ -38,8 +38,8 @@ func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 	}
 }
 
-// T7: that nothing was heard while the session stood still says nothing. The broker is
-// asked, and has its ten seconds.
+// T7: silence while the session is suspended does not prove that the broker is dead. The session
+// sends PINGREQ and waits ten seconds.
 func TestSilenceWhileStandingStillIsNotADeadBroker(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := faultOptions(frames.V311)
