@@ -18,8 +18,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// E7, paho.mqtt.golang #509, #328, #468, #600 and #675: Close returns at every
-// stage of a connection's life, with every goroutine gone.
+// E7, paho.mqtt.golang #509, #328, #468, #600 and #675: Close returns at every stage of a
+// connection and stops every goroutine.
 func TestCloseReturnsAtEveryStage(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -185,7 +185,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			c.Send(inboundRun("f", 1, 1, 3000)...)
 			synctest.Wait()
 			if !s.Stats().Paused {
-				t.Error("it does not")
+				t.Error("reading does not pause")
 			}
 			return c
 		}, bye: true, o: stream.Options{ReceiveBytes: 1000}},
@@ -209,7 +209,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			t.Cleanup(func() {
 				wantError(t, takeFrom(t, published), stream.ErrUnconfirmed, stream.ErrClosed)
 				wantError(t, takeFrom(t, flushed), stream.ErrClosed)
-				if err := takeFrom(t, left); err != nil { // the clean session is gone, and its filters with it
+				if err := takeFrom(t, left); err != nil { // the broker drops the filters with the clean session
 					t.Error(err)
 				}
 			})
@@ -262,21 +262,21 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				case c != nil:
 					for _, p := range c.Rest() {
 						if p.Type() == frames.TypeDisconnect {
-							t.Fatal("DISCONNECT")
+							t.Fatal("DISCONNECT sent before the session was connected")
 						}
 					}
 				}
 				dials := len(b.Dials())
 				elapse(time.Hour)
 				if len(b.Dials()) != dials {
-					t.Fatal("it dialed again")
+					t.Fatal("the session dialed after Close")
 				}
 			})
 		})
 	}
 }
 
-// The connection that Close ends may be gone: nothing is to be waited for.
+// Close need not wait for a connection that is already lost.
 func TestCloseDoesNotWaitForABrokerThatIsGone(t *testing.T) {
 	for name, gone := range map[string]func(c *streamtest.Conn){"closed": (*streamtest.Conn).Drop, "reset": (*streamtest.Conn).Abort} {
 		t.Run(name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 						d.Ack()
 					}
 				})
-				for range 100 * round { // and the broker reads on
+				for range 100 * round { // the broker reads on
 					if p, is := streamtest.Next[frames.Packet](c).(frames.Publish); is && p.QoS == 1 {
 						c.Send(ack(puback, p.ID))
 					}
@@ -347,7 +347,7 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 				wantOnlyDisconnectLast(t, c)
 				<-done.done
 				if done.err != nil || done.took > time.Second {
-					t.Errorf("after %v: %v", done.took, done.err)
+					t.Errorf("Close returned after %v: %v", done.took, done.err)
 				}
 				close(stop)
 				publishers.Wait()
@@ -356,8 +356,8 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 	}
 }
 
-// paho.mqtt.golang #327. What consumers have settled is acknowledged before
-// DISCONNECT, even if the session learns of it and of its end at once.
+// paho.mqtt.golang #327. Close sends the acks of all acknowledged deliveries before DISCONNECT,
+// even if the session learns of both at once.
 func TestAcksThatAreDueLeaveBeforeDisconnect(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -366,7 +366,7 @@ func TestAcksThatAreDueLeaveBeforeDisconnect(t *testing.T) {
 			c.Send(inboundRun("t", 1, 1, 20)...)
 			c.Send(inboundRun("t", 2, 21, 20)...)
 			synctest.Wait()
-			c.Send(ack(pubrel, 99)) // puts the session to sleep
+			c.Send(ack(pubrel, 99)) // suspends the session
 			synctest.Wait()
 			for range 40 {
 				takeFrom(t, in).Ack()
@@ -396,21 +396,21 @@ func TestCloseIsIdempotent(t *testing.T) {
 			err := call.after(time.Second)
 			wantText(t, err, "3 Receipts")
 			if err != calls[0].err {
-				t.Fatal("another error")
+				t.Fatal("concurrent calls of Close returned different errors")
 			}
 		}
 		wantOnlyDisconnectLast(t, c)
 		if again := callClose(t, s); again.after(0) != calls[0].err {
-			t.Fatal("another error")
+			t.Fatal("a later Close returned another error")
 		}
 		if err := s.Shutdown(t.Context()); err != calls[0].err {
-			t.Fatal("another error of Shutdown")
+			t.Fatal("Shutdown after Close returned another error")
 		}
 		wantEnded(t, s)
 	})
 }
 
-// E7: receipts that nobody takes hold Close up for a second, and are counted.
+// E7: unread Receipts delay Close by a second; its error counts them.
 func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 	t.Run("an unbuffered channel", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -451,7 +451,7 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 			close(in)
 			out := s.PublishFrom(t.Context(), in)
 			synctest.Wait()
-			// 1,024 fit into the channel; that they went in may count as progress.
+			// The channel has room for 1,024, and filling it may count as progress.
 			wantText(t, callClose(t, s).within(time.Second, 2*time.Second), "44 Receipts")
 			n := 0
 			for r := range out {
@@ -461,13 +461,13 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 				n++
 			}
 			if n != 1024 {
-				t.Fatalf("%d Receipts", n)
+				t.Fatalf("%d Receipts, want 1,024", n)
 			}
 		})
 	})
 }
 
-// Who takes Receipts slowly, but does, gets all of them.
+// A slow reader of Receipts gets all of them.
 func TestCloseWaitsForSlowTakersOfReceipts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, nil)
@@ -554,24 +554,24 @@ func TestCallsAfterCloseSaySo(t *testing.T) {
 					t.Error(err)
 				}
 				if accepts(s, publishing(0, 0, nil)) {
-					t.Error("a publishing was accepted")
+					t.Error("the session accepted a publishing")
 				}
 				wantEnd(t, s.PublishFrom(ctx, make(chan frames.Message)))
 				full := make(chan frames.Message, 1)
 				full <- message("t", "", 1)
 				wantEnd(t, s.PublishFrom(ctx, full))
 				if len(full) != 1 {
-					t.Error("a stage took a message")
+					t.Error("a stage received a message")
 				}
 				wantEnd(t, s.Messages())
 				wantEnd(t, s.Deliveries())
 				for d, err := range s.All(ctx) {
-					t.Errorf("All: %v, %v", d, err)
+					t.Errorf("All yielded %v, %v", d, err)
 				}
 				states := s.States(ctx)
 				st := takeFrom(t, states)
 				if st.Online {
-					t.Errorf("%+v", st)
+					t.Errorf("state %+v", st)
 				}
 				wantError(t, st.Err, stream.ErrClosed)
 				wantEnd(t, states)
@@ -599,7 +599,7 @@ func TestCallsAfterCloseSaySo(t *testing.T) {
 	}
 }
 
-// A context that has ended makes no difference to who is told that the session has.
+// After Close, calls fail at once even if their context has ended too.
 func TestCallsAfterCloseDoNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, nil)
@@ -608,16 +608,16 @@ func TestCallsAfterCloseDoNotWait(t *testing.T) {
 		cancel()
 		wantError(t, s.Publish(ctx, message("t", "", 0)), stream.ErrNotSent)
 		if err := s.Flush(ctx); err == nil {
-			t.Error("flushed")
+			t.Error("Flush succeeded")
 		}
 		if _, err := s.Subscribe(ctx, filterOf("f", 0)); err == nil {
-			t.Error("subscribed")
+			t.Error("Subscribe succeeded")
 		}
 		wantEnd(t, s.PublishFrom(ctx, nil))
 	})
 }
 
-// Done is closed last: whoever waits for it finds all channels closed.
+// Done is closed last: all other channels are closed before it.
 func TestDoneIsClosedLast(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -648,13 +648,13 @@ func TestDoneIsClosedLast(t *testing.T) {
 		}()
 		s.Close()
 		if open := <-checked; open != "" {
-			t.Fatalf("not finished when Done was closed: %s", open)
+			t.Fatalf("still open when Done was closed: %s", open)
 		}
 	})
 }
 
-// A connection that fails while Close writes is not waited for twice, and the
-// Receipts carry the reason.
+// Close does not wait twice for a connection that fails during its last write, and the Receipts
+// carry the reason.
 func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -673,7 +673,7 @@ func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 	})
 }
 
-// A broker that takes its bytes late, but within the second, gets DISCONNECT.
+// A broker that reads late, but within the second, gets DISCONNECT.
 func TestCloseGivesABrokerASecondToRead(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -18,11 +18,11 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The rows C1 to C12 are those of the table of faults.
+// The row numbers C1 to C12 refer to the table of faults.
 
-// turnedAway plays answers to CONNECT that do not connect: to a Dial, whose
-// error they are, and to an open session, which shows the error and comes
-// again after its interval.
+// turnedAway answers CONNECT in a way that fails the attempt, first for Dial, which returns the
+// error, then for an open session, which shows the error in its State and reconnects after its
+// interval.
 func turnedAway(t *testing.T, b *streamtest.Broker, v frames.Version, answer func(c *streamtest.Conn), check func(err error)) {
 	t.Helper()
 	start := time.Now()
@@ -415,7 +415,7 @@ func TestConnectTimeoutIsTenSecondsWhenNotSet(t *testing.T) {
 	})
 }
 
-// C8: what CONNECT was given its time for does not end what came of it.
+// C8: ConnectTimeout does not apply once the handshake is complete.
 func TestConnectTimeoutEndsWithTheHandshake(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ConnectTimeout: time.Second, KeepAlive: -1})
@@ -441,7 +441,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 		wantError(t, outcome(t, goDial(ctx, t, b, "mqtt://broker", nil)), reason)
 		if n := len(b.Dials()); n != 1 {
-			t.Errorf("%d dials, though the context had ended", n)
+			t.Errorf("%d dials, want none after the context has ended", n)
 		}
 	})
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -451,7 +451,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		if err := outcome(t, dialed); err != nil {
 			t.Fatal(err)
 		}
-		cancel() // it bounded Dial only
+		cancel() // the context bounds Dial only
 		c.ExpectQuiet(10 * time.Second)
 	})
 }
@@ -543,7 +543,7 @@ func TestEndBeforeConnackIsAnErrorAtOnce(t *testing.T) {
 	})
 }
 
-// A dial that fails is an error for errors.Is and errors.As, and tried again.
+// The error of a failed dial is visible to errors.Is and errors.As, and the session retries.
 func TestDialErrorIsKept(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Refuse(1, nil)
@@ -562,7 +562,7 @@ func TestDialErrorIsKept(t *testing.T) {
 	})
 }
 
-// State counts the attempts since the last connection, and shows the last error.
+// State counts the attempts since the last connection and shows the last error.
 func TestStatesCountTheAttempts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Refuse(3, nil)
@@ -584,7 +584,7 @@ func TestStatesCountTheAttempts(t *testing.T) {
 	})
 }
 
-// With NoReconnect a refusal ends the session, and is its error.
+// With NoReconnect a refusal ends the session and becomes its error.
 func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
@@ -603,8 +603,8 @@ func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.0-1] CONNECT goes first, whatever is asked for before; and nothing
-// else goes until it has been accepted. [MQTT-3.1.0-2] It goes once.
+// [MQTT-3.1.0-1] CONNECT is the first packet, and no other packet follows before it is accepted.
+// [MQTT-3.1.0-2] It is sent once.
 func TestNothingIsSentBetweenConnectAndConnack(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		b.Refuse(1, nil)

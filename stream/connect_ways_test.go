@@ -27,7 +27,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// An authority issues certificates that only those trust who are told to.
+// An authority issues certificates, which a client trusts only with its pool.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -47,8 +47,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for broker, localhost and 127.0.0.1, valid now,
-// unless change says otherwise.
+// issue returns a certificate for broker, localhost and 127.0.0.1, valid now unless change alters
+// it.
 func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	c := &x509.Certificate{
@@ -65,7 +65,7 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Cert
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
-// sign completes a certificate; that of the authority signs itself.
+// sign completes a certificate. The authority's own certificate is self-signed.
 func (a *authority) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,7 +94,7 @@ func (a *authority) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, 
 	return cert, key
 }
 
-// listening is a listener on the loopback interface that ends with the test.
+// listening returns a listener on the loopback interface; the test closes it at its end.
 func listening(t *testing.T, network, addr string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, addr)
@@ -105,7 +105,7 @@ func listening(t *testing.T, network, addr string) net.Listener {
 	return l
 }
 
-// served lets r answer whoever connects to l, until the test ends.
+// served lets r serve all connections of l until the test ends.
 func served(t *testing.T, l net.Listener, r *streamtest.Responder) {
 	t.Helper()
 	var serving sync.WaitGroup
@@ -128,8 +128,8 @@ func served(t *testing.T, l net.Listener, r *streamtest.Responder) {
 	})
 }
 
-// hooked takes the next connection of l into f, beside the test, and returns
-// the channel that brings what f returns.
+// hooked passes the next connection of l to f in a goroutine, and returns a channel with the result
+// of f.
 func hooked[T any](t *testing.T, l net.Listener, f func(net.Conn) T) <-chan T {
 	t.Helper()
 	ch := make(chan T, 1)
@@ -145,8 +145,7 @@ func hooked[T any](t *testing.T, l net.Listener, f func(net.Conn) T) <-chan T {
 	return ch
 }
 
-// roundTrip dials url and brings a message of each QoS around: out to the
-// broker and in again.
+// roundTrip dials url, publishes messages of each QoS and receives them again.
 func roundTrip(t *testing.T, url string, o *stream.Options) {
 	t.Helper()
 	s, err := stream.Dial(aMinute(t), url, o)
@@ -167,7 +166,7 @@ func roundTrip(t *testing.T, url string, o *stream.Options) {
 			}
 			d := wantDelivery(t, in, "mill/wheel", payload)
 			if d.QoS != q {
-				t.Fatalf("came back at %v, want %v", d.QoS, q)
+				t.Fatalf("received at %v, want %v", d.QoS, q)
 			}
 			d.Ack()
 		}
@@ -186,7 +185,7 @@ func TestLoopbackTCP(t *testing.T) {
 	}
 }
 
-// nil Options are ready to use.
+// Dial accepts nil Options.
 func TestNilOptions(t *testing.T) {
 	l := listening(t, "tcp", "127.0.0.1:0")
 	served(t, l, &streamtest.Responder{Loopback: true})
@@ -234,7 +233,7 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 		roundTrip(t, url, &stream.Options{
 			TLS: &tls.Config{RootCAs: a.pool},
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, l.Addr().String()) // whatever localhost is here
+				return new(net.Dialer).DialContext(ctx, network, l.Addr().String()) // localhost may resolve to another address
 			},
 		})
 	}
@@ -252,7 +251,7 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 	})
 }
 
-// TLS options are for TLS: with mqtt nothing would be encrypted.
+// TLS options require TLS: with mqtt nothing would be encrypted.
 func TestTLSOptionsWithoutTLSAreAnError(t *testing.T) {
 	_, err := stream.Open("mqtt://broker", &stream.Options{TLS: &tls.Config{}})
 	var option *stream.OptionError
@@ -261,13 +260,13 @@ func TestTLSOptionsWithoutTLSAreAnError(t *testing.T) {
 	}
 }
 
-// L1 to L4: a broker whose certificate cannot be verified gets no byte of MQTT.
+// L1 to L4: the client sends no byte of MQTT to a broker whose certificate it cannot verify.
 func TestTLSVerifiesTheBroker(t *testing.T) {
 	mine, other := newAuthority(t), newAuthority(t)
 	day := 24 * time.Hour
 	for name, row := range map[string]struct {
 		cert  tls.Certificate
-		roots *x509.CertPool // nil: those of the system
+		roots *x509.CertPool // nil is the pool of the system
 		check func(error) bool
 	}{
 		"expired": {mine.issue(t, func(c *x509.Certificate) {
@@ -292,7 +291,7 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 				}
 				seen := hooked(t, l, func(conn net.Conn) outcome {
 					c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{row.cert}})
-					n, err := c.Read(make([]byte, 100)) // shakes hands first
+					n, err := c.Read(make([]byte, 100)) // includes the handshake
 					return outcome{n, err}
 				})
 				o := &stream.Options{Username: secretUser, Password: []byte(secretPassword)}
@@ -305,7 +304,7 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 				s, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), o)
 				if err == nil {
 					s.Close()
-					t.Fatal("connected")
+					t.Fatal("Dial succeeded")
 				}
 				if !row.check(err) || !errors.As(err, new(*tls.CertificateVerificationError)) {
 					t.Errorf("error %v (%T)", err, errors.Unwrap(err))
@@ -328,7 +327,7 @@ func isInvalid(reason x509.InvalidReason) func(error) bool {
 	}
 }
 
-// L5: both sides speak, and neither understands.
+// L5: neither side understands the other.
 func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 	t.Run("TLS against a plain broker that answers", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
@@ -354,7 +353,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		})
 		_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), nil)
 		wantText(t, err, "TLS")
-		wantViolation(t, <-seen, "reserved flags") // 0x16, a ClientHello
+		wantViolation(t, <-seen, "reserved flags") // 0x16 is a ClientHello
 	})
 	t.Run("plain against a TLS broker", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
@@ -364,16 +363,16 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		})
 		_, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), nil)
 		if err == nil {
-			t.Fatal("connected")
+			t.Fatal("Dial succeeded")
 		}
 		wantText(t, err, "CONNACK")
 		if err := <-seen; !errors.As(err, new(tls.RecordHeaderError)) {
-			t.Errorf("the broker saw %v", err)
+			t.Errorf("error of the broker %v", err)
 		}
 	})
 }
 
-// L6: within ConnectTimeout, on a real socket too; C8 has the exact time.
+// L6: ConnectTimeout ends the handshake on a real socket too; C8 checks the exact time.
 func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	l := listening(t, "tcp", "127.0.0.1:0")
 	seen := hooked(t, l, func(conn net.Conn) []byte {
@@ -388,7 +387,7 @@ func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	}
 }
 
-// L7: a client certificate that is refused, or missing, is an error that holds the alert.
+// L7: if the broker rejects the client certificate, or misses it, the error wraps the alert.
 func TestClientCertificate(t *testing.T) {
 	brokers, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
 	serverSide := &tls.Config{
@@ -432,17 +431,17 @@ func TestClientCertificate(t *testing.T) {
 					t.Errorf("error %v", err)
 				}
 				if !offered {
-					t.Error("no certificate was asked for")
+					t.Error("the broker did not request a certificate")
 				}
 				if err := <-seen; err == nil {
-					t.Error("the broker shook hands")
+					t.Error("the broker completed the handshake")
 				}
 			})
 		}
 	}
 }
 
-// TLS in a bubble: the script's side of it runs over Wrap.
+// TLS in a bubble: the script speaks it through Wrap.
 func TestTLSConnectionEnds(t *testing.T) {
 	script := func(t *testing.T, end func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn)) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -456,7 +455,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			o.TLS.RootCAs = nil // the options were copied
+			o.TLS.RootCAs = nil // Open has copied the options
 			c := b.Accept()
 			raw := c.Raw()
 			c.Wrap(tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}))
@@ -471,7 +470,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 	t.Run("by Close: DISCONNECT, and an orderly end", func(t *testing.T) {
 		script(t, func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn) {
 			s.Close()
-			c.ExpectDisconnect() // ExpectClosed in it wants close_notify
+			c.ExpectDisconnect() // its ExpectClosed requires close_notify
 		})
 	})
 	t.Run("by a violation: at once, and no orderly end", func(t *testing.T) {
@@ -481,7 +480,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 			c.ExpectClosed()
 			wantElapsed(t, start, 0)
 			if n := c.Bytes() - before; n > 0 {
-				t.Errorf("%d bytes written, want the end without close_notify", n)
+				t.Errorf("%d bytes written, want none, not even close_notify", n)
 			}
 			wantViolation(t, lost(t, s), "reserved")
 		})
@@ -492,7 +491,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 			start := time.Now()
 			wantText(t, lost(t, s), "PINGREQ")
 			if d := time.Since(start); d > 20*time.Second {
-				t.Errorf("after %v", d)
+				t.Errorf("the connection ended after %v, want at most 20 s", d)
 			}
 		})
 	})
@@ -554,7 +553,7 @@ func TestCredentialsAreAskedAtEveryConnection(t *testing.T) {
 		o.Credentials = func(ctx context.Context) (string, []byte, error) {
 			n++
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 10*time.Second {
-				t.Errorf("the context ends at %v (%v)", deadline, ok)
+				t.Errorf("the deadline of the context is %v (%v), want 10 s from now", deadline, ok)
 			}
 			return fmt.Sprint("user", n), fmt.Append(nil, "token", n), nil
 		}
@@ -661,8 +660,8 @@ func TestCredentialsEndWithClose(t *testing.T) {
 	})
 }
 
-// CONNECT as it stands on the wire, byte for byte: [MQTT-3.1.0-1] is that it
-// comes first, the others are with their rows.
+// CONNECT byte by byte. [MQTT-3.1.0-1] demands that it comes first; the rows name the other
+// statements.
 func TestConnectOnTheWire(t *testing.T) {
 	type options = stream.Options
 	will := func(q frames.QoS, retain bool) *frames.Message {
@@ -671,7 +670,7 @@ func TestConnectOnTheWire(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		o    options
-		want string // between protocol level and the end: flags, keep alive, payload
+		want string // after the protocol level: flags, keep alive, payload
 	}{
 		{"[MQTT-3.1.2-3] [MQTT-3.1.3-3] clean session, nothing else", options{ClientID: "c"},
 			"\x02\x00\x3C" + "\x00\x01c"},
@@ -727,8 +726,8 @@ func TestConnectOnTheWire(t *testing.T) {
 	})
 }
 
-// wantOnTheWire asks for a CONNECT of this body, and for nothing else until it
-// has been answered, at two connections in a row.
+// wantOnTheWire requires a CONNECT with this body and no other byte before CONNACK, on two
+// connections in a row.
 func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want string) {
 	t.Helper()
 	want = "\x10" + string(header(len(want))[1:]) + want
@@ -742,7 +741,7 @@ func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want s
 		synctest.Wait()
 		c.ExpectNone()
 		if n := c.Writes(); n != 1 {
-			t.Errorf("CONNECT took %d writes", n)
+			t.Errorf("CONNECT took %d writes, want 1", n)
 		}
 		c.Connack(false, frames.Success)
 		up(t, s)

@@ -12,16 +12,16 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A plan is one exchange: what is published each way, and under which terms.
+// A plan is an exchange: the publications each way, and the terms of the session.
 type plan struct {
 	version frames.Version
 	keep    bool
-	present bool // what the broker says of the session after the cut
+	present bool // the session present flag after the cut
 	window  int
 	out     []frames.QoS // by the client
 	in      []frames.QoS // by the broker
-	late    bool         // deliveries are settled when nothing else is left to do, or after the cut
-	abort   bool         // cut by a reset, which loses what is on its way
+	late    bool         // deliveries are acknowledged once nothing else is left to do, or after the cut
+	abort   bool         // cut by a reset, which loses the data in transit
 }
 
 func (p plan) String() string {
@@ -64,8 +64,8 @@ func TestACutAtAnyPacketLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
-// play runs the exchange with a connection that ends after packet number limit (0:
-// never), and returns the number of packets.
+// play runs the exchange with a connection that is cut after packet number limit, or never if it is
+// 0, and returns the number of packets.
 func (p plan) play(t *testing.T, limit int) int {
 	b := streamtest.New(t)
 	receipts := make(chan stream.Receipt, 2*len(p.out)+1)

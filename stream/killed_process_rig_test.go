@@ -15,12 +15,12 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A consumer notes what it is handed, and settles it.
+// A consumer records the deliveries and acknowledges them.
 type consumer struct {
 	got    []string
 	ended  chan struct{}
 	may    chan struct{}
-	settle func() // those that settle late may
+	settle func() // lets late consumers acknowledge
 }
 
 func consume(s *stream.Session, late bool) *consumer {
@@ -40,8 +40,8 @@ func consume(s *stream.Session, late bool) *consumer {
 	return c
 }
 
-// play runs the exchange, in a second process too, and reports whether what is
-// to go wrong with the store has gone wrong.
+// play runs the exchange, then a second process, and reports whether the planned failure of the
+// store happened.
 func (k crash) play(t *testing.T, m *medium) (hit bool) {
 	b := streamtest.New(t)
 	x := newTwin(t, k.window, outbounds(k.in)...)
@@ -52,7 +52,7 @@ func (k crash) play(t *testing.T, m *medium) (hit bool) {
 	}
 	snap := m.holds(t, "kept")
 	if !first.killed.Load() && !snap.Empty() {
-		t.Errorf("left on the store by a process that had finished: %+v", snap)
+		t.Errorf("a process that finished left %+v in the store", snap)
 	}
 	mayComeAgain := make(map[string]bool)
 	for _, o := range x.out {
@@ -68,11 +68,11 @@ func (k crash) play(t *testing.T, m *medium) (hit bool) {
 	k.checkIn(t, handed, handedNext, mayComeAgain, fresh)
 	for _, payload := range handed {
 		if unsettled && !k.lost && !slices.Contains(handedNext, payload) {
-			t.Errorf("%s was not settled and not handed over again", payload)
+			t.Errorf("%s was not acknowledged and not delivered again", payload)
 		}
 	}
 	if snap := m.holds(t, "kept"); !snap.Empty() {
-		t.Errorf("left on the store: %+v", snap)
+		t.Errorf("left in the store: %+v", snap)
 	}
 	return (k.die == 0 || first.killed.Load()) && (k.stumble == 0 || first.doubt != nil)
 }
@@ -85,8 +85,8 @@ func (k crash) open(t *testing.T, p *process, window int, acks chan stream.Recei
 	})
 }
 
-// first plays the first process to its end. It returns what its consumer was
-// handed, and whether nothing of that was settled.
+// first runs the first process to its end. It returns the messages that its consumer received, and
+// whether none of them was acknowledged.
 func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsettled bool) {
 	acks := make(chan stream.Receipt, 2*len(k.out)+1)
 	s := k.open(t, p, k.window, acks)
@@ -105,8 +105,8 @@ func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsett
 	return c.got, unsettled
 }
 
-// second has another process go on, and do something of its own: publish, and
-// take new messages under the identifiers of the old ones.
+// second runs another process on the same store. It completes the exchange, then publishes messages
+// and receives new ones with the old identifiers.
 func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh int) {
 	old := x.out
 	if k.lost {
@@ -139,7 +139,7 @@ func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh
 	return c.got, len(x.out)
 }
 
-// live is the life of the first process, on one connection after another.
+// live runs the first process, on one connection after another.
 func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Session, p *process, acks chan stream.Receipt) {
 	over := func() bool { return len(acks) == len(k.out) && x.settled() }
 	limit := k.cut
@@ -174,7 +174,7 @@ func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Sessi
 	}
 }
 
-// rest takes what a client that has closed had written.
+// rest handles the packets that the client wrote before it closed.
 func (x *twin) rest(w *wire, v frames.Version) {
 	for p, err := w.next(v); err == nil; p, err = w.next(v) {
 		if _, ok := p.(frames.Disconnect); !ok {
@@ -183,17 +183,17 @@ func (x *twin) rest(w *wire, v frames.Version) {
 	}
 }
 
-// results are what the first process said of its publications.
+// results maps the payloads of the first process to the errors of their Receipts.
 type results map[string]error
 
-// checkResults asks for one Receipt for each publication.
+// checkResults requires one Receipt for each publication.
 func (x *twin) checkResults(k crash, acks chan stream.Receipt) {
 	close(acks)
 	x.results = make(results)
 	for r := range acks {
 		payload := string(r.Payload)
 		if _, ok := x.results[payload]; ok || fmt.Sprint(r.Tag) != payload {
-			x.t.Errorf("a second Receipt, or one of another: %+v", r)
+			x.t.Errorf("a second Receipt, or a Receipt with another tag: %+v", r)
 		}
 		x.results[payload] = r.Err
 	}
@@ -202,8 +202,8 @@ func (x *twin) checkResults(k crash, acks chan stream.Receipt) {
 	}
 }
 
-// checkOut asks that what was accepted and not refused has arrived, in order,
-// that of QoS 2 once.
+// checkOut requires that every publication that was accepted and not rejected has arrived, in
+// order, and at QoS 2 once.
 func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 	t.Helper()
 	count := make(map[string]int)
@@ -222,10 +222,10 @@ func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 		switch {
 		case errors.Is(err, stream.ErrNotSent):
 			if k.die == 0 && k.stumble == 0 {
-				t.Errorf("%s: %v", payload, err)
+				t.Errorf("publication %s: %v", payload, err)
 			}
 			if n > 0 && !first.doubt[payload] {
-				t.Errorf("%s arrived, of which was said: %v", payload, err)
+				t.Errorf("%s arrived although its Receipt says: %v", payload, err)
 			}
 		case n == 0 && k.out[i] == frames.AtMostOnce && (err != nil || k.cut > 0):
 		case n == 0:
@@ -233,22 +233,22 @@ func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 		case n > 1 && k.out[i] != frames.AtLeastOnce && !k.lost:
 			t.Errorf("%s arrived %d times: %v", payload, n, x.got)
 		case err != nil && !errors.Is(err, stream.ErrUnconfirmed):
-			t.Errorf("%s: %v", payload, err)
+			t.Errorf("publication %s: %v", payload, err)
 		}
 	}
 	if count["extra 1"] != 1 || count["extra 2"] != 1 {
-		t.Errorf("of the second process: %v", x.got)
+		t.Errorf("publications of the second process: %v, want extra 1 and extra 2 once", x.got)
 	}
 }
 
-// checkIn asks that every message was handed over, and that of QoS 2 once, but
-// for those that the first process had not settled durably.
+// checkIn requires that every message was delivered, and at QoS 2 once, unless its ack by the first
+// process was not stored.
 func (k crash) checkIn(t *testing.T, first, second []string, mayComeAgain map[string]bool, fresh int) {
 	t.Helper()
 	count := make(map[string]int)
 	for _, payload := range first {
 		if count[payload]++; count[payload] > 1 && k.in[payload[0]-'0'] == frames.ExactlyOnce {
-			t.Errorf("%s was handed over twice by one process: %v", payload, first)
+			t.Errorf("%s was delivered twice in one process: %v", payload, first)
 		}
 	}
 	again := 0
@@ -258,15 +258,15 @@ func (k crash) checkIn(t *testing.T, first, second []string, mayComeAgain map[st
 			continue
 		}
 		if count[payload]++; count[payload] > 1 && !mayComeAgain[payload] {
-			t.Errorf("%s was handed over again: %v, then %v", payload, first, second)
+			t.Errorf("%s was delivered again: %v, then %v", payload, first, second)
 		}
 	}
 	if again != fresh {
-		t.Errorf("of %d new messages %d were handed over: %v", fresh, again, second)
+		t.Errorf("of %d new messages %d were delivered: %v", fresh, again, second)
 	}
 	for i := range k.in {
 		if count[fmt.Sprint(i)] == 0 && !k.lost {
-			t.Errorf("message %d was not handed over: %v, then %v", i, first, second)
+			t.Errorf("message %d was not delivered: %v, then %v", i, first, second)
 		}
 	}
 }

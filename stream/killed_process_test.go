@@ -9,20 +9,20 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A crash is an exchange, and what goes wrong with it: the process ends, a
-// commit reports an error, the connection is cut, each at a place of its own.
+// A crash is an exchange with failures: the process dies, a commit fails or the connection is cut,
+// each at a given point.
 type crash struct {
 	version frames.Version
 	window  int          // of the first process
 	then    int          // of the second
 	out     []frames.QoS // by the client
 	in      []frames.QoS // by the broker
-	late    bool         // deliveries are settled when nothing else is left to do
+	late    bool         // deliveries are acknowledged once nothing else is left to do
 	lost    bool         // the broker loses its half of the session with the process
 
-	die     int  // the change that the process ends by; 0: none
+	die     int  // the change at which the process dies; 0 is never
 	stumble int  // the change whose commit reports an error
-	applied bool // although the store has it
+	applied bool // the store applied it nevertheless
 	cut     int  // the packet after which the connection is cut
 }
 
@@ -42,7 +42,7 @@ func (k crash) where() string {
 	return fmt.Sprintf("killed by change %d, error at change %d (applied: %v), cut after packet %d", k.die, k.stumble, k.applied, k.cut)
 }
 
-// crashes are the exchanges that things go wrong with.
+// crashes returns the exchanges that the tests interrupt.
 func crashes() []crash {
 	var list []crash
 	for _, k := range []crash{
@@ -60,8 +60,8 @@ func crashes() []crash {
 	return list
 }
 
-// onStores runs a test for every kind of store. What is on a disk does not
-// depend on the version, and one is enough.
+// onStores runs a test for every kind of store. The contents of a disk do not depend on the
+// version, so one version is enough there.
 func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
 	t.Helper()
 	for _, store := range stores {
@@ -72,8 +72,8 @@ func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testin
 	}
 }
 
-// everyChange plays k with n counting the changes of the store until set has
-// nothing more to go wrong.
+// everyChange plays k once for each change n of the store, until the failure that set plans no
+// longer happens.
 func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set func(k *crash, n int)) {
 	t.Helper()
 	for n, more := 1, true; more; n++ {
@@ -85,8 +85,8 @@ func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set fu
 	}
 }
 
-// A process that is killed at any change of its store leaves a session with
-// which the next one loses and repeats nothing. K1 to K6, K10, K11
+// K1 to K6, K10, K11. Whichever change of the store a process dies at, the next process loses and
+// repeats nothing.
 func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
 	for _, k := range crashes() {
 		onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
@@ -95,7 +95,7 @@ func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
-// K7, with the process gone as well.
+// K7, and the process dies as well.
 func TestAProcessKilledWhileTheBrokerLostTheSessionLosesNothing(t *testing.T) {
 	for _, k := range crashes() {
 		k.lost = true
@@ -105,7 +105,7 @@ func TestAProcessKilledWhileTheBrokerLostTheSessionLosesNothing(t *testing.T) {
 	}
 }
 
-// The connection is cut first, and what comes after it is cut short too.
+// The connection is cut first, and the process dies during the recovery.
 func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) {
 	for _, k := range crashes() {
 		t.Run(k.String(), func(t *testing.T) {
@@ -113,16 +113,15 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 			if k.version == frames.V31 {
 				step = 3
 			}
-			for k.cut = 1; k.cut <= 24; k.cut += step { // of 32 packets at most
+			for k.cut = 1; k.cut <= 24; k.cut += step { // at most 32 packets
 				k.everyChange(t, memoryMedium, func(k *crash, n int) { k.die = n })
 			}
 		})
 	}
 }
 
-// A commit that fails costs the publications that were accepted in it, which
-// are told so, and nothing else; whether the store has it nevertheless, as
-// after an fsync that failed, or not.
+// A failed commit costs only the publications accepted in it, and their Receipts say so. It makes
+// no difference whether the store applied the commit, as after a failed fsync.
 func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
@@ -134,7 +133,7 @@ func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	}
 }
 
-// The connection that the failure costs is not the first one then.
+// The failure costs a later connection than the first.
 func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
@@ -148,7 +147,7 @@ func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	}
 }
 
-// And the process is killed soon after that.
+// The process dies soon after the failed commit.
 func TestAProcessKilledAfterACommitThatFailedLosesAndRepeatsNothing(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {

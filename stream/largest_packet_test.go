@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A sink keeps the beginning of a large write and no more of it.
+// A sink records only the size and the beginning of a large write.
 type sink struct {
 	net.Conn
 	size chan int
@@ -27,7 +27,7 @@ func (c *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// E3. It takes half a gigabyte, so there is one such test.
+// E3. The test needs half a gigabyte, so it is the only one of its kind.
 func TestTheLargestPacketIsSentAndOneByteMoreIsAnError(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		out := &sink{size: make(chan int, 1)}
@@ -40,7 +40,7 @@ func TestTheLargestPacketIsSentAndOneByteMoreIsAnError(t *testing.T) {
 		sent := c.Bytes()
 		wantError(t, s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload}), stream.ErrNotSent)
 		if c.Bytes() != sent || len(out.size) > 0 {
-			t.Error("something of it was written")
+			t.Error("part of the packet was written")
 		}
 		if err := s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload[1:]}); err != nil {
 			t.Fatal(err)

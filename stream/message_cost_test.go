@@ -7,15 +7,15 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Allocations for each message of 64 bytes, at most. A received one has a part in
-// the buffer that it came in, which is its consumer's for ever.
+// The maximum of allocations per message of 64 bytes. A received message has its share of the read
+// buffer, which belongs to its consumer for good.
 const (
 	perPublished = 0.1
 	perReceived  = 0.2
 )
 
-// What the benchmarks show is held: allocations per message, and one write call
-// for each batch.
+// The test bounds the results of the benchmarks: allocations per message, and one write call per
+// batch.
 func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	const n = 10_000
 	for _, c := range waysOut {
@@ -30,12 +30,12 @@ func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	}
 }
 
-// wantCost lets run bring n messages through a session that has done so before.
-// Several goroutines take part, so that all allocations of the process count.
+// wantCost measures run, which moves n messages, in its second round. Several goroutines take part,
+// so it counts all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
 	rig := newBench(t, 1000)
-	run(rig) // buffers grow to their size
+	run(rig) // buffers grow to their final size
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	run(rig)
@@ -47,8 +47,8 @@ func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run
 	}
 	report("%s, %v: %.3f allocations for each message, want at most %.1f", name, q, got, bound)
 	rig.s.Close()
-	writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // but for CONNECT
+	writes, batches := rig.conn.Writes()-1, rig.s.Stats().Writes // without CONNECT
 	if uint64(writes) != batches {
-		t.Errorf("%s, %v: %d write calls for %d batches", name, q, writes, batches)
+		t.Errorf("%s, %v: %d write calls for %d batches, want one each", name, q, writes, batches)
 	}
 }

@@ -19,37 +19,37 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// noPing is for scripts in which hours pass and that are not about keep alive.
+// noPing turns off keep alive, for scripts in which hours pass.
 const noPing = -1 * time.Second
 
-// bubbleOf is bubble with a broker that has options.
+// bubbleOf runs a script in a bubble with a broker that has options.
 func bubbleOf(t *testing.T, script func(t *testing.T, b *streamtest.Broker), opts ...streamtest.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { script(t, streamtest.New(t, opts...)) })
 }
 
-// every is a policy of one interval.
+// every returns a policy with one interval.
 func every(d time.Duration) *backoff.Backoff { return &backoff.Backoff{Min: d, Max: d} }
 
-// never keeps a session that has lost its connection offline.
+// never returns a policy that keeps a session offline once it has lost its connection.
 func never() *backoff.Backoff { return every(1000 * time.Hour) }
 
-// numbered is the n-th message of a run.
+// numbered returns message n of a run.
 func numbered(n int, q frames.QoS) frames.Message { return message("n", strconv.Itoa(n), q) }
 
-// publishing is the n-th publishing of a run. Its tag is n.
+// publishing returns publishing n of a run, with n as its tag.
 func publishing(n int, q frames.QoS, ack chan<- stream.Receipt) stream.Publishing {
 	return stream.Publishing{Message: numbered(n, q), Tag: n, Ack: ack}
 }
 
-// offer has the session accept publishings from to to-1.
+// offer sends the publishings from to to-1 to the session.
 func offer(s *stream.Session, from, to int, q frames.QoS, ack chan<- stream.Receipt) {
 	for n := from; n < to; n++ {
 		s.Publishes() <- publishing(n, q, ack)
 	}
 }
 
-// accepts reports whether the session takes p without the clock moving on.
+// accepts reports whether the session accepts p before the clock advances.
 func accepts(s *stream.Session, p stream.Publishing) bool {
 	synctest.Wait()
 	select {
@@ -70,8 +70,8 @@ func nextPublishes(t *testing.T, c *streamtest.Conn, n int) []frames.Publish {
 	return packets
 }
 
-// wantReceipt asks for the next Receipt, which has this tag and all of these
-// errors; no error at all when none is given.
+// wantReceipt receives the next Receipt and requires this tag and all of these errors, or no error
+// if none is given.
 func wantReceipt(t *testing.T, acks <-chan stream.Receipt, tag any, targets ...error) stream.Receipt {
 	t.Helper()
 	r := takeFrom(t, acks)
@@ -85,7 +85,7 @@ func wantReceipt(t *testing.T, acks <-chan stream.Receipt, tag any, targets ...e
 	return r
 }
 
-// wantNoErrorIn asks that err is none of these.
+// wantNoErrorIn requires that err is none of targets.
 func wantNoErrorIn(t *testing.T, err error, targets ...error) {
 	t.Helper()
 	for _, target := range targets {
@@ -95,7 +95,7 @@ func wantNoErrorIn(t *testing.T, err error, targets ...error) {
 	}
 }
 
-// closing is a Close or a Shutdown under way.
+// closing is a call of Close or Shutdown in progress.
 type closing struct {
 	t     *testing.T
 	start time.Time
@@ -120,18 +120,18 @@ func callEnd(t *testing.T, end func() error) *closing {
 	return c
 }
 
-// pending fails if it has returned.
+// pending requires that the call is still in progress.
 func (c *closing) pending() {
 	c.t.Helper()
 	synctest.Wait()
 	select {
 	case <-c.done:
-		c.t.Fatalf("it has returned after %v: %v", c.took, c.err)
+		c.t.Fatalf("the call returned after %v: %v", c.took, c.err)
 	default:
 	}
 }
 
-// after asks that it returns after exactly d, and returns its error.
+// after requires that the call takes exactly d, and returns its error.
 func (c *closing) after(d time.Duration) error {
 	c.t.Helper()
 	return c.within(d, d)
@@ -141,12 +141,12 @@ func (c *closing) within(shortest, longest time.Duration) error {
 	c.t.Helper()
 	<-c.done
 	if c.took < shortest || c.took > longest {
-		c.t.Fatalf("it took %v, want %v to %v (error: %v)", c.took, shortest, longest, c.err)
+		c.t.Fatalf("the call took %v, want %v to %v (error: %v)", c.took, shortest, longest, c.err)
 	}
 	return c.err
 }
 
-// wantEnded asks for all the signs of a session that Close has ended.
+// wantEnded requires that Close has ended the session completely.
 func wantEnded(t *testing.T, s *stream.Session) {
 	t.Helper()
 	select {
@@ -159,7 +159,7 @@ func wantEnded(t *testing.T, s *stream.Session) {
 	}
 	select {
 	case <-s.Online():
-		t.Fatal("it is online")
+		t.Fatal("the session is online")
 	default:
 	}
 	synctest.Wait()
@@ -171,8 +171,8 @@ func wantEnded(t *testing.T, s *stream.Session) {
 	}
 }
 
-// wantOnlyDisconnectLast asks that DISCONNECT is the last packet, that it is
-// the only one of its kind, and that no byte comes after it.
+// wantOnlyDisconnectLast requires that the last packet, and no other, is DISCONNECT, and returns
+// the packets before it.
 func wantOnlyDisconnectLast(t *testing.T, c *streamtest.Conn) (before []frames.Packet) {
 	t.Helper()
 	rest := c.Rest()
@@ -187,7 +187,7 @@ func wantOnlyDisconnectLast(t *testing.T, c *streamtest.Conn) (before []frames.P
 	return rest[:len(rest)-1]
 }
 
-// wantRaw asks that exactly these bytes are left on the connection, and its end.
+// wantRaw requires that the rest of the connection is exactly these bytes.
 func wantRaw(t *testing.T, c *streamtest.Conn, want string) {
 	t.Helper()
 	got, err := io.ReadAll(c.Raw())
@@ -196,7 +196,7 @@ func wantRaw(t *testing.T, c *streamtest.Conn, want string) {
 	}
 }
 
-// dialTimes are the times of all dials, since the first.
+// dialTimes returns the times of all dials, relative to the first.
 func dialTimes(b *streamtest.Broker) []time.Duration {
 	var times []time.Duration
 	dials := b.Dials()
@@ -206,7 +206,7 @@ func dialTimes(b *streamtest.Broker) []time.Duration {
 	return times
 }
 
-// gaps are the differences of times.
+// gaps returns the differences between consecutive times.
 func gaps(times []time.Duration) []time.Duration {
 	var between []time.Duration
 	for i := 1; i < len(times); i++ {

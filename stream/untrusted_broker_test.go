@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// tapped keeps what is read of a connection: what the client has written.
+// tapped records the bytes that the client writes.
 type tapped struct {
 	net.Conn
 	seen []byte
@@ -30,13 +30,13 @@ func (c *tapped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// records are the content types of the TLS records in b.
+// records returns the content types of the TLS records in b.
 func records(t *testing.T, b []byte) []byte {
 	t.Helper()
 	var kinds []byte
 	for len(b) > 0 {
 		if len(b) < 5 || len(b) < 5+int(b[3])<<8+int(b[4]) {
-			t.Fatalf("half a record: % x", b)
+			t.Fatalf("incomplete record: % x", b)
 		}
 		kinds = append(kinds, b[0])
 		b = b[5+int(b[3])<<8+int(b[4]):]
@@ -49,14 +49,13 @@ const (
 	tlsHandshake = 22
 )
 
-// L1 to L4: a broker that cannot be verified is given up at once, gets nothing but the
-// beginning of a handshake, and is tried again by the same intervals as any other; a
-// certificate that is renewed in the meantime is taken.
+// L1 to L4: the client drops a broker that it cannot verify at once, sends it only the start of a
+// handshake, and retries at the usual intervals; it accepts a certificate renewed in the meantime.
 func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 	day := 24 * time.Hour
 	for name, row := range map[string]struct {
 		change  func(*x509.Certificate)
-		unknown bool // its authority
+		unknown bool // the client does not trust its authority
 		is      func(error) bool
 	}{
 		"expired": {func(c *x509.Certificate) {
@@ -80,7 +79,7 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 				bad, good := issuer.issue(t, row.change), mine.issue(t, nil)
 				s, err := stream.Open("mqtts://broker", with(b, &stream.Options{
 					Username: secretUser, Password: []byte(secretPassword),
-					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // 1.3 hides what kind a record is of
+					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // TLS 1.3 hides the type of a record
 					Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute},
 				}))
 				if err != nil {
@@ -93,7 +92,7 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 					wantElapsed(t, last, interval)
 					last = time.Now()
 					if tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{bad}}).Handshake() == nil {
-						t.Fatal("the client shook hands")
+						t.Fatal("the client completed the handshake")
 					}
 					if kinds := records(t, raw.seen); !bytes.Equal(kinds, []byte{tlsHandshake, tlsAlert}) {
 						t.Errorf("records of the types %d, want ClientHello and an alert", kinds)
@@ -101,7 +100,7 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 					synctest.Wait()
 					st := offline(t, s)
 					if !row.is(st.Err) || !errors.As(st.Err, new(*tls.CertificateVerificationError)) || st.Attempt != i+1 || !st.Since.Equal(last) {
-						t.Errorf("%+v", st)
+						t.Errorf("state %+v", st)
 					}
 				}
 				c := b.Accept()
@@ -116,8 +115,8 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 	}
 }
 
-// L5, L6: whatever it is that does not end the handshake, ConnectTimeout does, to the
-// moment. Nothing of MQTT is written meanwhile.
+// L5, L6: ConnectTimeout ends an incomplete handshake exactly on time. Until then no byte of MQTT
+// is written.
 func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 	for name, row := range map[string]func(t *testing.T, raw net.Conn){
 		"a plain broker that waits for CONNECT": func(*testing.T, net.Conn) {},
@@ -155,7 +154,7 @@ func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 					wantError(t, st.Err, context.DeadlineExceeded)
 					wantText(t, st.Err, "ConnectTimeout")
 					if st.Attempt != i+1 {
-						t.Errorf("%+v", st)
+						t.Errorf("state %+v", st)
 					}
 				}
 			})
@@ -163,8 +162,8 @@ func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 	}
 }
 
-// L7: a client certificate that the broker refuses is an error that holds the alert,
-// and the broker is tried again.
+// L7: if the broker rejects the client certificate, the error wraps the alert, and the session
+// retries.
 func TestRefusedClientCertificateIsTriedAgain(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -196,7 +195,7 @@ func TestRefusedClientCertificateIsTriedAgain(t *testing.T) {
 				synctest.Wait()
 				var alert *net.OpError
 				if st := offline(t, s); !errors.As(st.Err, &alert) || alert.Op != "remote error" || st.Attempt != 1 || !st.Since.Equal(start) {
-					t.Errorf("%+v", st)
+					t.Errorf("state %+v", st)
 				}
 				own = clients.issue(t, nil)
 				c = b.Accept()

@@ -105,7 +105,7 @@ func TestUserInfoOfTheURLIsForConnect(t *testing.T) {
 	}
 }
 
-// The secrets that the tests look for wherever something is shown.
+// The secrets that no output may show.
 const (
 	secretUser     = "alice-of-the-mill"
 	secretPassword = "hunter2"
@@ -169,7 +169,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 					s, err := start()
 					if s != nil || err == nil {
 						s.Close()
-						t.Fatal("a session came of it")
+						t.Fatal("it opened a session")
 					}
 					var option *stream.OptionError
 					var invalid *frames.InvalidError
@@ -183,7 +183,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 					wantHidden(t, fmt.Sprintf("%v %+v %#v", err, err, err), secretUser, secretPassword)
 					var parse *url.Error
 					if errors.As(err, &parse) {
-						t.Errorf("%v can be unwrapped", parse)
+						t.Errorf("the error unwraps to %v, which holds the URL", parse)
 					}
 				}
 				wantHidden(t, records.String(), secretUser, secretPassword)
@@ -195,8 +195,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
-// Nothing that goes wrong with a URL that can be used shows its user and
-// password either.
+// No error of a valid URL shows its user and password either.
 func TestUserInfoIsNeverShown(t *testing.T) {
 	const broker = "mqtt://" + secretUser + ":" + secretPassword + "@broker"
 	never := func(*streamtest.Broker) {}
