@@ -262,7 +262,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				case c != nil:
 					for _, p := range c.Rest() {
 						if p.Type() == frames.TypeDisconnect {
-							t.Fatal("DISCONNECT sent before the session was connected")
+							t.Fatal("unexpected DISCONNECT")
 						}
 					}
 				}

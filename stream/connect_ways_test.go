@@ -387,7 +387,7 @@ func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	}
 }
 
-// L7: if the broker rejects the client certificate, or misses it, the error wraps the alert.
+// L7: if the broker rejects the client certificate or gets none, the error wraps the alert.
 func TestClientCertificate(t *testing.T) {
 	brokers, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
 	serverSide := &tls.Config{

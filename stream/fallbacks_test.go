@@ -17,7 +17,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// wantDialed asks which endpoint a connection is for.
+// wantDialed requires that the connection is to addr.
 func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
 	t.Helper()
 	if _, got := c.Dialed(); got != addr {
@@ -25,8 +25,8 @@ func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
 	}
 }
 
-// An attempt goes round the endpoints at once; intervals lie between the rounds.
-// The next round begins with the endpoint that was connected last. N1, N3
+// N1, N3. An attempt tries all endpoints without a pause; the interval follows a whole round. The
+// next round starts with the endpoint that was connected last.
 func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := faultOptions(frames.V311)
@@ -45,16 +45,16 @@ func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 		c.Handshake(false)
 		up(t, s)
 		if st := <-s.States(t.Context()); st.Endpoint != "mqtt://b:4242" {
-			t.Errorf("shown as %q", st.Endpoint)
+			t.Errorf("Endpoint is %q", st.Endpoint)
 		}
 		c.Drop()
 		if st := offline(t, s); st.Endpoint != "mqtt://b:4242" {
-			t.Errorf("shown as %q after the loss", st.Endpoint)
+			t.Errorf("Endpoint is %q after the loss", st.Endpoint)
 		}
 		c = b.Accept()
 		wantDialed(t, c, "b:4242")
 		c.ExpectConnect()
-		c.Drop() // before CONNACK: the next one, in the same round
+		c.Drop() // before CONNACK, so the next endpoint follows in the same round
 		start = time.Now()
 		c = b.Accept()
 		wantElapsed(t, start, 0)
@@ -64,8 +64,8 @@ func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	})
 }
 
-// ConnectTimeout is for each endpoint: one that takes connections and says
-// nothing does not use up the time of the others.
+// ConnectTimeout applies to each endpoint: a silent endpoint does not use up the time of the
+// others.
 func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Hold(1)
@@ -81,7 +81,7 @@ func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
 	})
 }
 
-// A fleet that loses a broker spreads over the others.
+// When a broker fails, its clients spread over the other brokers.
 func TestTheOrderOfFallbacksDiffersFromClientToClient(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		second := make(map[string]int)
@@ -121,8 +121,8 @@ func TestBadFallbacksAreNamed(t *testing.T) {
 	}
 }
 
-// User and password in a fallback are for that endpoint; one without has those
-// of the URL, and those of the Options are for all.
+// User and password in a fallback URL apply to that endpoint, and without them the user of the main
+// URL applies. Username in Options overrides both.
 func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	for _, row := range []struct {
 		o    stream.Options
@@ -151,8 +151,8 @@ func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	}
 }
 
-// Credentials that a broker refuses are asked for again at the longest interval,
-// and the session goes on when they are good. In Dial a refusal is the end.
+// After rejected credentials, the session asks for new ones at the longest interval and connects
+// once they are good. Dial returns the refusal.
 func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	for _, code := range []frames.ReasonCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -192,7 +192,7 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	}
 }
 
-// One endpoint that refuses does not slow down the way to another that is away.
+// A refusal by one endpoint does not slow down retries while another endpoint is unreachable.
 func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{Fallbacks: []string{"mqtt://b"}, Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}}
@@ -214,7 +214,7 @@ func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
 	})
 }
 
-// TLSConfig is asked at every connection, so that certificates can rotate.
+// The session calls TLSConfig for every connection, so that certificates can rotate.
 func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		old, renewed := newAuthority(t), newAuthority(t)
@@ -224,7 +224,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 		o := faultOptions(frames.V311)
 		o.TLSConfig = func(ctx context.Context) (*tls.Config, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
-				t.Error("its context has no deadline")
+				t.Error("the context of TLSConfig has no deadline")
 			}
 			if asked == len(trusted) {
 				return nil, errVault
@@ -244,9 +244,9 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 				NextProtos:   []string{"mqtt"},
 			})
 			c.Wrap(secured)
-			if i == 1 { // the certificate is new, the client does not know it yet
+			if i == 1 { // the client does not trust the renewed certificate yet
 				if err := secured.Handshake(); err == nil {
-					t.Error("an unknown authority was trusted")
+					t.Error("the client trusted an unknown authority")
 				}
 				offline(t, s)
 				continue
@@ -254,7 +254,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 			c.Handshake(false)
 			up(t, s)
 			if p := secured.ConnectionState().NegotiatedProtocol; p != "mqtt" {
-				t.Errorf("the protocol is %q", p)
+				t.Errorf("the negotiated protocol is %q, want mqtt", p)
 			}
 			c.Drop()
 			offline(t, s)
@@ -264,7 +264,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 	})
 }
 
-// TLS 1.2 is the floor, whatever the configuration says.
+// The minimum is TLS 1.2, whatever the configuration says.
 func TestTLS11IsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		a := newAuthority(t)
@@ -275,7 +275,7 @@ func TestTLS11IsRefused(t *testing.T) {
 			MaxVersion:   tls.VersionTLS11,
 		})
 		if err := secured.Handshake(); err == nil {
-			t.Error("the server could speak TLS 1.1")
+			t.Error("the handshake succeeded with TLS 1.1")
 		}
 		wantText(t, outcome(t, done), "tls")
 	})

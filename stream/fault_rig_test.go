@@ -17,10 +17,10 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// faultPause is the interval between connections of the tests of faults.
+// faultPause is the interval between connections in the tests of faults.
 const faultPause = 3 * time.Second
 
-// faultOptions are for version v, with exact intervals between connections.
+// faultOptions returns Options for version v, with a fixed interval between connections.
 func faultOptions(v frames.Version) *stream.Options {
 	return &stream.Options{
 		Version:   v,
@@ -29,7 +29,7 @@ func faultOptions(v frames.Version) *stream.Options {
 	}
 }
 
-// inBothVersions runs a script in a bubble for 3.1 and in one for 3.1.1.
+// inBothVersions runs a script in one bubble for 3.1 and in another for 3.1.1.
 func inBothVersions(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
 	inVersions(t, []frames.Version{frames.V31, frames.V311}, script)
@@ -44,8 +44,7 @@ func inVersions(t *testing.T, versions []frames.Version, script func(t *testing.
 	}
 }
 
-// goDial runs Dial beside the script. A session that comes of it is closed
-// when the test ends.
+// goDial runs Dial beside the script. The test closes the session at its end.
 func goDial(ctx context.Context, t *testing.T, b *streamtest.Broker, url string, o *stream.Options) <-chan error {
 	t.Helper()
 	o = with(b, o)
@@ -83,8 +82,7 @@ func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	return done
 }
 
-// aMinute bounds a call that must not wait at all, so that the test fails and
-// does not hang when it does.
+// aMinute bounds a call that must not wait, so that a failure does not hang the test.
 func aMinute(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -92,15 +90,15 @@ func aMinute(t *testing.T) context.Context {
 	return ctx
 }
 
-// outcome is the error of a call that runs beside the script. The wait has an
-// end, so that a session that goes on for ever does not keep a test from failing.
+// outcome returns the error of a call that runs beside the script. It waits for a limited time, so
+// that a call that never returns fails the test.
 func outcome(t *testing.T, call <-chan error) error {
 	t.Helper()
 	select {
 	case err := <-call:
 		return err
 	case <-time.After(time.Hour):
-		t.Fatal("the call does not end")
+		t.Fatal("the call does not return")
 		return nil
 	}
 }
@@ -115,7 +113,7 @@ func up(t *testing.T, s *stream.Session) {
 	}
 }
 
-// offline waits for a State that shows an error, and returns it.
+// offline waits for a State with an error and returns it.
 func offline(t *testing.T, s *stream.Session) stream.State {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -129,7 +127,7 @@ func offline(t *testing.T, s *stream.Session) stream.State {
 	return stream.State{}
 }
 
-// wantViolation asks for a *frames.ProtocolError whose text holds what.
+// wantViolation requires a *frames.ProtocolError whose text contains what.
 func wantViolation(t *testing.T, err error, what string) {
 	t.Helper()
 	var violation *frames.ProtocolError
@@ -139,7 +137,7 @@ func wantViolation(t *testing.T, err error, what string) {
 	wantText(t, err, what)
 }
 
-// wantText asks that an error says what.
+// wantText requires that the text of an error contains what.
 func wantText(t *testing.T, err error, what string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), what) {
@@ -147,7 +145,7 @@ func wantText(t *testing.T, err error, what string) {
 	}
 }
 
-// wantElapsed asks that exactly d of the bubble's time has passed since start.
+// wantElapsed requires that exactly d of the bubble's time has passed since start.
 func wantElapsed(t *testing.T, start time.Time, d time.Duration) {
 	t.Helper()
 	if got := time.Since(start); got != d {
@@ -155,18 +153,18 @@ func wantElapsed(t *testing.T, start time.Time, d time.Duration) {
 	}
 }
 
-// wantPending asks that a call runs still, when all is idle.
+// wantPending requires that a call has not returned once all is idle.
 func wantPending(t *testing.T, call <-chan error) {
 	t.Helper()
 	synctest.Wait()
 	select {
 	case err := <-call:
-		t.Fatalf("the call has ended: %v", err)
+		t.Fatalf("the call returned early: %v", err)
 	default:
 	}
 }
 
-// wantReceipts asks for as many Receipts as want, and no more, when all is idle.
+// wantReceipts requires exactly want Receipts once all is idle.
 func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.Receipt {
 	t.Helper()
 	synctest.Wait()
@@ -180,7 +178,7 @@ func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.R
 	return got
 }
 
-// wantDelivery asks for the next delivery, by topic and payload.
+// wantDelivery receives the next delivery and requires this topic and payload.
 func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string) stream.Delivery {
 	t.Helper()
 	select {
@@ -195,7 +193,7 @@ func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string
 	}
 }
 
-// wantNoDelivery asks that nothing has been delivered, when all is idle.
+// wantNoDelivery requires that no delivery is ready once all is idle.
 func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
 	t.Helper()
 	synctest.Wait()
@@ -206,8 +204,8 @@ func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
 	}
 }
 
-// returns asks that the session connects again, exactly faultPause after since,
-// and is in good health: a message comes through and its ack comes back.
+// returns requires that the session reconnects exactly faultPause after since, receives a message
+// and sends its ack.
 func returns(t *testing.T, b *streamtest.Broker, s *stream.Session, in <-chan stream.Delivery, since time.Time) *streamtest.Conn {
 	t.Helper()
 	c := b.Accept()
@@ -224,7 +222,7 @@ func returns(t *testing.T, b *streamtest.Broker, s *stream.Session, in <-chan st
 	return c
 }
 
-// encoded is packets as they stand on the wire.
+// encoded returns the encoding of packets.
 func encoded(t *testing.T, v frames.Version, packets ...frames.Packet) []byte {
 	t.Helper()
 	var b []byte
@@ -237,7 +235,7 @@ func encoded(t *testing.T, v frames.Version, packets ...frames.Packet) []byte {
 	return b
 }
 
-// wantHidden asks that text shows none of the secrets.
+// wantHidden requires that text contains none of the secrets.
 func wantHidden(t *testing.T, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
@@ -247,7 +245,7 @@ func wantHidden(t *testing.T, text string, secrets ...string) {
 	}
 }
 
-// record is a buffer for log records, which come from several goroutines.
+// record is a buffer for log records, which several goroutines write.
 type record struct {
 	mu sync.Mutex
 	b  bytes.Buffer

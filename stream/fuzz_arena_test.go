@@ -16,13 +16,12 @@ import (
 
 const (
 	arenaPause   = time.Second // between connections
-	arenaReceive = 1000        // ReceiveBytes: room for a few messages
+	arenaReceive = 1000        // ReceiveBytes, with room for a few messages
 	arenaQueue   = 6
-	arenaIDs     = 5 // packet identifiers of the broker's messages
+	arenaIDs     = 5 // number of packet identifiers for the broker's messages
 )
 
-// An arena is a session, a broker that does what a fuzzer says, and the ledger
-// that both are held to.
+// An arena is a session, a broker controlled by the fuzzer, and the ledger that checks both.
 type arena struct {
 	t        *testing.T
 	o        stream.Options
@@ -34,13 +33,13 @@ type arena struct {
 	stop     context.CancelFunc
 
 	mu     sync.Mutex
-	dialed []*fuzzWire // not yet taken by the script
+	dialed []*fuzzWire // not yet accepted by the script
 
 	wire  *fuzzWire
 	subs  []*stream.Subscription
 	ready chan *stream.Subscription
 	taken []heldDelivery
-	batch []frames.Packet // to be sent in one segment
+	batch []frames.Packet // packets to send in one segment
 
 	ending bool // Shutdown or Close was called
 }
@@ -50,7 +49,7 @@ type heldDelivery struct {
 	number int
 }
 
-// newArena opens a session as setup says.
+// newArena opens a session with the options that the bits of setup select.
 func newArena(t *testing.T, setup byte) *arena {
 	a := &arena{
 		t: t, log: newLedger(t),
@@ -84,7 +83,7 @@ func newArena(t *testing.T, setup byte) *arena {
 	return a
 }
 
-// dial is for Options.
+// dial is the DialContext of the session.
 func (a *arena) dial(context.Context, string, string) (net.Conn, error) {
 	w := newFuzzWire(a.t, a.o.Version, a.o.Window, a.log)
 	a.mu.Lock()
@@ -93,7 +92,7 @@ func (a *arena) dial(context.Context, string, string) (net.Conn, error) {
 	return w.client, nil
 }
 
-// settle lets everything happen that can, and checks it.
+// settle waits until all is idle, and checks the state.
 func (a *arena) settle() {
 	synctest.Wait()
 	if a.wire != nil {
@@ -104,17 +103,17 @@ func (a *arena) settle() {
 		a.log.receipt(r.Tag.(int), r.Err)
 	}
 	st := a.s.Stats()
-	// A batch may be too much, but then reading pauses, except for Shutdown.
+	// A batch may exceed ReceiveBytes, but then reading pauses, except during Shutdown.
 	limit := 4 * (arenaReceive + 1)
 	if st.InboxBytes > limit && (st.Online && !st.Paused && !a.ending || st.InboxBytes > limit+256*200) {
-		a.t.Fatalf("%d bytes in the inboxes, ReceiveBytes is %d; paused: %v", st.InboxBytes, arenaReceive, st.Paused)
+		a.t.Fatalf("%d bytes in the inboxes with ReceiveBytes %d; paused: %v", st.InboxBytes, arenaReceive, st.Paused)
 	}
 	if st.Queued > arenaQueue+64 {
-		a.t.Fatalf("%d queued, Queue is %d", st.Queued, arenaQueue)
+		a.t.Fatalf("%d queued with Queue %d", st.Queued, arenaQueue)
 	}
 }
 
-// connect takes the connection that the client has dialed, or will dial.
+// connect accepts the connection that the client has dialed or will dial.
 func (a *arena) connect(present bool) {
 	if a.wire.alive() {
 		return
@@ -133,15 +132,15 @@ func (a *arena) connect(present bool) {
 		if a.wire.alive() {
 			break
 		}
-		a.take() // the end of a connection is not read while reading pauses
+		a.take() // while reading pauses, the client does not see the end of a connection
 		elapse(arenaPause)
 	}
 	if !a.wire.alive() {
-		a.t.Fatal("the client does not connect again")
+		a.t.Fatal("the client does not reconnect")
 	}
 	a.wire.pump()
 	if a.wire.hello == nil {
-		a.t.Fatal("no CONNECT")
+		a.t.Fatal("the client sent no CONNECT")
 	}
 	present = present && a.o.KeepSession
 	if a.o.KeepSession && !present && a.o.Version == frames.V311 {
@@ -177,7 +176,7 @@ func (a *arena) encode(p frames.Packet) []byte {
 	return b
 }
 
-// write sends bytes in segments of n, 0: in one.
+// write writes b in segments of n bytes, or in one if n is 0.
 func (a *arena) write(b []byte, n int) {
 	for len(b) > 0 {
 		k := len(b)
@@ -190,7 +189,7 @@ func (a *arena) write(b []byte, n int) {
 	}
 }
 
-// send sends a packet, or puts it into the segment that is being filled.
+// send sends a packet, or adds it to the segment that is being collected.
 func (a *arena) send(p frames.Packet) {
 	if !a.wire.alive() || !a.wire.up {
 		return
@@ -205,7 +204,7 @@ func (a *arena) send(p frames.Packet) {
 	a.write(a.encode(p), 0)
 }
 
-// flush sends the segment.
+// flush sends the collected segment.
 func (a *arena) flush(n int) {
 	batch := a.batch
 	a.batch = nil
@@ -244,10 +243,10 @@ func (a *arena) publish(q frames.QoS) {
 	}
 }
 
-// call has Publish publish, for a second at most.
+// call publishes with Publish, for a second at most.
 func (a *arena) call(q frames.QoS) {
 	if a.s.Stats().Queued >= arenaQueue {
-		return // it would be accepted later, out of the order of the numbers
+		return // the session would accept it later, out of the order of the numbers
 	}
 	n := len(a.log.out)
 	a.log.accepted(q)
@@ -258,7 +257,7 @@ func (a *arena) call(q frames.QoS) {
 	})
 }
 
-// take receives what consumers are offered.
+// take receives all deliveries that are ready.
 func (a *arena) take() {
 	for len(a.ready) > 0 {
 		a.subs = append(a.subs, <-a.ready)
@@ -285,7 +284,7 @@ func (a *arena) drain(in <-chan stream.Delivery, consumer int) {
 	}
 }
 
-// ack settles a delivery that was taken.
+// ack acknowledges one of the received deliveries.
 func (a *arena) ack(i int) {
 	if len(a.taken) == 0 {
 		return
@@ -314,7 +313,7 @@ func (a *arena) unsubscribe(i int) {
 	a.running.Go(func() { _ = sub.Unsubscribe(a.ctx) })
 }
 
-// answer does for each request of the client what a healthy broker does.
+// answer answers all requests of the client as a healthy broker does.
 func (a *arena) answer() {
 	a.flush(0)
 	w := a.wire

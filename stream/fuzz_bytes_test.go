@@ -11,10 +11,9 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session that
-// publishes, subscribes and settles meanwhile. cuts are the lengths of its
-// segments and what the client does after each; the bits of setup are those of
-// the arena, and the highest one leaves CONNACK out.
+// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session that publishes, subscribes and
+// acknowledges meanwhile. The elements of cuts are the lengths of its segments. The bits of setup
+// are those that newArena defines, and the highest bit leaves out CONNACK.
 func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	cuts := []byte{255, 1, 7, 200, 30}
 	for i, data := range byteSeeds(f) {
@@ -39,7 +38,7 @@ func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 func playBytes(t *testing.T, data, cuts []byte, setup byte) {
 	a := newArena(t, setup)
 	defer a.stop()
-	defer a.s.Close() // when the test has failed
+	defer a.s.Close() // after a failure
 	synctest.Wait()
 	c := a.dialed[0]
 	if setup&128 == 0 {
@@ -72,7 +71,7 @@ func playBytes(t *testing.T, data, cuts []byte, setup byte) {
 	held = settleSome(a, held)
 	synctest.Wait()
 	if st := a.s.Stats(); st.InboxBytes > 4*(arenaReceive+1)+len(data)*(1+128) {
-		t.Fatalf("%d bytes in the inboxes", st.InboxBytes)
+		t.Fatalf("%d bytes in the inboxes, more than the limit", st.InboxBytes)
 	}
 	a.stop()
 	if err := a.s.Close(); err != nil {
@@ -80,13 +79,13 @@ func playBytes(t *testing.T, data, cuts []byte, setup byte) {
 	}
 	a.running.Wait()
 	for _, d := range held {
-		d.Ack() // after the end
+		d.Ack() // after the session has ended
 	}
 	written, _ := io.ReadAll(c.end)
 	checkBytes(t, a, data, written, accepted, <-calls)
 }
 
-// settleSome takes what consumers are offered and settles all but the oldest.
+// settleSome receives all deliveries that are ready and acknowledges all but the oldest.
 func settleSome(a *arena, held []stream.Delivery) []stream.Delivery {
 	take := func(in <-chan stream.Delivery) {
 		for {
@@ -116,7 +115,7 @@ func settleSome(a *arena, held []stream.Delivery) []stream.Delivery {
 	return held
 }
 
-// checkBytes counts what came to an end against the packets of both sides.
+// checkBytes compares the number of completed publications with the packets of both sides.
 func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call error) {
 	in := packetCounts(data, a.o.Version)
 	out := packetCounts(written, a.o.Version)
@@ -134,20 +133,20 @@ func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call
 	}
 	for n, got := range seen {
 		if got != 1 {
-			t.Fatalf("%d Receipts of %d", got, n)
+			t.Fatalf("%d Receipts for publication %d", got, n)
 		}
 	}
 	if well[1] > in[puback] || well[2] > in[pubrec] || well[2] > in[pubcomp] || well[0] > out[frames.TypePublish] {
-		t.Fatalf("ended well by QoS: %v; came %v, left %v", well, in, out)
+		t.Fatalf("completed by QoS: %v; received %v, sent %v", well, in, out)
 	}
-	// What leaves is bounded by what came and what was accepted.
+	// The packets received and the publications accepted limit the packets sent.
 	if out[puback]+out[pubrec] > in[frames.TypePublish] || out[pubcomp] != min(out[pubcomp], in[pubrel]) ||
 		out[pubrel] > in[pubrec] || out[frames.TypePublish] > accepted+1 {
-		t.Fatalf("left %v, came %v, accepted %d", out, in, accepted+1)
+		t.Fatalf("sent %v, received %v, accepted %d", out, in, accepted+1)
 	}
 }
 
-// packetCounts counts the packets of a stream by type, up to its first fault.
+// packetCounts counts the packets of a stream by type, up to its first malformed packet.
 func packetCounts(stream []byte, v frames.Version) (n [16]int) {
 	r := frames.NewReader(bytes.NewReader(stream), 1<<20)
 	for {
@@ -168,7 +167,7 @@ func packetCounts(stream []byte, v frames.Version) (n [16]int) {
 	}
 }
 
-// byteSeeds are what brokers send, in health and otherwise.
+// byteSeeds returns streams of bytes of healthy and of faulty brokers.
 func byteSeeds(f *testing.F) (seeds [][]byte) {
 	add := func(packets ...frames.Packet) {
 		var b []byte
@@ -196,7 +195,7 @@ func byteSeeds(f *testing.F) (seeds [][]byte) {
 	add(frames.Connack{})
 	add(frames.Connect{Version: frames.V311, CleanSession: true}, frames.Pingreq{}, frames.Disconnect{})
 	for _, s := range []string{
-		"\x00\x00", "\xf0\x00", "\xc0\x00", "\xe0\x00", "\xd0\x01x", "\xd1\x00", // types and empty packets
+		"\x00\x00", "\xf0\x00", "\xc0\x00", "\xe0\x00", "\xd0\x01x", "\xd1\x00", // unknown types and empty packets
 		"\x36\x05\x00\x01t\x00\x01", "\x38\x04\x00\x01tx", "\x32\x05\x00\x01t\x00\x00", "\x30\x04\x00\x09tx", "\x32\x04\x00\x01t\x00",
 		"\x30\x03\x00\x01#", "\x30\x03\x00\x01\x00", "\x30\x02\x00\x00", "\x30\x04\x00\x02\xc0\x80", "\x30\x05\x00\x03\xef\xbb\xbf",
 		"\x40\x01\x00", "\x40\x03\x00\x01\x00", "\x41\x02\x00\x01", "\x40\x02\x00\x00", "\x60\x02\x00\x01", "\x6a\x02\x00\x01",

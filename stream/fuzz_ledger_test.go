@@ -8,23 +8,23 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// A ledger is what both sides of a fuzzed session are held to, over all its
-// connections.
+// A ledger records the messages of a fuzzed session on all its connections, to check both sides
+// against it.
 type ledger struct {
 	t *testing.T
 
 	// Publications by number, which is their payload.
 	out     []fuzzPublication
-	current map[uint16]int // identifiers on the wire
-	acks    map[ackKey]int // sent to the client, less those that a Receipt has used
+	current map[uint16]int // in use by the client
+	acks    map[ackKey]int // sent to the client and not yet used by a Receipt
 
 	// Messages to the client by number, which is their payload.
 	in       []fuzzMessage
 	held     map[uint16]int  // QoS 2 identifiers between PUBLISH and PUBREL
-	unsure   map[uint16]bool // those whose PUBREL the client may not have seen
-	phantoms map[uint16]bool // identifiers of PUBREC for what the client could not write
+	unsure   map[uint16]bool // held identifiers whose PUBREL the client may have missed
+	phantoms map[uint16]bool // identifiers of PUBRECs for publications that the client could not write
 	discard  bool            // messages may be acknowledged without a consumer
-	stalled  bool            // the client could not write at times
+	stalled  bool            // the client could not write for a time
 }
 
 type ackKey struct {
@@ -35,10 +35,10 @@ type ackKey struct {
 type fuzzPublication struct {
 	qos      frames.QoS
 	id       uint16 // of the last PUBLISH
-	seen     bool   // it came
-	known    bool   // and the broker's session remembers it
-	received bool   // PUBREC was sent for it
-	released bool   // its PUBREL came
+	seen     bool   // its PUBLISH arrived
+	known    bool   // the broker's session contains it
+	received bool   // its PUBREC was sent
+	released bool   // its PUBREL arrived
 	receipts int
 }
 
@@ -55,8 +55,7 @@ func newLedger(t *testing.T) *ledger {
 	}
 }
 
-// arrive takes down a PUBLISH to the client. It is a new message unless its QoS
-// 2 identifier is held.
+// arrive records a PUBLISH to the client. It is a new message unless its QoS 2 identifier is held.
 func (l *ledger) arrive(p frames.Publish) arrival {
 	n, _ := strconv.Atoi(string(p.Payload))
 	if p.QoS == frames.ExactlyOnce {
@@ -65,7 +64,7 @@ func (l *ledger) arrive(p frames.Publish) arrival {
 	return arrival{qos: p.QoS, id: p.ID, number: n, unsure: l.unsure[p.ID]}
 }
 
-// numberOf is the number of the message in a PUBLISH with this identifier.
+// numberOf returns the number of the message in a PUBLISH with this identifier.
 func (l *ledger) numberOf(q frames.QoS, id uint16) int {
 	if n, ok := l.held[id]; ok && q == frames.ExactlyOnce {
 		return n
@@ -74,11 +73,11 @@ func (l *ledger) numberOf(q frames.QoS, id uint16) int {
 	return len(l.in) - 1
 }
 
-// deliver takes down that a consumer was handed a message.
+// deliver records that a consumer received a message.
 func (l *ledger) deliver(d stream.Delivery, consumer int) int {
 	n, err := strconv.Atoi(string(d.Payload))
 	if err != nil || n >= len(l.in) {
-		l.t.Fatalf("a message that nobody sent: %q", d.Payload)
+		l.t.Fatalf("delivered a message that the broker did not send: %q", d.Payload)
 	}
 	m := &l.in[n]
 	if m.delivered[consumer] {
@@ -93,21 +92,20 @@ func (l *ledger) deliver(d stream.Delivery, consumer int) int {
 
 func (l *ledger) maySettle(n int) bool { return l.in[n].settled || l.discard }
 
-// accepted takes down a publication and gives it a number.
+// accepted records a publication and numbers it.
 func (l *ledger) accepted(q frames.QoS) { l.out = append(l.out, fuzzPublication{qos: q}) }
 
-// receipt checks the end of a publication. An end without an error needs the
-// acks of its exchange.
+// receipt checks the Receipt of a publication. Success requires the acks of its exchange.
 func (l *ledger) receipt(n int, err error) {
 	p := &l.out[n]
 	if p.receipts++; p.receipts > 1 {
-		l.t.Fatalf("%d Receipts of %d", p.receipts, n)
+		l.t.Fatalf("%d Receipts for publication %d", p.receipts, n)
 	}
 	if err != nil {
 		return
 	}
 	if !p.seen && !l.stalled {
-		l.t.Fatalf("publication %d ended well and never came", n)
+		l.t.Fatalf("publication %d succeeded but never arrived", n)
 	}
 	if !p.seen {
 		return
@@ -124,12 +122,11 @@ func (l *ledger) receipt(n int, err error) {
 func (l *ledger) use(kind frames.Type, id uint16, n int) {
 	key := ackKey{kind, id}
 	if l.acks[key]--; l.acks[key] < 0 {
-		l.t.Fatalf("publication %d ended well without %v %d", n, kind, id)
+		l.t.Fatalf("publication %d succeeded without %v %d", n, kind, id)
 	}
 }
 
-// lost takes down the end of a connection. kept: the identifiers of both sides
-// outlive it.
+// lost records the end of a connection; kept says that the session outlives it.
 func (l *ledger) lost(w *fuzzWire, kept bool) {
 	for id, n := range w.pubrels {
 		if n > 0 {
@@ -141,12 +138,12 @@ func (l *ledger) lost(w *fuzzWire, kept bool) {
 	}
 }
 
-// forget takes down that the broker's half of the session is gone.
+// forget records that the broker lost its half of the session.
 func (l *ledger) forget() {
 	clear(l.held)
 	clear(l.unsure)
 	for id, n := range l.current {
-		if !l.out[n].received { // what is received goes on with PUBREL
+		if !l.out[n].received { // a received publication continues with PUBREL
 			delete(l.current, id)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The steps of a fuzzed script. Each is two bytes: which, and an argument.
+// The steps of a fuzzed script. Each has two bytes: the step and its argument.
 const (
 	stepMessage0 byte = iota
 	stepMessage1
@@ -41,24 +41,23 @@ const (
 	steps
 )
 
-// stepNames are for reading a script that failed, with -v.
+// stepNames names the steps in the log of a failed script, with -v.
 var stepNames = [steps]string{
 	"message 0", "message 1", "message 2", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBACK", "UNSUBACK", "PINGRESP",
 	"publish", "call", "take", "ack", "subscribe", "unsubscribe",
 	"drop", "connect", "elapse", "answer", "collect", "flush", "stall", "resume",
 }
 
-// How a script ends: its first byte, and the setup its second.
+// How a script ends. The first byte of a script selects it; the second is the setup.
 const (
 	endClose byte = iota
 	endShutdown
-	endHealthy         // a healthy broker and consumers end everything, then Close
+	endHealthy         // a healthy broker and its consumers complete everything, then Close
 	endHealthyShutdown // the same during Shutdown
 	ends
 )
 
-// FuzzSessionSurvivesAnyPackets runs scripts of packets in any order and
-// whatever else happens to a client.
+// FuzzSessionSurvivesAnyPackets runs scripts of packets, calls and connection losses in any order.
 func FuzzSessionSurvivesAnyPackets(f *testing.F) {
 	for _, script := range packetSeeds() {
 		f.Add(script)
@@ -73,7 +72,7 @@ func playScript(t *testing.T, script []byte) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newArena(t, script[1])
 		defer a.stop()
-		defer a.s.Close() // when the test has failed
+		defer a.s.Close() // after a failure
 		a.connect(script[0]&16 != 0)
 		a.settle()
 		for steps := script[2:]; len(steps) >= 2; steps = steps[2:] {
@@ -87,7 +86,7 @@ func playScript(t *testing.T, script []byte) {
 	})
 }
 
-// id is a packet identifier for an ack: a small one, or one that is in flight.
+// id returns a packet identifier for an ack: a small one, or one in flight.
 func (a *arena) id(arg byte) uint16 {
 	if arg >= 128 && a.wire != nil {
 		for n := len(a.log.out) - 1 - int(arg)%4; n >= 0; n-- {
@@ -117,7 +116,7 @@ func (a *arena) step(op, arg byte) {
 	case stepPubcomp:
 		a.send(ack(pubcomp, a.id(arg)))
 	case stepSuback:
-		a.log.discard = a.log.discard || arg>>5&3 == 2 // what a refused Subscription has claimed
+		a.log.discard = a.log.discard || arg>>5&3 == 2 // messages claimed by a rejected Subscription
 		a.send(frames.Suback{ID: a.id(arg), Codes: [][]frames.ReasonCode{{0}, {2}, {frames.UnspecifiedError}, {1, 1}}[arg>>5&3]})
 	case stepUnsuback:
 		a.send(ack(frames.TypeUnsuback, a.id(arg)))
@@ -161,7 +160,7 @@ func (a *arena) step(op, arg byte) {
 	}
 }
 
-// end ends the session and checks that it has ended well.
+// end ends the session and checks its final state.
 func (a *arena) end(how byte) {
 	a.flush(0)
 	if a.wire.alive() {
@@ -182,36 +181,36 @@ func (a *arena) end(how byte) {
 		shutdown := callShutdown(context.Background(), a.t, a.s)
 		a.recover(shutdown.done)
 		if shutdown.err != nil {
-			a.t.Fatalf("Shutdown: %v", shutdown.err)
+			a.t.Fatalf("Shutdown returned %v", shutdown.err)
 		}
 	}
 	orderly := a.wire.alive() && a.wire.up && how != endShutdown
 	a.ending = true
-	a.log.discard = true // what a Subscribe that is given up now has claimed
+	a.log.discard = true // messages claimed by a Subscribe that is cancelled now
 	a.stop()
 	if err := a.s.Close(); err != nil {
-		a.t.Fatalf("Close: %v", err)
+		a.t.Fatalf("Close returned %v", err)
 	}
 	a.running.Wait()
 	a.settle()
 	if orderly && !a.wire.bye {
-		a.t.Fatal("Close without DISCONNECT")
+		a.t.Fatal("Close sent no DISCONNECT")
 	}
 	for n := range a.log.out {
 		if got := a.log.out[n].receipts; got != 1 {
-			a.t.Fatalf("%d Receipts of %d", got, n)
+			a.t.Fatalf("%d Receipts for publication %d", got, n)
 		}
 	}
 	if err := a.s.Err(); err != nil {
-		a.t.Fatalf("Err: %v", err)
+		a.t.Fatalf("Err is %v", err)
 	}
 }
 
-// recover has broker and consumers do what they should until nothing is left to
-// do, or the session has ended.
+// recover lets a healthy broker and its consumers work until all is complete or the session has
+// ended.
 func (a *arena) recover(ended <-chan struct{}) {
 	for turn := range 200 {
-		if turn == 50 { // messages for a Subscription that is asked for may keep its SUBACK from being read
+		if turn == 50 { // messages for a pending Subscription may keep the client from reading its SUBACK
 			a.log.discard = true
 			a.stop()
 		}
@@ -245,10 +244,10 @@ func (a *arena) recover(ended <-chan struct{}) {
 			a.shutdownConnect(ended)
 		}
 	}
-	a.t.Fatalf("not all ends: %+v; unacked %+v; publications %+v", a.s.Stats(), a.wire.unacked(), a.log.out)
+	a.t.Fatalf("not all publications complete: %+v; unacked %+v; publications %+v", a.s.Stats(), a.wire.unacked(), a.log.out)
 }
 
-// shutdownConnect is connect for a session that may end instead.
+// shutdownConnect calls connect unless the session ends first.
 func (a *arena) shutdownConnect(ended <-chan struct{}) {
 	elapse(arenaPause)
 	synctest.Wait()
@@ -270,19 +269,19 @@ func (a *arena) recovered() bool {
 		st.InFlight == 0 && st.Queued == 0 && st.Unacked == 0 && st.Inbox == 0 && !st.Paused && st.Online
 }
 
-// packetSeeds are healthy exchanges both ways, and what brokers get wrong.
+// packetSeeds returns healthy exchanges both ways, and the faults of brokers.
 func packetSeeds() [][]byte {
 	bodies := [][]byte{
 		{stepPublish, 0, stepPublish, 1, stepPuback, 0, stepPublish, 2, stepPubrec, 1, stepPubcomp, 1},
 		{stepPublish, 2, stepPublish, 1, stepAnswer, 0, stepAnswer, 0, stepAnswer, 0},
 		{stepMessage0, 0, stepMessage1, 1, stepMessage2, 2, stepTake, 0, stepAck, 2, stepAck, 1, stepAck, 0, stepPubrel, 2},
 		{stepSubscribe, 0, stepAnswer, 0, stepMessage1, 64, stepMessage2, 65, stepTake, 0, stepAck, 1, stepAck, 0, stepPubrel, 1, stepUnsubscribe, 0, stepAnswer, 0},
-		// A1, A2: acks for nothing, and twice.
+		// A1, A2: acks for unknown identifiers, and duplicates.
 		{stepPuback, 4, stepPubrec, 4, stepPubcomp, 4, stepPubrel, 4, stepPubrel, 4},
 		{stepPublish, 1, stepPuback, 0, stepPuback, 0, stepPublish, 2, stepPubrec, 1, stepPubrec, 1, stepPubcomp, 1, stepPubcomp, 1},
 		// A3: acks of another exchange.
 		{stepPublish, 2, stepPuback, 0, stepPublish, 1, stepPubrec, 1, stepConnect, 1, stepPublish, 2, stepPubcomp, 2},
-		// A4, A5: copies.
+		// A4, A5: duplicates.
 		{stepMessage2, 1, stepMessage2, 129, stepTake, 0, stepAck, 0, stepMessage2, 129, stepPubrel, 1, stepMessage2, 1, stepTake, 0, stepAck, 0},
 		{stepMessage1, 1, stepMessage1, 129, stepTake, 0, stepAck, 1, stepAck, 0},
 		{stepMessage2, 1, stepPubrel, 1, stepMessage2, 1, stepTake, 0, stepAck, 1, stepAck, 0},

@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A watched connection remembers that its owner has closed it.
+// A watched connection records that the client has closed it.
 type watched struct {
 	*streamtest.PipeConn
 	closed atomic.Bool
@@ -20,8 +20,8 @@ func (c *watched) Close() error {
 	return c.PipeConn.Close()
 }
 
-// A fuzzWire is the broker's end of one connection. It checks what the client
-// sends against what it was sent, packet by packet.
+// A fuzzWire is the broker's end of one connection. It checks each packet of the client against the
+// packets sent to it.
 type fuzzWire struct {
 	t      *testing.T
 	v      frames.Version
@@ -33,22 +33,22 @@ type fuzzWire struct {
 	in     *frames.Reader
 	hello  *frames.Connect
 	up     bool // CONNACK was sent
-	over   bool // the script has ended it
-	bye    bool // DISCONNECT has come
+	over   bool // the script has ended the connection
+	bye    bool // DISCONNECT has arrived
 
-	// From the client: publications, by identifier, that await an ack, the
-	// number of the newest, and requests that await an answer.
+	// From the client: publications that await an ack, by identifier; the number of the newest; and
+	// requests that await an answer.
 	flight map[uint16]int
 	newest int
 	asked  []frames.Packet
 	pings  int
-	early  int // acks for what has not come: it may be on its way
+	early  int // acks for publications that have not arrived and may be in transit
 
-	// To the client, by identifier: acks that it may be answering.
+	// To the client, by identifier: acks that the client has yet to answer.
 	pubrecs, pubrels map[uint16]int
 
-	// QoS 1 and 2 messages in order of sending, and how many of them the acks so
-	// far may stand for: where one may be left out there is more than one number.
+	// QoS 1 and 2 messages in the order sent, and how many of them the acks may cover so far. There
+	// is more than one number if some may go without an ack.
 	arrivals []arrival
 	acked    []int
 }
@@ -58,11 +58,11 @@ type arrival struct {
 	qos    frames.QoS
 	id     uint16
 	number int
-	free   bool // its PUBREL was sent: no PUBREC is owed
-	unsure bool // it may be taken for an earlier message
+	free   bool // its PUBREL was sent, so the client need not send PUBREC
+	unsure bool // the client may take it for an earlier message
 }
 
-// newFuzzWire returns a connection whose client's half is client.
+// newFuzzWire returns a new connection; client is the client's end of it.
 func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzWire {
 	here, there := streamtest.Pipe(-1)
 	return &fuzzWire{
@@ -74,10 +74,10 @@ func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzW
 	}
 }
 
-// alive reports that packets still reach the client.
+// alive reports whether packets still reach the client.
 func (w *fuzzWire) alive() bool { return w != nil && !w.over && !w.client.closed.Load() }
 
-// pump takes what the client has written.
+// pump checks all packets that the client has written.
 func (w *fuzzWire) pump() {
 	for w.client.Unread() > 0 && !w.over {
 		if err := w.in.Fill(); err != nil {
@@ -86,7 +86,7 @@ func (w *fuzzWire) pump() {
 		for {
 			f, ok, err := w.in.Next()
 			if err != nil {
-				w.t.Fatalf("the client sent no packet: %v", err)
+				w.t.Fatalf("the client sent a malformed packet: %v", err)
 			}
 			if !ok {
 				break
@@ -94,7 +94,7 @@ func (w *fuzzWire) pump() {
 			w.in.Keep()
 			p, err := frames.Parse(f, w.v)
 			if err != nil {
-				w.t.Fatalf("the client sent what it must not: %v", err)
+				w.t.Fatalf("the client violated the protocol: %v", err)
 			}
 			w.take(p)
 		}
@@ -104,7 +104,7 @@ func (w *fuzzWire) pump() {
 // take checks one packet of the client.
 func (w *fuzzWire) take(p frames.Packet) {
 	if hello, ok := p.(frames.Connect); ok != (w.hello == nil) {
-		w.t.Fatalf("%v out of place", p.Type())
+		w.t.Fatalf("%v in place of CONNECT, or a second CONNECT", p.Type())
 	} else if ok {
 		w.hello = &hello
 		return
@@ -135,7 +135,7 @@ func (w *fuzzWire) take(p frames.Packet) {
 		case pubrec:
 			w.match(frames.ExactlyOnce, p.ID)
 		default:
-			w.t.Fatalf("%v from a client", p.Kind)
+			w.t.Fatalf("%v sent by the client", p.Kind)
 		}
 	case frames.Subscribe, frames.Unsubscribe:
 		w.asked = append(w.asked, p)
@@ -144,7 +144,7 @@ func (w *fuzzWire) take(p frames.Packet) {
 	case frames.Disconnect:
 		w.bye = true
 	default:
-		w.t.Fatalf("%v from a client", p.Type())
+		w.t.Fatalf("%v sent by the client", p.Type())
 	}
 }
 
@@ -152,9 +152,9 @@ func (w *fuzzWire) take(p frames.Packet) {
 func (w *fuzzWire) publish(p frames.Publish) {
 	n, err := strconv.Atoi(string(p.Payload))
 	if err != nil || n >= len(w.log.out) {
-		w.t.Fatalf("a publication that nobody made: %q", p.Payload)
+		w.t.Fatalf("a publication that the session did not accept: %q", p.Payload)
 	}
-	// In order of acceptance, those that are sent again too, and once on each connection.
+	// Publications arrive in order of acceptance, retransmissions too, and once on each connection.
 	if n <= w.newest {
 		w.t.Fatalf("publication %d after %d", n, w.newest)
 	}
@@ -167,10 +167,10 @@ func (w *fuzzWire) publish(p frames.Publish) {
 		w.t.Fatalf("publication %d at QoS %d", n, p.QoS)
 	}
 	if pub.known && (!p.DUP || p.ID != pub.id) {
-		w.t.Fatalf("publication %d again as %d, DUP %v; it was %d", n, p.ID, p.DUP, pub.id)
+		w.t.Fatalf("publication %d retransmitted with identifier %d, DUP %v; its identifier is %d", n, p.ID, p.DUP, pub.id)
 	}
 	if pub.known && p.QoS == frames.AtMostOnce {
-		w.t.Fatalf("QoS 0 publication %d again", n)
+		w.t.Fatalf("QoS 0 publication %d retransmitted", n)
 	}
 	pub.seen, pub.known, pub.id = true, true, p.ID
 	if p.QoS == frames.AtMostOnce {
@@ -182,15 +182,15 @@ func (w *fuzzWire) publish(p frames.Publish) {
 
 func (w *fuzzWire) fly(id uint16, n int) {
 	if other, ok := w.flight[id]; ok {
-		w.t.Fatalf("identifier %d for %d, while it is that of %d", id, n, other)
+		w.t.Fatalf("identifier %d for publication %d, while publication %d has it", id, n, other)
 	}
 	w.flight[id] = n
 	if len(w.flight) > w.window+w.early {
-		w.t.Fatalf("%d in flight, the window is %d: %v", len(w.flight), w.window, w.flight)
+		w.t.Fatalf("%d in flight with window %d: %v", len(w.flight), w.window, w.flight)
 	}
 }
 
-// released checks a PUBREL: the answer to a PUBREC, or one that is sent again.
+// released checks a PUBREL, which answers a PUBREC or is a retransmission.
 func (w *fuzzWire) released(a frames.Ack) {
 	n, ok := w.log.current[a.ID]
 	if w.pubrecs[a.ID] > 0 {
@@ -202,7 +202,7 @@ func (w *fuzzWire) released(a frames.Ack) {
 		if ok && w.log.out[n].received {
 			w.fly(a.ID, n)
 		} else {
-			w.asked = append(w.asked, a) // its PUBLISH will never come
+			w.asked = append(w.asked, a) // its PUBLISH will never arrive
 		}
 	}
 	if ok && w.log.out[n].received {
@@ -210,8 +210,8 @@ func (w *fuzzWire) released(a frames.Ack) {
 	}
 }
 
-// match finds the messages that an ack may stand for. Acks leave in order of
-// arrival, none before the message is settled, and none for what was released.
+// match finds the messages that an ack may cover. Acks leave in order of arrival, and never for a
+// message that is not acknowledged or is released.
 func (w *fuzzWire) match(q frames.QoS, id uint16) {
 	var next []int
 	for _, from := range w.acked {
@@ -228,12 +228,12 @@ func (w *fuzzWire) match(q frames.QoS, id uint16) {
 		}
 	}
 	if len(next) == 0 {
-		w.t.Fatalf("ack of QoS %d message %d out of turn, or before it was settled: %+v, at %v", q, id, w.arrivals, w.acked)
+		w.t.Fatalf("ack of QoS %d message %d out of order, or before its consumer acknowledged it: %+v, at %v", q, id, w.arrivals, w.acked)
 	}
 	w.acked = next
 }
 
-// unacked are the messages whose acks have not come.
+// unacked returns the messages whose acks have not arrived.
 func (w *fuzzWire) unacked() (rest []arrival) {
 	for _, a := range w.arrivals[w.acked[len(w.acked)-1]:] {
 		if !a.free {
@@ -243,7 +243,7 @@ func (w *fuzzWire) unacked() (rest []arrival) {
 	return rest
 }
 
-// note takes down what a packet for the client means.
+// note records a packet for the client.
 func (w *fuzzWire) note(p frames.Packet) {
 	if testing.Verbose() {
 		w.t.Logf("  send %+v", p)
@@ -275,7 +275,7 @@ func (w *fuzzWire) note(p frames.Packet) {
 	}
 }
 
-// sent takes down that a packet has left for the client.
+// sent records that a packet was sent to the client.
 func (w *fuzzWire) sent(p frames.Packet) {
 	a, ok := p.(frames.Ack)
 	if !ok || a.Kind != pubrec {

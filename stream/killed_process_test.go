@@ -113,7 +113,7 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 			if k.version == frames.V31 {
 				step = 3
 			}
-			for k.cut = 1; k.cut <= 24; k.cut += step { // at most 32 packets
+			for k.cut = 1; k.cut <= 24; k.cut += step { // the exchange has at most 32 packets
 				k.everyChange(t, memoryMedium, func(k *crash, n int) { k.die = n })
 			}
 		})
@@ -133,7 +133,7 @@ func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	}
 }
 
-// The failure costs a later connection than the first.
+// Here the failure ends a later connection than the first.
 func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {

@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// countingDisk is a store that takes nothing and notes how much it was asked to.
+// countingDisk is a store that fails every commit and records its size.
 type countingDisk struct {
 	flow.Store
 	mu    sync.Mutex
@@ -32,8 +32,7 @@ func (s *countingDisk) Commit(c []flow.Change) error {
 	return errFull
 }
 
-// A disk can be full for days: what is owed to it must not grow with every
-// publication that fails meanwhile.
+// A disk can stay full for days: the next commit must not grow with every failed publication.
 func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 	for name, o := range map[string]*stream.Options{"online": kept(10, nil), "offline": {ClientID: "kept", KeepSession: true, Reconnect: never()}} {
 		t.Run(name, func(t *testing.T) {
@@ -55,11 +54,11 @@ func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 					case r := <-r:
 						wantError(t, r.Err, stream.ErrNotSent, errFull)
 					case <-time.After(time.Minute):
-						t.Fatal("no Receipt")
+						t.Fatal("no Receipt after a minute")
 					}
 				}
 				if most := slices.Max(store.asked); most > 10 {
-					t.Errorf("a commit of %d changes", most)
+					t.Errorf("a commit of %d changes, want at most 10", most)
 				}
 				wantError(t, s.Close(), errFull)
 			})
@@ -67,7 +66,7 @@ func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Without reconnecting, the store's error is the end and its reason.
+// With NoReconnect, the error of the store ends the session and becomes its error.
 func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -81,7 +80,7 @@ func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 		c.ExpectClosed()
 		<-s.Done()
 		if r := wantReceipt(t, acks, nil, stream.ErrNotSent, errFull); r.ID != 0 {
-			t.Errorf("Receipt with identifier %d, which never left", r.ID)
+			t.Errorf("Receipt with identifier %d of a publication that was never sent", r.ID)
 		}
 		wantError(t, s.Err(), errFull)
 		wantError(t, s.Sync(t.Context()), stream.ErrClosed, errFull)
@@ -89,8 +88,8 @@ func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 	})
 }
 
-// A caller gives up, and a second copy is due, while the commit is under way
-// that then fails: nothing of the publication is left, and its identifier is free.
+// Publish gives up and Retry is due before the commit fails: the publication is discarded and its
+// identifier is free.
 func TestACommitThatFailsUnderARetryLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
@@ -108,25 +107,24 @@ func TestACommitThatFailsUnderARetryLeavesNothing(t *testing.T) {
 		close(store.release)
 		p := streamtest.Next[frames.Publish](c)
 		if string(p.Payload) != "2" || p.DUP {
-			t.Errorf("%+v", p)
+			t.Errorf("sent %+v, want publication 2 without DUP", p)
 		}
 		c.Complete(p)
 		if err := outcome(t, other); err != nil {
 			t.Error(err)
 		}
 		if st := s.Stats(); st.Queued != 0 || st.InFlight != 0 {
-			t.Errorf("%+v", st)
+			t.Errorf("stats %+v, want nothing queued or in flight", st)
 		}
 	})
 }
 
-// flakyDisk fails at random: before anything is done, or, as a disk whose last
-// sync fails, after all is.
+// flakyDisk fails at random: before it applies the commit or, as after a failed fsync, after it.
 type flakyDisk struct {
 	flow.Store
 	mu     sync.Mutex
 	random *rand.Rand
-	fails  int // of 20, either way
+	fails  int // of 20, each way
 }
 
 func (s *flakyDisk) Commit(c []flow.Change) error {
@@ -149,8 +147,8 @@ func (s *flakyDisk) heal(fails int) {
 	s.fails = fails
 }
 
-// Whatever the store fails at, each publication has one Receipt, those that were
-// not sent never arrive, the others arrive, and those of QoS 2 once.
+// Whenever the store fails, each publication has one Receipt: with ErrNotSent it never arrives,
+// without an error it arrives, at QoS 2 once.
 func TestAStoreThatFailsAtRandomTellsTheTruth(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -208,17 +206,17 @@ func TestAStoreThatFailsAtRandomTellsTheTruth(t *testing.T) {
 					seen[r.Tag] = true
 					n := x.got[string(r.Payload)]
 					switch {
-					case r.QoS == 0 && !errors.Is(r.Err, stream.ErrNotSent): // written, perhaps into a connection that ended
+					case r.QoS == 0 && !errors.Is(r.Err, stream.ErrNotSent): // written, perhaps to a connection that was cut
 					case r.Err == nil && (n == 0 || r.QoS == 2 && n != 1):
 						t.Errorf("%v at QoS %d arrived %d times", r.Tag, r.QoS, n)
 					case errors.Is(r.Err, stream.ErrNotSent) && n != 0:
-						t.Errorf("%v arrived: %v", r.Tag, r.Err)
+						t.Errorf("%v arrived although its Receipt says: %v", r.Tag, r.Err)
 					case r.Err != nil && !errors.Is(r.Err, stream.ErrNotSent):
-						t.Errorf("%v: %v", r.Tag, r.Err)
+						t.Errorf("Receipt of %v: %v", r.Tag, r.Err)
 					}
 				}
 				if snap, err := store.Attach("kept"); err != nil || !snap.Empty() {
-					t.Errorf("left: %+v, %v", snap, err)
+					t.Errorf("left in the store: %+v, %v", snap, err)
 				}
 			})
 		})
@@ -257,7 +255,8 @@ func (x *rough) serve(end net.Conn) {
 	}
 }
 
-// take is one packet of the client: its answer, and whether it is the last.
+// take handles a packet of the client and returns the answer, and whether the connection is cut
+// after it.
 func (x *rough) take(f frames.Frame) (answer []byte, cut bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

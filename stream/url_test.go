@@ -169,7 +169,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 					s, err := start()
 					if s != nil || err == nil {
 						s.Close()
-						t.Fatal("it opened a session")
+						t.Fatal("the URL opened a session")
 					}
 					var option *stream.OptionError
 					var invalid *frames.InvalidError
