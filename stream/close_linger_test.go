@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// What the broker sends before it has read DISCONNECT is read, so that the
-// connection is not reset under our last acks; nothing of it counts any more.
+// Close reads on until the broker closes, because unread bytes would reset the connection and lose
+// the last acks. It ignores the packets that it reads.
 func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *stream.Session) *closing{
 		"Close":    callClose,
@@ -36,7 +36,7 @@ func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
 				}
 				synctest.Wait()
 				if n := c.Unread(); n != 0 {
-					t.Errorf("%d bytes lie unread: to close now would reset the connection", n)
+					t.Errorf("%d bytes are unread: a close would reset the connection", n)
 				}
 				down.pending()
 				c.Drop()
@@ -50,7 +50,7 @@ func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
 	}
 }
 
-// A broker that does not close is given a second.
+// Close waits a second for a broker that does not close the connection.
 func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -63,8 +63,8 @@ func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 	}, streamtest.KeepOpen())
 }
 
-// The second that the last writes have begins with them, not with a commit in
-// front of them that takes longer.
+// The second for the last writes starts with the writes, even if the commit before them takes
+// longer.
 func TestASlowCommitDoesNotCostTheDisconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)
@@ -91,7 +91,7 @@ func (s *slowCard) Commit(c []flow.Change) error {
 // bare is a connection that cannot close one direction.
 type bare struct{ net.Conn }
 
-// DISCONNECT is enough for a broker to close.
+// DISCONNECT alone makes a broker close the connection.
 func TestCloseOfAConnectionThatCannotCloseOneDirection(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -107,7 +107,7 @@ func TestCloseOfAConnectionThatCannotCloseOneDirection(t *testing.T) {
 	}, streamtest.KeepOpen())
 }
 
-// A broker that goes on sending for ever is given a second, too.
+// Close waits only a second for a broker that never stops sending.
 func TestCloseUnderAFloodEndsAfterASecond(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})

@@ -26,10 +26,10 @@ func TestHandOffOverMessagesIsWhatSettles(t *testing.T) {
 				c.Send(inboundRun("a", q, 7, 2)...)
 				ch := sub.Messages()
 				if cap(ch) != 0 {
-					t.Fatalf("Messages has a buffer of %d: what lies in it would count as settled", cap(ch))
+					t.Fatalf("Messages has a buffer of %d: buffered messages would count as acknowledged", cap(ch))
 				}
 				synctest.Wait()
-				c.ExpectNone() // a goroutine offers it: that is not yet a hand-off
+				c.ExpectNone() // the goroutine offers the message, which is no hand-off yet
 
 				wantPayloads(t, ch, "7")
 				c.Expect(ack(kind, 7))
@@ -74,11 +74,11 @@ func TestChannelsAreTheSameAtEveryCall(t *testing.T) {
 func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 	for _, end := range []struct {
 		name   string
-		left   int // messages that still come
+		left   int // messages still to be delivered
 		how    func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription)
 		client bool // the client ends too
 	}{
-		// What waits in the inbox has been paid for by the broker only at QoS 0; the rest it sends again.
+		// The broker sends QoS 1 and 2 messages in the inbox again; only QoS 0 is lost.
 		{"Close", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) { s.Close() }, true},
 		{"Shutdown", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
 			if err := s.Shutdown(t.Context()); err != nil {
@@ -146,7 +146,7 @@ func TestDeliveriesAreBufferedAndNotSettledByIt(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 300)...)
 		synctest.Wait()
 		if len(ch) != 256 {
-			t.Fatalf("%d deliveries wait in the buffer, want 256", len(ch))
+			t.Fatalf("%d deliveries in the buffer, want 256", len(ch))
 		}
 		wantPayloads(t, ch, countUp(1, 300)...)
 		synctest.Wait()
@@ -203,7 +203,7 @@ func TestAckIsIdempotent(t *testing.T) {
 		for i := 1; i <= 100; i++ {
 			c.Send(inboundRun("a", atLeast, i, 1)...)
 			held = append(held, takeFrom(t, ch))
-			for _, d := range held[:i-1] { // long gone
+			for _, d := range held[:i-1] { // acknowledged long ago
 				d.Ack()
 			}
 			synctest.Wait()
@@ -245,7 +245,7 @@ func TestQoS2SettledAfterItsConnectionIsGoneIsNotDeliveredAgain(t *testing.T) {
 		c = droppedAndBack(t, s, b, c, true)
 		c.Send(publish("a", "x", exactly, 4, true))
 		synctest.Wait()
-		c.ExpectNone() // it waits for the one that is held
+		c.ExpectNone() // the ack waits for the delivery that the consumer holds
 		d.Ack()
 		c.Expect(ack(pubrec, 4))
 		wantIdle(t, ch)
@@ -262,7 +262,7 @@ func TestAckAfterCloseIsHarmless(t *testing.T) {
 		d.Ack()
 		d.Ack()
 		c.ExpectDisconnect()
-		stream.Delivery{}.Ack() // nothing is owed for one that nobody received
+		stream.Delivery{}.Ack() // the zero Delivery has no ack to send
 	})
 }
 
@@ -281,7 +281,7 @@ func TestAckBeforeBreakSettles(t *testing.T) {
 	})
 }
 
-// costOfMessage reads from Stats what one message takes of ReceiveBytes.
+// costOfMessage returns the share of ReceiveBytes that Stats shows for one message.
 func costOfMessage(t *testing.T, topic string, payload int) int {
 	var cost int
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -291,7 +291,7 @@ func costOfMessage(t *testing.T, topic string, payload int) int {
 		cost = s.Stats().InboxBytes
 	})
 	if cost < payload {
-		t.Fatalf("a message of %d bytes counts as %d", payload, cost)
+		t.Fatalf("a message of %d bytes counts as %d bytes", payload, cost)
 	}
 	return cost
 }
@@ -302,7 +302,7 @@ func TestOverlappingSubscriptionsGetACopyEach(t *testing.T) {
 		one, two, three := subscribed(t, s, c, "#", exactly), subscribed(t, s, c, "a/+", exactly), subscribed(t, s, c, "$share/g/a/b", exactly)
 		c.Send(publish("a/b", "1", atLeast, 1, false), publish("a/b", "2", exactly, 2, false),
 			publish("a/c", "3", atMost, 0, false), publish("$SYS/x", "4", atLeast, 4, false))
-		// Acked when all of them have settled it, in order of arrival.
+		// A message is acked once all consumers have acknowledged it, in order of arrival.
 		first := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		second := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		for i := range 3 {
@@ -312,7 +312,7 @@ func TestOverlappingSubscriptionsGetACopyEach(t *testing.T) {
 		}
 		wantPayloads(t, one.Deliveries(), "3")
 		wantPayloads(t, two.Deliveries(), "3")
-		wantIdle(t, one.Deliveries()) // no leading wildcard takes in $SYS [MQTT-4.7.2-1]
+		wantIdle(t, one.Deliveries()) // a leading wildcard does not match $SYS [MQTT-4.7.2-1]
 		wantIdle(t, three.Deliveries())
 		wantPayloads(t, s.Messages(), "4")
 		for _, d := range second {
@@ -353,14 +353,14 @@ func TestFlagsOfTheBrokerAreShown(t *testing.T) {
 			c.Send(p)
 			d := takeFrom(t, ch)
 			if d.Retain != flags.retain || d.Duplicate != flags.dup || d.QoS != atLeast || d.Topic != "a" {
-				t.Errorf("received %+v of %+v", d, p)
+				t.Errorf("received %+v for %+v", d, p)
 			}
 		}
 		m := publish("a", "x", atMost, 0, false)
 		m.Retain = true
 		c.Send(m)
 		if d := takeFrom(t, ch); !d.Retain || d.Duplicate {
-			t.Errorf("received %+v of %+v", d, m)
+			t.Errorf("received %+v for %+v", d, m)
 		}
 	})
 }
@@ -386,7 +386,7 @@ func TestReceivedPayloadsStayAsTheyCame(t *testing.T) {
 		payload := func(i int) string { return strings.Repeat(fmt.Sprintf("<%d>", i), 1+i*7%50) }
 		topic := func(i int) string { return fmt.Sprintf("t/%d", i%300) }
 		var kept []frames.Message
-		for i := 0; i < n; { // segments that cut packets everywhere
+		for i := 0; i < n; { // segments that cut packets anywhere
 			var packets []frames.Packet
 			for range 1 + i%40 {
 				if i == n {
@@ -403,10 +403,10 @@ func TestReceivedPayloadsStayAsTheyCame(t *testing.T) {
 		c.Expect(ackRun(puback, 1, n)...)
 		for i, m := range kept {
 			if m.Topic != topic(i) || string(m.Payload) != payload(i) {
-				t.Fatalf("message %d has become %s: %.40q", i, m.Topic, m.Payload)
+				t.Fatalf("message %d was overwritten with %s: %.40q", i, m.Topic, m.Payload)
 			}
 			if i > 0 && cap(m.Payload) > len(m.Payload) {
-				t.Fatalf("an append to message %d would write into its neighbour", i)
+				t.Fatalf("an append to message %d would overwrite its neighbour", i)
 			}
 		}
 	})

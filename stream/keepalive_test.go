@@ -43,7 +43,7 @@ func TestPingreqLeavesAfterNineTenthsOfTheKeepAlive(t *testing.T) {
 	}
 }
 
-// Silence begins with CONNECT, the first packet, however late its CONNACK is.
+// The interval begins with CONNECT, the first packet, however late the CONNACK is.
 func TestPingreqIsMeasuredFromConnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, nil)
@@ -140,7 +140,7 @@ func TestNegativeKeepAliveLetsABrokerBeSilent(t *testing.T) {
 	})
 }
 
-// T2, T3: no PINGRESP, from a broker that is frozen or out of reach.
+// T2, T3: a broker that is frozen or unreachable sends no PINGRESP.
 func TestMissingPingrespClosesTheConnection(t *testing.T) {
 	for _, row := range []struct{ keepAlive, wait time.Duration }{
 		{time.Second, time.Second},
@@ -158,7 +158,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 					s, c := connected(t, b, o)
 					c.Expect(frames.Pingreq{})
 					start := time.Now()
-					for _, p := range c.Rest() { // short ones ask again
+					for _, p := range c.Rest() { // with a short keep alive it repeats PINGREQ
 						if p != (frames.Pingreq{}) {
 							t.Fatalf("%v, want only PINGREQ before the end", p.Type())
 						}
@@ -167,7 +167,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 					st := offline(t, s)
 					wantText(t, st.Err, "PINGREQ")
 					if st.Attempt != 0 {
-						t.Fatalf("attempt %d", st.Attempt)
+						t.Fatalf("attempt %d, want 0", st.Attempt)
 					}
 					returns(t, b, s, nil, start.Add(row.wait))
 				}, streamtest.Timeout(100*time.Hour))
@@ -186,7 +186,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 	})
 }
 
-// An answer to the last PINGREQ is as good as one to the first.
+// A PINGRESP to the latest PINGREQ counts as much as one to the first.
 func TestLatePingrespKeepsTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		_, c := connected(t, b, nil)
@@ -198,7 +198,7 @@ func TestLatePingrespKeepsTheConnection(t *testing.T) {
 	})
 }
 
-// T4, and brokers that are busy: what comes from them shows that they live.
+// T4: a busy broker is alive as long as bytes arrive from it.
 func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 	t.Run("whole packets", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -228,7 +228,7 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 				}
 			}
 			if time.Since(start) < time.Hour {
-				t.Fatal("it did not take long")
+				t.Fatal("the packet arrived within an hour, too fast for this test")
 			}
 			c.SendBytes(long)
 			wantDelivery(t, in, "t", strings.Repeat("x", 400))
@@ -262,14 +262,14 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 			c.SendBytes([]byte{0x30, 100, 0})
 			last := time.Now()
 			c.ExpectClosed()
-			// Bytes are looked for when the time is up: once more ten seconds.
+			// The session checks for bytes when the time is up, then waits ten seconds more.
 			wantElapsed(t, last, 14*time.Second)
 		})
 	})
 }
 
-// T6, paho.mqtt.golang #208 and #430: a consumer that sleeps leaves PINGRESP
-// unread, and that is no fault of the broker.
+// T6, paho.mqtt.golang #208 and #430: a sleeping consumer leaves PINGRESP unread, which is not the
+// fault of the broker.
 func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 2000})
@@ -292,12 +292,12 @@ func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		if st := s.Stats(); st.Connections != 1 || st.Paused {
-			t.Fatalf("%+v", st)
+			t.Fatalf("stats %+v", st)
 		}
 	}, streamtest.AutoPing())
 }
 
-// T5, T3: the broker stops reading, or nothing gets there.
+// T5, T3: the broker stops reading, or the network loses the data.
 func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 	for name, row := range map[string]struct {
 		set  time.Duration
@@ -320,7 +320,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 				c.ExpectClosed()
 				wantElapsed(t, start, row.wait)
 				wantError(t, lost(t, s), os.ErrDeadlineExceeded)
-				// The first may be on its way, the others wait for the next connection.
+				// The first may have left, the others wait for the next connection.
 				wantReceipt(t, acks, 0, stream.ErrUnconfirmed, os.ErrDeadlineExceeded)
 				c = b.Handshake(false)
 				wantElapsed(t, start, row.wait+faultPause)
@@ -336,7 +336,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 		bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
 			published := goPublish(s, message("t", strings.Repeat("x", 20<<10), 1))
-			for range 19 { // 1 KiB in 9 s: nowhere near the whole in 10 s
+			for range 19 { // 1 KiB in 9 s, so by far not the whole message in 10 s
 				elapse(9 * time.Second)
 				if _, err := io.ReadFull(c.Raw(), make([]byte, 1<<10)); err != nil {
 					t.Fatal(err)
@@ -345,15 +345,14 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 			start := time.Now()
 			wantPending(t, published)
 			wantError(t, lost(t, s), os.ErrDeadlineExceeded)
-			if d := time.Since(start); d < 10*time.Second || d > 20*time.Second { // progress is looked for every ten seconds
-				t.Fatalf("after %v without progress", d)
+			if d := time.Since(start); d < 10*time.Second || d > 20*time.Second { // the check runs every ten seconds
+				t.Fatalf("connection lost after %v without progress", d)
 			}
 		}, streamtest.Buffer(1<<10))
 	})
 }
 
-// A long message on a slow line keeps PINGREQ waiting behind it. That says
-// nothing about the broker, which is reading all the time.
+// A long message on a slow line delays PINGREQ. The broker reads all the time, so it is not dead.
 func TestSlowLineIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -363,7 +362,7 @@ func TestSlowLineIsNotADeadBroker(t *testing.T) {
 			elapse(5 * time.Second)
 			got, err := io.ReadFull(raw, make([]byte, min(n, 5<<10)))
 			if err != nil {
-				t.Fatalf("with %d bytes to go: %v; %v", n, err, lost(t, s))
+				t.Fatalf("connection lost with %d bytes to go: %v; %v", n, err, lost(t, s))
 			}
 			n -= got
 		}
@@ -377,12 +376,12 @@ func TestSlowLineIsNotADeadBroker(t *testing.T) {
 		start := time.Now()
 		c.Expect(frames.Pingreq{})
 		if d := time.Since(start); d > 54*time.Second {
-			t.Fatalf("PINGREQ after %v", d)
+			t.Fatalf("PINGREQ after %v, want at most 54 s", d)
 		}
 	}, streamtest.Buffer(5<<10))
 }
 
-// T5: whoever waits for a broker that does not read ends by its context.
+// T5: Publish to a broker that does not read ends with its context.
 func TestPublishToABrokerThatDoesNotReadEndsByItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Queue: 3})
@@ -413,7 +412,7 @@ func TestPublishToABrokerThatDoesNotReadEndsByItsContext(t *testing.T) {
 	})
 }
 
-// T5: what waits for a broker that does not read is bounded.
+// T5: the queue for a broker that does not read is bounded.
 func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 65535, Queue: 10, WriteTimeout: -1, KeepAlive: noPing})
@@ -422,16 +421,16 @@ func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 		for accepts(s, stream.Publishing{Message: message("t", strings.Repeat("x", 1000), 1)}) {
 			taken++
 		}
-		// A batch that is being written, one that waits, and the queue.
+		// The batch in the write call, the waiting batch, and the queue.
 		if taken > 1+70+10 {
 			t.Fatalf("%d messages of 1,000 bytes were accepted", taken)
 		}
-		for range 200 { // and the answers that the broker is owed: 8 MB
+		for range 200 { // plus 8 MB of pending PUBCOMPs
 			c.Send(ackRun(pubrel, 1, 10_000)...)
 		}
 		synctest.Wait()
 		if !s.Stats().Paused || c.Unread() < 1<<20 {
-			t.Fatalf("%d bytes are unread", c.Unread())
+			t.Fatalf("%d bytes are unread, want at least 1 MiB while reading pauses", c.Unread())
 		}
 		if err := callClose(t, s).after(time.Second); err != nil {
 			t.Fatal(err)
@@ -439,8 +438,8 @@ func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 	})
 }
 
-// sleeper is a log handler that stops the session's own goroutine for a while,
-// as a suspended machine does.
+// sleeper is a log handler that blocks the session's goroutine for a while, like a suspended
+// machine.
 type sleeper struct {
 	slog.Handler
 	at    string
@@ -461,7 +460,7 @@ func (h *sleeper) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// T7: timers are on the monotonic clock, and what was missed is not made up for.
+// T7: timers use the monotonic clock, and missed pings are not made up for.
 func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 	for _, jump := range []time.Duration{time.Minute, 24 * time.Hour} {
 		for _, pinged := range []bool{false, true} {
@@ -471,10 +470,10 @@ func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 					if pinged {
 						c.Expect(frames.Pingreq{})
 					}
-					c.Send(ack(pubrel, 7)) // puts the session to sleep
+					c.Send(ack(pubrel, 7)) // suspends the session
 					synctest.Wait()
 					if pinged {
-						c.Send(frames.Pingresp{}) // it is there, and nobody looks
+						c.Send(frames.Pingresp{}) // arrives while nobody reads
 					}
 					elapse(jump)
 					woke := time.Now()

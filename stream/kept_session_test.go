@@ -13,7 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// kept are the options of a session that outlives its connections.
+// kept returns the options of a session that survives its connections.
 func kept(window int, acks chan stream.Receipt) *stream.Options {
 	return &stream.Options{ClientID: "kept", KeepSession: true, Window: window, Ack: acks}
 }
@@ -24,7 +24,8 @@ func sendAll(s *stream.Session, messages ...frames.Message) {
 	}
 }
 
-// K1 K2: the same identifier, DUP, the same bytes; completion only after the ack.
+// K1, K2: a retransmission has the same identifier and bytes, with DUP set; only the ack completes
+// a publication.
 func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -41,7 +42,7 @@ func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 		c.Expect(publish("a", "1", 1, 1, true), publish("a", "2", 2, 2, true), publish("a", "4", 2, 4, true))
 		synctest.Wait()
 		if len(acks) != 2 {
-			t.Fatalf("%d receipts before the acks, want those of 3 and 5", len(acks))
+			t.Fatalf("%d Receipts before the acks, want only the 2 of publications 3 and 5", len(acks))
 		}
 		c.Send(ack(puback, 1), ack(pubrec, 2), ack(pubrec, 4))
 		c.Expect(ack(pubrel, 2), ack(pubrel, 4))
@@ -57,7 +58,8 @@ func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	})
 }
 
-// K3 K4: PUBREL in the place of its PUBLISH, as often as it takes; never PUBLISH.
+// K3, K4: after PUBREC the session retransmits PUBREL in the place of PUBLISH, at every
+// reconnection, and never PUBLISH.
 func TestPubrelIsSentAgainAndThePublishIsNot(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -85,7 +87,7 @@ func TestPubrelIsSentAgainAndThePublishIsNot(t *testing.T) {
 	})
 }
 
-// K5: the ack of an old connection is not sent on the new one.
+// K5: the session does not send the ack of an old connection on a new one.
 func TestASettleAfterTheConnectionIsGoneIsHarmless(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, kept(1, nil))
@@ -111,12 +113,12 @@ func TestASettleAfterTheConnectionIsGoneIsHarmless(t *testing.T) {
 		c.Send(ack(pubrel, 8))
 		c.Expect(ack(pubcomp, 8))
 		if st := s.Stats(); st.Inbox != 0 || st.Unacked != 0 {
-			t.Errorf("left over: %+v", st)
+			t.Errorf("stats %+v, want nothing unacknowledged", st)
 		}
 	})
 }
 
-// K6: after PUBREC the message is not delivered again, whatever comes.
+// K6: after PUBREC the message is never delivered again.
 func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
 	for _, after := range []string{"PUBREL", "PUBLISH"} {
 		t.Run(after, func(t *testing.T) {
@@ -143,8 +145,8 @@ func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
 	}
 }
 
-// K7: in flight goes again as new, past PUBREC ends with PUBREL; identifiers of
-// inbound messages are forgotten.
+// K7: a PUBLISH in flight is sent as a new one, a PUBREL is sent again, and inbound identifiers are
+// forgotten.
 func TestABrokerThatLostTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -162,7 +164,7 @@ func TestABrokerThatLostTheSession(t *testing.T) {
 		c.Send(ack(pubcomp, 1), ack(puback, 2))
 		c.Send(publish("in", "new", 2, 7, false))
 		if d := <-s.Deliveries(); string(d.Payload) != "new" {
-			t.Errorf("got %q", d.Payload)
+			t.Errorf("delivered %q, want new", d.Payload)
 		}
 		for range 2 {
 			if r := <-acks; r.Err != nil {
@@ -172,7 +174,7 @@ func TestABrokerThatLostTheSession(t *testing.T) {
 	})
 }
 
-// A clean session: what was in flight ends, what was queued goes out.
+// A clean session: publications in flight end, queued ones are sent.
 func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -190,8 +192,8 @@ func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// The store hands the session to the next client: what was in flight, in order,
-// then what was queued; inbound QoS 2 identifiers too.
+// The store passes the session to the next client: publications in flight in order, then queued
+// ones, and inbound QoS 2 identifiers.
 func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -232,7 +234,7 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(s.Deliveries()) != 0 {
-			t.Error("delivered again")
+			t.Error("a message was delivered again")
 		}
 		s.Close()
 		snap, err := store.Attach("kept")
@@ -242,8 +244,8 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	})
 }
 
-// K8: another identifier is refused and told whose session it is; a clean
-// session ends the stored one and tells its owner.
+// K8: Open with another client identifier fails and names the owner of the session. A clean session
+// discards the stored one and completes its publications with an error.
 func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -271,7 +273,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 		clean.KeepSession, clean.Ack = false, acks
 		s, c = connected(t, b, &clean)
 		sendAll(s, message("a", "new", 1))
-		c.Expect(publish("a", "new", 1, 1, false)) // nothing of the old session before it
+		c.Expect(publish("a", "new", 1, 1, false)) // and before it no publication of the old session
 		var fates []string
 		for range 2 {
 			r := <-acks
@@ -283,7 +285,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	})
 }
 
-// Resumed says what the broker answered; 3.1 has no answer.
+// Resumed is the session present flag, which 3.1 does not have.
 func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	for _, v := range []frames.Version{frames.V31, frames.V311} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -299,8 +301,8 @@ func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	}
 }
 
-// On 3.1 a broker that lost the session does not tell. What it sends without DUP
-// under an identifier that is still held is a new message.
+// A broker of 3.1 cannot say that it lost the session. A PUBLISH without DUP whose identifier is
+// still held is a new message.
 func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)
@@ -323,7 +325,7 @@ func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
 	})
 }
 
-// One write call takes all that was ready when it began.
+// One write call takes all packets that are ready when it begins.
 func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{Window: 500, Queue: 2000})
@@ -333,7 +335,7 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 		c := b.Handshake(false)
 		<-s.Online()
 		synctest.Wait()
-		if n := c.Writes(); n != 2 { // CONNECT, and the batch
+		if n := c.Writes(); n != 2 { // CONNECT and the batch
 			t.Errorf("%d write calls for 500 publications, want 2", n)
 		}
 		var acks []frames.Packet
@@ -350,7 +352,7 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 		synctest.Wait()
 		c.Resume()
 		synctest.Wait()
-		if n := c.Writes() - before; n > 2 { // that one, and one for all that came meanwhile
+		if n := c.Writes() - before; n > 2 { // the blocked one, and one for all acks in the meantime
 			t.Errorf("%d write calls for 500 acks, want 2 at most", n)
 		}
 		for id := range uint16(500) {
@@ -359,7 +361,7 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 	})
 }
 
-// Publications leave in the order of acceptance, whatever their QoS.
+// Publications are sent in the order of acceptance, whatever their QoS.
 func TestOrderOfAcceptanceIsOrderOnTheWire(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 1})

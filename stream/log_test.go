@@ -26,7 +26,7 @@ type logbook struct {
 	list []entry
 }
 
-// An entry is one record: what it says, and its attributes in plain values.
+// An entry is one record: its message, and its attributes as plain values.
 type entry struct {
 	level slog.Level
 	what  string
@@ -49,7 +49,7 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// take returns the entries since the last call, when all is idle.
+// take returns the entries since the last call, once all is idle.
 func (l *logbook) take() []entry {
 	synctest.Wait()
 	l.mu.Lock()
@@ -59,8 +59,8 @@ func (l *logbook) take() []entry {
 	return list
 }
 
-// packets returns those of packets, as "sent PUBLISH id=1 ..." with the
-// attributes in alphabetical order.
+// packetsOf returns the records of packets as "sent PUBLISH id=1 ...", with the attributes in
+// alphabetical order.
 func packetsOf(t *testing.T, list []entry) []string {
 	t.Helper()
 	var lines []string
@@ -70,7 +70,7 @@ func packetsOf(t *testing.T, list []entry) []string {
 			continue
 		}
 		if e.level != slog.LevelDebug {
-			t.Errorf("%v at %v", e, e.level)
+			t.Errorf("%v logged at %v, want Debug", e, e.level)
 		}
 		line := e.what + " " + fmt.Sprint(kind)
 		for _, k := range slices.Sorted(maps.Keys(e.attrs)) {
@@ -157,7 +157,7 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 	})
 }
 
-// What is sent again says so.
+// A retransmission is logged with DUP.
 func TestDUPIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := &logbook{level: slog.LevelDebug}
@@ -201,12 +201,12 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 		var got []change
 		for _, e := range book.take() {
 			if e.level != slog.LevelInfo {
-				t.Errorf("%+v", e)
+				t.Errorf("%+v, want Info", e)
 			}
 			cause, _ := e.attrs["error"].(error)
 			got = append(got, change{e.what, fmt.Sprint(e.attrs["endpoint"]), cause})
 			if resumed, ok := e.attrs["resumed"]; ok && resumed != (len(got) == 2) {
-				t.Errorf("%+v", e)
+				t.Errorf("%+v, want resumed only for the first connection", e)
 			}
 		}
 		want := []string{"connection failed", "connected", "connection lost", "connected", "connection lost", "closed"}
@@ -222,12 +222,12 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 		wantText(t, got[2].cause, "the broker closed the connection")
 		wantViolation(t, got[4].cause, "reserved")
 		if got[1].cause != nil || got[3].cause != nil || got[5].cause != nil {
-			t.Errorf("changes for the better with a reason: %+v", got)
+			t.Errorf("an error logged without a failure: %+v", got)
 		}
 	})
 }
 
-// The level is looked at all the time, not once.
+// The session reads the level for each record, not once.
 func TestLogFollowsItsLevel(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		level := new(slog.LevelVar)
@@ -264,7 +264,6 @@ func TestLogFollowsItsLevel(t *testing.T) {
 	})
 }
 
-// A user can filter by the type of packet, as by any attribute.
 func TestLogIsSilentWithoutALogger(t *testing.T) {
 	previous := slog.Default()
 	defer slog.SetDefault(previous)
@@ -282,7 +281,7 @@ func TestLogIsSilentWithoutALogger(t *testing.T) {
 	})
 }
 
-// No record shows a payload, a password or a user name, whatever happens.
+// No record contains a payload, a password or a user name, whatever happens.
 func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 	const payload = "the-ransom-is-in-the-mill"
 	const willPayload = "my-last-words"
@@ -331,10 +330,10 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				c.Connack(false, frames.BadUserNameOrPassword)
 				c = b.Handshake(false)
 
-				// Everything that moves a payload, and every way to fail with one.
+				// All calls that carry a payload, and all failures of a packet with a payload.
 				sub := subscribed(t, s, c, "in/#", 2)
 				in := sub.Deliveries()
-				receipts := make(chan stream.Receipt) // lags
+				receipts := make(chan stream.Receipt) // unbuffered, so the receipts wait
 				for q := range frames.QoS(3) {
 					s.Publishes() <- stream.Publishing{Message: message("out", payload, q), Tag: payload, Ack: receipts}
 					c.Complete(streamtest.Next[frames.Publish](c))
@@ -343,7 +342,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 					<-receipts
 				}
 				if err := s.Publish(aMinute(t), message("#", payload, 1)); err == nil {
-					t.Error("published to #")
+					t.Error("Publish to # succeeded")
 				}
 				goPublish(s, message("out", payload, 2))
 				c.Send(ack(puback, streamtest.Next[frames.Publish](c).ID))
@@ -360,7 +359,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				}
 				goPublish(s, message("out", payload, 1))
 				streamtest.Next[frames.Publish](c)
-				c.SendBytes(body(0x30, 0xFF, 0xFF, payload)) // the payload taken for a topic
+				c.SendBytes(body(0x30, 0xFF, 0xFF, payload)) // the payload in place of the topic
 				elapse(time.Millisecond)
 				c = b.Accept()
 				c.ExpectConnect()
@@ -370,7 +369,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				s.Close()
 
 				if n := len(book.take()); n < 25 {
-					t.Errorf("%d records only", n)
+					t.Errorf("only %d records", n)
 				}
 				wantHidden(t, text.String(), secrets...)
 				wantHidden(t, json.String(), secrets...)
@@ -380,7 +379,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 	}
 }
 
-// fanout hands records to several handlers.
+// fanout passes records to several handlers.
 type fanout []slog.Handler
 
 func (f fanout) Enabled(context.Context, slog.Level) bool { return true }

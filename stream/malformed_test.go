@@ -17,7 +17,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The rows M1 to M17 are those of the table of faults.
+// The row numbers M1 to M17 refer to the table of faults.
 
 var (
 	only31  = []frames.Version{frames.V31}
@@ -25,17 +25,17 @@ var (
 	eachOf  = []frames.Version{frames.V31, frames.V311}
 )
 
-// A violation is something that a broker must not send.
+// A violation is a packet that a broker must not send.
 type violation struct {
 	name     string
 	bytes    []byte
 	want     string           // in the error
-	versions []frames.Version // nil: both
+	versions []frames.Version // nil is both
 }
 
-// closesAtOnce holds each violation to this: nothing of it is delivered, the
-// connection is closed at once and without DISCONNECT, State.Err and the call
-// that it ends say why, and the session comes back after its interval.
+// closesAtOnce sends each violation and requires that nothing of it is delivered, that the
+// connection closes at once without DISCONNECT, that State.Err and the failed call give the reason,
+// and that the session reconnects after its interval.
 func closesAtOnce(t *testing.T, rows []violation) {
 	t.Helper()
 	for _, row := range rows {
@@ -65,7 +65,7 @@ func closesAtOnce(t *testing.T, rows []violation) {
 	}
 }
 
-// body is a packet of first byte and body, however little that makes sense.
+// body returns a packet with this first byte and body, well-formed or not.
 func body(first byte, parts ...any) []byte {
 	var b []byte
 	for _, p := range parts {
@@ -81,7 +81,7 @@ func body(first byte, parts ...any) []byte {
 	return append([]byte{first, byte(len(b))}, b...)
 }
 
-// field is a string behind its length.
+// field returns a string with its length in front.
 func field(s string) []byte { return append([]byte{byte(len(s) >> 8), byte(len(s))}, s...) }
 
 // M1
@@ -234,8 +234,8 @@ func TestPubrelOfWrongFormCloses(t *testing.T) {
 	})
 }
 
-// wrongAcks are the ways in which a packet of nothing but an identifier can be
-// wrong, flags being bits of the first byte that are not as they should be.
+// wrongAcks returns the malformed variants of a packet that consists of an identifier; flags are
+// wrong bits for the first byte.
 func wrongAcks(row, kind string, first int, flags []int) []violation {
 	rows := []violation{
 		{name: row + kind + " of length 0", bytes: body(byte(first)), want: kind + ": cut short"},
@@ -289,14 +289,14 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 				wantElapsed(t, start, 0)
 				wantViolation(t, lost(t, s), row.want)
 
-				// A filter is desired until its caller gives up: it is asked for again.
+				// The filter is desired until its caller gives up, so the session subscribes again.
 				wantPending(t, asked)
 				c = b.Accept()
 				wantElapsed(t, start, faultPause)
 				c.Handshake(false)
 				again := streamtest.Next[frames.Subscribe](c)
 				if !slices.Equal(again.Filters, p.Filters) {
-					t.Errorf("asked for %v, then for %v", p.Filters, again.Filters)
+					t.Errorf("subscribed to %v, then to %v", p.Filters, again.Filters)
 				}
 				c.Grant(again)
 				wantError(t, outcome(t, asked), nil)
@@ -375,10 +375,10 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			wantText(t, err, `"bad/3"`)
 			wantHidden(t, err.Error(), "good")
 
-			// None stays, and the connection does.
+			// The client unsubscribes from the granted filters, and the connection stays up.
 			u := streamtest.Next[frames.Unsubscribe](c)
 			if !slices.Equal(u.Topics, []string{"good/0", "good/2"}) {
-				t.Errorf("given back: %q", u.Topics)
+				t.Errorf("unsubscribed from %q", u.Topics)
 			}
 			c.Send(ack(frames.TypeUnsuback, u.ID))
 			if sub := subscribed(t, s, c, "good/0", 2); !slices.Equal(sub.Granted(), []frames.QoS{2}) {
@@ -431,7 +431,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				c.Send(ack(frames.TypeUnsuback, id(u.ID)))
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
-				wantError(t, outcome(t, left), nil) // the broker's session went with the connection, and the filter with it
+				wantError(t, outcome(t, left), nil) // the broker dropped the filter with the session when the connection ended
 				returns(t, b, s, nil, start)
 			})
 		})
@@ -472,7 +472,7 @@ func TestPingrespOfWrongFormCloses(t *testing.T) {
 			synctest.Wait()
 			c.ExpectNone()
 
-			// They do not stand for an answer that is owed later.
+			// They do not count as answers to a later PINGREQ.
 			streamtest.Next[frames.Pingreq](c)
 			start := time.Now()
 			c.ExpectClosed()
@@ -493,7 +493,7 @@ func TestRemainingLengthOfWrongFormCloses(t *testing.T) {
 	})
 }
 
-// header is a fixed header of a PUBLISH at QoS 0 that announces n bytes.
+// header returns the fixed header of a QoS 0 PUBLISH with remaining length n.
 func header(n int) []byte {
 	b := []byte{0x30}
 	for ; n >= 0x80; n >>= 7 {
@@ -502,7 +502,7 @@ func header(n int) []byte {
 	return append(b, byte(n))
 }
 
-// allocated is how many bytes f allocates.
+// allocated returns the number of bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -531,7 +531,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 			wantText(t, err, "268435460")
 			wantText(t, err, "1048576")
 			if n > limit {
-				t.Errorf("%d bytes allocated", n)
+				t.Errorf("%d bytes allocated, more than the limit", n)
 			}
 			returns(t, b, s, nil, start)
 		})
@@ -607,7 +607,7 @@ func TestPacketsByteByByte(t *testing.T) {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
-			payload := string(bytes.Repeat([]byte("drip"), 100)) // a length of two bytes
+			payload := string(bytes.Repeat([]byte("drip"), 100)) // a remaining length of two bytes
 			for q := range frames.QoS(3) {
 				c.SendSplit(1, publish("drop/by/drop", payload, q, uint16(q)*7, false))
 				wantDelivery(t, in, "drop/by/drop", payload).Ack()
@@ -634,8 +634,7 @@ func TestPacketsByteByByte(t *testing.T) {
 	})
 }
 
-// Whatever a packet begins with, and however short it is: no panic, and Close
-// comes through.
+// No first byte and no truncated packet causes a panic or keeps Close from returning.
 func TestNoFirstByteIsTooMuch(t *testing.T) {
 	for _, v := range eachOf {
 		for first := range 256 {
@@ -651,7 +650,7 @@ func TestNoFirstByteIsTooMuch(t *testing.T) {
 	}
 }
 
-// What came whole in front of the violation, in the same read, is no part of it.
+// Packets in front of the violation count, even in the same read.
 func TestPacketsBeforeAViolationCount(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		start := time.Now()
@@ -673,8 +672,8 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 	})
 }
 
-// A violation does not hold up those who wait for the session: with KeepSession
-// what was in flight goes on, and each publication has one Receipt.
+// A violation does not end a kept session: publications in flight continue on the next connection,
+// with one Receipt each.
 func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)

@@ -20,7 +20,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// str is a string of n bytes.
+// str returns a string of n bytes.
 func str(n int) string { return strings.Repeat("x", n) }
 
 func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
@@ -28,7 +28,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		o    options
-		want []string // field and limit, as the error has them
+		want []string // field and limit in the error
 	}{
 		{"Version 5", options{Version: 5}, []string{"Version", "V31 (3)", "V311 (4)"}},
 		{"Version 2", options{Version: 2}, []string{"Version", "V31 (3)", "V311 (4)"}},
@@ -90,7 +90,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 					t.Helper()
 					if s != nil || err == nil {
 						s.Close()
-						t.Fatal("a session came of it")
+						t.Fatal("the options opened a session")
 					}
 					for _, want := range row.want {
 						wantText(t, err, want)
@@ -101,7 +101,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 						t.Errorf("an error of type %T", err)
 					}
 					if !strings.HasPrefix(err.Error(), "mqtt: ") {
-						t.Errorf("%v does not say whose error it is", err)
+						t.Errorf("%v does not begin with mqtt:", err)
 					}
 				}
 				check(stream.Open("mqtt://broker", with(b, &row.o)))
@@ -177,7 +177,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			})
 		})
 	}
-	t.Run("MaxPacket 2", func(t *testing.T) { // too little for a CONNACK
+	t.Run("MaxPacket 2", func(t *testing.T) { // too small for a CONNACK
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s := open(t, b, &stream.Options{MaxPacket: 2})
 			c := b.Accept()
@@ -211,8 +211,7 @@ func TestNegativeKeepAliveSendsNoPing(t *testing.T) {
 	})
 }
 
-// badMessages are what cannot be published, with the field and the limit that
-// the error names.
+// badMessages are messages that cannot be published, with the field and the limit in the error.
 var badMessages = []struct {
 	name string
 	m    frames.Message
@@ -230,7 +229,7 @@ var badMessages = []struct {
 	{"topic of 65536 bytes", frames.Message{Topic: str(65536)}, []string{"topic", "65536", "65535"}},
 }
 
-// misfit asks that err is about a message of which nothing was sent.
+// misfit requires that err is ErrNotSent and an InvalidError whose text contains wants.
 func misfit(t *testing.T, err error, wants []string) {
 	t.Helper()
 	wantError(t, err, stream.ErrNotSent)
@@ -243,8 +242,8 @@ func misfit(t *testing.T, err error, wants []string) {
 	}
 }
 
-// publishEveryWay sends m by the three ways there are and asks that each
-// refuses it in its own manner, and that nothing is sent.
+// publishEveryWay publishes m with Publish, Publishes and PublishFrom and requires that each
+// rejects it, and that nothing is sent.
 func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m frames.Message, wants []string) {
 	t.Helper()
 	misfit(t, s.Publish(aMinute(t), m), wants)
@@ -269,12 +268,12 @@ func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m fram
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d Receipts of PublishFrom", n)
+		t.Errorf("%d Receipts of PublishFrom, want 1", n)
 	}
 	synctest.Wait()
 	c.ExpectNone()
 	if n := s.Stats().Sent; n != 0 {
-		t.Errorf("%d packets sent", n)
+		t.Errorf("%d packets sent, want none", n)
 	}
 }
 
@@ -294,7 +293,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 		})
 	})
 	t.Run("E3 a packet of one byte too many", func(t *testing.T) {
-		zeros := make([]byte, frames.MaxRemaining) // never looked at
+		zeros := make([]byte, frames.MaxRemaining) // never read
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			for q, overhead := range []int{2 + 1, 2 + 1 + 2, 2 + 1 + 2} {
@@ -308,7 +307,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			s, c := connected(t, b, nil)
 			in := make(chan frames.Message, 4)
 			in <- message("a", "", 1)
-			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // though its topic was good before
+			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // the same topic was valid before
 			in <- message("#", "", 1)
 			in <- message("c", "", 1)
 			close(in)
@@ -330,7 +329,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			s := open(t, b, nil)
 			misfit(t, s.Publish(aMinute(t), message("#", "", 0)), []string{"topic", "wildcard"})
 			if n := s.Stats().Queued; n != 0 {
-				t.Errorf("%d queued", n)
+				t.Errorf("%d messages queued, want none", n)
 			}
 		})
 	})
@@ -405,13 +404,13 @@ func TestBadFiltersAreNotSent(t *testing.T) {
 				check := func(err error) {
 					t.Helper()
 					if err == nil {
-						t.Fatal("subscribed")
+						t.Fatal("Subscribe succeeded")
 					}
 					for _, want := range row.want {
 						wantText(t, err, want)
 					}
 					if !strings.HasPrefix(err.Error(), "mqtt: ") {
-						t.Errorf("%v does not say whose error it is", err)
+						t.Errorf("%v does not begin with mqtt:", err)
 					}
 				}
 				_, err := s.Subscribe(aMinute(t), row.filters...)
@@ -421,7 +420,7 @@ func TestBadFiltersAreNotSent(t *testing.T) {
 				synctest.Wait()
 				c.ExpectNone()
 				if n := s.Stats().Subscribed; n != 0 {
-					t.Errorf("%d Subscriptions", n)
+					t.Errorf("%d Subscriptions, want none", n)
 				}
 			})
 		})
@@ -452,7 +451,7 @@ func TestFiltersAtTheirLimitsAreSent(t *testing.T) {
 					asked := goSubscribe(s, frames.Filter{Topic: row.filter, QoS: q})
 					p := streamtest.Next[frames.Subscribe](c)
 					if want := []frames.Filter{{Topic: row.filter, QoS: q}}; !slices.Equal(p.Filters, want) {
-						t.Errorf("asked for %.100s", fmt.Sprintf("%+v", p.Filters))
+						t.Errorf("subscribed to %.100s", fmt.Sprintf("%+v", p.Filters))
 					}
 					c.Grant(p)
 					wantError(t, outcome(t, asked), nil)
@@ -462,7 +461,7 @@ func TestFiltersAtTheirLimitsAreSent(t *testing.T) {
 	}
 }
 
-// Whoever changes his Options after Open changes nothing.
+// A change of the caller's Options after Open has no effect.
 func TestOptionsAreCopied(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		receipts := make(chan stream.Receipt, 4)
@@ -492,7 +491,7 @@ func TestOptionsAreCopied(t *testing.T) {
 		c = b.Accept()
 		wantElapsed(t, start, faultPause)
 		if again := c.ExpectConnect(); !reflect.DeepEqual(again, first) {
-			t.Errorf("CONNECT %+v\nwas     %+v", again, first)
+			t.Errorf("CONNECT %+v\nfirst   %+v", again, first)
 		}
 		c.Connack(false, frames.Success)
 		s.Publishes() <- stream.Publishing{Message: message("t", "", 1)}
@@ -501,7 +500,7 @@ func TestOptionsAreCopied(t *testing.T) {
 		again := streamtest.Next[frames.Publish](c)
 		wantElapsed(t, start, 5*time.Second)
 		if !again.DUP || again.ID != p.ID {
-			t.Errorf("sent again: %+v", again)
+			t.Errorf("retransmitted as %+v", again)
 		}
 		c.Complete(p)
 		if r := wantReceipts(t, receipts, 1)[0]; r.Err != nil {
@@ -510,7 +509,7 @@ func TestOptionsAreCopied(t *testing.T) {
 	})
 }
 
-// Open writes nothing into the Options that it is given: they serve for others.
+// Open does not modify the caller's Options, which may serve for another session.
 func TestOptionsStayAsTheyAre(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		given := func() *stream.Options {
@@ -567,14 +566,14 @@ func TestDefaults(t *testing.T) {
 				}
 			}
 			if accepted != 1024 {
-				t.Errorf("%d accepted", accepted)
+				t.Errorf("%d accepted, want 1024", accepted)
 			}
 		})
 	})
 	t.Run("MaxPacket is 1 MiB", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
-			c.SendBytes(header(1<<20 - 4)) // four bytes of header: as large as it may be
+			c.SendBytes(header(1<<20 - 4)) // with four bytes of header this is the maximum
 			synctest.Wait()
 			c.ExpectNone()
 			c.Drop()
@@ -619,13 +618,13 @@ func TestDefaults(t *testing.T) {
 			start := time.Now()
 			b.Handshake(false)
 			if d := time.Since(start); d < 50*time.Millisecond || d > 100*time.Millisecond {
-				t.Errorf("after %v", d)
+				t.Errorf("reconnected after %v", d)
 			}
 		})
 	})
 }
 
-// A ready error about the arguments beats an ended context and an ended session.
+// An error about the arguments takes precedence over an ended context and a closed session.
 func TestBadArgumentsAreNamedWhateverElseIsWrong(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -633,7 +632,7 @@ func TestBadArgumentsAreNamedWhateverElseIsWrong(t *testing.T) {
 		cancel()
 		misfit(t, s.Publish(ctx, message("#", "", 0)), []string{"topic"})
 		if _, err := s.Subscribe(ctx, frames.Filter{Topic: "a#"}); err == nil {
-			t.Error("subscribed")
+			t.Error("Subscribe succeeded")
 		} else {
 			wantText(t, err, "filter")
 		}

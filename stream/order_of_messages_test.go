@@ -12,9 +12,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-4.6.0-1] 20 in flight, at QoS 1 and 2 in turn, with identifiers that go round in their
-// midst: they are sent again in the order of the first time, after a cut, after a second one, and
-// by the next client on the store.
+// [MQTT-4.6.0-1] 20 publications in flight, alternating QoS 1 and 2, with identifiers that wrap
+// around: they are retransmitted in their original order after one cut, after a second, and by the
+// next client on the store.
 func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	const window, first = 20, 65_530
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -45,7 +45,7 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 		var again []frames.Packet
 		for n, p := range inFlight {
 			if want := uint16((first+n-1)%65_535 + 1); p.ID != want || p.DUP || string(p.Payload) != fmt.Sprint(n) {
-				t.Fatalf("in flight as number %d: %+v, want identifier %d", n, p, want)
+				t.Fatalf("publication %d in flight is %+v, want identifier %d", n, p, want)
 			}
 			p.DUP = true
 			again = append(again, p)
@@ -81,8 +81,8 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-4.6.0-5] Messages are handed over in the order in which they came, whatever their topics
-// and QoS, by each of the three ways.
+// [MQTT-4.6.0-5] Messages are delivered in order of arrival, whatever their topics and QoS, by each
+// of the three ways.
 func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 	const n = 300
 	for name, consume := range map[string]func(ctx context.Context, s *stream.Subscription, seen func(frames.Message)){
@@ -136,7 +136,7 @@ func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 				s.Close()
 				<-done
 				if !slices.Equal(got, want) {
-					t.Errorf("handed over %q", got)
+					t.Errorf("received %q", got)
 				}
 			})
 		})
