@@ -13,7 +13,7 @@ import (
 
 // FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session that publishes, subscribes and
 // acknowledges meanwhile. The elements of cuts are the lengths of its segments. The bits of setup
-// are those that newArena defines, and the highest bit leaves out CONNACK.
+// are defined by newArena; the highest bit leaves out CONNACK.
 func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	cuts := []byte{255, 1, 7, 200, 30}
 	for i, data := range byteSeeds(f) {
