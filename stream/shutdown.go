@@ -25,7 +25,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	if !s.call(func(l *loop) { left = l.progress() }) {
 		return s.Close()
 	}
-	err := fmt.Errorf("mqtt: Shutdown: %d publications were incomplete and %d deliveries unacknowledged: %w",
+	err := fmt.Errorf("mqtt: Shutdown: %d publications and %d deliveries were left unfinished: %w",
 		left.publications, left.deliveries, context.Cause(ctx))
 	return errors.Join(err, s.Close())
 }

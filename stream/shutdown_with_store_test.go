@@ -37,7 +37,7 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		down.pending()
 		err := down.after(5 * time.Second)
 		wantError(t, err, context.DeadlineExceeded)
-		wantText(t, err, "4 publications were incomplete and 1 deliveries unacknowledged")
+		wantText(t, err, "4 publications and 1 deliveries were left unfinished")
 		two.Ack() // too late
 		receipts := wantReceipts(t, l.acks, 5)
 		for i, want := range []error{nil, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed} {
@@ -104,7 +104,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 			sendAll(l.s, message("out", "1", q), message("out", "2", q), message("out", "0", 0))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			wantText(t, callShutdown(ctx, t, l.s).after(time.Second), "3 publications were incomplete and 0 deliveries unacknowledged")
+			wantText(t, callShutdown(ctx, t, l.s).after(time.Second), "3 publications and 0 deliveries were left unfinished")
 			for i, r := range wantReceipts(t, l.acks, 3) {
 				fate := stream.ErrUnconfirmed
 				if i == 2 {
