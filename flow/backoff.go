@@ -6,11 +6,12 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// Backoff decides when to connect again. The intervals come from a policy of the user; failures in a row lengthen them.
+// Backoff decides when to connect again. The intervals come from a policy of the user; failures in
+// a row lengthen them.
 //
-// The jitter of the policy's library gives every client the same first interval, Min, and the same late ones, Max, so that
-// a fleet would return in step. The intervals are taken from the library without jitter and spread here over their upper
-// half.
+// The jitter of the policy's library gives every client the same first interval, Min, and the same
+// late ones, Max, so that a fleet would return in step. The intervals are taken from the library
+// without jitter and spread here over their upper half.
 type Backoff struct {
 	policy *backoff.Backoff
 	max    time.Duration
@@ -22,7 +23,8 @@ type Backoff struct {
 	upSince  time.Duration
 }
 
-// NewBackoff takes over the policy. If the policy asks for jitter, random(n) gives the part of it, from 0 up to n exclusive.
+// NewBackoff takes over the policy. If the policy asks for jitter, random(n) gives the part of it,
+// from 0 up to n exclusive.
 func NewBackoff(policy *backoff.Backoff, random func(n time.Duration) time.Duration) *Backoff {
 	b := &Backoff{policy: policy}
 	if policy.Jitter {
@@ -54,8 +56,9 @@ func (b *Backoff) Start() { b.due = 0 }
 // Up records that the attempt has succeeded.
 func (b *Backoff) Up(now time.Duration) { b.upSince = now }
 
-// Down records the end of a connection and returns how long it lasted. The intervals start over if that was ten times the
-// interval before it, or the longest one: a broker that accepts and drops connections does not earn a fast return.
+// Down records the end of a connection and returns how long it lasted. The intervals start over if
+// that was ten times the interval before it, or the longest one: a broker that accepts and drops
+// connections does not earn a fast return.
 func (b *Backoff) Down(now time.Duration) (lasted time.Duration) {
 	lasted = now - b.upSince
 	if lasted >= min(10*b.delay, b.max) {

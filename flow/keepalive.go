@@ -2,12 +2,14 @@ package flow
 
 import "time"
 
-// KeepAlive decides when a connection needs a PINGREQ and when it is dead. It watches for silence: ours, which the broker
-// must not see for longer than the keep alive interval (section 3.1.2.10), and the broker's after a PINGREQ.
+// KeepAlive decides when a connection needs a PINGREQ and when it is dead. It watches for silence:
+// ours, which the broker must not see for longer than the keep alive interval (section 3.1.2.10),
+// and the broker's after a PINGREQ.
 //
-// A PINGREQ is due when nothing was sent for nine tenths of the interval, since it must reach the broker within all of it
-// [MQTT-3.1.2-23]. The connection is dead when a PINGREQ has no PINGRESP and nothing at all was received for the interval,
-// at most maxPingWait. The zero value is a connection without keep alive.
+// A PINGREQ is due when nothing was sent for nine tenths of the interval, since it must reach the
+// broker within all of it [MQTT-3.1.2-23]. The connection is dead when a PINGREQ has no PINGRESP
+// and nothing at all was received for the interval, at most maxPingWait. The zero value is a
+// connection without keep alive.
 type KeepAlive struct {
 	interval  time.Duration // 0 is off
 	lastSent  time.Duration
@@ -28,7 +30,8 @@ const (
 	PeerDead            // the broker did not answer: the connection must be closed
 )
 
-// NewKeepAlive returns the state of a connection whose CONNECT was sent at sent and whose CONNACK came at now.
+// NewKeepAlive returns the state of a connection whose CONNECT was sent at sent and whose CONNACK
+// came at now.
 func NewKeepAlive(interval, sent, now time.Duration) KeepAlive {
 	return KeepAlive{interval: interval, lastSent: sent, lastHeard: now}
 }
@@ -45,8 +48,9 @@ func (k *KeepAlive) Resumed(now time.Duration) { k.lastHeard = now }
 // Answered records a PINGRESP.
 func (k *KeepAlive) Answered() { k.pinged = false }
 
-// Check returns what is due at now. bytesIn is the count of received bytes, which tells a long packet under way from silence.
-// A PINGREQ is never due while writing, and a connection whose reading is paused is never dead.
+// Check returns the action that is due at now. bytesIn is the count of received bytes, which tells
+// a long packet under way from silence. A PINGREQ is never due while writing, and a connection
+// whose reading is paused is never dead.
 func (k *KeepAlive) Check(now time.Duration, bytesIn uint64, paused, writing bool) PingAction {
 	if k.interval == 0 {
 		return NoPing

@@ -9,8 +9,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// requests are the SUBSCRIBE and UNSUBSCRIBE packets of Subscriptions: a queue of those to be sent, in order, and those that
-// were sent and have no answer.
+// requests are the SUBSCRIBE and UNSUBSCRIBE packets of Subscriptions: a queue of unsent ones, in
+// order, and the sent ones without an answer.
 type requests[T comparable] struct {
 	ids   *Identifiers
 	retry *Retry // nil trusts the connection
@@ -66,7 +66,8 @@ func (r *requests[T]) add(q *request[T]) *request[T] {
 	return q
 }
 
-// next gives the first packet in the queue an identifier and takes it out; false when there is none, or no identifier.
+// next gives the first packet in the queue an identifier and takes it out; false when there is
+// none, or no identifier.
 func (r *requests[T]) next(now time.Duration) (Request, bool) {
 	if len(r.queue) == 0 {
 		r.queue = nil // gives its memory back
@@ -94,8 +95,9 @@ func (r *requests[T]) send(id uint16, q *request[T], again bool, now time.Durati
 	return Request{ID: id, Again: again, Filters: q.filters, Topics: q.topics}
 }
 
-// overdue sends again the packets whose answer is overdue at now, in the order of the first time, since the last SUBSCRIBE
-// for a filter decides its QoS. It returns when the next one will be overdue; false when no answer is awaited.
+// overdue sends again the packets whose answer is overdue at now, in the order of the first time,
+// since the last SUBSCRIBE for a filter decides its QoS. It returns when the next one will be
+// overdue; false when no answer is awaited.
 func (r *requests[T]) overdue(now time.Duration, send func(Request)) (next time.Duration, ok bool) {
 	var late []uint16
 	for id, q := range r.asked {
@@ -128,7 +130,8 @@ func (r *requests[T]) drop(sub *subscription[T]) {
 	r.queue = slices.DeleteFunc(r.queue, func(q *request[T]) bool { return q.sub == sub })
 }
 
-// lost empties the queue and forgets the requests that were sent, except those to be repeated on the next connection.
+// lost empties the queue and forgets the requests that were sent, except those to be repeated on
+// the next connection.
 func (r *requests[T]) lost(repeat func(*request[T]) bool) {
 	var again []*request[T]
 	for id, q := range r.asked {
@@ -152,8 +155,8 @@ func (s *Subscriptions[T]) UnderWay() int { return len(s.requests.asked) }
 // Next returns the next packet that is due, in order; false when there is none.
 func (s *Subscriptions[T]) Next(now time.Duration) (Request, bool) { return s.requests.next(now) }
 
-// Overdue passes on each packet whose answer is overdue at now and returns when the next one will be; false when no answer is
-// awaited. It is for a Subscriptions with Retry.
+// Overdue passes on each packet whose answer is overdue at now and returns when the next one will
+// be; false when no answer is awaited. It is for a Subscriptions with Retry.
 func (s *Subscriptions[T]) Overdue(now time.Duration, send func(Request)) (next time.Duration, ok bool) {
 	return s.requests.overdue(now, send)
 }
@@ -168,7 +171,7 @@ type Answer[T comparable] struct {
 	Refused []frames.Filter // with Rejected and Revoked
 }
 
-// Result is what an answer changes for its owner.
+// Result is the effect of an answer on its owner.
 type Result byte
 
 const (
@@ -178,8 +181,9 @@ const (
 	Revoked                 // a filter of an active owner was refused on a new connection: it has ended
 )
 
-// Suback takes the broker's answer to a SUBSCRIBE: a code for each filter, in their order [MQTT-3.8.4-5] [MQTT-3.9.3-1]. When
-// an owner ends by it, the filters that the broker has granted are withdrawn.
+// Suback takes the broker's answer to a SUBSCRIBE: a code for each filter, in their order
+// [MQTT-3.8.4-5] [MQTT-3.9.3-1]. When an owner ends by it, the filters that the broker has granted
+// are withdrawn.
 func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode) (Answer[T], error) {
 	r := s.requests.asked[id]
 	switch {
@@ -218,7 +222,8 @@ func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode) (Answer[
 	return a, nil
 }
 
-// Unsuback takes the broker's answer to an UNSUBSCRIBE. It reports whether the owner has ended by it.
+// Unsuback takes the broker's answer to an UNSUBSCRIBE. It reports whether the owner has ended by
+// it.
 func (s *Subscriptions[T]) Unsuback(id uint16) (owner T, ended bool, err error) {
 	r := s.requests.asked[id]
 	if r == nil || r.topics == nil {

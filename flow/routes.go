@@ -7,8 +7,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Routes finds the owners of the filters that match a topic (section 4.7): a tree of topic levels, and in front of it a
-// table of recent topics, so that the cost of a message does not grow with the number of filters. The zero value is empty.
+// Routes finds the owners of the filters that match a topic (section 4.7): a tree of topic levels,
+// and in front of it a table of recent topics, so that the cost of a message does not grow with the
+// number of filters. The zero value is empty.
 type Routes[T comparable] struct {
 	root  level[T]
 	known map[string][]T // by topic
@@ -133,8 +134,9 @@ func (r *Routes[T]) search(topic string) []T {
 	return found
 }
 
-// match collects the owners of the filters that match topic from this level on; more is false at the end of the topic. At
-// the first level no wildcard matches a topic that begins with $ [MQTT-4.7.2-1].
+// match collects the owners of the filters that match topic from this level on; more is false at
+// the end of the topic. At the first level no wildcard matches a topic that begins with $
+// [MQTT-4.7.2-1].
 func (l *level[T]) match(topic string, more, dollar bool, found *[]T) {
 	if !dollar {
 		collect(found, l.rest)

@@ -6,12 +6,13 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Subscriptions keeps the topic filters that each owner wants, and decides which SUBSCRIBE and UNSUBSCRIBE packets are due to
-// bring the broker there. An owner is a set of filters that is granted or refused as a whole.
+// Subscriptions keeps the topic filters that each owner wants, and decides which SUBSCRIBE and
+// UNSUBSCRIBE packets are due to bring the broker there. An owner is a set of filters that is
+// granted or refused as a whole.
 //
-// An owner is asking until the broker has granted all its filters, then active, then leaving until UNSUBACK. Asking and
-// active ones are wanted: their filters are asked for again on a connection whose broker does not have them. A filter is
-// unsubscribed only when no other wanted owner has it.
+// An owner is asking until the broker has granted all its filters, then active, then leaving until
+// UNSUBACK. Asking and active ones are wanted: their filters are asked for again on a connection
+// whose broker does not have them. A filter is unsubscribed only when no other wanted owner has it.
 type Subscriptions[T comparable] struct {
 	routes  Routes[T]
 	owners  map[T]*subscription[T]
@@ -20,7 +21,8 @@ type Subscriptions[T comparable] struct {
 
 	requests requests[T]
 
-	// Filters that were unsubscribed, newest last, at most maxUnsubscribed: late messages for them are unwanted.
+	// Filters that were unsubscribed, newest last, at most maxUnsubscribed: late messages for them
+	// are unwanted.
 	unsubscribed []string
 }
 
@@ -45,7 +47,8 @@ const (
 	gone
 )
 
-// NewSubscriptions returns an empty set. Requests take their packet identifiers from ids; retry may be nil.
+// NewSubscriptions returns an empty set. Requests take their packet identifiers from ids; retry may
+// be nil.
 func NewSubscriptions[T comparable](ids *Identifiers, retry *Retry) *Subscriptions[T] {
 	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry}}
 }
@@ -72,7 +75,8 @@ func (s *Subscriptions[T]) Leaving() []T {
 	return owners
 }
 
-// Add begins to want filters for an owner that has none. With a connection, their SUBSCRIBE packets are due.
+// Add begins to want filters for an owner that has none. With a connection, their SUBSCRIBE packets
+// are due.
 func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, online bool) {
 	sub := &subscription[T]{owner: owner, filters: filters}
 	if s.owners == nil {
@@ -89,8 +93,8 @@ func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, online bool) {
 	}
 }
 
-// Abandon ends an owner that is still asking; it reports false for any other. With withdraw the broker is told, since it may
-// have the filters.
+// Abandon ends an owner that is still asking; it reports false for any other. With withdraw the
+// broker is told, since it may have the filters.
 func (s *Subscriptions[T]) Abandon(owner T, withdraw bool) bool {
 	sub := s.owners[owner]
 	if sub == nil || sub.phase != asking {
@@ -104,8 +108,9 @@ func (s *Subscriptions[T]) Abandon(owner T, withdraw bool) bool {
 	return true
 }
 
-// Remove begins the end of an owner and reports whether it has ended, else a later Unsuback, Restore or Lost does. kept says
-// that the broker keeps the session, so that it has to be told at the next connection if there is none now.
+// Remove begins the end of an owner and reports whether it has ended, else a later Unsuback,
+// Restore or Lost does. kept says that the broker keeps the session, so that it has to be told at
+// the next connection if there is none now.
 func (s *Subscriptions[T]) Remove(owner T, online, kept bool) (ended bool) {
 	sub := s.owners[owner]
 	if sub == nil {
@@ -127,8 +132,9 @@ func (s *Subscriptions[T]) Remove(owner T, online, kept bool) (ended bool) {
 	return s.endIfAnswered(sub)
 }
 
-// Restore makes the requests due that a new connection needs, and returns the owners that end by it. kept says that the
-// broker may have kept the session; with all, every wanted filter is asked for, else those that were never answered.
+// Restore makes the requests due that a new connection needs, and returns the owners that end by
+// it. kept says that the broker may have kept the session. With all, every wanted filter is asked
+// for, else only filters without an answer.
 func (s *Subscriptions[T]) Restore(kept, all bool) (ended []T) {
 	for _, sub := range s.wanted {
 		if sub.open > 0 || sub.phase == asking || all {
@@ -147,8 +153,8 @@ func (s *Subscriptions[T]) Restore(kept, all bool) (ended []T) {
 	return ended
 }
 
-// Lost forgets the requests of a connection that is gone, and returns the owners that end by it. With kept, an UNSUBSCRIBE for
-// filters that nobody wants again stays due.
+// Lost forgets the requests of a connection that is gone, and returns the owners that end by it.
+// With kept, an UNSUBSCRIBE for filters that nobody wants again stays due.
 func (s *Subscriptions[T]) Lost(kept bool) (ended []T) {
 	s.requests.lost(func(r *request[T]) bool {
 		if r.sub != nil || !kept {
@@ -188,8 +194,8 @@ func (s *Subscriptions[T]) ask(sub *subscription[T]) {
 	}
 }
 
-// highest returns the QoS to ask for. The broker keeps one QoS for each filter, that of the last SUBSCRIBE [MQTT-3.8.4-3],
-// and another owner may need more.
+// highest returns the QoS to ask for. The broker keeps one QoS for each filter, that of the last
+// SUBSCRIBE [MQTT-3.8.4-3], and another owner may need more.
 func (s *Subscriptions[T]) highest(f frames.Filter) frames.QoS {
 	q := f.QoS
 	for _, route := range s.sharing(f.Topic, nil) {
@@ -206,8 +212,8 @@ func (s *Subscriptions[T]) sharing(topic string, except *subscription[T]) []Rout
 	})
 }
 
-// withdraw queues UNSUBSCRIBE packets for the filters of sub that the broker may have and no other wanted owner has. waits is
-// sub if its end waits for the UNSUBACK, else nil.
+// withdraw queues UNSUBSCRIBE packets for the filters of sub that the broker may have and no other
+// wanted owner has. waits is sub if its end waits for the UNSUBACK, else nil.
 func (s *Subscriptions[T]) withdraw(sub, waits *subscription[T]) {
 	var r *request[T]
 	for _, f := range sub.filters {

@@ -37,7 +37,7 @@ func (b *inbox) subtract(d *Delivery) {
 	b.bytes -= cost(d)
 }
 
-// finish says that no more messages come. Those that wait are still handed over.
+// finish says that no more messages come. The waiting ones are still handed over.
 func (b *inbox) finish(err error) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()

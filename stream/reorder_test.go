@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What went wrong once, with many messages, takes no memory when they are gone.
+// Errors of many messages take no memory when the messages are gone.
 func TestReorderBufferForgetsItsExceptions(t *testing.T) {
 	const n = 10_000
 	var b reorderBuffer
