@@ -17,8 +17,8 @@ func houses(n int) (r *ownerRoutes, topics []string) {
 
 var subscribed = []int{1, 100, 10_000}
 
-// The ways in which a message finds its owners, the cheapest first, and the most allocations of
-// one look-up. The cost must not grow with the owners that do not match.
+// The ways in which a message finds its owners, the cheapest first, and the most allocations of one
+// look-up. The cost must not grow with the owners that do not match.
 var lookups = []struct {
 	name   string
 	allocs float64

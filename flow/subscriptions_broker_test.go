@@ -1,0 +1,80 @@
+package flow
+
+import (
+	"slices"
+
+	"github.com/go-millrace/mqtt/frames"
+	"pgregory.net/rapid"
+)
+
+// A brokerModel applies SUBSCRIBE and UNSUBSCRIBE packets in the order of sending. It keeps one QoS
+// for each filter, that of the last SUBSCRIBE. A filter that it refuses stays as it was.
+type brokerModel struct {
+	filters map[string]frames.QoS
+	sent    []Request // and not applied yet
+	applied []brokerAnswer
+
+	// Filters that were refused in this session. An owner that ends sends no UNSUBSCRIBE for the
+	// filters that were refused to it, so the broker may keep such a filter from another SUBSCRIBE.
+	stranded map[string]bool
+}
+
+// A brokerAnswer is a SUBACK or an UNSUBACK.
+type brokerAnswer struct {
+	request Request
+	codes   []frames.ReasonCode // of a SUBACK
+}
+
+func newBrokerModel() *brokerModel {
+	return &brokerModel{filters: map[string]frames.QoS{}, stranded: map[string]bool{}}
+}
+
+// apply takes the oldest packet; refuse decides about each filter of a SUBSCRIBE, and grant about
+// the QoS in its SUBACK.
+func (b *brokerModel) apply(refuse func() bool, grant func(q frames.QoS) frames.QoS) {
+	r := b.sent[0]
+	b.sent = b.sent[1:]
+	a := brokerAnswer{request: r}
+	for _, topic := range r.Topics {
+		delete(b.filters, topic)
+	}
+	for _, f := range r.Filters {
+		if refuse() {
+			a.codes = append(a.codes, frames.UnspecifiedError)
+			b.stranded[f.Topic] = true
+			continue
+		}
+		b.filters[f.Topic] = f.QoS
+		a.codes = append(a.codes, frames.ReasonCode(grant(f.QoS)))
+	}
+	b.applied = append(b.applied, a)
+}
+
+// lost ends the connection: packets and answers under way are gone.
+func (b *brokerModel) lost() { b.sent, b.applied = nil, nil }
+
+// forget ends the session.
+func (b *brokerModel) forget() {
+	clear(b.filters)
+	clear(b.stranded)
+}
+
+// answer takes one answer out, not always the oldest.
+func (b *brokerModel) answer(t *rapid.T) brokerAnswer {
+	i := rapid.IntRange(0, len(b.applied)-1).Draw(t, "answer")
+	a := b.applied[i]
+	b.applied = slices.Delete(b.applied, i, i+1)
+	return a
+}
+
+// inUse returns the identifiers of the packets without an answer.
+func (b *brokerModel) inUse() (ids []uint16) {
+	for _, r := range b.sent {
+		ids = append(ids, r.ID)
+	}
+	for _, a := range b.applied {
+		ids = append(ids, a.request.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
