@@ -9,6 +9,10 @@
 //     retransmission after a reconnect.
 //   - [Receiver] keeps inbound messages in order of arrival, suppresses the duplicate of a QoS 2
 //     message, and releases acks in order of arrival.
+//   - [Subscriptions] keeps the topic filters that are wanted, finds their owners by [Routes], and
+//     returns the SUBSCRIBE and UNSUBSCRIBE packets that are due.
+//   - [KeepAlive] decides when PINGREQ is due and when a broker is dead; [Backoff] when to connect
+//     again.
 //   - [Retry] computes how long to wait for an ack on a live connection.
 //   - [Store] keeps a session beyond its connection. Sender and Receiver write each change that
 //     must survive into a [Journal]; the session commits the journal before it sends the packets
