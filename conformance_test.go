@@ -85,7 +85,7 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 				complain("%s: %q is not a test in one of the folders", row, name)
 				continue
 			}
-			if !tests.in(folder)[test] {
+			if !tests.testsOf(folder)[test] {
 				complain("%s: there is no test %s in %s", row, test, folder)
 			}
 		}
@@ -185,8 +185,8 @@ func splitTest(name string) (folder, test string, ok bool) {
 // A testIndex caches the tests of each folder.
 type testIndex map[string]map[string]bool
 
-// in returns the names of the tests and fuzz tests in the test files of a folder.
-func (x testIndex) in(folder string) map[string]bool {
+// testsOf returns the names of the tests and fuzz tests in the test files of a folder.
+func (x testIndex) testsOf(folder string) map[string]bool {
 	if names, ok := x[folder]; ok {
 		return names
 	}

@@ -191,7 +191,8 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 
 // ParseConnect parses a CONNECT. If the protocol level is unknown, the result has only Version, and
 // the error is set, so that a broker can answer UnsupportedProtocolVersion [MQTT-3.1.2-2]. The
-// client identifier must only be a valid string: a broker may refuse it with a code [MQTT-3.1.3-9].
+// client identifier is checked for its encoding only, since a broker refuses other faults of it by
+// a CONNACK [MQTT-3.1.3-9].
 func ParseConnect(f Frame) (Connect, error) {
 	const t = TypeConnect
 	if err := f.expect(t, V311); err != nil {

@@ -21,7 +21,7 @@ func (f Frame) Size() int {
 	return n
 }
 
-// possible tells for each first byte whether a packet of any version begins with it. The Reader
+// possible[b] reports whether some version has a packet that begins with the byte b. The Reader
 // thereby rejects another protocol at its first byte: H of HTTP, 0x15 of a TLS alert.
 var possible = func() (ok [256]bool) {
 	for t := TypeConnect; t <= TypeDisconnect; t++ {

@@ -1,6 +1,6 @@
-// Bench compares MQTT clients in Go: millrace in each of its ways of use, paho.mqtt.golang, others,
-// and the limit. The limit is not a client but the upper bound of the system: a program that writes
-// packets encoded before the run and parses no more of an answer than it must.
+// Bench compares MQTT clients: millrace in each of its ways of use, paho.mqtt.golang and others. It
+// also measures the upper limit of the system, with a program that writes packets encoded before
+// the run and parses no more of an answer than it must.
 //
 //	go run ./integration/bench          # all scenarios, about twenty minutes on two cores
 //	go run ./integration/bench -quick   # the scenarios that have a target, about 90 seconds
