@@ -11,7 +11,7 @@ import (
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
 	before := len(o.filling.bytes)
-	bytes, err := p.Append(o.filling.bytes, o.terms.version)
+	bytes, err := p.Append(o.filling.bytes, o.version)
 	if o.added(before, bytes, err) {
 		o.sent++
 		o.log.sentPublish(p, len(bytes)-before)
@@ -37,7 +37,7 @@ func (o *outbox) transmit(out *flow.Outgoing) {
 // ack adds a PUBACK, PUBREC, PUBREL or PUBCOMP.
 func (o *outbox) ack(a frames.Ack) {
 	before := len(o.filling.bytes)
-	bytes, err := a.Append(o.filling.bytes, o.terms.version)
+	bytes, err := a.Append(o.filling.bytes, o.version)
 	if o.added(before, bytes, err) {
 		o.log.sentAck(a, len(bytes)-before)
 	}
@@ -51,12 +51,12 @@ func (o *outbox) acks(r *flow.Receiver) {
 }
 
 // request adds a SUBSCRIBE or an UNSUBSCRIBE.
-func (o *outbox) request(r flow.Request) { o.packet(r.Packet(o.terms.version)) }
+func (o *outbox) request(r flow.Request) { o.packet(r.Packet(o.version)) }
 
 // packet adds a packet of any type.
 func (o *outbox) packet(p frames.Packet) {
 	before := len(o.filling.bytes)
-	bytes, err := p.Append(o.filling.bytes, o.terms.version)
+	bytes, err := p.Append(o.filling.bytes, o.version)
 	if o.added(before, bytes, err) {
 		o.log.sentPacket(p, len(bytes)-before)
 	}
@@ -65,8 +65,8 @@ func (o *outbox) packet(p frames.Packet) {
 // added takes the batch with a packet appended, unless that failed or is beyond the limit of the
 // connection.
 func (o *outbox) added(before int, bytes []byte, err error) bool {
-	if size := len(bytes) - before; err == nil && size > o.terms.maxPacket {
-		err = &frames.TooLargeError{Size: size, Limit: o.terms.maxPacket}
+	if size := len(bytes) - before; err == nil && size > o.maxPacket {
+		err = &frames.TooLargeError{Size: size, Limit: o.maxPacket}
 	}
 	if err != nil {
 		o.filling.bytes, o.err = bytes[:before], prefixed(err)

@@ -41,7 +41,7 @@ func (s *Session) Flush(ctx context.Context) error {
 // so a Sync right behind it may miss it: use Deliveries or All where that matters. Without a Store
 // and KeepSession Sync is an error.
 func (s *Session) Sync(ctx context.Context) error {
-	if s.options.Store == nil || !s.options.KeepSession {
+	if s.settings.store == nil || !s.settings.kept {
 		return link.BadOption("Sync", "needs a Store and KeepSession")
 	}
 	reply := make(chan error, 1)

@@ -20,7 +20,7 @@ type life struct {
 
 	// Set before done is closed.
 	closeErr error
-	last     Stats
+	last     *Stats
 }
 
 func newLife() *life {

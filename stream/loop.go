@@ -6,12 +6,12 @@ import "github.com/go-millrace/mqtt/flow"
 // waits for a user, the network or a disk. Slow work has a goroutine of its own, and a full channel
 // has a list.
 type loop struct {
-	options  *Options
+	settings *settings
 	commands <-chan command
 	life     *life
 	clock    clock
 	log      packetLog
-	stats    Stats
+	count    counters
 
 	// Protocol state.
 	sender   *flow.Sender[owner]
@@ -51,7 +51,7 @@ func (l *loop) progress() progress {
 
 // snapshot returns the counters, and the gauges of the moment.
 func (l *loop) snapshot() Stats {
-	st := l.stats
+	st := l.count.stats()
 	st.Sent = l.outbox.sent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
 	st.InFlight = l.sender.InFlight()

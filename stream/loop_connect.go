@@ -23,7 +23,7 @@ func (l *loop) event(e event) {
 
 // reconnect schedules the next attempt, or ends a session that wants none.
 func (l *loop) reconnect(cause error) {
-	if l.options.NoReconnect {
+	if l.settings.noReconnect {
 		l.life.fail(cause)
 		l.ending.advance(over)
 		return
@@ -35,7 +35,7 @@ func (l *loop) reconnect(cause error) {
 // ones.
 func (l *loop) connected(c *link.Conn) {
 	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
-	l.stats.Connections++
+	l.count.connections++
 	t := &l.link.terms
 	l.outbox.connected(c, *t)
 	l.sender.SetWindow(t.window)

@@ -25,8 +25,9 @@ func (l *loop) end() {
 	l.inboxes.acks.close()
 	l.inboxes.unclaimed.finish(nil)
 	l.life.endHelpers()
-	l.life.last = l.snapshot()
-	l.life.closeErr = closeError(l.options.Store, l.outbox.failing(), left)
+	last := l.snapshot()
+	l.life.last = &last
+	l.life.closeErr = closeError(l.settings.store, l.outbox.failing(), left)
 	l.clock.stop()
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
 	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err = false, false, l.life.closed() })

@@ -6,14 +6,14 @@ import "github.com/go-millrace/mqtt/frames"
 // the inboxes.
 func (l *loop) receive(packets []packet) {
 	l.link.keepAlive.Heard(l.clock.now, l.link.conn.BytesIn())
-	l.stats.Reads++
+	l.count.reads++
 	l.log.received(packets)
 	for i := 0; i < len(packets) && l.link.phase == up; {
 		if packets[i].kind == frames.TypePublish {
 			i += l.deliverRun(packets[i:])
 			continue
 		}
-		l.stats.BytesIn += uint64(packets[i].size)
+		l.count.bytesIn += uint64(packets[i].size)
 		l.control(&packets[i])
 		i++
 	}
@@ -27,7 +27,7 @@ func (l *loop) deliverRun(packets []packet) (n int) {
 	l.inboxes.lock()
 	defer l.inboxes.unlock()
 	for n < len(packets) && packets[n].kind == frames.TypePublish {
-		l.stats.BytesIn += uint64(packets[n].size)
+		l.count.bytesIn += uint64(packets[n].size)
 		l.deliver(&packets[n])
 		n++
 	}
@@ -36,7 +36,7 @@ func (l *loop) deliverRun(packets []packet) (n int) {
 
 // deliver routes a PUBLISH to the inboxes that want it. The inboxes are locked.
 func (l *loop) deliver(p *packet) {
-	l.stats.Received++
+	l.count.received++
 	if p.message.QoS == frames.AtMostOnce {
 		l.throttle.qos0Read = true
 	}
@@ -59,7 +59,7 @@ func (l *loop) deliver(p *packet) {
 			d.seq++
 		}
 	case l.unwanted(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
-		l.stats.Discarded++
+		l.count.discarded++
 		if d.acks != nil {
 			l.receiver.Ack(d.seq)
 		}
@@ -71,7 +71,7 @@ func (l *loop) deliver(p *packet) {
 
 // unwanted reports whether a message that no Subscription claims is to be acknowledged and dropped.
 func (l *loop) unwanted(topic string) bool {
-	return l.options.DiscardUnclaimed || l.subs.Unsubscribed(topic)
+	return l.settings.discardUnclaimed || l.subs.Unsubscribed(topic)
 }
 
 // control takes a packet other than PUBLISH.

@@ -24,7 +24,7 @@ func (l *loop) accept(p Publishing) {
 func (l *loop) add(p Publishing) {
 	o := owner{tag: p.Tag, ack: p.Ack}
 	if o.ack == nil {
-		o.ack = l.options.Ack
+		o.ack = l.settings.ack
 	}
 	if err := p.Message.Validate(l.link.terms.version); err != nil {
 		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
@@ -80,7 +80,7 @@ func (l *loop) transmit() {
 
 // resend sends again the packets that have waited too long for their ack.
 func (l *loop) resend() {
-	retry := l.options.Retry
+	retry := l.settings.retry
 	if retry == nil {
 		return
 	}
@@ -112,8 +112,8 @@ func (l *loop) flush() {
 	bytes, done := l.outbox.flush(l.clock.now)
 	if bytes > 0 {
 		l.link.keepAlive.Sent(l.clock.now)
-		l.stats.Writes++
-		l.stats.BytesOut += uint64(bytes)
+		l.count.writes++
+		l.count.bytesOut += uint64(bytes)
 	}
 	if done {
 		l.written(written{})
@@ -162,7 +162,7 @@ func (l *loop) acknowledged(a frames.Ack) {
 	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.handed, l.clock.now)
 	switch outcome {
 	case flow.Confirmed:
-		l.stats.Acknowledged++
+		l.count.acknowledged++
 		l.receipts.complete(&e, nil)
 	case flow.Downgraded:
 		l.receipts.complete(&e, &DowngradedError{ID: e.ID})

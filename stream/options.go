@@ -246,3 +246,23 @@ func (o *Options) link() link.Config {
 		MaxPacket: o.MaxPacket, Logger: o.Logger,
 	}
 }
+
+// settings are the Options that are read while the session runs. The others are not kept.
+type settings struct {
+	version          frames.Version
+	kept             bool
+	noReconnect      bool
+	discardUnclaimed bool
+	window           int
+	queue            int
+	store            flow.Store
+	retry            *flow.Retry
+	ack              chan<- Receipt
+}
+
+func (o *Options) settings() settings {
+	return settings{
+		version: o.Version, kept: o.KeepSession, noReconnect: o.NoReconnect, discardUnclaimed: o.DiscardUnclaimed,
+		window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry, ack: o.Ack,
+	}
+}

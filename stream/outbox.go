@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
 )
 
 // An outbox encodes packets, and holds everything on its way to the Store and to the connection:
@@ -15,11 +16,12 @@ import (
 // its bytes are written. After a failed commit its changes come again, alone and before any other
 // batch.
 type outbox struct {
-	log   *packetLog
-	terms terms  // of the connection
-	conn  wire   // nil without a connection
-	err   error  // a packet could not be encoded for the connection
-	sent  uint64 // PUBLISH packets
+	log       *packetLog
+	version   frames.Version // of the connection
+	maxPacket int            // of the connection: the largest packet that may be sent, in bytes
+	conn      wire           // nil without a connection
+	err       error          // a packet could not be encoded for the connection
+	sent      uint64         // PUBLISH packets
 
 	journal *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling batch
@@ -67,7 +69,9 @@ func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
 }
 
 // connected begins a connection.
-func (o *outbox) connected(conn wire, t terms) { o.conn, o.terms = conn, t }
+func (o *outbox) connected(conn wire, t terms) {
+	o.conn, o.version, o.maxPacket = conn, t.version, t.maxPacket
+}
 
 // disconnected ends a connection: the bytes that wait for it are dropped.
 func (o *outbox) disconnected() {

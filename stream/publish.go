@@ -10,7 +10,7 @@ import (
 // Publish publishes m and waits until its QoS exchange is complete. When ctx ends before that, m is
 // withdrawn if it was still queued (ErrNotSent); otherwise it may arrive (ErrUnconfirmed).
 func (s *Session) Publish(ctx context.Context, m frames.Message) error {
-	if err := m.Validate(s.options.Version); err != nil {
+	if err := m.Validate(s.settings.version); err != nil {
 		return notSent(err)
 	}
 	if ctx.Err() != nil {
@@ -64,7 +64,7 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 }
 
 func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames.Message) error, in <-chan T) <-chan Receipt {
-	st := newStage(ctx, s.options.Version, s.options.Window+s.options.Queue)
+	st := newStage(ctx, s.settings.version, s.settings.window+s.settings.queue)
 	st.life, st.counts, st.runs = s.life, s.counts, s.runs
 	st.withdraw = func(st *publishStage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
 	s.counts.senders.Add(1)

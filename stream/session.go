@@ -14,7 +14,7 @@ import (
 // Session is one MQTT session across any number of connections. Its methods can be called from any
 // goroutine.
 type Session struct {
-	options   Options
+	settings  settings
 	commands  chan command      // unbuffered, to the loop, never closed
 	publishes chan<- Publishing // to the loop, never closed
 	runs      chan<- stageRun   // the same
@@ -43,16 +43,16 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{
-		options:  options,
+		settings: options.settings(),
 		commands: make(chan command),
 		counts:   newReceiptCounts(),
 		life:     newLife(),
 	}
 	s.calls = &publishCalls{wake: s.life.wake}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
-	l := newLoop(s, endpoints, first)
+	l := newLoop(s, &options, endpoints, first)
 	s.publishes, s.runs, s.states = l.intake.publishes, l.intake.runs, l.link.states
-	if err := restore(l.options, l.sender, l.receiver, &l.receipts); err != nil {
+	if err := restore(&options, l.sender, l.receiver, &l.receipts); err != nil {
 		return nil, err
 	}
 	go l.run()
@@ -60,8 +60,7 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 }
 
 // newLoop makes the loop of a session and its owners.
-func newLoop(s *Session, endpoints []*link.Endpoint, first chan<- error) *loop {
-	o := &s.options
+func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- error) *loop {
 	var journal *flow.Journal
 	if o.KeepSession && o.Store != nil {
 		journal = new(flow.Journal)
@@ -73,7 +72,7 @@ func newLoop(s *Session, endpoints []*link.Endpoint, first chan<- error) *loop {
 	dialer := link.NewDialer(o.link(), endpoints)
 	backoff := flow.NewBackoff(o.Reconnect, func(n time.Duration) time.Duration { return rand.N(n) })
 	l := &loop{
-		options:  o,
+		settings: &s.settings,
 		commands: s.commands,
 		life:     s.life,
 		clock:    newClock(),

@@ -48,7 +48,7 @@ func (s *Session) Stats() Stats {
 	var st Stats
 	if !s.call(func(l *loop) { st = l.snapshot() }) {
 		<-s.life.done
-		return s.life.last
+		return *s.life.last
 	}
 	return st
 }

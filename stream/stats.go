@@ -27,3 +27,19 @@ type Stats struct {
 	Online       bool
 	StoreFailing bool // the last commit to the Store failed; it is tried again
 }
+
+// counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the others.
+type counters struct {
+	acknowledged, received, discarded uint64
+	bytesIn, bytesOut                 uint64
+	writes, reads, connections        uint64
+}
+
+// stats returns Stats with these counters.
+func (c *counters) stats() Stats {
+	return Stats{
+		Acknowledged: c.acknowledged, Received: c.received, Discarded: c.discarded,
+		BytesIn: c.bytesIn, BytesOut: c.bytesOut,
+		Writes: c.writes, Reads: c.reads, Connections: c.connections,
+	}
+}

@@ -23,7 +23,7 @@ type Subscription struct {
 // Messages that wait unclaimed and match are claimed by the new Subscription. A message goes to
 // every Subscription that it matches.
 func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Subscription, error) {
-	if err := checkFilters(s.options.Version, filters); err != nil {
+	if err := checkFilters(s.settings.version, filters); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
