@@ -51,7 +51,6 @@ type backoffRun struct {
 	m      *backoffModel
 	jitter bool
 	random func(n time.Duration) time.Duration // of the present step
-	asked  time.Duration
 	now    time.Duration
 	online bool
 }
