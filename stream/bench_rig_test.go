@@ -65,7 +65,7 @@ func (b *bench) publishFrom(tb testing.TB, q frames.QoS, n int) {
 	}
 }
 
-// publishes publishes n messages through the channel, with one shared Ack channel.
+// publishes sends n messages to the channel of Publishes. All their Receipts go to one Ack channel.
 func (b *bench) publishes(tb testing.TB, q frames.QoS, n int) {
 	acks := make(chan stream.Receipt, 4096)
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
@@ -81,8 +81,7 @@ func (b *bench) publishes(tb testing.TB, q frames.QoS, n int) {
 	}
 }
 
-// publish publishes n messages from 100 goroutines; each waits for an outcome before its next
-// message.
+// publish calls Publish for n messages from 100 goroutines. Each call returns before its goroutine makes the next.
 func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
 	var begun atomic.Int64
@@ -100,8 +99,7 @@ func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	callers.Wait()
 }
 
-// feed lets the responder publish n messages to the session, ahead of the reader by a bounded
-// amount.
+// feed lets the responder publish n messages to the session. The responder waits when too many messages are unread.
 func (b *bench) feed(q frames.QoS, n int) {
 	m := frames.Message{Topic: "bench/topic", Payload: payload(), QoS: q}
 	some := make([]frames.Message, 64)

@@ -6,7 +6,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The ways to publish and to receive, for the benchmarks and for the test of their cost.
+// The ways to publish and to receive. The benchmarks and the test of the cost of a message use them.
 var (
 	waysOut = []struct {
 		name string

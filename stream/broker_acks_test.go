@@ -40,7 +40,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 						c.ExpectNone()
 					}
 
-					// The session remembers nothing of these acks: the identifier works as before.
+					// These acks have no effect on later exchanges with the same identifier.
 					in := s.Deliveries()
 					c.Send(publish("t", "in", frames.ExactlyOnce, id, false))
 					wantDelivery(t, in, "t", "in").Ack()
@@ -84,7 +84,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 			}
 			c.ExpectNone()
 
-			// A late copy does not complete the next publication, which has another identifier.
+			// A late copy of the ack does not complete the next publication, because that has another identifier.
 			s.Publishes() <- stream.Publishing{Message: message("t", "2", frames.AtLeastOnce), Ack: receipts}
 			next := streamtest.Next[frames.Publish](c)
 			c.Send(ack(puback, p.ID))
@@ -171,9 +171,9 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		qos   frames.QoS
-		first []frames.Type // in order, each answered with PUBREL
+		first []frames.Type // acks sent before the wrong ack; the client answers each with PUBREL
 		last  frames.Type
-		resum frames.Type // the packet with which a kept session resumes; 0 is its PUBLISH
+		resum frames.Type // the packet that a kept session retransmits; 0 means PUBLISH
 	}{
 		{name: "A3 PUBREC for QoS 1 closes", qos: 1, last: pubrec},
 		{name: "A3 PUBCOMP for QoS 1 closes", qos: 1, last: pubcomp},
@@ -240,7 +240,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 
 // A4 [MQTT-4.3.3-2] [MQTT-3.3.1-3]
 func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
-	for _, dup := range []bool{true, false} { // the identifier decides, not the flag
+	for _, dup := range []bool{true, false} { // a duplicate is recognized by its identifier, whatever its DUP flag
 		again := publish("t", "one", frames.ExactlyOnce, 6, dup)
 		name := "A4 PUBLISH again before PUBREL"
 		if !dup {
@@ -271,7 +271,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 				d := wantDelivery(t, in, "t", "one")
 				c.Send(again)
 				wantNoDelivery(t, in)
-				c.ExpectNone() // a PUBREC would claim that the consumer has acknowledged it
+				c.ExpectNone() // a PUBREC must wait until the consumer has acknowledged the message
 				d.Ack()
 				c.Expect(ack(pubrec, 6), ack(pubrec, 6), ack(pubrec, 6))
 				c.Send(ack(pubrel, 6))
@@ -346,7 +346,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			var packets, answers []frames.Packet
-			for id := uint16(10); id > 0; id-- { // the identifiers are not in ascending order
+			for id := uint16(10); id > 0; id-- { // the messages arrive with descending identifiers
 				q := frames.AtLeastOnce + frames.QoS(id%2)
 				packets = append(packets, publish("t", "", q, id, false))
 				answers = append(answers, ack([]frames.Type{puback, pubrec}[id%2], id))
@@ -507,8 +507,7 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 	})
 }
 
-// A packet that waits in the batch behind a blocked write is not sent yet: an ack with its
-// identifier belongs to another publication and must neither complete the packet nor hold it back.
+// A packet in the batch behind a blocked write is not sent yet. So an ack with its identifier is not an ack of this packet: it must neither complete the publication nor delay the packet.
 func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
 	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

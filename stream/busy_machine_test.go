@@ -14,8 +14,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A publisher yields the processor while it waits for more to publish. On a busy machine each yield
-// costs a time slice of every running goroutine, so it must not happen for every publish.
+// A publisher yields the processor to collect more messages for its batch. On a busy machine each yield costs a time slice of every running goroutine, so the publisher must not yield at every publish.
 func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -44,13 +43,12 @@ func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	stop.Store(true)
 	busy.Wait()
 	slices.Sort(took)
-	if median := took[len(took)/2]; median > 50*time.Millisecond { // it was 160 ms
+	if median := took[len(took)/2]; median > 50*time.Millisecond { // 160 ms when the publisher yielded at every publish
 		t.Errorf("a publish takes %v (median), %v at most", median, took[len(took)-1])
 	}
 }
 
-// Reading is throttled for consumers that receive messages, but not for calls that wait for an ack:
-// this consumer publishes each message that it receives, and waits.
+// The session throttles reading so that consumers get processor time. It must not do so while a call waits for an ack. Here the consumer publishes each message that it receives, and waits for the ack.
 func TestARestOfReadingHoldsUpNoAck(t *testing.T) {
 	const n, large = 64, 64 << 10 // bytes; large enough to throttle reading
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

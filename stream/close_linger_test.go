@@ -13,8 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Close reads on until the broker closes, because unread bytes would reset the connection and lose
-// the last acks. It ignores the packets that it reads.
+// Close reads until the broker closes the connection, because closing with unread bytes would reset the connection and lose the last acks. Close ignores the packets that it reads.
 func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *stream.Session) *closing{
 		"Close":    callClose,
@@ -63,8 +62,7 @@ func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 	}, streamtest.KeepOpen())
 }
 
-// The second for the last writes starts with the writes, even if the commit before them takes
-// longer.
+// Close has one second for its last writes. The second begins with the first of these writes, after the commit that precedes them.
 func TestASlowCommitDoesNotCostTheDisconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)
@@ -88,10 +86,10 @@ func (s *slowCard) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// bare is a connection that cannot close one direction.
+// bare is a connection without CloseWrite.
 type bare struct{ net.Conn }
 
-// DISCONNECT alone makes a broker close the connection.
+// Without CloseWrite the client only sends DISCONNECT, and the broker then closes the connection.
 func TestCloseOfAConnectionThatCannotCloseOneDirection(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {

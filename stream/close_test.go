@@ -26,7 +26,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 		o     stream.Options
 		stage func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn
 		takes time.Duration
-		bye   bool // DISCONNECT is sent
+		bye   bool // whether the client sends DISCONNECT
 	}{
 		{name: "before the dial has ended", stage: nil},
 		{name: "dialing", stage: func(_ *testing.T, b *streamtest.Broker, _ *stream.Session) *streamtest.Conn {
@@ -276,7 +276,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 	}
 }
 
-// Close need not wait for a connection that is already lost.
+// Close returns at once if the connection is already lost.
 func TestCloseDoesNotWaitForABrokerThatIsGone(t *testing.T) {
 	for name, gone := range map[string]func(c *streamtest.Conn){"closed": (*streamtest.Conn).Drop, "reset": (*streamtest.Conn).Abort} {
 		t.Run(name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 						d.Ack()
 					}
 				})
-				for range 100 * round { // the broker reads on
+				for range 100 * round { // let the broker go on reading
 					if p, is := streamtest.Next[frames.Packet](c).(frames.Publish); is && p.QoS == 1 {
 						c.Send(ack(puback, p.ID))
 					}
@@ -356,8 +356,7 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 	}
 }
 
-// paho.mqtt.golang #327. Close sends the acks of all acknowledged deliveries before DISCONNECT,
-// even if the session learns of both at once.
+// paho.mqtt.golang #327. Close sends the acks of all acknowledged deliveries before DISCONNECT, even if the session learns of the last Ack and of Close at the same time.
 func TestAcksThatAreDueLeaveBeforeDisconnect(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -410,7 +409,7 @@ func TestCloseIsIdempotent(t *testing.T) {
 	})
 }
 
-// E7: unread Receipts delay Close by a second; its error counts them.
+// E7: unread Receipts delay Close by a second. The error of Close gives their number.
 func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 	t.Run("an unbuffered channel", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -451,7 +450,7 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 			close(in)
 			out := s.PublishFrom(t.Context(), in)
 			synctest.Wait()
-			// The channel has room for 1,024, and filling it may count as progress.
+			// The channel has room for 1,024 Receipts. Receipts that enter the channel may count as progress, so Close may wait longer.
 			wantText(t, callClose(t, s).within(time.Second, 2*time.Second), "44 Receipts")
 			n := 0
 			for r := range out {
@@ -467,7 +466,7 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 	})
 }
 
-// A slow reader of Receipts gets all of them.
+// Close waits for a slow reader until it has received all Receipts.
 func TestCloseWaitsForSlowTakersOfReceipts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, nil)
@@ -653,8 +652,7 @@ func TestDoneIsClosedLast(t *testing.T) {
 	})
 }
 
-// Close does not wait twice for a connection that fails during its last write, and the Receipts
-// carry the reason.
+// If the last write of Close fails, Close does not wait any longer, and the Receipts give the error of the write.
 func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

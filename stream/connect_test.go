@@ -20,9 +20,7 @@ import (
 
 // The row numbers C1 to C12 refer to the table of faults.
 
-// turnedAway answers CONNECT in a way that fails the attempt, first for Dial, which returns the
-// error, then for an open session, which shows the error in its State and reconnects after its
-// interval.
+// turnedAway requires that an answer to CONNECT makes the attempt fail. First it tests Dial, which returns the error. Then it tests an open session, which shows the error in its State and reconnects after its interval.
 func turnedAway(t *testing.T, b *streamtest.Broker, v frames.Version, answer func(c *streamtest.Conn), check func(err error)) {
 	t.Helper()
 	start := time.Now()
@@ -451,7 +449,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		if err := outcome(t, dialed); err != nil {
 			t.Fatal(err)
 		}
-		cancel() // the context bounds Dial only
+		cancel() // the context applies to Dial, not to the session
 		c.ExpectQuiet(10 * time.Second)
 	})
 }
@@ -562,7 +560,7 @@ func TestDialErrorIsKept(t *testing.T) {
 	})
 }
 
-// State counts the attempts since the last connection and shows the last error.
+// State gives the number of attempts since the last connection, and the last error.
 func TestStatesCountTheAttempts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Refuse(3, nil)
@@ -584,7 +582,7 @@ func TestStatesCountTheAttempts(t *testing.T) {
 	})
 }
 
-// With NoReconnect a refusal ends the session and becomes its error.
+// With NoReconnect a refusal ends the session, and Err returns the refusal.
 func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
@@ -603,8 +601,7 @@ func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.0-1] CONNECT is the first packet, and no other packet follows before it is accepted.
-// [MQTT-3.1.0-2] It is sent once.
+// [MQTT-3.1.0-1] CONNECT is the first packet, and the client sends no other packet before CONNACK. [MQTT-3.1.0-2] CONNECT is sent once.
 func TestNothingIsSentBetweenConnectAndConnack(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		b.Refuse(1, nil)

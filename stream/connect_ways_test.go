@@ -27,7 +27,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// An authority issues certificates, which a client trusts only with its pool.
+// An authority issues certificates. A client trusts them only if its RootCAs is the pool of the authority.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -65,7 +65,7 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Cert
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
-// sign completes a certificate. The authority's own certificate is self-signed.
+// sign makes a key and signs its certificate. A new authority signs its own certificate.
 func (a *authority) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,7 +94,7 @@ func (a *authority) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, 
 	return cert, key
 }
 
-// listening returns a listener on the loopback interface; the test closes it at its end.
+// listening returns a listener on the loopback interface. The end of the test closes the listener.
 func listening(t *testing.T, network, addr string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, addr)
@@ -251,7 +251,7 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 	})
 }
 
-// TLS options require TLS: with mqtt nothing would be encrypted.
+// Options with TLS settings are an error for a URL without TLS, because nothing would be encrypted.
 func TestTLSOptionsWithoutTLSAreAnError(t *testing.T) {
 	_, err := stream.Open("mqtt://broker", &stream.Options{TLS: &tls.Config{}})
 	var option *stream.OptionError
@@ -266,7 +266,7 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 	day := 24 * time.Hour
 	for name, row := range map[string]struct {
 		cert  tls.Certificate
-		roots *x509.CertPool // nil is the pool of the system
+		roots *x509.CertPool // nil means the pool of the system
 		check func(error) bool
 	}{
 		"expired": {mine.issue(t, func(c *x509.Certificate) {
@@ -291,7 +291,7 @@ func TestTLSVerifiesTheBroker(t *testing.T) {
 				}
 				seen := hooked(t, l, func(conn net.Conn) outcome {
 					c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{row.cert}})
-					n, err := c.Read(make([]byte, 100)) // includes the handshake
+					n, err := c.Read(make([]byte, 100)) // the first Read completes the handshake
 					return outcome{n, err}
 				})
 				o := &stream.Options{Username: secretUser, Password: []byte(secretPassword)}
@@ -327,7 +327,7 @@ func isInvalid(reason x509.InvalidReason) func(error) bool {
 	}
 }
 
-// L5: neither side understands the other.
+// L5: one side speaks TLS and the other does not.
 func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 	t.Run("TLS against a plain broker that answers", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
@@ -353,7 +353,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		})
 		_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), nil)
 		wantText(t, err, "TLS")
-		wantViolation(t, <-seen, "reserved flags") // 0x16 is a ClientHello
+		wantViolation(t, <-seen, "reserved flags") // the first byte of a ClientHello is 0x16
 	})
 	t.Run("plain against a TLS broker", func(t *testing.T) {
 		l := listening(t, "tcp", "127.0.0.1:0")
@@ -376,7 +376,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	l := listening(t, "tcp", "127.0.0.1:0")
 	seen := hooked(t, l, func(conn net.Conn) []byte {
-		b, _ := io.ReadAll(conn) // until the client gives up
+		b, _ := io.ReadAll(conn) // returns when the client gives up
 		return b
 	})
 	_, err := stream.Dial(aMinute(t), "mqtts://"+l.Addr().String(), &stream.Options{ConnectTimeout: 20 * time.Millisecond})
@@ -387,7 +387,7 @@ func TestTLSHandshakeThatNeverEnds(t *testing.T) {
 	}
 }
 
-// L7: if the broker rejects the client certificate or gets none, the error wraps the alert.
+// L7: if the broker rejects the client certificate or receives none, the error wraps the TLS alert.
 func TestClientCertificate(t *testing.T) {
 	brokers, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
 	serverSide := &tls.Config{
@@ -413,7 +413,7 @@ func TestClientCertificate(t *testing.T) {
 				seen := hooked(t, l, func(conn net.Conn) error {
 					c := tls.Server(conn, serverSide)
 					err := c.Handshake()
-					io.Copy(io.Discard, conn) // a reset would overtake the alert
+					io.Copy(io.Discard, conn) // closing with unread bytes would reset the connection, and the alert would be lost
 					return err
 				})
 				offered := false
@@ -441,7 +441,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// TLS in a bubble: the script speaks it through Wrap.
+// TLS in a bubble: the script runs over the server's side of TLS, given to Wrap.
 func TestTLSConnectionEnds(t *testing.T) {
 	script := func(t *testing.T, end func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn)) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -455,7 +455,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			o.TLS.RootCAs = nil // Open has copied the options
+			o.TLS.RootCAs = nil // no effect, since Open has copied the options
 			c := b.Accept()
 			raw := c.Raw()
 			c.Wrap(tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}))
@@ -470,7 +470,7 @@ func TestTLSConnectionEnds(t *testing.T) {
 	t.Run("by Close: DISCONNECT, and an orderly end", func(t *testing.T) {
 		script(t, func(t *testing.T, s *stream.Session, c *streamtest.Conn, raw net.Conn) {
 			s.Close()
-			c.ExpectDisconnect() // its ExpectClosed requires close_notify
+			c.ExpectDisconnect() // ExpectDisconnect requires close_notify too
 		})
 	})
 	t.Run("by a violation: at once, and no orderly end", func(t *testing.T) {
@@ -660,8 +660,7 @@ func TestCredentialsEndWithClose(t *testing.T) {
 	})
 }
 
-// CONNECT byte by byte. [MQTT-3.1.0-1] demands that it comes first; the rows name the other
-// statements.
+// Every byte of CONNECT. [MQTT-3.1.0-1] CONNECT is the first packet. The other statements are named beside the fields.
 func TestConnectOnTheWire(t *testing.T) {
 	type options = stream.Options
 	will := func(q frames.QoS, retain bool) *frames.Message {
@@ -726,8 +725,7 @@ func TestConnectOnTheWire(t *testing.T) {
 	})
 }
 
-// wantOnTheWire requires a CONNECT with this body and no other byte before CONNACK, on two
-// connections in a row.
+// wantOnTheWire requires a CONNECT with the body want, and no other byte before CONNACK. It checks two successive connections.
 func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want string) {
 	t.Helper()
 	want = "\x10" + string(header(len(want))[1:]) + want

@@ -39,7 +39,7 @@ func TestAllSettlesWhenTheNextIsAskedFor(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		c.ExpectNone() // leaving the loop acknowledges nothing
+		c.ExpectNone() // the end of the loop acknowledges no delivery
 	})
 }
 
@@ -50,7 +50,7 @@ func TestLeavingAllReturnsTheRestInOrder(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 100)...)
 		synctest.Wait()
 		var got []string
-		for want := 1; want < 100; want += 10 { // each loop consumes ten and returns the rest of its batch
+		for want := 1; want < 100; want += 10 { // each loop consumes ten messages and returns the others of its batch to the inbox
 			for d := range sub.All(t.Context()) {
 				got = append(got, string(d.Payload))
 				d.Ack()
@@ -150,7 +150,7 @@ func TestAllEndsWithTheCauseOfItsContext(t *testing.T) {
 			if want := []string{"1", "2", "enough"}; !slices.Equal(got, want) {
 				t.Fatalf("the loop yielded %q, want %q", got, want)
 			}
-			c.Expect(ackRun(puback, 1, 2)...) // the loop has asked for the next delivery
+			c.Expect(ackRun(puback, 1, 2)...) // asking for the next delivery acknowledges the one before
 			synctest.Wait()
 			c.ExpectNone()
 			wantPayloads(t, sub.Messages(), "3", "4", "5")
@@ -268,7 +268,7 @@ func TestConsumersOfOneInboxGetEachMessageOnce(t *testing.T) {
 		for range 2 {
 			workers.Go(func() {
 				left := 0
-				for left >= 0 { // leaves the loop now and then
+				for left >= 0 { // each pass of this loop ends the loop over All after some messages
 					left--
 					for d, err := range sub.All(t.Context()) {
 						if err != nil {
@@ -298,7 +298,7 @@ func TestConsumersOfOneInboxGetEachMessageOnce(t *testing.T) {
 	})
 }
 
-// A wake-up wakes one consumer, which wakes the next if it leaves messages.
+// A message wakes one consumer. If this consumer leaves messages in the inbox, it wakes the next consumer.
 func TestConsumersThatWaitAreAllWokenForABacklog(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -318,7 +318,7 @@ func TestConsumersThatWaitAreAllWokenForABacklog(t *testing.T) {
 		}
 		synctest.Wait()
 		c.Send(inboundRun("a", atLeast, 1, 100)...) // one read
-		first := payloadsOf(t, got, 2)              // a consumer receives 64 at once
+		first := payloadsOf(t, got, 2)              // a consumer receives 64 messages at once
 		if slices.Sort(first); !slices.Equal(first, []string{"1", "65"}) {
 			t.Errorf("received %v", first)
 		}

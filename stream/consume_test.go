@@ -29,7 +29,7 @@ func TestHandOffOverMessagesIsWhatSettles(t *testing.T) {
 					t.Fatalf("Messages has a buffer of %d: buffered messages would count as acknowledged", cap(ch))
 				}
 				synctest.Wait()
-				c.ExpectNone() // the goroutine offers the message, which is no hand-off yet
+				c.ExpectNone() // an offered message is not acknowledged before a consumer receives it
 
 				wantPayloads(t, ch, "7")
 				c.Expect(ack(kind, 7))
@@ -49,7 +49,7 @@ func TestQoS2MessageIsReleasedWithPubcomp(t *testing.T) {
 		c.Send(publish("a", "x", exactly, 9, false))
 		wantPayloads(t, sub.Messages(), "x")
 		c.Expect(ack(pubrec, 9))
-		c.Send(publish("a", "x", exactly, 9, true)) // until PUBREL it is the same message
+		c.Send(publish("a", "x", exactly, 9, true)) // before PUBREL the identifier still names the same message
 		c.Expect(ack(pubrec, 9))
 		wantIdle(t, sub.Messages())
 		c.Send(ack(pubrel, 9))
@@ -76,9 +76,9 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 		name   string
 		left   int // messages still to be delivered
 		how    func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription)
-		client bool // the client ends too
+		client bool // whether the end of the Subscription ends the client too
 	}{
-		// The broker sends QoS 1 and 2 messages in the inbox again; only QoS 0 is lost.
+		// The broker retransmits the QoS 1 and 2 messages that are still in the inbox. Only QoS 0 messages are lost.
 		{"Close", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) { s.Close() }, true},
 		{"Shutdown", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
 			if err := s.Shutdown(t.Context()); err != nil {
@@ -106,7 +106,7 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 				wantEnd(t, ch)
 				wantEnd(t, ch)
 				wantEnd(t, sub.Messages())
-				wantEnd(t, sub.Deliveries()) // opened after the end
+				wantEnd(t, sub.Deliveries()) // a channel that is first requested after the end
 				if err := sub.Err(); err != nil {
 					t.Fatalf("Err is %v, want nil after %s", err, end.name)
 				}
@@ -131,7 +131,7 @@ func TestDeliveriesHandsOverWhatItsBufferHoldsAfterClose(t *testing.T) {
 		s.Close()
 		wantPayloads(t, ch, countUp(1, 5)...)
 		wantEnd(t, ch)
-		c.ExpectDisconnect() // and no ack
+		c.ExpectDisconnect() // no ack comes before DISCONNECT
 	})
 }
 
@@ -203,7 +203,7 @@ func TestAckIsIdempotent(t *testing.T) {
 		for i := 1; i <= 100; i++ {
 			c.Send(inboundRun("a", atLeast, i, 1)...)
 			held = append(held, takeFrom(t, ch))
-			for _, d := range held[:i-1] { // acknowledged long ago
+			for _, d := range held[:i-1] { // a second Ack has no effect
 				d.Ack()
 			}
 			synctest.Wait()
@@ -281,7 +281,7 @@ func TestAckBeforeBreakSettles(t *testing.T) {
 	})
 }
 
-// costOfMessage returns the share of ReceiveBytes that Stats shows for one message.
+// costOfMessage returns the number of bytes by which one message raises Stats.InboxBytes.
 func costOfMessage(t *testing.T, topic string, payload int) int {
 	var cost int
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -302,7 +302,7 @@ func TestOverlappingSubscriptionsGetACopyEach(t *testing.T) {
 		one, two, three := subscribed(t, s, c, "#", exactly), subscribed(t, s, c, "a/+", exactly), subscribed(t, s, c, "$share/g/a/b", exactly)
 		c.Send(publish("a/b", "1", atLeast, 1, false), publish("a/b", "2", exactly, 2, false),
 			publish("a/c", "3", atMost, 0, false), publish("$SYS/x", "4", atLeast, 4, false))
-		// A message is acked once all consumers have acknowledged it, in order of arrival.
+		// The session sends the ack of a message when all its consumers have acknowledged it. Acks are sent in order of arrival.
 		first := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		second := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		for i := range 3 {
@@ -386,7 +386,7 @@ func TestReceivedPayloadsStayAsTheyCame(t *testing.T) {
 		payload := func(i int) string { return strings.Repeat(fmt.Sprintf("<%d>", i), 1+i*7%50) }
 		topic := func(i int) string { return fmt.Sprintf("t/%d", i%300) }
 		var kept []frames.Message
-		for i := 0; i < n; { // segments that cut packets anywhere
+		for i := 0; i < n; { // segments that end anywhere in a packet
 			var packets []frames.Packet
 			for range 1 + i%40 {
 				if i == n {

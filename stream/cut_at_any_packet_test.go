@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A plan is an exchange: the publications each way, and the terms of the session.
+// A plan describes an exchange: the publications in both directions, and the options of the session.
 type plan struct {
 	version frames.Version
 	keep    bool
@@ -20,7 +20,7 @@ type plan struct {
 	window  int
 	out     []frames.QoS // by the client
 	in      []frames.QoS // by the broker
-	late    bool         // deliveries are acknowledged once nothing else is left to do, or after the cut
+	late    bool         // deliveries are acknowledged only after all other work, or after the cut
 	abort   bool         // cut by a reset, which loses the data in transit
 }
 
@@ -64,8 +64,7 @@ func TestACutAtAnyPacketLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
-// play runs the exchange with a connection that is cut after packet number limit, or never if it is
-// 0, and returns the number of packets.
+// play runs the exchange and returns the number of packets. The connection is cut after packet number limit; 0 means no cut.
 func (p plan) play(t *testing.T, limit int) int {
 	b := streamtest.New(t)
 	receipts := make(chan stream.Receipt, 2*len(p.out)+1)

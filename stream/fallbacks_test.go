@@ -17,7 +17,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// wantDialed requires that the connection is to addr.
+// wantDialed requires that the client dialed addr.
 func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
 	t.Helper()
 	if _, got := c.Dialed(); got != addr {
@@ -25,8 +25,7 @@ func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
 	}
 }
 
-// N1, N3. An attempt tries all endpoints without a pause; the interval follows a whole round. The
-// next round starts with the endpoint that was connected last.
+// N1, N3. An attempt tries all endpoints in turn without a pause. Only then comes the interval. The next attempt begins with the endpoint that was connected last.
 func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := faultOptions(frames.V311)
@@ -54,7 +53,7 @@ func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 		c = b.Accept()
 		wantDialed(t, c, "b:4242")
 		c.ExpectConnect()
-		c.Drop() // before CONNACK, so the next endpoint follows in the same round
+		c.Drop() // before CONNACK, so the same attempt goes on with the next endpoint
 		start = time.Now()
 		c = b.Accept()
 		wantElapsed(t, start, 0)
@@ -64,8 +63,7 @@ func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	})
 }
 
-// ConnectTimeout applies to each endpoint: a silent endpoint does not use up the time of the
-// others.
+// ConnectTimeout applies to each endpoint separately, so a silent endpoint does not shorten the time for the next.
 func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Hold(1)
@@ -121,8 +119,7 @@ func TestBadFallbacksAreNamed(t *testing.T) {
 	}
 }
 
-// User and password in a fallback URL apply to that endpoint, and without them the user of the main
-// URL applies. Username in Options overrides both.
+// User and password in a fallback URL apply to the endpoint of that URL. A fallback URL without a user takes the user of the main URL. Username in Options overrides both URLs.
 func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	for _, row := range []struct {
 		o    stream.Options
@@ -151,8 +148,7 @@ func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	}
 }
 
-// After rejected credentials, the session asks for new ones at the longest interval and connects
-// once they are good. Dial returns the refusal.
+// After the broker rejected the credentials, the session asks for new credentials at the longest interval, until the broker accepts them. Dial returns the refusal.
 func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	for _, code := range []frames.ReasonCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -192,7 +188,7 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	}
 }
 
-// A refusal by one endpoint does not slow down retries while another endpoint is unreachable.
+// If one endpoint refuses the credentials and another endpoint is unreachable, the session retries at the ordinary interval.
 func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{Fallbacks: []string{"mqtt://b"}, Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}}
@@ -264,7 +260,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 	})
 }
 
-// The minimum is TLS 1.2, whatever the configuration says.
+// The minimum version is TLS 1.2, even if MinVersion in the configuration is lower.
 func TestTLS11IsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		a := newAuthority(t)

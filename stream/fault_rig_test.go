@@ -44,7 +44,7 @@ func inVersions(t *testing.T, versions []frames.Version, script func(t *testing.
 	}
 }
 
-// goDial runs Dial beside the script. The test closes the session at its end.
+// goDial runs Dial in another goroutine. The session is closed at the end of the test.
 func goDial(ctx context.Context, t *testing.T, b *streamtest.Broker, url string, o *stream.Options) <-chan error {
 	t.Helper()
 	o = with(b, o)
@@ -65,14 +65,14 @@ func goDial(ctx context.Context, t *testing.T, b *streamtest.Broker, url string,
 	return done
 }
 
-// goPublish runs Publish beside the script.
+// goPublish runs Publish in another goroutine.
 func goPublish(s *stream.Session, m frames.Message) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- s.Publish(context.Background(), m) }()
 	return done
 }
 
-// goSubscribe runs Subscribe beside the script.
+// goSubscribe runs Subscribe in another goroutine.
 func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -82,7 +82,7 @@ func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	return done
 }
 
-// aMinute bounds a call that must not wait, so that a failure does not hang the test.
+// aMinute returns a context of one minute for a call that should return at once, so that the test fails instead of hanging.
 func aMinute(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -90,8 +90,7 @@ func aMinute(t *testing.T) context.Context {
 	return ctx
 }
 
-// outcome returns the error of a call that runs beside the script. It waits for a limited time, so
-// that a call that never returns fails the test.
+// outcome waits for a call in another goroutine and returns its error. If the call does not return in time, the test fails.
 func outcome(t *testing.T, call <-chan error) error {
 	t.Helper()
 	select {
@@ -103,7 +102,7 @@ func outcome(t *testing.T, call <-chan error) error {
 	}
 }
 
-// up waits until the session is online.
+// The function up waits until the session is online.
 func up(t *testing.T, s *stream.Session) {
 	t.Helper()
 	select {
@@ -127,7 +126,7 @@ func offline(t *testing.T, s *stream.Session) stream.State {
 	return stream.State{}
 }
 
-// wantViolation requires a *frames.ProtocolError whose text contains what.
+// wantViolation requires a *frames.ProtocolError whose text contains the string what.
 func wantViolation(t *testing.T, err error, what string) {
 	t.Helper()
 	var violation *frames.ProtocolError
@@ -137,7 +136,7 @@ func wantViolation(t *testing.T, err error, what string) {
 	wantText(t, err, what)
 }
 
-// wantText requires that the text of an error contains what.
+// wantText requires an error whose text contains the string what.
 func wantText(t *testing.T, err error, what string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), what) {
@@ -153,7 +152,7 @@ func wantElapsed(t *testing.T, start time.Time, d time.Duration) {
 	}
 }
 
-// wantPending requires that a call has not returned once all is idle.
+// wantPending requires that a call still waits when all goroutines are idle.
 func wantPending(t *testing.T, call <-chan error) {
 	t.Helper()
 	synctest.Wait()
@@ -164,7 +163,7 @@ func wantPending(t *testing.T, call <-chan error) {
 	}
 }
 
-// wantReceipts requires exactly want Receipts once all is idle.
+// wantReceipts waits until all goroutines are idle, then requires that acks holds exactly the wanted number of Receipts.
 func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.Receipt {
 	t.Helper()
 	synctest.Wait()
@@ -178,7 +177,7 @@ func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.R
 	return got
 }
 
-// wantDelivery receives the next delivery and requires this topic and payload.
+// wantDelivery receives the next delivery, which must have the given topic and payload.
 func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string) stream.Delivery {
 	t.Helper()
 	select {
@@ -193,7 +192,7 @@ func wantDelivery(t *testing.T, in <-chan stream.Delivery, topic, payload string
 	}
 }
 
-// wantNoDelivery requires that no delivery is ready once all is idle.
+// wantNoDelivery requires that no delivery is ready when all goroutines are idle.
 func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
 	t.Helper()
 	synctest.Wait()
@@ -204,8 +203,7 @@ func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
 	}
 }
 
-// returns requires that the session reconnects exactly faultPause after since, receives a message
-// and sends its ack.
+// The function returns checks a session after a fault. The session must reconnect exactly faultPause after the time since, deliver a message and send its ack.
 func returns(t *testing.T, b *streamtest.Broker, s *stream.Session, in <-chan stream.Delivery, since time.Time) *streamtest.Conn {
 	t.Helper()
 	c := b.Accept()
@@ -235,7 +233,7 @@ func encoded(t *testing.T, v frames.Version, packets ...frames.Packet) []byte {
 	return b
 }
 
-// wantHidden requires that text contains none of the secrets.
+// wantHidden requires that no secret occurs in the text.
 func wantHidden(t *testing.T, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
@@ -245,7 +243,7 @@ func wantHidden(t *testing.T, text string, secrets ...string) {
 	}
 }
 
-// record is a buffer for log records, which several goroutines write.
+// record is a buffer for log records. Several goroutines may write to it.
 type record struct {
 	mu sync.Mutex
 	b  bytes.Buffer

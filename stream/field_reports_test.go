@@ -41,7 +41,7 @@ func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
 			wantReceipt(t, acks, 1)
 		})
 	}
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) { // a clean session
+	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) { // here with a clean session
 		acks := make(chan stream.Receipt, 1)
 		s, c := connected(t, b, faultOptions(v))
 		offer(s, 0, 1, atLeast, acks)
@@ -109,7 +109,7 @@ func TestWhatIsSentAgainIsInOrderAndCountsAgainstTheWindow(t *testing.T) {
 		}
 		nextPublishes(t, c, before)
 		s.Close()
-		wantReceipts(t, acks, before) // unconfirmed
+		wantReceipts(t, acks, before) // each of the publications has a Receipt with ErrUnconfirmed
 
 		o.Window, o.Ack = window, acks // the next client has a smaller window
 		s = open(t, b, o)
@@ -142,7 +142,7 @@ func TestAckAfterAReconnectAcksNotTheNextMessageOfTheIdentifier(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			kind := map[frames.QoS]frames.Type{atLeast: puback, exactly: pubrec}[q]
-			s, c := connected(t, b, faultOptions(v)) // a clean session: identifiers begin anew
+			s, c := connected(t, b, faultOptions(v)) // in a clean session each connection begins again with identifier 1
 			c.Send(publish("t", "old", q, 1, false), publish("t", "older", q, 2, false))
 			old := wantDelivery(t, s.Deliveries(), "t", "old")
 			older := wantDelivery(t, s.Deliveries(), "t", "older")
@@ -193,7 +193,7 @@ func TestEveryPublishHasAResultHoweverItsConnectionEnds(t *testing.T) {
 	}
 }
 
-// E7, during the TLS handshake: a broker that never answers the first message.
+// E7: Close returns at once during a TLS handshake in which the broker never answers.
 func TestCloseDuringTheTLSHandshakeReturnsAtOnce(t *testing.T) {
 	for _, answer := range []string{"", "\x16\x03\x03"} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {

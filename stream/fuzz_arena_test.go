@@ -21,7 +21,7 @@ const (
 	arenaIDs     = 5 // number of packet identifiers for the broker's messages
 )
 
-// An arena is a session, a broker controlled by the fuzzer, and the ledger that checks both.
+// An arena is a session, a broker controlled by the fuzzer, and a ledger, the record of all messages that is used to check both.
 type arena struct {
 	t        *testing.T
 	o        stream.Options
@@ -39,7 +39,7 @@ type arena struct {
 	subs  []*stream.Subscription
 	ready chan *stream.Subscription
 	taken []heldDelivery
-	batch []frames.Packet // packets to send in one segment
+	batch []frames.Packet // packets collected to be sent in one segment
 
 	ending bool // Shutdown or Close was called
 }
@@ -92,7 +92,7 @@ func (a *arena) dial(context.Context, string, string) (net.Conn, error) {
 	return w.client, nil
 }
 
-// settle waits until all is idle, and checks the state.
+// settle waits until all goroutines are idle, and then checks the Stats of the session.
 func (a *arena) settle() {
 	synctest.Wait()
 	if a.wire != nil {
@@ -103,7 +103,7 @@ func (a *arena) settle() {
 		a.log.receipt(r.Tag.(int), r.Err)
 	}
 	st := a.s.Stats()
-	// A batch may exceed ReceiveBytes, but then reading pauses, except during Shutdown.
+	// One batch may exceed ReceiveBytes. Reading pauses then, except during Shutdown.
 	limit := 4 * (arenaReceive + 1)
 	if st.InboxBytes > limit && (st.Online && !st.Paused && !a.ending || st.InboxBytes > limit+256*200) {
 		a.t.Fatalf("%d bytes in the inboxes with ReceiveBytes %d; paused: %v", st.InboxBytes, arenaReceive, st.Paused)
@@ -113,7 +113,7 @@ func (a *arena) settle() {
 	}
 }
 
-// connect accepts the connection that the client has dialed or will dial.
+// connect waits for the next connection of the client, and accepts it.
 func (a *arena) connect(present bool) {
 	if a.wire.alive() {
 		return
@@ -132,7 +132,7 @@ func (a *arena) connect(present bool) {
 		if a.wire.alive() {
 			break
 		}
-		a.take() // while reading pauses, the client does not see the end of a connection
+		a.take() // a client that pauses reading does not notice the end of its connection
 		elapse(arenaPause)
 	}
 	if !a.wire.alive() {
@@ -176,7 +176,7 @@ func (a *arena) encode(p frames.Packet) []byte {
 	return b
 }
 
-// write writes b in segments of n bytes, or in one if n is 0.
+// write writes b in segments of n bytes. If n is 0, it writes b in one segment.
 func (a *arena) write(b []byte, n int) {
 	for len(b) > 0 {
 		k := len(b)
@@ -243,10 +243,10 @@ func (a *arena) publish(q frames.QoS) {
 	}
 }
 
-// call publishes with Publish, for a second at most.
+// call publishes a message with Publish, whose context ends after a second.
 func (a *arena) call(q frames.QoS) {
 	if a.s.Stats().Queued >= arenaQueue {
-		return // the session would accept it later, out of the order of the numbers
+		return // with a full queue the session would accept the message later, and the numbers would be out of order
 	}
 	n := len(a.log.out)
 	a.log.accepted(q)
@@ -284,7 +284,7 @@ func (a *arena) drain(in <-chan stream.Delivery, consumer int) {
 	}
 }
 
-// ack acknowledges one of the received deliveries.
+// ack acknowledges a received delivery.
 func (a *arena) ack(i int) {
 	if len(a.taken) == 0 {
 		return
@@ -339,7 +339,7 @@ func (a *arena) answer() {
 			a.send(ack(pubcomp, p.ID))
 		}
 	}
-	for n := range a.log.out { // in order
+	for n := range a.log.out { // in order of acceptance
 		p := &a.log.out[n]
 		if at, ok := w.flight[p.id]; !ok || at != n {
 			continue

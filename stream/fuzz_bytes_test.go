@@ -11,9 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session that publishes, subscribes and
-// acknowledges meanwhile. The elements of cuts are the lengths of its segments. The bits of setup
-// are defined by newArena; the highest bit leaves out CONNACK.
+// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session while it publishes, subscribes and acknowledges. The bytes of cuts are the lengths of the segments of the stream. The highest bit of setup leaves out CONNACK; newArena gives the meaning of the other bits.
 func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	cuts := []byte{255, 1, 7, 200, 30}
 	for i, data := range byteSeeds(f) {
@@ -85,7 +83,7 @@ func playBytes(t *testing.T, data, cuts []byte, setup byte) {
 	checkBytes(t, a, data, written, accepted, <-calls)
 }
 
-// settleSome receives all deliveries that are ready and acknowledges all but the oldest.
+// settleSome receives all deliveries that are ready. It acknowledges all of them except the oldest.
 func settleSome(a *arena, held []stream.Delivery) []stream.Delivery {
 	take := func(in <-chan stream.Delivery) {
 		for {
@@ -115,7 +113,7 @@ func settleSome(a *arena, held []stream.Delivery) []stream.Delivery {
 	return held
 }
 
-// checkBytes compares the number of completed publications with the packets of both sides.
+// checkBytes compares the numbers of accepted and completed publications with the packets that both sides sent.
 func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call error) {
 	in := packetCounts(data, a.o.Version)
 	out := packetCounts(written, a.o.Version)
@@ -139,7 +137,7 @@ func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call
 	if well[1] > in[puback] || well[2] > in[pubrec] || well[2] > in[pubcomp] || well[0] > out[frames.TypePublish] {
 		t.Fatalf("completed by QoS: %v; received %v, sent %v", well, in, out)
 	}
-	// The packets received and the publications accepted limit the packets sent.
+	// The client cannot send more packets of a type than the packets received and the publications accepted allow.
 	if out[puback]+out[pubrec] > in[frames.TypePublish] || out[pubcomp] != min(out[pubcomp], in[pubrel]) ||
 		out[pubrel] > in[pubrec] || out[frames.TypePublish] > accepted+1 {
 		t.Fatalf("sent %v, received %v, accepted %d", out, in, accepted+1)

@@ -8,22 +8,21 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// A ledger records the messages of a fuzzed session on all its connections, to check both sides
-// against it.
+// A ledger records all messages of a fuzzed session, on all its connections. The checks of the client and of the broker use it.
 type ledger struct {
 	t *testing.T
 
-	// Publications by number, which is their payload.
+	// Publications by number. The payload of a publication is its number.
 	out     []fuzzPublication
-	current map[uint16]int // in use by the client
-	acks    map[ackKey]int // sent to the client and not yet used by a Receipt
+	current map[uint16]int // identifiers in use by the client, with the number of the publication
+	acks    map[ackKey]int // acks sent to the client that have not yet explained a Receipt
 
-	// Messages to the client by number, which is their payload.
+	// Messages to the client by number. The payload of a message is its number.
 	in       []fuzzMessage
 	held     map[uint16]int  // QoS 2 identifiers between PUBLISH and PUBREL
 	unsure   map[uint16]bool // held identifiers whose PUBREL the client may have missed
-	phantoms map[uint16]bool // identifiers of PUBRECs for publications that the client could not write
-	discard  bool            // messages may be acknowledged without a consumer
+	phantoms map[uint16]bool // identifiers for which a PUBREC was sent although the client had not written the PUBLISH
+	discard  bool            // the session may ack messages that no consumer received
 	stalled  bool            // the client could not write for a time
 }
 
@@ -34,9 +33,9 @@ type ackKey struct {
 
 type fuzzPublication struct {
 	qos      frames.QoS
-	id       uint16 // of the last PUBLISH
+	id       uint16 // packet identifier of the last PUBLISH
 	seen     bool   // its PUBLISH arrived
-	known    bool   // the broker's session contains it
+	known    bool   // the publication is in the broker's session
 	received bool   // its PUBREC was sent
 	released bool   // its PUBREL arrived
 	receipts int
@@ -55,7 +54,7 @@ func newLedger(t *testing.T) *ledger {
 	}
 }
 
-// arrive records a PUBLISH to the client. It is a new message unless its QoS 2 identifier is held.
+// arrive records a PUBLISH to the client. The PUBLISH is a new message unless it has QoS 2 and its identifier still awaits PUBREL.
 func (l *ledger) arrive(p frames.Publish) arrival {
 	n, _ := strconv.Atoi(string(p.Payload))
 	if p.QoS == frames.ExactlyOnce {
@@ -64,7 +63,7 @@ func (l *ledger) arrive(p frames.Publish) arrival {
 	return arrival{qos: p.QoS, id: p.ID, number: n, unsure: l.unsure[p.ID]}
 }
 
-// numberOf returns the number of the message in a PUBLISH with this identifier.
+// numberOf returns the number of the message that a PUBLISH with this QoS and identifier carries.
 func (l *ledger) numberOf(q frames.QoS, id uint16) int {
 	if n, ok := l.held[id]; ok && q == frames.ExactlyOnce {
 		return n
@@ -92,10 +91,10 @@ func (l *ledger) deliver(d stream.Delivery, consumer int) int {
 
 func (l *ledger) maySettle(n int) bool { return l.in[n].settled || l.discard }
 
-// accepted records a publication and numbers it.
+// accepted records a publication that the session accepted, and gives it the next number.
 func (l *ledger) accepted(q frames.QoS) { l.out = append(l.out, fuzzPublication{qos: q}) }
 
-// receipt checks the Receipt of a publication. Success requires the acks of its exchange.
+// receipt checks the Receipt of a publication. If the Receipt reports success, all acks of the exchange must have been sent.
 func (l *ledger) receipt(n int, err error) {
 	p := &l.out[n]
 	if p.receipts++; p.receipts > 1 {
@@ -126,7 +125,7 @@ func (l *ledger) use(kind frames.Type, id uint16, n int) {
 	}
 }
 
-// lost records the end of a connection; kept says that the session outlives it.
+// lost records the end of a connection. The parameter kept reports whether the session continues on the next connection.
 func (l *ledger) lost(w *fuzzWire, kept bool) {
 	for id, n := range w.pubrels {
 		if n > 0 {
@@ -138,7 +137,7 @@ func (l *ledger) lost(w *fuzzWire, kept bool) {
 	}
 }
 
-// forget records that the broker lost its half of the session.
+// forget records that the broker lost its session state.
 func (l *ledger) forget() {
 	clear(l.held)
 	clear(l.unsure)

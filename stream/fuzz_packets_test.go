@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The steps of a fuzzed script. Each has two bytes: the step and its argument.
+// The steps of a fuzzed script. A step takes two bytes of the script: its code and its argument.
 const (
 	stepMessage0 byte = iota
 	stepMessage1
@@ -48,12 +48,12 @@ var stepNames = [steps]string{
 	"drop", "connect", "elapse", "answer", "collect", "flush", "stall", "resume",
 }
 
-// How a script ends. The first byte of a script selects it; the second is the setup.
+// The ways in which a script ends. The first byte of a script selects one of them; the second byte is the setup.
 const (
 	endClose byte = iota
 	endShutdown
-	endHealthy         // a healthy broker and its consumers complete everything, then Close
-	endHealthyShutdown // the same during Shutdown
+	endHealthy         // a healthy broker and the consumers complete all exchanges, then Close is called
+	endHealthyShutdown // a healthy broker and the consumers complete all exchanges during Shutdown
 	ends
 )
 
@@ -86,7 +86,7 @@ func playScript(t *testing.T, script []byte) {
 	})
 }
 
-// id returns a packet identifier for an ack: a small one, or one in flight.
+// id returns a packet identifier for an ack. It is a small number, or the identifier of a publication in flight.
 func (a *arena) id(arg byte) uint16 {
 	if arg >= 128 && a.wire != nil {
 		for n := len(a.log.out) - 1 - int(arg)%4; n >= 0; n-- {
@@ -206,8 +206,7 @@ func (a *arena) end(how byte) {
 	}
 }
 
-// recover lets a healthy broker and its consumers work until all is complete or the session has
-// ended.
+// recover answers as a healthy broker and receives as a consumer, until all exchanges are complete or the session has ended.
 func (a *arena) recover(ended <-chan struct{}) {
 	for turn := range 200 {
 		if turn == 50 { // messages for a pending Subscription may keep the client from reading its SUBACK
@@ -247,7 +246,7 @@ func (a *arena) recover(ended <-chan struct{}) {
 	a.t.Fatalf("not all publications complete: %+v; unacked %+v; publications %+v", a.s.Stats(), a.wire.unacked(), a.log.out)
 }
 
-// shutdownConnect calls connect unless the session ends first.
+// shutdownConnect waits for the next connection of the client, or for the end of the session.
 func (a *arena) shutdownConnect(ended <-chan struct{}) {
 	elapse(arenaPause)
 	synctest.Wait()
@@ -269,7 +268,7 @@ func (a *arena) recovered() bool {
 		st.InFlight == 0 && st.Queued == 0 && st.Unacked == 0 && st.Inbox == 0 && !st.Paused && st.Online
 }
 
-// packetSeeds returns healthy exchanges both ways, and the faults of brokers.
+// packetSeeds returns healthy exchanges in both directions, and exchanges with a faulty broker.
 func packetSeeds() [][]byte {
 	bodies := [][]byte{
 		{stepPublish, 0, stepPublish, 1, stepPuback, 0, stepPublish, 2, stepPubrec, 1, stepPubcomp, 1},
@@ -279,7 +278,7 @@ func packetSeeds() [][]byte {
 		// A1, A2: acks for unknown identifiers, and duplicates.
 		{stepPuback, 4, stepPubrec, 4, stepPubcomp, 4, stepPubrel, 4, stepPubrel, 4},
 		{stepPublish, 1, stepPuback, 0, stepPuback, 0, stepPublish, 2, stepPubrec, 1, stepPubrec, 1, stepPubcomp, 1, stepPubcomp, 1},
-		// A3: acks of another exchange.
+		// A3: acks that do not fit the QoS or the state of the publication.
 		{stepPublish, 2, stepPuback, 0, stepPublish, 1, stepPubrec, 1, stepConnect, 1, stepPublish, 2, stepPubcomp, 2},
 		// A4, A5: duplicates.
 		{stepMessage2, 1, stepMessage2, 129, stepTake, 0, stepAck, 0, stepMessage2, 129, stepPubrel, 1, stepMessage2, 1, stepTake, 0, stepAck, 0},
@@ -288,7 +287,7 @@ func packetSeeds() [][]byte {
 		// M12: SUBACK of any kind.
 		{stepSubscribe, 0, stepSuback, 0x60, stepConnect, 0, stepAnswer, 0},
 		{stepSubscribe, 0, stepSuback, 0x40, stepSuback, 0, stepUnsuback, 0, stepPingresp, 0},
-		// K1 to K6: connections that end.
+		// K1 to K6: connections that end during an exchange.
 		{stepPublish, 1, stepPublish, 2, stepDrop, 0, stepConnect, 1, stepAnswer, 0, stepDrop, 1, stepConnect, 1, stepAnswer, 0, stepAnswer, 0},
 		{stepPublish, 2, stepPubrec, 0, stepDrop, 0, stepConnect, 1, stepPubcomp, 0, stepDrop, 0, stepConnect, 0},
 		{stepMessage1, 1, stepMessage2, 2, stepTake, 0, stepDrop, 1, stepConnect, 1, stepAck, 0, stepMessage2, 130, stepAck, 0, stepMessage1, 129, stepTake, 0},

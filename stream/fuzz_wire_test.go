@@ -20,8 +20,7 @@ func (c *watched) Close() error {
 	return c.PipeConn.Close()
 }
 
-// A fuzzWire is the broker's end of one connection. It checks each packet of the client against the
-// packets sent to it.
+// A fuzzWire is the broker's end of one connection. It checks whether the packets of the client agree with the packets that it sent to the client.
 type fuzzWire struct {
 	t      *testing.T
 	v      frames.Version
@@ -36,19 +35,17 @@ type fuzzWire struct {
 	over   bool // the script has ended the connection
 	bye    bool // DISCONNECT has arrived
 
-	// From the client: publications that await an ack, by identifier; the number of the newest; and
-	// requests that await an answer.
+	// Packets of the client: publications that await an ack, by identifier; the number of the newest publication; and requests that await an answer.
 	flight map[uint16]int
 	newest int
 	asked  []frames.Packet
 	pings  int
-	early  int // acks for publications that have not arrived and may be in transit
+	early  int // acks sent before their PUBLISH has arrived
 
-	// To the client, by identifier: acks that the client has yet to answer.
+	// The PUBRECs and PUBRELs that the client has not answered yet, by identifier.
 	pubrecs, pubrels map[uint16]int
 
-	// QoS 1 and 2 messages in the order sent, and how many of them the acks may cover so far. There
-	// is more than one number if some may go without an ack.
+	// QoS 1 and 2 messages to the client in the order sent, and the possible numbers of messages that the acks so far cover. Several numbers are possible when the client need not ack every message.
 	arrivals []arrival
 	acked    []int
 }
@@ -58,11 +55,11 @@ type arrival struct {
 	qos    frames.QoS
 	id     uint16
 	number int
-	free   bool // its PUBREL was sent, so the client need not send PUBREC
-	unsure bool // the client may take it for an earlier message
+	free   bool // the broker has sent PUBREL, so the client need not send PUBREC
+	unsure bool // the client may regard it as a duplicate of an earlier message
 }
 
-// newFuzzWire returns a new connection; client is the client's end of it.
+// newFuzzWire returns a new connection. The field client is the client's end of the connection.
 func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzWire {
 	here, there := streamtest.Pipe(-1)
 	return &fuzzWire{
@@ -148,13 +145,13 @@ func (w *fuzzWire) take(p frames.Packet) {
 	}
 }
 
-// publish checks identifier, window, order and DUP of a publication.
+// publish checks the identifier and the DUP flag of a PUBLISH, its place in the order, and the window.
 func (w *fuzzWire) publish(p frames.Publish) {
 	n, err := strconv.Atoi(string(p.Payload))
 	if err != nil || n >= len(w.log.out) {
 		w.t.Fatalf("a publication that the session did not accept: %q", p.Payload)
 	}
-	// Publications arrive in order of acceptance, retransmissions too, and once on each connection.
+	// New and retransmitted publications arrive in order of acceptance. No publication arrives twice on a connection.
 	if n <= w.newest {
 		w.t.Fatalf("publication %d after %d", n, w.newest)
 	}
@@ -190,7 +187,7 @@ func (w *fuzzWire) fly(id uint16, n int) {
 	}
 }
 
-// released checks a PUBREL, which answers a PUBREC or is a retransmission.
+// released checks a PUBREL. It must answer a PUBREC or be a retransmission.
 func (w *fuzzWire) released(a frames.Ack) {
 	n, ok := w.log.current[a.ID]
 	if w.pubrecs[a.ID] > 0 {
@@ -202,7 +199,7 @@ func (w *fuzzWire) released(a frames.Ack) {
 		if ok && w.log.out[n].received {
 			w.fly(a.ID, n)
 		} else {
-			w.asked = append(w.asked, a) // its PUBLISH will never arrive
+			w.asked = append(w.asked, a) // the client will not send the PUBLISH of this exchange anymore
 		}
 	}
 	if ok && w.log.out[n].received {
@@ -210,8 +207,7 @@ func (w *fuzzWire) released(a frames.Ack) {
 	}
 }
 
-// match finds the messages that an ack may cover. Acks leave in order of arrival, and never for a
-// message that is not acknowledged or is released.
+// match finds the messages that an ack may cover. The client sends acks in order of arrival. It sends no ack for a message that its consumer has not acknowledged or for which the broker has sent PUBREL.
 func (w *fuzzWire) match(q frames.QoS, id uint16) {
 	var next []int
 	for _, from := range w.acked {
@@ -275,7 +271,7 @@ func (w *fuzzWire) note(p frames.Packet) {
 	}
 }
 
-// sent records that a packet was sent to the client.
+// sent records a packet that was sent to the client.
 func (w *fuzzWire) sent(p frames.Packet) {
 	a, ok := p.(frames.Ack)
 	if !ok || a.Kind != pubrec {

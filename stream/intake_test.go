@@ -12,7 +12,7 @@ func newTestIntake(limit int) *intake {
 	return &in
 }
 
-// mixed returns a run of messages at these QoS.
+// mixed returns a run of messages with the given QoS levels.
 func mixed(place uint64, qos ...frames.QoS) stageRun {
 	run := stageRun{place: place}
 	for _, q := range qos {
@@ -29,7 +29,7 @@ func repeat(q frames.QoS, n int) []frames.QoS {
 	return list
 }
 
-// A publication that was received was accepted, so none is received without room for it.
+// To receive a publication is to accept it. So the intake receives no publication while the queue has no room.
 func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
 	in := newTestIntake(2)
 	if p, r := in.channels(1); p == nil || r == nil {
@@ -43,7 +43,7 @@ func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
 func TestTheRestOfARunWaitsForRoom(t *testing.T) {
 	in := newTestIntake(2)
 	if in.rests() || in.ready(0) {
-		t.Error("an empty intake has a rest")
+		t.Error("an empty intake has resting messages")
 	}
 	in.leaveRest(mixed(3, 1))
 	if !in.rests() || !in.ready(1) || in.ready(2) {
@@ -96,7 +96,7 @@ func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 	}
 }
 
-// A run is split where QoS 0 begins and ends, and where the room ends. Places go on.
+// A run is split where QoS 0 messages begin and end, and where the room in the queue ends. The places of the parts stay consecutive.
 func TestARunIsSplitByQoSAndRoom(t *testing.T) {
 	qos := append(repeat(0, flow.MinRun+5), 1, 2, 1)
 	qos = append(qos, repeat(0, flow.MinRun-1)...)

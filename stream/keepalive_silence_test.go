@@ -9,9 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-3.1.2-23] The time between two packets is never longer than the keep alive, whether a
-// program publishes at QoS 0 all the time, now and then or not at all, and however much the broker
-// sends.
+// [MQTT-3.1.2-23] The time between two packets of the client never exceeds the keep alive. Neither the rate of QoS 0 publications nor the packets of the broker change that.
 func TestSilenceIsNeverLongerThanTheKeepAlive(t *testing.T) {
 	const keepAlive = 10 * time.Second
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -23,9 +21,9 @@ func TestSilenceIsNeverLongerThanTheKeepAlive(t *testing.T) {
 			for n := range 300 {
 				switch n / 100 {
 				case 0:
-					elapse(time.Second) // busy
+					elapse(time.Second) // publish before a PINGREQ is due
 				case 1:
-					elapse(rand.N(keepAlive)) // just too slow, at times
+					elapse(rand.N(keepAlive)) // sometimes publish too late, so that a PINGREQ is due
 				case 2:
 					elapse(rand.N(4 * keepAlive))
 				}

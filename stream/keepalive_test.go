@@ -43,7 +43,7 @@ func TestPingreqLeavesAfterNineTenthsOfTheKeepAlive(t *testing.T) {
 	}
 }
 
-// The interval begins with CONNECT, the first packet, however late the CONNACK is.
+// The keep alive interval begins when CONNECT is sent, not when CONNACK arrives.
 func TestPingreqIsMeasuredFromConnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, nil)
@@ -140,7 +140,7 @@ func TestNegativeKeepAliveLetsABrokerBeSilent(t *testing.T) {
 	})
 }
 
-// T2, T3: a broker that is frozen or unreachable sends no PINGRESP.
+// T2, T3: a frozen or unreachable broker sends no PINGRESP, so the session closes the connection.
 func TestMissingPingrespClosesTheConnection(t *testing.T) {
 	for _, row := range []struct{ keepAlive, wait time.Duration }{
 		{time.Second, time.Second},
@@ -158,7 +158,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 					s, c := connected(t, b, o)
 					c.Expect(frames.Pingreq{})
 					start := time.Now()
-					for _, p := range c.Rest() { // with a short keep alive it repeats PINGREQ
+					for _, p := range c.Rest() { // with a short keep alive the client sends further PINGREQs
 						if p != (frames.Pingreq{}) {
 							t.Fatalf("%v, want only PINGREQ before the end", p.Type())
 						}
@@ -186,7 +186,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 	})
 }
 
-// A PINGRESP to the latest PINGREQ counts as much as one to the first.
+// A PINGRESP counts, whichever PINGREQ it answers.
 func TestLatePingrespKeepsTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		_, c := connected(t, b, nil)
@@ -198,7 +198,7 @@ func TestLatePingrespKeepsTheConnection(t *testing.T) {
 	})
 }
 
-// T4: a busy broker is alive as long as bytes arrive from it.
+// T4: a broker is alive while bytes arrive from it, even if the PINGRESP is late.
 func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 	t.Run("whole packets", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -268,8 +268,7 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 	})
 }
 
-// T6, paho.mqtt.golang #208 and #430: a sleeping consumer leaves PINGRESP unread, which is not the
-// fault of the broker.
+// T6, paho.mqtt.golang #208 and #430: while a consumer sleeps, reading pauses and PINGRESP stays unread. The session must not blame the broker for that.
 func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 2000})
@@ -320,7 +319,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 				c.ExpectClosed()
 				wantElapsed(t, start, row.wait)
 				wantError(t, lost(t, s), os.ErrDeadlineExceeded)
-				// The first may have left, the others wait for the next connection.
+				// The first message may have been sent. The other messages wait for the next connection.
 				wantReceipt(t, acks, 0, stream.ErrUnconfirmed, os.ErrDeadlineExceeded)
 				c = b.Handshake(false)
 				wantElapsed(t, start, row.wait+faultPause)
@@ -336,7 +335,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 		bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
 			published := goPublish(s, message("t", strings.Repeat("x", 20<<10), 1))
-			for range 19 { // 1 KiB in 9 s, so by far not the whole message in 10 s
+			for range 19 { // 1 KiB every 9 s: progress, but the whole message takes much longer than 10 s
 				elapse(9 * time.Second)
 				if _, err := io.ReadFull(c.Raw(), make([]byte, 1<<10)); err != nil {
 					t.Fatal(err)
@@ -352,7 +351,7 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 	})
 }
 
-// A long message on a slow line delays PINGREQ. The broker reads all the time, so it is not dead.
+// A long message on a slow line delays PINGREQ. The session keeps the connection, because the broker goes on reading.
 func TestSlowLineIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -408,7 +407,7 @@ func TestPublishToABrokerThatDoesNotReadEndsByItsContext(t *testing.T) {
 		}
 		c.Resume()
 		c.Complete(streamtest.Next[frames.Publish](c))
-		c.ExpectQuiet(50 * time.Second) // and none of the others
+		c.ExpectQuiet(50 * time.Second) // the messages of the other calls are not sent
 	})
 }
 
@@ -421,11 +420,11 @@ func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 		for accepts(s, stream.Publishing{Message: message("t", strings.Repeat("x", 1000), 1)}) {
 			taken++
 		}
-		// The batch in the write call, the waiting batch, and the queue.
+		// The limit is the sum of the batch being written, the waiting batch and the queue.
 		if taken > 1+70+10 {
 			t.Fatalf("%d messages of 1,000 bytes were accepted", taken)
 		}
-		for range 200 { // plus 8 MB of pending PUBCOMPs
+		for range 200 { // each time 40 kB of PUBCOMPs become pending
 			c.Send(ackRun(pubrel, 1, 10_000)...)
 		}
 		synctest.Wait()
@@ -460,7 +459,7 @@ func (h *sleeper) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// T7: timers use the monotonic clock, and missed pings are not made up for.
+// T7: timers use the monotonic clock. After a jump of the clock the session sends one PINGREQ, not one for each missed interval.
 func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 	for _, jump := range []time.Duration{time.Minute, 24 * time.Hour} {
 		for _, pinged := range []bool{false, true} {

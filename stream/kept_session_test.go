@@ -24,8 +24,7 @@ func sendAll(s *stream.Session, messages ...frames.Message) {
 	}
 }
 
-// K1, K2: a retransmission has the same identifier and bytes, with DUP set; only the ack completes
-// a publication.
+// K1, K2: a retransmission has the identifier and the bytes of the first transmission, with DUP set. Only the ack completes a publication.
 func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -58,8 +57,7 @@ func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	})
 }
 
-// K3, K4: after PUBREC the session retransmits PUBREL in the place of PUBLISH, at every
-// reconnection, and never PUBLISH.
+// K3, K4: after PUBREC, every new connection begins with PUBREL instead of PUBLISH. The session never sends PUBLISH again.
 func TestPubrelIsSentAgainAndThePublishIsNot(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -107,7 +105,7 @@ func TestASettleAfterTheConnectionIsGoneIsHarmless(t *testing.T) {
 		again.Ack()
 		c.Expect(ack(puback, 7))
 		synctest.Wait()
-		c.ExpectNone() // the second copy of two waits for the consumer of the first
+		c.ExpectNone() // a duplicate gets no ack while the consumer still has the first copy
 		two.Ack()
 		c.Expect(ack(pubrec, 8))
 		c.Send(ack(pubrel, 8))
@@ -118,7 +116,7 @@ func TestASettleAfterTheConnectionIsGoneIsHarmless(t *testing.T) {
 	})
 }
 
-// K6: after PUBREC the message is never delivered again.
+// K6: after the client has sent PUBREC, it does not deliver the message again.
 func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
 	for _, after := range []string{"PUBREL", "PUBLISH"} {
 		t.Run(after, func(t *testing.T) {
@@ -145,8 +143,7 @@ func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
 	}
 }
 
-// K7: a PUBLISH in flight is sent as a new one, a PUBREL is sent again, and inbound identifiers are
-// forgotten.
+// K7: the broker has lost the session. A PUBLISH in flight is sent without DUP and a PUBREL is sent again. The client forgets the identifiers of inbound messages.
 func TestABrokerThatLostTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -174,7 +171,7 @@ func TestABrokerThatLostTheSession(t *testing.T) {
 	})
 }
 
-// A clean session: publications in flight end, queued ones are sent.
+// A clean session: when the connection is lost, publications in flight fail. Queued publications are sent on the next connection.
 func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -192,8 +189,7 @@ func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// The store passes the session to the next client: publications in flight in order, then queued
-// ones, and inbound QoS 2 identifiers.
+// A store passes the session to the next client. That client sends the publications in flight in their order, then the queued publications, and recognizes inbound QoS 2 duplicates.
 func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -244,8 +240,7 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	})
 }
 
-// K8: Open with another client identifier fails and names the owner of the session. A clean session
-// discards the stored one and completes its publications with an error.
+// K8: Open with another client identifier fails. The error gives the identifier that the session belongs to. A clean session discards the stored session and completes the publications of that session with an error.
 func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -273,7 +268,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 		clean.KeepSession, clean.Ack = false, acks
 		s, c = connected(t, b, &clean)
 		sendAll(s, message("a", "new", 1))
-		c.Expect(publish("a", "new", 1, 1, false)) // and before it no publication of the old session
+		c.Expect(publish("a", "new", 1, 1, false)) // no publication of the old session comes before it
 		var fates []string
 		for range 2 {
 			r := <-acks
@@ -285,7 +280,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	})
 }
 
-// Resumed is the session present flag, which 3.1 does not have.
+// State.Resumed is the session present flag of CONNACK. In 3.1, which has no such flag, it is always false.
 func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	for _, v := range []frames.Version{frames.V31, frames.V311} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -301,8 +296,7 @@ func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	}
 }
 
-// A broker of 3.1 cannot say that it lost the session. A PUBLISH without DUP whose identifier is
-// still held is a new message.
+// A 3.1 broker cannot announce that it lost the session. So a PUBLISH without DUP is a new message, even if its identifier still awaits PUBREL.
 func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)
@@ -352,7 +346,7 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 		synctest.Wait()
 		c.Resume()
 		synctest.Wait()
-		if n := c.Writes() - before; n > 2 { // the blocked one, and one for all acks in the meantime
+		if n := c.Writes() - before; n > 2 { // the blocked write, and one write for all acks that became ready meanwhile
 			t.Errorf("%d write calls for 500 acks, want 2 at most", n)
 		}
 		for id := range uint16(500) {

@@ -20,7 +20,7 @@ type consumer struct {
 	got    []string
 	ended  chan struct{}
 	may    chan struct{}
-	settle func() // lets late consumers acknowledge
+	settle func() // makes a late consumer acknowledge its deliveries
 }
 
 func consume(s *stream.Session, late bool) *consumer {
@@ -40,15 +40,14 @@ func consume(s *stream.Session, late bool) *consumer {
 	return c
 }
 
-// play runs the exchange, then a second process, and reports whether the planned failure of the
-// store happened.
+// play runs the exchange in a first process and then in a second. It reports whether the planned failure of the store happened.
 func (k crash) play(t *testing.T, m *medium) (hit bool) {
 	b := streamtest.New(t)
 	x := newTwin(t, k.window, outbounds(k.in)...)
 	first := &process{Store: m.boot(), b: b, die: k.die, stumble: k.stumble, applied: k.applied, kept: new(journal)}
 	handed, unsettled := k.first(t, x, first)
 	for range len(b.Dials()) - x.connections {
-		b.Accept() // dialed at the moment of the kill
+		b.Accept() // a connection that the client dialed as its process died
 	}
 	snap := m.holds(t, "kept")
 	if !first.killed.Load() && !snap.Empty() {
@@ -85,8 +84,7 @@ func (k crash) open(t *testing.T, p *process, window int, acks chan stream.Recei
 	})
 }
 
-// first runs the first process to its end. It returns the messages that its consumer received, and
-// whether none of them was acknowledged.
+// first runs the first process to its end. It returns the messages that the consumer received, and reports whether the consumer acknowledged none of them.
 func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsettled bool) {
 	acks := make(chan stream.Receipt, 2*len(k.out)+1)
 	s := k.open(t, p, k.window, acks)
@@ -105,8 +103,7 @@ func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsett
 	return c.got, unsettled
 }
 
-// second runs another process on the same store. It completes the exchange, then publishes messages
-// and receives new ones with the old identifiers.
+// second runs another process on the same store. This process completes the exchange. Then it publishes two more messages, and receives new messages that have the old identifiers.
 func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh int) {
 	old := x.out
 	if k.lost {
@@ -139,7 +136,7 @@ func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh
 	return c.got, len(x.out)
 }
 
-// live runs the first process, on one connection after another.
+// live runs the first process, over as many connections as it needs.
 func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Session, p *process, acks chan stream.Receipt) {
 	over := func() bool { return len(acks) == len(k.out) && x.settled() }
 	limit := k.cut
@@ -174,7 +171,7 @@ func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Sessi
 	}
 }
 
-// rest handles the packets that the client wrote before it closed.
+// rest reads and handles the packets that the client had written before the connection closed.
 func (x *twin) rest(w *wire, v frames.Version) {
 	for p, err := w.next(v); err == nil; p, err = w.next(v) {
 		if _, ok := p.(frames.Disconnect); !ok {
@@ -183,7 +180,7 @@ func (x *twin) rest(w *wire, v frames.Version) {
 	}
 }
 
-// results maps the payloads of the first process to the errors of their Receipts.
+// results has the errors of the Receipts of the first process, by payload.
 type results map[string]error
 
 // checkResults requires one Receipt for each publication.
@@ -202,8 +199,7 @@ func (x *twin) checkResults(k crash, acks chan stream.Receipt) {
 	}
 }
 
-// checkOut requires that every publication that was accepted and not rejected has arrived, in
-// order, and at QoS 2 once.
+// checkOut requires that each accepted publication has arrived, unless its Receipt says that it failed. First arrivals must be in order, and a QoS 2 publication must arrive only once.
 func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 	t.Helper()
 	count := make(map[string]int)
@@ -241,8 +237,7 @@ func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 	}
 }
 
-// checkIn requires that every message was delivered, and at QoS 2 once, unless its ack by the first
-// process was not stored.
+// checkIn requires that every message was delivered. A QoS 2 message must be delivered only once, unless the first process could not store its ack.
 func (k crash) checkIn(t *testing.T, first, second []string, mayComeAgain map[string]bool, fresh int) {
 	t.Helper()
 	count := make(map[string]int)

@@ -9,20 +9,19 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A crash is an exchange with failures: the process dies, a commit fails or the connection is cut,
-// each at a given point.
+// A crash is an exchange with failures. At given points the process dies, a commit fails or the connection is cut.
 type crash struct {
 	version frames.Version
-	window  int          // of the first process
-	then    int          // of the second
+	window  int          // window of the first process
+	then    int          // window of the second process
 	out     []frames.QoS // by the client
 	in      []frames.QoS // by the broker
 	late    bool         // deliveries are acknowledged once nothing else is left to do
-	lost    bool         // the broker loses its half of the session with the process
+	lost    bool         // the broker loses its session state when the process dies
 
 	die     int  // the change at which the process dies; 0 is never
 	stumble int  // the change whose commit reports an error
-	applied bool // the store applied it nevertheless
+	applied bool // the store applied the changes in spite of the error
 	cut     int  // the packet after which the connection is cut
 }
 
@@ -60,8 +59,7 @@ func crashes() []crash {
 	return list
 }
 
-// onStores runs a test for every kind of store. The contents of a disk do not depend on the
-// version, so one version is enough there.
+// onStores runs a test for every kind of store. The contents of a disk do not depend on the MQTT version, so the disk is tested with one version.
 func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
 	t.Helper()
 	for _, store := range stores {
@@ -72,8 +70,7 @@ func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testin
 	}
 }
 
-// everyChange plays k once for each change n of the store, until the failure that set plans no
-// longer happens.
+// everyChange plays k with a failure at the first change of the store, then at the second, and so on. The function set puts the number n of the change into k. The last play is the first without a failure, because it has fewer than n changes.
 func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set func(k *crash, n int)) {
 	t.Helper()
 	for n, more := 1, true; more; n++ {
@@ -85,8 +82,7 @@ func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set fu
 	}
 }
 
-// K1 to K6, K10, K11. Whichever change of the store a process dies at, the next process loses and
-// repeats nothing.
+// K1 to K6, K10, K11. A process may die at any change of the store: the next process loses no message, and repeats none.
 func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
 	for _, k := range crashes() {
 		onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
@@ -95,7 +91,7 @@ func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
-// K7, and the process dies as well.
+// K7: the broker loses its session, and the process dies too.
 func TestAProcessKilledWhileTheBrokerLostTheSessionLosesNothing(t *testing.T) {
 	for _, k := range crashes() {
 		k.lost = true
@@ -120,8 +116,7 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 	}
 }
 
-// A failed commit costs only the publications accepted in it, and their Receipts say so. It makes
-// no difference whether the store applied the commit, as after a failed fsync.
+// When a commit fails, only the publications that it accepts are lost, and their Receipts give the error. That also holds if the store has applied the failed commit, as can happen when fsync fails.
 func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
@@ -133,7 +128,7 @@ func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	}
 }
 
-// Here the failure ends a later connection than the first.
+// Here the first connection is cut, and a commit fails during a later connection.
 func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {

@@ -49,7 +49,7 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// take returns the entries since the last call, once all is idle.
+// take waits until all goroutines are idle, and returns the entries since its last call.
 func (l *logbook) take() []entry {
 	synctest.Wait()
 	l.mu.Lock()
@@ -59,8 +59,7 @@ func (l *logbook) take() []entry {
 	return list
 }
 
-// packetsOf returns the records of packets as "sent PUBLISH id=1 ...", with the attributes in
-// alphabetical order.
+// packetsOf returns a line such as "sent PUBLISH id=1 ..." for each record of a packet. The attributes are in alphabetical order.
 func packetsOf(t *testing.T, list []entry) []string {
 	t.Helper()
 	var lines []string
@@ -227,7 +226,7 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 	})
 }
 
-// The session reads the level for each record, not once.
+// A change of the log level takes effect at once, because the session checks the level for each record.
 func TestLogFollowsItsLevel(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		level := new(slog.LevelVar)
@@ -281,7 +280,7 @@ func TestLogIsSilentWithoutALogger(t *testing.T) {
 	})
 }
 
-// No record contains a payload, a password or a user name, whatever happens.
+// No log record contains a payload, a password or a user name.
 func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 	const payload = "the-ransom-is-in-the-mill"
 	const willPayload = "my-last-words"
@@ -330,10 +329,10 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				c.Connack(false, frames.BadUserNameOrPassword)
 				c = b.Handshake(false)
 
-				// All calls that carry a payload, and all failures of a packet with a payload.
+				// The script makes all calls that carry a payload, and sends or receives payloads in packets that fail.
 				sub := subscribed(t, s, c, "in/#", 2)
 				in := sub.Deliveries()
-				receipts := make(chan stream.Receipt) // unbuffered, so the receipts wait
+				receipts := make(chan stream.Receipt) // unbuffered, so that Receipts wait for a reader
 				for q := range frames.QoS(3) {
 					s.Publishes() <- stream.Publishing{Message: message("out", payload, q), Tag: payload, Ack: receipts}
 					c.Complete(streamtest.Next[frames.Publish](c))
@@ -359,11 +358,11 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				}
 				goPublish(s, message("out", payload, 1))
 				streamtest.Next[frames.Publish](c)
-				c.SendBytes(body(0x30, 0xFF, 0xFF, payload)) // the payload in place of the topic
+				c.SendBytes(body(0x30, 0xFF, 0xFF, payload)) // the payload is where the topic belongs
 				elapse(time.Millisecond)
 				c = b.Accept()
 				c.ExpectConnect()
-				c.Send(publish("in/x", payload, 0, 0, false)) // in place of CONNACK
+				c.Send(publish("in/x", payload, 0, 0, false)) // a PUBLISH instead of CONNACK
 				c.ExpectClosed()
 				synctest.Wait()
 				s.Close()

@@ -29,13 +29,11 @@ var (
 type violation struct {
 	name     string
 	bytes    []byte
-	want     string           // in the error
-	versions []frames.Version // nil is both
+	want     string           // text that the error must contain
+	versions []frames.Version // nil means both versions
 }
 
-// closesAtOnce sends each violation and requires that nothing of it is delivered, that the
-// connection closes at once without DISCONNECT, that State.Err and the failed call give the reason,
-// and that the session reconnects after its interval.
+// closesAtOnce sends each violation. The session must deliver no message from it and close the connection at once, without DISCONNECT. State.Err and a pending call must give the reason, and the session must reconnect after its interval.
 func closesAtOnce(t *testing.T, rows []violation) {
 	t.Helper()
 	for _, row := range rows {
@@ -65,7 +63,7 @@ func closesAtOnce(t *testing.T, rows []violation) {
 	}
 }
 
-// body returns a packet with this first byte and body, well-formed or not.
+// body returns a packet that has the given first byte and body, and the right remaining length. The packet may be malformed.
 func body(first byte, parts ...any) []byte {
 	var b []byte
 	for _, p := range parts {
@@ -81,7 +79,7 @@ func body(first byte, parts ...any) []byte {
 	return append([]byte{first, byte(len(b))}, b...)
 }
 
-// field returns a string with its length in front.
+// field returns a string in the form of the standard, with its length in two bytes before it.
 func field(s string) []byte { return append([]byte{byte(len(s) >> 8), byte(len(s))}, s...) }
 
 // M1
@@ -234,8 +232,7 @@ func TestPubrelOfWrongFormCloses(t *testing.T) {
 	})
 }
 
-// wrongAcks returns the malformed variants of a packet that consists of an identifier; flags are
-// wrong bits for the first byte.
+// wrongAcks returns malformed variants of a packet whose body is only an identifier. Each element of flags is a wrong bit of the first byte.
 func wrongAcks(row, kind string, first int, flags []int) []violation {
 	rows := []violation{
 		{name: row + kind + " of length 0", bytes: body(byte(first)), want: kind + ": cut short"},
@@ -289,7 +286,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 				wantElapsed(t, start, 0)
 				wantViolation(t, lost(t, s), row.want)
 
-				// The filter is desired until its caller gives up, so the session subscribes again.
+				// The call of Subscribe still waits, so the session sends SUBSCRIBE again on the next connection.
 				wantPending(t, asked)
 				c = b.Accept()
 				wantElapsed(t, start, faultPause)
@@ -375,7 +372,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			wantText(t, err, `"bad/3"`)
 			wantHidden(t, err.Error(), "good")
 
-			// The client unsubscribes from the granted filters, and the connection stays up.
+			// The client unsubscribes from the filters that the broker granted, and the connection stays up.
 			u := streamtest.Next[frames.Unsubscribe](c)
 			if !slices.Equal(u.Topics, []string{"good/0", "good/2"}) {
 				t.Errorf("unsubscribed from %q", u.Topics)
@@ -431,7 +428,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				c.Send(ack(frames.TypeUnsuback, id(u.ID)))
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
-				wantError(t, outcome(t, left), nil) // the broker dropped the filter with the session when the connection ended
+				wantError(t, outcome(t, left), nil) // the broker dropped the filter when the connection of its clean session ended
 				returns(t, b, s, nil, start)
 			})
 		})
@@ -472,7 +469,7 @@ func TestPingrespOfWrongFormCloses(t *testing.T) {
 			synctest.Wait()
 			c.ExpectNone()
 
-			// They do not count as answers to a later PINGREQ.
+			// The unsolicited PINGRESPs do not answer a later PINGREQ.
 			streamtest.Next[frames.Pingreq](c)
 			start := time.Now()
 			c.ExpectClosed()
@@ -607,7 +604,7 @@ func TestPacketsByteByByte(t *testing.T) {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
-			payload := string(bytes.Repeat([]byte("drip"), 100)) // a remaining length of two bytes
+			payload := string(bytes.Repeat([]byte("drip"), 100)) // the remaining length takes two bytes
 			for q := range frames.QoS(3) {
 				c.SendSplit(1, publish("drop/by/drop", payload, q, uint16(q)*7, false))
 				wantDelivery(t, in, "drop/by/drop", payload).Ack()
@@ -634,7 +631,7 @@ func TestPacketsByteByByte(t *testing.T) {
 	})
 }
 
-// No first byte and no truncated packet causes a panic or keeps Close from returning.
+// A packet may have any first byte and may be cut short. The session does not panic, and Close returns.
 func TestNoFirstByteIsTooMuch(t *testing.T) {
 	for _, v := range eachOf {
 		for first := range 256 {
@@ -650,7 +647,7 @@ func TestNoFirstByteIsTooMuch(t *testing.T) {
 	}
 }
 
-// Packets in front of the violation count, even in the same read.
+// Packets that arrive before a violation take effect, even if one read returns all of them.
 func TestPacketsBeforeAViolationCount(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		start := time.Now()
@@ -672,8 +669,7 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 	})
 }
 
-// A violation does not end a kept session: publications in flight continue on the next connection,
-// with one Receipt each.
+// A violation ends the connection, but not a kept session. Publications in flight continue on the next connection and get one Receipt each.
 func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)

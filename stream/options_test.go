@@ -28,7 +28,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		o    options
-		want []string // field and limit in the error
+		want []string // words that the error must contain: the field and the limit
 	}{
 		{"Version 5", options{Version: 5}, []string{"Version", "V31 (3)", "V311 (4)"}},
 		{"Version 2", options{Version: 2}, []string{"Version", "V31 (3)", "V311 (4)"}},
@@ -177,7 +177,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			})
 		})
 	}
-	t.Run("MaxPacket 2", func(t *testing.T) { // too small for a CONNACK
+	t.Run("MaxPacket 2", func(t *testing.T) { // a CONNACK needs four bytes
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s := open(t, b, &stream.Options{MaxPacket: 2})
 			c := b.Accept()
@@ -211,7 +211,7 @@ func TestNegativeKeepAliveSendsNoPing(t *testing.T) {
 	})
 }
 
-// badMessages are messages that cannot be published, with the field and the limit in the error.
+// badMessages are messages that cannot be published. The words beside each message, the field and the limit, must be in the error.
 var badMessages = []struct {
 	name string
 	m    frames.Message
@@ -229,7 +229,7 @@ var badMessages = []struct {
 	{"topic of 65536 bytes", frames.Message{Topic: str(65536)}, []string{"topic", "65536", "65535"}},
 }
 
-// misfit requires that err is ErrNotSent and an InvalidError whose text contains wants.
+// misfit requires that err wraps ErrNotSent and an InvalidError. Its text must contain all strings of wants.
 func misfit(t *testing.T, err error, wants []string) {
 	t.Helper()
 	wantError(t, err, stream.ErrNotSent)
@@ -242,8 +242,7 @@ func misfit(t *testing.T, err error, wants []string) {
 	}
 }
 
-// publishEveryWay publishes m with Publish, Publishes and PublishFrom and requires that each
-// rejects it, and that nothing is sent.
+// publishEveryWay publishes m with Publish, Publishes and PublishFrom. All three must reject m, and the client must not send a packet.
 func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m frames.Message, wants []string) {
 	t.Helper()
 	misfit(t, s.Publish(aMinute(t), m), wants)
@@ -293,7 +292,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 		})
 	})
 	t.Run("E3 a packet of one byte too many", func(t *testing.T) {
-		zeros := make([]byte, frames.MaxRemaining) // never read
+		zeros := make([]byte, frames.MaxRemaining) // only the length of the payload matters
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			for q, overhead := range []int{2 + 1, 2 + 1 + 2, 2 + 1 + 2} {
@@ -307,7 +306,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			s, c := connected(t, b, nil)
 			in := make(chan frames.Message, 4)
 			in <- message("a", "", 1)
-			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // the same topic was valid before
+			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // the topic is valid, but the packet is too large
 			in <- message("#", "", 1)
 			in <- message("c", "", 1)
 			close(in)
@@ -461,7 +460,7 @@ func TestFiltersAtTheirLimitsAreSent(t *testing.T) {
 	}
 }
 
-// A change of the caller's Options after Open has no effect.
+// After Open, changes of the caller's Options have no effect.
 func TestOptionsAreCopied(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		receipts := make(chan stream.Receipt, 4)
@@ -509,7 +508,7 @@ func TestOptionsAreCopied(t *testing.T) {
 	})
 }
 
-// Open does not modify the caller's Options, which may serve for another session.
+// Open does not modify the caller's Options, so the caller may open another session with them.
 func TestOptionsStayAsTheyAre(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		given := func() *stream.Options {
@@ -573,7 +572,7 @@ func TestDefaults(t *testing.T) {
 	t.Run("MaxPacket is 1 MiB", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
-			c.SendBytes(header(1<<20 - 4)) // with four bytes of header this is the maximum
+			c.SendBytes(header(1<<20 - 4)) // a body and a header of four bytes, 1 MiB together
 			synctest.Wait()
 			c.ExpectNone()
 			c.Drop()
@@ -601,7 +600,7 @@ func TestDefaults(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
 			const each = 1 << 20
-			payload := make([]byte, each-200) // the rest is overhead
+			payload := make([]byte, each-200) // 200 bytes are for the overhead of a message
 			for range 20 {
 				c.Send(publish("t", string(payload), 0, 0, false))
 			}
@@ -624,7 +623,7 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
-// An error about the arguments takes precedence over an ended context and a closed session.
+// A call with invalid arguments reports them, even if its context has ended or the session is closed.
 func TestBadArgumentsAreNamedWhateverElseIsWrong(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

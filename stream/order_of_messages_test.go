@@ -12,9 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-4.6.0-1] 20 publications in flight, alternating QoS 1 and 2, with identifiers that wrap
-// around: they are retransmitted in their original order after one cut, after a second, and by the
-// next client on the store.
+// [MQTT-4.6.0-1] 20 publications are in flight, at QoS 1 and 2 in turn, and their identifiers wrap around. The client retransmits them in their original order after a first and a second cut, and so does the next client on the same store.
 func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	const window, first = 20, 65_530
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -50,7 +48,7 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 			p.DUP = true
 			again = append(again, p)
 		}
-		for _, n := range []int{13, 1, 3} { // on both sides of the wrap
+		for _, n := range []int{13, 1, 3} { // publications before and after the wrap
 			c.Send(ack(pubrec, inFlight[n].ID))
 			c.Expect(ack(pubrel, inFlight[n].ID))
 			again[n] = ack(pubrel, inFlight[n].ID)
@@ -81,8 +79,7 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-4.6.0-5] Messages are delivered in order of arrival, whatever their topics and QoS, by each
-// of the three ways.
+// [MQTT-4.6.0-5] All three ways to receive deliver messages in order of arrival, across topics and QoS levels.
 func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 	const n = 300
 	for name, consume := range map[string]func(ctx context.Context, s *stream.Subscription, seen func(frames.Message)){

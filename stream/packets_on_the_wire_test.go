@@ -14,7 +14,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// wantBytes expects exactly these bytes from the client, and no more.
+// wantBytes requires that the next bytes from the client are want, and that no other byte follows.
 func wantBytes(t *testing.T, c *streamtest.Conn, want string) {
 	t.Helper()
 	want = strings.ReplaceAll(want, " ", "")
@@ -26,9 +26,7 @@ func wantBytes(t *testing.T, c *streamtest.Conn, want string) {
 	c.ExpectNone()
 }
 
-// Every packet a client can send, byte by byte and without our codec: [MQTT-2.2.2-1] the flags,
-// [MQTT-2.3.1-1] [MQTT-2.3.1-5] packet identifiers only where they belong, [MQTT-2.3.1-6] the
-// identifiers of acks, [MQTT-3.3.4-1] one ack for each QoS.
+// The bytes of every packet that the client can send, compared without our codec. The statements are [MQTT-2.2.2-1] on flags, [MQTT-2.3.1-1] and [MQTT-2.3.1-5] on packets with and without an identifier, [MQTT-2.3.1-6] on the identifiers of acks, and [MQTT-3.3.4-1] on the ack for each QoS.
 func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	for v, connect := range map[frames.Version]string{
 		frames.V31:  "10 0f 0006 4d5149736470 03 02 003c 0001 63",
@@ -89,8 +87,7 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	}
 }
 
-// [MQTT-3.1.0-2] Each connection has one CONNECT, however often a session reconnects, and sessions
-// do not share connections.
+// [MQTT-3.1.0-2] The client sends one CONNECT on each connection. A session that reconnects uses a new connection, and two sessions never share a connection.
 func TestEveryConnectionHasOneConnect(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		count := func(c *streamtest.Conn) {
@@ -114,7 +111,7 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 		}
 		first := b.Handshake(false)
 		up(t, s)
-		dialed := goDial(t.Context(), t, b, "mqtt://broker", faultOptions(v)) // the same identifier
+		dialed := goDial(t.Context(), t, b, "mqtt://broker", faultOptions(v)) // another session with the same client identifier
 		second := b.Handshake(false)
 		if err := outcome(t, dialed); err != nil {
 			t.Fatal(err)
@@ -126,8 +123,7 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 	})
 }
 
-// A will is ASCII text in 3.1 and any bytes in 3.1.1. Both have the same form on the wire, and
-// brokers pass on the bytes they get.
+// A will message is ASCII text in 3.1 and any bytes in 3.1.1. The form on the wire is the same, so the client sends any bytes in both versions.
 func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	all := make([]byte, 256)
 	for i := range all {
@@ -147,8 +143,7 @@ func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.2-6] A clean session uses no state of a store and leaves none in it, even with
-// exchanges in progress.
+// [MQTT-3.1.2-6] A clean session ignores state in a store and leaves no state there, even if exchanges are in progress at its end.
 func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(5, nil)
@@ -176,7 +171,7 @@ func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 
 		o.KeepSession = false
 		s, c = connected(t, b, o)
-		underWay(s, c) // nothing is sent before it, and the inbound identifier is new
+		underWay(s, c) // the client sends no stored packet first, and does not recognize the inbound identifier
 		c = droppedAndBack(t, s, b, c, false)
 		underWay(s, c)
 		s.Close()

@@ -14,8 +14,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The changes of a failed commit are stored later, except for its acceptances: those publications
-// have ended.
+// The changes of a failed commit are stored with a later commit. The only exceptions are accepted publications, because they have already failed.
 func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -47,7 +46,7 @@ func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
 	})
 }
 
-// Close does not report a publication as written if it was not.
+// If a QoS 0 publication was not written, its Receipt after Close has an error.
 func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -94,8 +93,7 @@ func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
 	})
 }
 
-// A filter that the broker rejected was never subscribed, so a message that matches it is not left
-// over from an Unsubscribe.
+// A message that matches a rejected filter is not treated as a late message of an unsubscribed filter: it is not discarded.
 func TestARefusedFilterDropsNoMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, kept(10, nil))
@@ -146,8 +144,7 @@ func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
 	}
 }
 
-// A broker may use every identifier for messages in flight. The session must still read the ack of
-// a publish.
+// A broker may have a message in flight for every packet identifier. The session must still read on to receive the ack of a publish.
 func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: -1})
@@ -172,7 +169,7 @@ func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	})
 }
 
-// A keep alive given without a unit, in nanoseconds, becomes one second.
+// A keep alive shorter than a second becomes one second. Such a value is a number without a unit, which means nanoseconds.
 func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{KeepAlive: 30})
@@ -187,11 +184,11 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 	})
 }
 
-// A log handler is user code: it may call the Subscription that the record is about.
+// A log handler may call methods of the Subscription that the record is about.
 func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		var sub *stream.Subscription
-		var looks atomic.Int64 // the loop may log after the hand-off
+		var looks atomic.Int64 // the session's goroutine may log later than Deliveries returns a message
 		s, c := connected(t, b, &stream.Options{Logger: slog.New(observer{slog.DiscardHandler, func() {
 			if sub != nil {
 				sub.Granted()
@@ -221,7 +218,7 @@ func (o observer) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Nil functions are reported, not called.
+// A nil decoder or encoder causes an error, not a panic.
 func TestNilDecoderAndEncoderAreErrors(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, nil)

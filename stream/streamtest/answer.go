@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handle answers one packet. It reports bye after a DISCONNECT.
+// handle answers one packet. The result bye is true for a DISCONNECT.
 func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 	t := f.Type()
 	if (p.version == 0) != (t == frames.TypeConnect) {
@@ -62,7 +62,7 @@ func (p *peer) publish(f frames.Frame) error {
 	}
 	if fresh && p.r.Loopback {
 		m := m.Message
-		m.Retain = false // [MQTT-3.3.1-9] it is not sent because of a new subscription
+		m.Retain = false // [MQTT-3.3.1-9] RETAIN is 0 for a client that was already subscribed
 		for _, q := range p.r.clients() {
 			q.route(m, true)
 		}
@@ -78,7 +78,7 @@ func (p *peer) publish(f frames.Frame) error {
 	return nil
 }
 
-// hold marks a QoS 2 identifier as received and reports whether it already was.
+// hold marks a QoS 2 identifier as received. It reports whether the identifier was already marked.
 func (p *peer) hold(id uint16) bool {
 	if p.held == nil {
 		p.held = make([]uint64, 1<<16/64)
@@ -104,7 +104,7 @@ func (p *peer) ack(f frames.Frame) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a.Kind == frames.TypePubrel {
-		p.release(a.ID) // an unknown one is answered too: it may be from an earlier connection
+		p.release(a.ID) // unknown identifiers get a PUBCOMP too: they may be from an earlier connection
 		return send(p, frames.Ack{Kind: frames.TypePubcomp, ID: a.ID})
 	}
 	state := idFree
@@ -123,7 +123,7 @@ func (p *peer) ack(f frames.Frame) error {
 	return fmt.Errorf("%v for identifier %d, which does not await one", a.Kind, a.ID)
 }
 
-// next sends the first message that waits for the window.
+// next sends the first message in the queue, since the window has room again.
 func (p *peer) next() error {
 	if len(p.queue) == 0 {
 		return nil
@@ -137,8 +137,7 @@ func (p *peer) next() error {
 	return p.deliver(m)
 }
 
-// route sends a message to this client if a subscription matches. A payload in a read buffer is
-// copied before it waits for the window.
+// route sends a message to this client if a subscription matches, or queues it while the window is full. The parameter borrowed reports whether the payload is in a read buffer; such a payload is copied before it is queued.
 func (p *peer) route(m frames.Message, borrowed bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +145,7 @@ func (p *peer) route(m frames.Message, borrowed bool) bool {
 	var granted frames.QoS
 	for _, f := range p.subs {
 		if f.Match(m.Topic) {
-			wanted, granted = true, max(granted, f.QoS) // [MQTT-3.3.5-1] of overlapping subscriptions, the highest QoS
+			wanted, granted = true, max(granted, f.QoS) // [MQTT-3.3.5-1] overlapping subscriptions: the highest QoS
 		}
 	}
 	if !wanted || p.gone {
@@ -179,7 +178,7 @@ func (p *peer) deliver(m frames.Message) error {
 	return nil
 }
 
-// newID cycles through the identifiers. The window always leaves one free.
+// newID cycles through the identifiers. The window is smaller than their number, so one is always free.
 func (p *peer) newID() uint16 {
 	if p.ids == nil {
 		p.ids = make([]byte, 1<<16)

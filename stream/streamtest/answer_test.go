@@ -20,7 +20,7 @@ func (c *client) subscribe(filters ...frames.Filter) *client {
 	return c
 }
 
-// idle fails if the Responder sends anything but the answer to a PINGREQ.
+// idle sends a PINGREQ. It fails if the Responder sends a packet before PINGRESP.
 func (c *client) idle() {
 	c.t.Helper()
 	c.send(frames.Pingreq{})
@@ -32,7 +32,7 @@ func TestLoopbackRoutesBySubscription(t *testing.T) {
 		name    string
 		filters []frames.Filter
 		sent    frames.Publish
-		want    []frames.Packet // before the acknowledgment
+		want    []frames.Packet // the copies that the Responder sends before its acknowledgment
 	}{
 		{"none", nil, pub("a", "x", 0, 0), nil},
 		{"another topic", []frames.Filter{{Topic: "b"}}, pub("a", "x", 0, 0), nil},
@@ -110,7 +110,7 @@ func TestResponderKeepsToItsWindow(t *testing.T) {
 	})
 }
 
-// A message that waits for the window must not refer to the read buffer.
+// A message that is queued behind a full window must have its own copy of the payload.
 func TestLoopbackBehindTheWindowKeepsItsPayload(t *testing.T) {
 	cl := answered(t, &Responder{Loopback: true, Window: 1}).subscribe(frames.Filter{Topic: "a", QoS: 1})
 	const messages = 200

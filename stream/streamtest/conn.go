@@ -13,9 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Conn is the broker's end of one connection, as a script sees it. Its methods belong to the
-// goroutine that runs the test, since they may end it: a failed step calls tb.Fatalf at its own
-// line of the script.
+// Conn is the broker's end of one connection. Only the goroutine that runs the test may call its methods, since a failed step calls tb.Fatalf, at its own line of the script.
 type Conn struct {
 	tb       testing.TB
 	broker   *Broker
@@ -47,7 +45,7 @@ func newConn(b *Broker, ordinal int, client, end *PipeConn) *Conn {
 	}
 }
 
-// Next returns the next packet, which must be a T. The caller owns the memory it refers to.
+// Next returns the next packet, which must be a T. The caller owns the packet and its memory.
 //
 //	p := streamtest.Next[frames.Publish](c)
 func Next[T frames.Packet](c *Conn) T {
@@ -71,7 +69,7 @@ func (c *Conn) ExpectType(t frames.Type) frames.Packet {
 	return got
 }
 
-// Expect receives packets, which must equal the given packets byte for byte, in this order.
+// Expect receives packets. They must equal the given packets byte for byte, in the given order.
 func (c *Conn) Expect(packets ...frames.Packet) {
 	c.tb.Helper()
 	for _, want := range packets {
@@ -119,15 +117,13 @@ func (c *Conn) ExpectClosed() {
 	}
 }
 
-// ExpectQuiet waits for d and fails if the client sends anything or closes the connection
-// meanwhile.
+// ExpectQuiet waits for d. It fails if the client sends a byte or closes the connection during that time.
 func (c *Conn) ExpectQuiet(d time.Duration) {
 	c.tb.Helper()
 	c.quiet("nothing for "+d.String(), time.Now().Add(d))
 }
 
-// ExpectNone fails if anything has already arrived, or if the connection is closed. It does not
-// wait, so call it only when the client is known to be idle: in a bubble, after synctest.Wait.
+// ExpectNone fails if bytes have already arrived, or if the connection is closed. It does not wait, so call it only when the client is known to be idle, for example after synctest.Wait in a bubble.
 func (c *Conn) ExpectNone() {
 	c.tb.Helper()
 	c.quiet("nothing", time.Time{})
@@ -158,8 +154,7 @@ func (c *Conn) Rest() []frames.Packet {
 	}
 }
 
-// receive returns the next packet with its frame, or the error that came in its place. With a zero
-// until it does not wait for more bytes to arrive.
+// receive returns the next packet with its frame, or the error that occurred instead. If until is the zero time, receive uses only bytes that have already arrived.
 func (c *Conn) receive(until time.Time) (frames.Frame, frames.Packet, error) {
 	for {
 		f, ok, err := c.in.Next()
@@ -194,7 +189,7 @@ func (c *Conn) fill(until time.Time) error {
 		if c.end.in.quiet() {
 			return os.ErrDeadlineExceeded
 		}
-		until = time.Now().Add(c.timeout) // under Wrap, the bytes that arrived may not suffice for a Read to return
+		until = time.Now().Add(c.timeout) // under Wrap, a Read may need more bytes than have arrived
 	}
 	if err := c.rw.SetReadDeadline(until); err != nil {
 		return err

@@ -82,7 +82,7 @@ func TestExpectDoesNotTellNilFromEmpty(t *testing.T) {
 	cl, c := linked(t)
 	cl.send(pub("a", "", 0, 0), hello)
 	c.Expect(frames.Publish{Message: frames.Message{Topic: "a"}})
-	c.Expect(hello) // version 0 here, 3.1.1 there
+	c.Expect(hello) // the version 0 matches any version
 }
 
 func TestAutoPingAnswersWhileAStepWaits(t *testing.T) {
@@ -109,7 +109,7 @@ func TestExpectQuietTakesExactlyItsTime(t *testing.T) {
 		if d := time.Since(start); d != 90*time.Second {
 			t.Errorf("took %v", d)
 		}
-		cl.send(frames.Pingreq{}) // the reader still works after a deadline
+		cl.send(frames.Pingreq{}) // reading still works after a deadline
 		c.Expect(frames.Pingreq{})
 	})
 }

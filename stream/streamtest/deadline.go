@@ -5,9 +5,7 @@ import (
 	"time"
 )
 
-// deadline ends the waits in one direction at one end. It arms a timer only while a call waits, and
-// only if the current timer would fire too late. So a deadline set before each call costs nothing
-// more.
+// deadline is the read deadline or the write deadline of one end. It arms a timer only while a call waits, and only if the current timer would fire too late. So a program may set a deadline before each call at no further cost.
 type deadline struct {
 	cond *sync.Cond // its lock guards all fields
 
@@ -16,7 +14,7 @@ type deadline struct {
 	armed time.Time // when timer fires; zero: not armed
 }
 
-// set changes the deadline. Calls that already wait wake and check again.
+// set changes the deadline. Waiting calls wake and check the new deadline.
 func (d *deadline) set(at time.Time) {
 	d.cond.L.Lock()
 	defer d.cond.L.Unlock()
@@ -28,8 +26,7 @@ func (d *deadline) passed() bool {
 	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
-// wait returns when the condition is signaled or the deadline passes. The caller holds the lock and
-// checks everything again.
+// wait returns when the condition is signaled or the deadline passes. The caller holds the lock and checks its condition again.
 func (d *deadline) wait() {
 	if !d.at.IsZero() && (d.armed.IsZero() || d.armed.After(d.at)) {
 		d.arm()
@@ -46,13 +43,13 @@ func (d *deadline) arm() {
 	d.timer = time.AfterFunc(time.Until(d.at), func() {
 		d.cond.L.Lock()
 		defer d.cond.L.Unlock()
-		// If the deadline has moved on meanwhile, a call that still waits arms the timer again.
+		// If the deadline is later by now, a call that still waits arms the timer again.
 		d.armed = time.Time{}
 		d.cond.Broadcast()
 	})
 }
 
-// stop releases the timer when its end is closed. The caller holds the lock.
+// stop releases the timer when this end of the connection closes. The caller holds the lock.
 func (d *deadline) stop() {
 	if d.timer != nil {
 		d.timer.Stop()

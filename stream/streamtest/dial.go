@@ -21,8 +21,7 @@ type rule struct {
 	err error // nil: the dials hang
 }
 
-// Dial connects a client; it fits Options.DialContext. Like a dial to a listening socket, it
-// returns before the test calls Accept, unless Refuse or Hold plans otherwise.
+// Dial connects a client. Its type is that of Options.DialContext. Like a dial to a listening socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}
@@ -60,7 +59,7 @@ func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	}
 }
 
-// next records a dial and returns its plan: none, an error, or (true, nil) to hang.
+// next records a dial and returns its plan. The results (true, nil) mean that the dial must hang.
 func (b *Broker) next(network, addr string) (planned bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,8 +75,7 @@ func (b *Broker) next(network, addr string) (planned bool, err error) {
 	return true, err
 }
 
-// connect makes the connection, and starts the Responder on it if there is one. After Close it
-// returns nil.
+// connect makes the connection and starts the Responder, if any, on it. After Close it returns nil.
 func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, served bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,7 +93,7 @@ func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, serve
 	return c, client, b.auto != nil
 }
 
-// Refuse makes the next n dials fail with err, after the dials already planned. A nil err means
+// Refuse makes n dials fail with err. Dials planned by earlier calls of Refuse and Hold come first. A nil err means
 // ECONNREFUSED.
 func (b *Broker) Refuse(n int, err error) {
 	if err == nil {
@@ -104,7 +102,7 @@ func (b *Broker) Refuse(n int, err error) {
 	b.add(rule{n, err})
 }
 
-// Hold makes the next n dials hang until their context ends, after the dials already planned.
+// Hold makes n dials hang until their context ends. Dials planned by earlier calls of Refuse and Hold come first.
 func (b *Broker) Hold(n int) { b.add(rule{n: n}) }
 
 func (b *Broker) add(r rule) {
@@ -122,7 +120,7 @@ func (b *Broker) Admit() {
 	b.plan = nil
 }
 
-// Dials returns all calls of Dial so far in order, refused dials included.
+// Dials returns all calls of Dial so far, in order. It includes refused dials.
 func (b *Broker) Dials() []Dialing {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -51,7 +51,7 @@ func diff(want, got frames.Packet) string {
 	return b.String()
 }
 
-// offset names the first byte that differs in two long values, since both are shown truncated.
+// offset formats the position of the first byte that differs in two values, if one is too long to be shown whole.
 func offset(a, b string) string {
 	if len(a) <= shown && len(b) <= shown {
 		return ""
@@ -82,7 +82,7 @@ func flatten(prefix string, v reflect.Value) []field {
 		t, f := v.Type().Field(i), v.Field(i)
 		name := prefix + t.Name
 		if t.Type == reflect.TypeFor[frames.Type]() {
-			continue // the kind of an Ack: the packet type says it
+			continue // the Kind of an Ack: the report already shows the packet type
 		}
 		if f.Kind() == reflect.Pointer && !f.IsNil() {
 			f = f.Elem()

@@ -16,7 +16,7 @@ func Example() {
 
 	b := streamtest.New(t)
 
-	// The client. A real one gets b.Dial as its Options.DialContext and runs its own goroutines.
+	// The client. A real client has b.Dial as its Options.DialContext, and its own goroutines.
 	conn, err := b.Dial(context.Background(), "tcp", "broker:1883")
 	if err != nil {
 		fmt.Println(err)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeTB records the failures of a test and does not fail the real one.
+// fakeTB is a testing.TB that records failures and does not fail the real test.
 type fakeTB struct {
 	testing.TB
 
@@ -59,8 +59,7 @@ func failureOf(t *testing.T, script func(tb testing.TB)) string {
 	return f.failure()
 }
 
-// client is a minimal client for a script. It works on any goroutine: it fails tests without ending
-// them.
+// client is a minimal client for a script. Its methods may run on any goroutine, because they report a failure with Error, never with Fatal.
 type client struct {
 	t    *testing.T
 	conn net.Conn

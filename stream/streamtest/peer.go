@@ -22,17 +22,17 @@ const (
 type peer struct {
 	r      *Responder
 	conn   net.Conn
-	pipe   *PipeConn     // conn, if its writes never wait
-	kick   chan struct{} // otherwise: wakes the writing goroutine, capacity 1; closed by finish
+	pipe   *PipeConn     // conn as a PipeConn, if its writes never wait; otherwise nil
+	kick   chan struct{} // if pipe is nil: wakes the writing goroutine, capacity 1; closed by finish
 	writer sync.WaitGroup
 
 	// Owned by the goroutine that serves the connection.
 	in      *frames.Reader
 	version frames.Version // 0 before CONNECT
 	topics  frames.Topics
-	held    []uint64 // one bit for each identifier of a QoS 2 message received and not yet released; allocated on first use
+	held    []uint64 // a bit is set between PUBLISH at QoS 2 and PUBREL; allocated on first use
 
-	// Guarded by mu, since publishers use it too.
+	// Guarded by mu, since Responder.Publish uses these fields too.
 	mu       sync.Mutex
 	room     sync.Cond // signals that out or queue got shorter, or that the client is gone
 	gone     bool
@@ -44,7 +44,7 @@ type peer struct {
 	ids      []byte // state of each identifier; allocated for the first message at QoS 1 or 2
 	lastID   uint16
 	inFlight int
-	queue    []frames.Message // messages that wait for the window
+	queue    []frames.Message // messages that wait until the window has room
 }
 
 func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *peer {
@@ -63,8 +63,7 @@ func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *
 	return p
 }
 
-// run answers the packets of each read, then writes the answers. It returns nil if the connection
-// is over.
+// run serves the connection until its end: it reads packets, and writes the answers after each read. It returns nil unless the client violated the protocol.
 func (p *peer) run() error {
 	for {
 		f, ok, err := p.in.Next()
@@ -87,7 +86,7 @@ func (p *peer) run() error {
 	}
 }
 
-// flushAll flushes the answers, and the messages that a loopback routed to other clients.
+// flushAll writes the pending answers, and with Loopback also the messages routed to other clients.
 func (p *peer) flushAll() {
 	if !p.r.Loopback {
 		p.flush()
@@ -107,7 +106,7 @@ func (p *peer) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
-		return // and kick may be closed
+		return // finish may have closed kick
 	}
 	select {
 	case p.kick <- struct{}{}:
@@ -115,8 +114,7 @@ func (p *peer) flush() {
 	}
 }
 
-// drain writes until nothing is pending. If another goroutine is already in drain, that one writes
-// the bytes, so they go out in order and no lock is held during a write.
+// drain writes until no bytes are pending. If another goroutine is already in drain, drain leaves the bytes to that goroutine. So bytes go out in order, and no lock is held during a write.
 func (p *peer) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +129,7 @@ func (p *peer) drain() {
 		_, err := p.conn.Write(b)
 		p.mu.Lock()
 		if p.spare, p.taken = b, 0; cap(b) > aheadBytes {
-			p.spare = nil // a flood must not stay in memory
+			p.spare = nil // do not keep a large buffer after a flood
 		}
 		if err != nil {
 			p.out = nil // the reader sees the error too, and ends the connection
@@ -141,7 +139,7 @@ func (p *peer) drain() {
 	p.writing = false
 }
 
-// await returns when the client is no longer far behind, or is gone.
+// await waits while the client is far behind. It returns early if the client is gone.
 func (p *peer) await() {
 	for behind := true; behind; {
 		if p.pipe != nil {

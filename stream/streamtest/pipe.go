@@ -9,9 +9,7 @@ import (
 	"syscall"
 )
 
-// half carries the bytes of one direction. It waits on conditions, not on channels: a goroutine in
-// Cond.Wait counts as durably blocked in a synctest bubble, and a wait on a condition allocates
-// nothing.
+// half is one direction of a connection. It waits on conditions, not on channels, because a wait on a condition allocates nothing and also counts as durably blocked in a synctest bubble.
 type half struct {
 	mu       sync.Mutex
 	readable sync.Cond // signals bytes, an end, or a new read deadline
@@ -21,15 +19,15 @@ type half struct {
 	ring  ring
 	limit int // most bytes held; 0: any number
 
-	// Positions in the stream, ascending. No single Read goes past one.
+	// Positions in the stream, ascending. No single Read crosses a cut.
 	cuts []int64
 
 	// The state of the direction.
-	writerClosed bool // reads get the rest, then io.EOF
+	writerClosed bool // reads return the unread bytes, then io.EOF
 	readerClosed bool // writes get EPIPE
-	reset        bool // both get ECONNRESET
+	reset        bool // reads and writes get ECONNRESET
 	stalled      bool // no room, however empty the buffer
-	writing      bool // a Write waits with part of its bytes written: no other may interleave
+	writing      bool // a Write is between two parts of its bytes; other Writes must wait
 
 	readBy  deadline
 	writeBy deadline
@@ -59,7 +57,7 @@ func (h *half) read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		case h.reset:
 			return 0, os.NewSyscallError("read", syscall.ECONNRESET)
-		case h.readBy.passed(): // as on a socket, even if bytes are buffered
+		case h.readBy.passed(): // like a socket, even if bytes are buffered
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
@@ -72,8 +70,7 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// write returns when all of p is in the buffer, or with the number of bytes buffered and the error
-// that stopped it.
+// write waits until all of p is in the buffer. If an error stops it, it returns that error with the number of bytes buffered.
 func (h *half) write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,7 +114,7 @@ func (h *half) broken() error {
 	return nil
 }
 
-// take copies buffered bytes out. There is at least one.
+// take moves bytes from the buffer to p. The buffer must not be empty.
 func (h *half) take(p []byte) int {
 	if len(h.cuts) > 0 {
 		p = p[:min(int64(len(p)), h.cuts[0]-h.got)]
@@ -131,7 +128,7 @@ func (h *half) take(p []byte) int {
 	return n
 }
 
-// add buffers as much of p as there is room for.
+// add buffers the part of p for which there is room, and returns its length.
 func (h *half) add(p []byte) int {
 	n := min(len(p), h.room())
 	if n > 0 {
@@ -152,7 +149,7 @@ func (h *half) room() int {
 	return h.limit - h.ring.n
 }
 
-// cut ends a segment: no Read returns bytes from before and after it.
+// cut ends a segment. No Read returns bytes from both sides of a cut.
 func (h *half) cut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,7 +166,7 @@ func (h *half) stall(on bool) {
 	h.writable.Broadcast()
 }
 
-// await returns when fewer than n bytes are unread, or when nothing can be written anymore.
+// await waits while n or more bytes are unread. It returns early if this direction has ended.
 func (h *half) await(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,7 +175,7 @@ func (h *half) await(n int) {
 	}
 }
 
-// closeWriter, closeReader and abort end the direction for one end or for both.
+// closeWriter and closeReader end the direction for the writing end or the reading end; abort ends it for both.
 func (h *half) closeWriter() { h.end(func() { h.writerClosed = true; h.writeBy.stop() }) }
 func (h *half) closeReader() { h.end(func() { h.readerClosed = true; h.drop(); h.readBy.stop() }) }
 func (h *half) abort()       { h.end(func() { h.reset = true; h.drop() }) }

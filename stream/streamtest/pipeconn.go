@@ -11,26 +11,22 @@ import (
 const DefaultBuffer = 64 << 10
 
 // PipeConn is one end of an in-memory connection. It is a [net.Conn] that behaves like TCP: writes
-// are buffered, deadlines end calls that already wait, and after Close the other end can still read
-// the bytes written before. It starts no goroutine, allocates nothing until it is written to, and
-// may be used inside a synctest bubble or outside.
+// are buffered, a deadline also ends calls that already wait, and bytes written before Close can still be read at the other end. A PipeConn starts no goroutine and allocates no buffer before the first write. It works inside and outside a synctest bubble.
 //
-// A write to a connection that the other end has closed fails at once with EPIPE, where TCP would
-// accept the first few.
+// When the other end has closed, every write fails at once with EPIPE. TCP would accept the first few writes.
 type PipeConn struct {
 	in, out       *half
 	local, remote net.Addr
-	answered      bool // the other end closes its writing direction when this one does
+	answered      bool // a CloseWrite at this end closes the writing direction of the other end too
 }
 
-// Pipe connects two ends. Each direction holds up to buffer bytes, 0 meaning [DefaultBuffer]; a
-// negative buffer sets no limit, so that writes never wait.
+// Pipe returns the two ends of a connection. The parameter buffer limits the unread bytes of each direction. Zero means [DefaultBuffer]; a negative number means no limit, so that writes never wait.
 func Pipe(buffer int) (*PipeConn, *PipeConn) {
 	limit := limitOf(buffer)
 	return pipe(limit, limit, Addr{"pipe", "a"}, Addr{"pipe", "b"})
 }
 
-// limitOf maps an option (0: the default, negative: off) to the limit of a half (0: none).
+// limitOf converts the value of an option, where 0 is the default and a negative number is no limit, to the limit of a half, where 0 is no limit.
 func limitOf(buffer int) int {
 	switch {
 	case buffer < 0:
@@ -47,7 +43,7 @@ func pipe(limitAB, limitBA int, addrA, addrB net.Addr) (*PipeConn, *PipeConn) {
 		&PipeConn{in: ab, out: ba, local: addrB, remote: addrA}
 }
 
-// Read returns at least one byte from the other end and waits for it if necessary. After the other
+// Read waits for bytes from the other end and returns at least one. After the other
 // end has closed it returns the remaining bytes and then io.EOF.
 func (c *PipeConn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
@@ -60,7 +56,7 @@ func (c *PipeConn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// wrap wraps an error as package net does. io.EOF stays bare.
+// wrap wraps an error in a net.OpError, as package net does. It returns io.EOF unchanged.
 func (c *PipeConn) wrap(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
@@ -68,8 +64,7 @@ func (c *PipeConn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.remote.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Close ends both directions: the other end reads the buffered bytes and then io.EOF, and can write
-// no more. It is idempotent and returns nil.
+// Close ends both directions. The other end reads the buffered bytes and then io.EOF, and its writes fail. Close is idempotent and returns nil.
 func (c *PipeConn) Close() error {
 	c.out.closeWriter()
 	c.in.closeReader()
@@ -107,28 +102,25 @@ func (c *PipeConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline ends Read calls at t with os.ErrDeadlineExceeded, including calls that already
-// wait.
+// SetReadDeadline sets the time at which Read calls fail with os.ErrDeadlineExceeded. It also applies to calls that already wait.
 func (c *PipeConn) SetReadDeadline(t time.Time) error {
 	c.in.readBy.set(t)
 	return nil
 }
 
-// SetWriteDeadline ends Write calls at t with os.ErrDeadlineExceeded, including calls that already
-// wait.
+// SetWriteDeadline sets the time at which Write calls fail with os.ErrDeadlineExceeded. It also applies to calls that already wait.
 func (c *PipeConn) SetWriteDeadline(t time.Time) error {
 	c.out.writeBy.set(t)
 	return nil
 }
 
-// Stall removes the room in this end's read buffer: writes at the other end wait at once, as if
-// this end had not read for long. Bytes written before can still be read.
+// Stall makes writes at the other end wait at once, as if this end's read buffer were full. Bytes written before Stall can still be read.
 func (c *PipeConn) Stall() { c.in.stall(true) }
 
 // Resume ends a Stall.
 func (c *PipeConn) Resume() { c.in.stall(false) }
 
-// Cut ends a segment: no Read at the other end returns bytes written before and after it.
+// Cut ends a segment. No Read at the other end returns bytes from both sides of a cut.
 func (c *PipeConn) Cut() { c.out.cut() }
 
 // Reads returns the number of Read calls on this end.
@@ -137,8 +129,7 @@ func (c *PipeConn) Reads() int {
 	return n
 }
 
-// Writes returns the number of Write calls on this end. net.Buffers makes one call for each of its
-// slices, since only sockets accept them together.
+// Writes returns the number of Write calls on this end. A net.Buffers counts one call for each of its slices, since only sockets write all slices in one call.
 func (c *PipeConn) Writes() int {
 	_, n, _ := c.out.counts()
 	return n
@@ -153,7 +144,7 @@ func (c *PipeConn) Bytes() int64 {
 // Unread returns the number of bytes written to this end that the other end has not read.
 func (c *PipeConn) Unread() int { return c.out.unread() }
 
-// Addr is the address of an end: the network and address given to Dial.
+// Addr is the address of one end of a connection, as given to Dial.
 type Addr struct{ Net, Address string }
 
 // Network returns the name of the network.

@@ -14,7 +14,7 @@ import (
 func write(t *testing.T, c net.Conn, s string) {
 	t.Helper()
 	if _, err := c.Write([]byte(s)); err != nil {
-		t.Error(err) // not Fatal: it also runs on other goroutines
+		t.Error(err) // not Fatal: write also runs outside the test's goroutine
 	}
 }
 
@@ -44,7 +44,7 @@ func TestPipeCutEndsARead(t *testing.T) {
 	a, b := Pipe(0)
 	defer a.Close()
 	defer b.Close()
-	a.Cut() // no bytes before it: no effect
+	a.Cut() // a cut before the first byte has no effect
 	write(t, a, "one")
 	a.Cut()
 	a.Cut()
@@ -70,7 +70,7 @@ func TestPipeCloseLetsTheOtherEndReadTheRest(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("after the rest: %v, want io.EOF itself", err)
+		t.Errorf("after the last byte: %v, want io.EOF itself", err)
 	}
 	if _, err := b.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("Write to a closed end: %v", err)
@@ -134,7 +134,7 @@ func TestPipeEndWakesCallsThatWait(t *testing.T) {
 					_, err := here.Read(make([]byte, 1))
 					reads <- err
 				}()
-				for range 2 { // one has written a part, the other waits for its turn
+				for range 2 { // the first Write has written a part, the second waits for its turn
 					go func() {
 						_, err := here.Write(make([]byte, 5))
 						writes <- err

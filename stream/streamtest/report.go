@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// failed ends the test: a step expected want and got a packet or an error.
+// failed ends the test, because a step expected want and got another packet or an error.
 func (c *Conn) failed(want string, got frames.Packet, err error) {
 	c.tb.Helper()
 	var came string
@@ -36,7 +36,7 @@ func (c *Conn) failed(want string, got frames.Packet, err error) {
 	c.tb.Fatalf("%s: wanted %s, got %s%s", c.where(), want, came, &c.trace)
 }
 
-// where names the connection and gives its age.
+// where formats the number and the age of the connection.
 func (c *Conn) where() string {
 	return fmt.Sprintf("streamtest: connection %d at +%v", c.ordinal, time.Since(c.trace.start))
 }
@@ -74,8 +74,7 @@ func (t *trace) String() string {
 	return b.String()
 }
 
-// typeName names the packet that Next wants: an Ack and the interface itself stand for several
-// types.
+// typeName returns the name of the packet type that Next wants. The types Ack and Packet have names of their own, because each stands for several packet types.
 func typeName(p frames.Packet) string {
 	switch p := p.(type) {
 	case nil:

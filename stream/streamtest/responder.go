@@ -15,42 +15,33 @@ import (
 
 // Limits on how far Publish runs ahead of a client before it waits.
 const (
-	aheadBytes    = 1 << 20 // sent and not read
-	aheadMessages = 4096    // waiting for the window
+	aheadBytes    = 1 << 20 // bytes written to the client that it has not read
+	aheadMessages = 4096    // messages that wait until the window has room
 )
 
-// Responder is a broker without a script: it answers each packet as a healthy broker does, at once
-// and in order, and can route publications to subscriptions. It is made for load tests and
-// benchmarks, and for unit tests that need a broker without faults. The packets of one read are
-// answered in one write.
+// Responder is a healthy broker that needs no script. It answers each packet at once and in order, and can route publications to subscriptions. Use it for load tests, benchmarks, and unit tests that need a broker without faults. One write carries the answers to all packets of a read.
 //
-// It has no retained messages, wills or kept sessions: each connection begins anew, and session
-// present is false. Overlapping filters yield one copy, and each member of a shared subscription
-// gets every message.
+// Responder has no retained messages and no wills. It keeps no session after a connection ends, so session present is always false. A client with overlapping filters gets one copy of a message. Each member of a shared subscription gets every message.
 //
-// The zero value acknowledges and routes nothing. The fields must not change while it serves. One
-// Responder may serve any number of connections.
+// The zero value acknowledges packets but does not route messages. Do not change the fields while the Responder serves. One Responder may serve any number of connections.
 type Responder struct {
-	Loopback bool // publications of clients are routed to the subscriptions of all clients served, including their own
+	Loopback bool // route each publication to all clients with a matching subscription, its sender included
 	Window   int  // QoS 1 and 2 messages in flight to each client, 1 to 65,535; 0: 100
 
 	received, sent [16]atomic.Int64 // packets by type
 
 	mu    sync.Mutex
-	peers []*peer // replaced as a whole, so that iterating needs no lock
+	peers []*peer // never changed in place: a copy replaces it, so that iterating needs no lock
 }
 
-// Serve answers a client on conn until the connection ends, then closes it. It returns nil if the
-// client sent DISCONNECT or the connection broke, and an error if the client violated the protocol.
+// Serve answers the client on conn until the connection ends, and then closes conn. It returns nil if the client sent DISCONNECT or the connection broke, and an error if the client violated the protocol.
 //
-// Serve never stops reading in order to write: a client that does the same would cause a deadlock.
-// Connections of a Broker accept every write; for others, a second goroutine writes.
+// Serve goes on reading while a write waits. Otherwise two sides that both wait to write would be a deadlock. A connection of a Broker accepts every write at once; for any other connection, Serve starts a second goroutine that writes.
 func (r *Responder) Serve(conn net.Conn) error {
 	return r.serve(conn, frames.NewReader(conn, frames.MaxPacket), 0)
 }
 
-// serve continues a connection: in may hold bytes already, and v is the version of its CONNECT, 0
-// before that.
+// serve takes over a connection. The reader in may already hold bytes of it. The version v is that of its CONNECT, or 0 if CONNECT has not arrived.
 func (r *Responder) serve(conn net.Conn, in *frames.Reader, v frames.Version) error {
 	p := newPeer(r, conn, in, v)
 	r.join(p)
@@ -64,9 +55,7 @@ func (r *Responder) serve(conn net.Conn, in *frames.Reader, v frames.Version) er
 	return nil
 }
 
-// Publish sends messages to every connected client with a matching subscription, at the lower of
-// the two QoS, and returns the number of copies. It waits while a client is far behind: 1 MiB
-// unread or 4096 messages that wait for the window. It is safe for concurrent use.
+// Publish sends each message to every connected client with a matching subscription, and returns the number of copies. The QoS of a copy is the lower of the QoS of the message and the granted QoS. Publish waits while a client is far behind, which means 1 MiB unread or 4096 messages that wait until the window has room. Publish is safe for concurrent use.
 func (r *Responder) Publish(messages ...frames.Message) int {
 	n := 0
 	for _, p := range r.clients() {
@@ -87,7 +76,7 @@ func (r *Responder) Received(t frames.Type) int { return int(r.received[t&15].Lo
 // Sent returns the number of packets of type t sent to clients.
 func (r *Responder) Sent(t frames.Type) int { return int(r.sent[t&15].Load()) }
 
-// Clients returns the number of connections served now.
+// Clients returns the number of connections that r serves at present.
 func (r *Responder) Clients() int { return len(r.clients()) }
 
 func (r *Responder) clients() []*peer {
@@ -108,7 +97,7 @@ func (r *Responder) leave(p *peer) {
 	r.peers = slices.DeleteFunc(slices.Clone(r.peers), func(q *peer) bool { return q == p })
 }
 
-// Respond makes r serve every later dial in the background, until the end of the test. Accept does
+// Respond makes r serve every connection dialed from now on in the background, until the end of the test. Accept does
 // not return these connections. A client that violates the protocol fails the test.
 func (b *Broker) Respond(r *Responder) {
 	b.mu.Lock()
@@ -116,8 +105,7 @@ func (b *Broker) Respond(r *Responder) {
 	b.auto = r
 }
 
-// Respond makes r serve the rest of this connection, as Broker.Respond does from the start. Earlier
-// subscriptions are unknown to r. Only Stall, Resume, Drop, Abort and the counters may be used
+// Respond makes r serve this connection from now on. Subscriptions that the script granted are unknown to r. Only Stall, Resume, Drop, Abort and the counters may be used
 // afterwards.
 func (c *Conn) Respond(r *Responder) {
 	c.broker.mu.Lock()
@@ -142,7 +130,7 @@ func (c *Conn) respond(r *Responder) {
 	})
 }
 
-// ended maps an error that only says the connection is over to nil.
+// ended returns nil if err only says that the connection has ended, and err otherwise.
 func ended(err error) error {
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, end) {

@@ -105,10 +105,10 @@ func TestResponderFailsTheTestOfAClientInTheWrong(t *testing.T) {
 			b.Respond(&Responder{})
 			cl := dial(t, b)
 			_, _ = cl.conn.Write(tt.bytes)
-			for err := error(nil); err == nil; { // until it hangs up
+			for err := error(nil); err == nil; { // until the Responder closes the connection
 				_, err = cl.conn.Read(make([]byte, 100))
 			}
-			b.Close() // joins
+			b.Close() // waits for the goroutine of the Responder
 			if got := f.failure(); !strings.Contains(got, tt.want) || !strings.HasPrefix(got, "streamtest: connection 1 at +") {
 				t.Errorf("failure is %q, want %q in it", got, tt.want)
 			}
@@ -128,7 +128,7 @@ func TestResponderDoesNotMindHowAConnectionEnds(t *testing.T) {
 	}
 }
 
-// A client may write everything before it reads: the broker must not wait for it to read.
+// The client writes all packets before it reads. The Responder must go on reading meanwhile.
 func TestResponderReadsWhileTheClientDoesNot(t *testing.T) {
 	const messages = 300
 	payload := string(make([]byte, 1000))
@@ -218,7 +218,7 @@ func TestPublishWaitsForAClientFarBehind(t *testing.T) {
 			r := &Responder{Window: 1}
 			cl := subscribed(t, r)
 			m := frames.Message{Topic: "a", QoS: 1}
-			for range aheadMessages + 2 { // one in flight, the others behind the window
+			for range aheadMessages + 2 { // the first is in flight, the others are queued behind the window
 				r.Publish(m)
 			}
 			done := waits(r, m)

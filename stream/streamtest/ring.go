@@ -1,7 +1,7 @@
 package streamtest
 
 const (
-	// firstBuffer is the initial allocation of a ring; it doubles from there.
+	// firstBuffer is the first allocation of a ring. Each later allocation doubles the size.
 	firstBuffer = 512
 
 	// keepBuffer is the largest buffer that an emptied ring keeps, so that a flood does not stay in
@@ -13,10 +13,10 @@ const (
 type ring struct {
 	buf  []byte
 	head int // first byte
-	n    int // number of bytes from head, past the end of buf
+	n    int // number of bytes from head on; they may wrap around the end of buf
 }
 
-// write appends p. limit is the largest size the ring may reach, 0 for none.
+// write appends p. The parameter limit is the largest allowed size of the ring; 0 means no limit.
 func (r *ring) write(p []byte, limit int) {
 	if need := r.n + len(p); need > len(r.buf) {
 		size := max(firstBuffer, 2*len(r.buf), need)
@@ -33,7 +33,7 @@ func (r *ring) write(p []byte, limit int) {
 	r.n += len(p)
 }
 
-// read moves as many bytes as fit into p.
+// read moves bytes from the ring to p until p is full or the ring is empty.
 func (r *ring) read(p []byte) int {
 	n := min(len(p), r.n)
 	if n == 0 {
