@@ -81,7 +81,8 @@ func (b *bench) publishes(tb testing.TB, q frames.QoS, n int) {
 	}
 }
 
-// publish calls Publish for n messages from 100 goroutines. Each call returns before its goroutine makes the next.
+// publish calls Publish for n messages from 100 goroutines. Each call returns before its goroutine
+// makes the next.
 func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	m := frames.Message{Topic: "out/topic", Payload: payload(), QoS: q}
 	var begun atomic.Int64
@@ -99,7 +100,8 @@ func (b *bench) publish(tb testing.TB, q frames.QoS, n int) {
 	callers.Wait()
 }
 
-// feed lets the responder publish n messages to the session. The responder waits when too many messages are unread.
+// feed lets the responder publish n messages to the session. The responder waits when too many
+// messages are unread.
 func (b *bench) feed(q frames.QoS, n int) {
 	m := frames.Message{Topic: "bench/topic", Payload: payload(), QoS: q}
 	some := make([]frames.Message, 64)

@@ -6,7 +6,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The ways to publish and to receive. The benchmarks and the test of the cost of a message use them.
+// The ways to publish and to receive. The benchmarks and the test of the cost of a message use
+// them.
 var (
 	waysOut = []struct {
 		name string

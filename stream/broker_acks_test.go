@@ -84,7 +84,8 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 			}
 			c.ExpectNone()
 
-			// A late copy of the ack does not complete the next publication, because that has another identifier.
+			// A late copy of the ack does not complete the next publication, because that has
+			// another identifier.
 			s.Publishes() <- stream.Publishing{Message: message("t", "2", frames.AtLeastOnce), Ack: receipts}
 			next := streamtest.Next[frames.Publish](c)
 			c.Send(ack(puback, p.ID))
@@ -507,7 +508,8 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 	})
 }
 
-// A packet in the batch behind a blocked write is not sent yet. So an ack with its identifier is not an ack of this packet: it must neither complete the publication nor delay the packet.
+// A packet in the batch behind a blocked write is not sent yet. So an ack with its identifier is
+// not an ack of this packet: it must neither complete the publication nor delay the packet.
 func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
 	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

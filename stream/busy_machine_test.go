@@ -14,7 +14,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A publisher yields the processor to collect more messages for its batch. On a busy machine each yield costs a time slice of every running goroutine, so the publisher must not yield at every publish.
+// A publisher yields the processor to collect more messages for its batch. On a busy machine each
+// yield costs a time slice of every running goroutine, so the publisher must not yield at every
+// publish.
 func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -48,7 +50,9 @@ func TestPublishingIsQuickOnABusyMachine(t *testing.T) {
 	}
 }
 
-// The session throttles reading so that consumers get processor time. It must not do so while a call waits for an ack. Here the consumer publishes each message that it receives, and waits for the ack.
+// The session throttles reading so that consumers get processor time. It must not do so while a
+// call waits for an ack. Here the consumer publishes each message that it receives, and waits for
+// the ack.
 func TestARestOfReadingHoldsUpNoAck(t *testing.T) {
 	const n, large = 64, 64 << 10 // bytes; large enough to throttle reading
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

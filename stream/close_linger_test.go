@@ -13,7 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Close reads until the broker closes the connection, because closing with unread bytes would reset the connection and lose the last acks. Close ignores the packets that it reads.
+// Close reads until the broker closes the connection, because closing with unread bytes would reset
+// the connection and lose the last acks. Close ignores the packets that it reads.
 func TestCloseReadsOnUntilTheBrokerCloses(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *stream.Session) *closing{
 		"Close":    callClose,
@@ -62,7 +63,8 @@ func TestCloseDoesNotWaitForABrokerThatStaysOpen(t *testing.T) {
 	}, streamtest.KeepOpen())
 }
 
-// Close has one second for its last writes. The second begins with the first of these writes, after the commit that precedes them.
+// Close has one second for its last writes. The second begins with the first of these writes, after
+// the commit that precedes them.
 func TestASlowCommitDoesNotCostTheDisconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)

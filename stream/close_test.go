@@ -356,7 +356,8 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 	}
 }
 
-// paho.mqtt.golang #327. Close sends the acks of all acknowledged deliveries before DISCONNECT, even if the session learns of the last Ack and of Close at the same time.
+// paho.mqtt.golang #327. Close sends the acks of all acknowledged deliveries before DISCONNECT,
+// even if the session learns of the last Ack and of Close at the same time.
 func TestAcksThatAreDueLeaveBeforeDisconnect(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -450,7 +451,8 @@ func TestCloseGivesUpReceiptsThatNobodyTakes(t *testing.T) {
 			close(in)
 			out := s.PublishFrom(t.Context(), in)
 			synctest.Wait()
-			// The channel has room for 1,024 Receipts. Receipts that enter the channel may count as progress, so Close may wait longer.
+			// The channel has room for 1,024 Receipts. Receipts that enter the channel may count as
+			// progress, so Close may wait longer.
 			wantText(t, callClose(t, s).within(time.Second, 2*time.Second), "44 Receipts")
 			n := 0
 			for r := range out {
@@ -652,7 +654,8 @@ func TestDoneIsClosedLast(t *testing.T) {
 	})
 }
 
-// If the last write of Close fails, Close does not wait any longer, and the Receipts give the error of the write.
+// If the last write of Close fails, Close does not wait any longer, and the Receipts give the error
+// of the write.
 func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

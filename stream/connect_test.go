@@ -20,7 +20,9 @@ import (
 
 // The row numbers C1 to C12 refer to the table of faults.
 
-// turnedAway requires that an answer to CONNECT makes the attempt fail. First it tests Dial, which returns the error. Then it tests an open session, which shows the error in its State and reconnects after its interval.
+// turnedAway requires that an answer to CONNECT makes the attempt fail. First it tests Dial, which
+// returns the error. Then it tests an open session, which shows the error in its State and
+// reconnects after its interval.
 func turnedAway(t *testing.T, b *streamtest.Broker, v frames.Version, answer func(c *streamtest.Conn), check func(err error)) {
 	t.Helper()
 	start := time.Now()
@@ -601,7 +603,8 @@ func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.0-1] CONNECT is the first packet, and the client sends no other packet before CONNACK. [MQTT-3.1.0-2] CONNECT is sent once.
+// [MQTT-3.1.0-1] CONNECT is the first packet, and the client sends no other packet before CONNACK.
+// [MQTT-3.1.0-2] CONNECT is sent once.
 func TestNothingIsSentBetweenConnectAndConnack(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		b.Refuse(1, nil)

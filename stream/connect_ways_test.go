@@ -27,7 +27,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// An authority issues certificates. A client trusts them only if its RootCAs is the pool of the authority.
+// An authority issues certificates. A client trusts them only if its RootCAs is the pool of the
+// authority.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -413,7 +414,7 @@ func TestClientCertificate(t *testing.T) {
 				seen := hooked(t, l, func(conn net.Conn) error {
 					c := tls.Server(conn, serverSide)
 					err := c.Handshake()
-					io.Copy(io.Discard, conn) // closing with unread bytes would reset the connection, and the alert would be lost
+					io.Copy(io.Discard, conn) // a reset because of unread bytes would lose the alert
 					return err
 				})
 				offered := false
@@ -660,7 +661,8 @@ func TestCredentialsEndWithClose(t *testing.T) {
 	})
 }
 
-// Every byte of CONNECT. [MQTT-3.1.0-1] CONNECT is the first packet. The other statements are named beside the fields.
+// Every byte of CONNECT. [MQTT-3.1.0-1] CONNECT is the first packet. The other statements are named
+// beside the fields.
 func TestConnectOnTheWire(t *testing.T) {
 	type options = stream.Options
 	will := func(q frames.QoS, retain bool) *frames.Message {
@@ -725,7 +727,8 @@ func TestConnectOnTheWire(t *testing.T) {
 	})
 }
 
-// wantOnTheWire requires a CONNECT with the body want, and no other byte before CONNACK. It checks two successive connections.
+// wantOnTheWire requires a CONNECT with the body want, and no other byte before CONNACK. It checks
+// two successive connections.
 func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want string) {
 	t.Helper()
 	want = "\x10" + string(header(len(want))[1:]) + want

@@ -50,7 +50,7 @@ func TestLeavingAllReturnsTheRestInOrder(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 100)...)
 		synctest.Wait()
 		var got []string
-		for want := 1; want < 100; want += 10 { // each loop consumes ten messages and returns the others of its batch to the inbox
+		for want := 1; want < 100; want += 10 { // each loop consumes ten messages of its batch
 			for d := range sub.All(t.Context()) {
 				got = append(got, string(d.Payload))
 				d.Ack()
@@ -298,7 +298,8 @@ func TestConsumersOfOneInboxGetEachMessageOnce(t *testing.T) {
 	})
 }
 
-// A message wakes one consumer. If this consumer leaves messages in the inbox, it wakes the next consumer.
+// A message wakes one consumer. If this consumer leaves messages in the inbox, it wakes the next
+// consumer.
 func TestConsumersThatWaitAreAllWokenForABacklog(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -78,7 +78,8 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 		how    func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription)
 		client bool // whether the end of the Subscription ends the client too
 	}{
-		// The broker retransmits the QoS 1 and 2 messages that are still in the inbox. Only QoS 0 messages are lost.
+		// The broker retransmits the QoS 1 and 2 messages that are still in the inbox. Only QoS 0
+		// messages are lost.
 		{"Close", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) { s.Close() }, true},
 		{"Shutdown", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
 			if err := s.Shutdown(t.Context()); err != nil {
@@ -302,7 +303,8 @@ func TestOverlappingSubscriptionsGetACopyEach(t *testing.T) {
 		one, two, three := subscribed(t, s, c, "#", exactly), subscribed(t, s, c, "a/+", exactly), subscribed(t, s, c, "$share/g/a/b", exactly)
 		c.Send(publish("a/b", "1", atLeast, 1, false), publish("a/b", "2", exactly, 2, false),
 			publish("a/c", "3", atMost, 0, false), publish("$SYS/x", "4", atLeast, 4, false))
-		// The session sends the ack of a message when all its consumers have acknowledged it. Acks are sent in order of arrival.
+		// The session sends the ack of a message when all its consumers have acknowledged it. Acks
+		// are sent in order of arrival.
 		first := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		second := []stream.Delivery{takeFrom(t, one.Deliveries()), takeFrom(t, two.Deliveries()), takeFrom(t, three.Deliveries())}
 		for i := range 3 {

@@ -12,7 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A plan describes an exchange: the publications in both directions, and the options of the session.
+// A plan describes an exchange: the publications in both directions, and the options of the
+// session.
 type plan struct {
 	version frames.Version
 	keep    bool
@@ -64,7 +65,8 @@ func TestACutAtAnyPacketLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
-// play runs the exchange and returns the number of packets. The connection is cut after packet number limit; 0 means no cut.
+// play runs the exchange and returns the number of packets. The connection is cut after packet
+// number limit; 0 means no cut.
 func (p plan) play(t *testing.T, limit int) int {
 	b := streamtest.New(t)
 	receipts := make(chan stream.Receipt, 2*len(p.out)+1)

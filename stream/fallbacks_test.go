@@ -25,7 +25,8 @@ func wantDialed(t *testing.T, c *streamtest.Conn, addr string) {
 	}
 }
 
-// N1, N3. An attempt tries all endpoints in turn without a pause. Only then comes the interval. The next attempt begins with the endpoint that was connected last.
+// N1, N3. An attempt tries all endpoints in turn without a pause. Only then comes the interval. The
+// next attempt begins with the endpoint that was connected last.
 func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := faultOptions(frames.V311)
@@ -63,7 +64,8 @@ func TestAnAttemptTriesEachEndpointFromTheLastGoodOne(t *testing.T) {
 	})
 }
 
-// ConnectTimeout applies to each endpoint separately, so a silent endpoint does not shorten the time for the next.
+// ConnectTimeout applies to each endpoint separately, so a silent endpoint does not shorten the
+// time for the next.
 func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Hold(1)
@@ -119,7 +121,8 @@ func TestBadFallbacksAreNamed(t *testing.T) {
 	}
 }
 
-// User and password in a fallback URL apply to the endpoint of that URL. A fallback URL without a user takes the user of the main URL. Username in Options overrides both URLs.
+// User and password in a fallback URL apply to the endpoint of that URL. A fallback URL without a
+// user takes the user of the main URL. Username in Options overrides both URLs.
 func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	for _, row := range []struct {
 		o    stream.Options
@@ -148,7 +151,8 @@ func TestEachEndpointHasItsOwnUser(t *testing.T) {
 	}
 }
 
-// After the broker rejected the credentials, the session asks for new credentials at the longest interval, until the broker accepts them. Dial returns the refusal.
+// After the broker rejected the credentials, the session asks for new credentials at the longest
+// interval, until the broker accepts them. Dial returns the refusal.
 func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	for _, code := range []frames.ReasonCode{frames.BadUserNameOrPassword, frames.NotAuthorized} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -188,7 +192,8 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 	}
 }
 
-// If one endpoint refuses the credentials and another endpoint is unreachable, the session retries at the ordinary interval.
+// If one endpoint refuses the credentials and another endpoint is unreachable, the session retries
+// at the ordinary interval.
 func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{Fallbacks: []string{"mqtt://b"}, Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}}

@@ -82,7 +82,8 @@ func goSubscribe(s *stream.Session, filters ...frames.Filter) <-chan error {
 	return done
 }
 
-// aMinute returns a context of one minute for a call that should return at once, so that the test fails instead of hanging.
+// aMinute returns a context of one minute for a call that should return at once, so that the test
+// fails instead of hanging.
 func aMinute(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -90,7 +91,8 @@ func aMinute(t *testing.T) context.Context {
 	return ctx
 }
 
-// outcome waits for a call in another goroutine and returns its error. If the call does not return in time, the test fails.
+// outcome waits for a call in another goroutine and returns its error. If the call does not return
+// in time, the test fails.
 func outcome(t *testing.T, call <-chan error) error {
 	t.Helper()
 	select {
@@ -163,7 +165,8 @@ func wantPending(t *testing.T, call <-chan error) {
 	}
 }
 
-// wantReceipts waits until all goroutines are idle, then requires that acks holds exactly the wanted number of Receipts.
+// wantReceipts waits until all goroutines are idle, then requires that acks holds exactly the
+// wanted number of Receipts.
 func wantReceipts(t *testing.T, acks <-chan stream.Receipt, want int) []stream.Receipt {
 	t.Helper()
 	synctest.Wait()
@@ -203,7 +206,8 @@ func wantNoDelivery(t *testing.T, in <-chan stream.Delivery) {
 	}
 }
 
-// The function returns checks a session after a fault. The session must reconnect exactly faultPause after the time since, deliver a message and send its ack.
+// The function returns checks a session after a fault. The session must reconnect exactly
+// faultPause after the time since, deliver a message and send its ack.
 func returns(t *testing.T, b *streamtest.Broker, s *stream.Session, in <-chan stream.Delivery, since time.Time) *streamtest.Conn {
 	t.Helper()
 	c := b.Accept()

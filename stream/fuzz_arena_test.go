@@ -21,7 +21,8 @@ const (
 	arenaIDs     = 5 // number of packet identifiers for the broker's messages
 )
 
-// An arena is a session, a broker controlled by the fuzzer, and a ledger, the record of all messages that is used to check both.
+// An arena is a session, a broker controlled by the fuzzer, and a ledger, the record of all
+// messages that is used to check both.
 type arena struct {
 	t        *testing.T
 	o        stream.Options

@@ -11,7 +11,9 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session while it publishes, subscribes and acknowledges. The bytes of cuts are the lengths of the segments of the stream. The highest bit of setup leaves out CONNACK; newArena gives the meaning of the other bits.
+// FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session while it publishes, subscribes
+// and acknowledges. The bytes of cuts are the lengths of the segments of the stream. The highest
+// bit of setup leaves out CONNACK; newArena gives the meaning of the other bits.
 func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	cuts := []byte{255, 1, 7, 200, 30}
 	for i, data := range byteSeeds(f) {
@@ -113,7 +115,8 @@ func settleSome(a *arena, held []stream.Delivery) []stream.Delivery {
 	return held
 }
 
-// checkBytes compares the numbers of accepted and completed publications with the packets that both sides sent.
+// checkBytes compares the numbers of accepted and completed publications with the packets that both
+// sides sent.
 func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call error) {
 	in := packetCounts(data, a.o.Version)
 	out := packetCounts(written, a.o.Version)
@@ -137,7 +140,8 @@ func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call
 	if well[1] > in[puback] || well[2] > in[pubrec] || well[2] > in[pubcomp] || well[0] > out[frames.TypePublish] {
 		t.Fatalf("completed by QoS: %v; received %v, sent %v", well, in, out)
 	}
-	// The client cannot send more packets of a type than the packets received and the publications accepted allow.
+	// The client cannot send more packets of a type than the packets received and the publications
+	// accepted allow.
 	if out[puback]+out[pubrec] > in[frames.TypePublish] || out[pubcomp] != min(out[pubcomp], in[pubrel]) ||
 		out[pubrel] > in[pubrec] || out[frames.TypePublish] > accepted+1 {
 		t.Fatalf("sent %v, received %v, accepted %d", out, in, accepted+1)

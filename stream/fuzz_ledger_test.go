@@ -8,7 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// A ledger records all messages of a fuzzed session, on all its connections. The checks of the client and of the broker use it.
+// A ledger records all messages of a fuzzed session, on all its connections. The checks of the
+// client and of the broker use it.
 type ledger struct {
 	t *testing.T
 
@@ -54,7 +55,8 @@ func newLedger(t *testing.T) *ledger {
 	}
 }
 
-// arrive records a PUBLISH to the client. The PUBLISH is a new message unless it has QoS 2 and its identifier still awaits PUBREL.
+// arrive records a PUBLISH to the client. The PUBLISH is a new message unless it has QoS 2 and its
+// identifier still awaits PUBREL.
 func (l *ledger) arrive(p frames.Publish) arrival {
 	n, _ := strconv.Atoi(string(p.Payload))
 	if p.QoS == frames.ExactlyOnce {
@@ -94,7 +96,8 @@ func (l *ledger) maySettle(n int) bool { return l.in[n].settled || l.discard }
 // accepted records a publication that the session accepted, and gives it the next number.
 func (l *ledger) accepted(q frames.QoS) { l.out = append(l.out, fuzzPublication{qos: q}) }
 
-// receipt checks the Receipt of a publication. If the Receipt reports success, all acks of the exchange must have been sent.
+// receipt checks the Receipt of a publication. If the Receipt reports success, all acks of the
+// exchange must have been sent.
 func (l *ledger) receipt(n int, err error) {
 	p := &l.out[n]
 	if p.receipts++; p.receipts > 1 {
@@ -125,7 +128,8 @@ func (l *ledger) use(kind frames.Type, id uint16, n int) {
 	}
 }
 
-// lost records the end of a connection. The parameter kept reports whether the session continues on the next connection.
+// lost records the end of a connection. The parameter kept reports whether the session continues on
+// the next connection.
 func (l *ledger) lost(w *fuzzWire, kept bool) {
 	for id, n := range w.pubrels {
 		if n > 0 {

@@ -48,7 +48,8 @@ var stepNames = [steps]string{
 	"drop", "connect", "elapse", "answer", "collect", "flush", "stall", "resume",
 }
 
-// The ways in which a script ends. The first byte of a script selects one of them; the second byte is the setup.
+// The ways in which a script ends. The first byte of a script selects one of them; the second byte
+// is the setup.
 const (
 	endClose byte = iota
 	endShutdown
@@ -86,7 +87,8 @@ func playScript(t *testing.T, script []byte) {
 	})
 }
 
-// id returns a packet identifier for an ack. It is a small number, or the identifier of a publication in flight.
+// id returns a packet identifier for an ack. It is a small number, or the identifier of a
+// publication in flight.
 func (a *arena) id(arg byte) uint16 {
 	if arg >= 128 && a.wire != nil {
 		for n := len(a.log.out) - 1 - int(arg)%4; n >= 0; n-- {
@@ -206,7 +208,8 @@ func (a *arena) end(how byte) {
 	}
 }
 
-// recover answers as a healthy broker and receives as a consumer, until all exchanges are complete or the session has ended.
+// recover answers as a healthy broker and receives as a consumer, until all exchanges are complete
+// or the session has ended.
 func (a *arena) recover(ended <-chan struct{}) {
 	for turn := range 200 {
 		if turn == 50 { // messages for a pending Subscription may keep the client from reading its SUBACK

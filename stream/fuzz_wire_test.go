@@ -20,7 +20,8 @@ func (c *watched) Close() error {
 	return c.PipeConn.Close()
 }
 
-// A fuzzWire is the broker's end of one connection. It checks whether the packets of the client agree with the packets that it sent to the client.
+// A fuzzWire is the broker's end of one connection. It checks whether the packets of the client
+// agree with the packets that it sent to the client.
 type fuzzWire struct {
 	t      *testing.T
 	v      frames.Version
@@ -35,7 +36,8 @@ type fuzzWire struct {
 	over   bool // the script has ended the connection
 	bye    bool // DISCONNECT has arrived
 
-	// Packets of the client: publications that await an ack, by identifier; the number of the newest publication; and requests that await an answer.
+	// Packets of the client: publications that await an ack, by identifier; the number of the
+	// newest publication; and requests that await an answer.
 	flight map[uint16]int
 	newest int
 	asked  []frames.Packet
@@ -45,7 +47,9 @@ type fuzzWire struct {
 	// The PUBRECs and PUBRELs that the client has not answered yet, by identifier.
 	pubrecs, pubrels map[uint16]int
 
-	// QoS 1 and 2 messages to the client in the order sent, and the possible numbers of messages that the acks so far cover. Several numbers are possible when the client need not ack every message.
+	// QoS 1 and 2 messages to the client in the order sent, and the possible numbers of messages
+	// that the acks so far cover. Several numbers are possible when the client need not ack every
+	// message.
 	arrivals []arrival
 	acked    []int
 }
@@ -145,13 +149,15 @@ func (w *fuzzWire) take(p frames.Packet) {
 	}
 }
 
-// publish checks the identifier and the DUP flag of a PUBLISH, its place in the order, and the window.
+// publish checks the identifier and the DUP flag of a PUBLISH, its place in the order, and the
+// window.
 func (w *fuzzWire) publish(p frames.Publish) {
 	n, err := strconv.Atoi(string(p.Payload))
 	if err != nil || n >= len(w.log.out) {
 		w.t.Fatalf("a publication that the session did not accept: %q", p.Payload)
 	}
-	// New and retransmitted publications arrive in order of acceptance. No publication arrives twice on a connection.
+	// New and retransmitted publications arrive in order of acceptance. No publication arrives
+	// twice on a connection.
 	if n <= w.newest {
 		w.t.Fatalf("publication %d after %d", n, w.newest)
 	}
@@ -207,7 +213,9 @@ func (w *fuzzWire) released(a frames.Ack) {
 	}
 }
 
-// match finds the messages that an ack may cover. The client sends acks in order of arrival. It sends no ack for a message that its consumer has not acknowledged or for which the broker has sent PUBREL.
+// match finds the messages that an ack may cover. The client sends acks in order of arrival. It
+// sends no ack for a message that its consumer has not acknowledged or for which the broker has
+// sent PUBREL.
 func (w *fuzzWire) match(q frames.QoS, id uint16) {
 	var next []int
 	for _, from := range w.acked {

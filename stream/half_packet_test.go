@@ -14,7 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// N3: half an ack does not acknowledge a message. The publish fails with the reason for the lost connection, and the session reconnects.
+// N3: half an ack does not acknowledge a message. The publish fails with the reason for the lost
+// connection, and the session reconnects.
 func TestHalfAnAckAcknowledgesNothing(t *testing.T) {
 	half := func(t *testing.T, c *streamtest.Conn, p frames.Packet) {
 		t.Helper()

@@ -29,7 +29,8 @@ func repeat(q frames.QoS, n int) []frames.QoS {
 	return list
 }
 
-// To receive a publication is to accept it. So the intake receives no publication while the queue has no room.
+// To receive a publication is to accept it. So the intake receives no publication while the queue
+// has no room.
 func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
 	in := newTestIntake(2)
 	if p, r := in.channels(1); p == nil || r == nil {
@@ -96,7 +97,8 @@ func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 	}
 }
 
-// A run is split where QoS 0 messages begin and end, and where the room in the queue ends. The places of the parts stay consecutive.
+// A run is split where QoS 0 messages begin and end, and where the room in the queue ends. The
+// places of the parts stay consecutive.
 func TestARunIsSplitByQoSAndRoom(t *testing.T) {
 	qos := append(repeat(0, flow.MinRun+5), 1, 2, 1)
 	qos = append(qos, repeat(0, flow.MinRun-1)...)

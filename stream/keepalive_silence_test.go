@@ -9,7 +9,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-3.1.2-23] The time between two packets of the client never exceeds the keep alive. Neither the rate of QoS 0 publications nor the packets of the broker change that.
+// [MQTT-3.1.2-23] The time between two packets of the client never exceeds the keep alive. Neither
+// the rate of QoS 0 publications nor the packets of the broker change that.
 func TestSilenceIsNeverLongerThanTheKeepAlive(t *testing.T) {
 	const keepAlive = 10 * time.Second
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {

@@ -268,7 +268,8 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 	})
 }
 
-// T6, paho.mqtt.golang #208 and #430: while a consumer sleeps, reading pauses and PINGRESP stays unread. The session must not blame the broker for that.
+// T6, paho.mqtt.golang #208 and #430: while a consumer sleeps, reading pauses and PINGRESP stays
+// unread. The session must not blame the broker for that.
 func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 2000})
@@ -319,7 +320,8 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 				c.ExpectClosed()
 				wantElapsed(t, start, row.wait)
 				wantError(t, lost(t, s), os.ErrDeadlineExceeded)
-				// The first message may have been sent. The other messages wait for the next connection.
+				// The first message may have been sent. The other messages wait for the next
+				// connection.
 				wantReceipt(t, acks, 0, stream.ErrUnconfirmed, os.ErrDeadlineExceeded)
 				c = b.Handshake(false)
 				wantElapsed(t, start, row.wait+faultPause)
@@ -351,7 +353,8 @@ func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 	})
 }
 
-// A long message on a slow line delays PINGREQ. The session keeps the connection, because the broker goes on reading.
+// A long message on a slow line delays PINGREQ. The session keeps the connection, because the
+// broker goes on reading.
 func TestSlowLineIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -459,7 +462,8 @@ func (h *sleeper) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// T7: timers use the monotonic clock. After a jump of the clock the session sends one PINGREQ, not one for each missed interval.
+// T7: timers use the monotonic clock. After a jump of the clock the session sends one PINGREQ, not
+// one for each missed interval.
 func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 	for _, jump := range []time.Duration{time.Minute, 24 * time.Hour} {
 		for _, pinged := range []bool{false, true} {

@@ -24,7 +24,8 @@ func sendAll(s *stream.Session, messages ...frames.Message) {
 	}
 }
 
-// K1, K2: a retransmission has the identifier and the bytes of the first transmission, with DUP set. Only the ack completes a publication.
+// K1, K2: a retransmission has the identifier and the bytes of the first transmission, with DUP
+// set. Only the ack completes a publication.
 func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -57,7 +58,8 @@ func TestUnacknowledgedPublicationsAreSentAgainInOrder(t *testing.T) {
 	})
 }
 
-// K3, K4: after PUBREC, every new connection begins with PUBREL instead of PUBLISH. The session never sends PUBLISH again.
+// K3, K4: after PUBREC, every new connection begins with PUBREL instead of PUBLISH. The session
+// never sends PUBLISH again.
 func TestPubrelIsSentAgainAndThePublishIsNot(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -143,7 +145,8 @@ func TestAnInboundQoS2MessageIsDeliveredOnceAcrossACut(t *testing.T) {
 	}
 }
 
-// K7: the broker has lost the session. A PUBLISH in flight is sent without DUP and a PUBREL is sent again. The client forgets the identifiers of inbound messages.
+// K7: the broker has lost the session. A PUBLISH in flight is sent without DUP and a PUBREL is sent
+// again. The client forgets the identifiers of inbound messages.
 func TestABrokerThatLostTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -171,7 +174,8 @@ func TestABrokerThatLostTheSession(t *testing.T) {
 	})
 }
 
-// A clean session: when the connection is lost, publications in flight fail. Queued publications are sent on the next connection.
+// A clean session: when the connection is lost, publications in flight fail. Queued publications
+// are sent on the next connection.
 func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -189,7 +193,8 @@ func TestACleanSessionEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// A store passes the session to the next client. That client sends the publications in flight in their order, then the queued publications, and recognizes inbound QoS 2 duplicates.
+// A store passes the session to the next client. That client sends the publications in flight in
+// their order, then the queued publications, and recognizes inbound QoS 2 duplicates.
 func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -240,7 +245,9 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 	})
 }
 
-// K8: Open with another client identifier fails. The error gives the identifier that the session belongs to. A clean session discards the stored session and completes the publications of that session with an error.
+// K8: Open with another client identifier fails. The error gives the identifier that the session
+// belongs to. A clean session discards the stored session and completes the publications of that
+// session with an error.
 func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -280,7 +287,8 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	})
 }
 
-// State.Resumed is the session present flag of CONNACK. In 3.1, which has no such flag, it is always false.
+// State.Resumed is the session present flag of CONNACK. In 3.1, which has no such flag, it is
+// always false.
 func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	for _, v := range []frames.Version{frames.V31, frames.V311} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -296,7 +304,8 @@ func TestResumedIsWhatTheBrokerSays(t *testing.T) {
 	}
 }
 
-// A 3.1 broker cannot announce that it lost the session. So a PUBLISH without DUP is a new message, even if its identifier still awaits PUBREL.
+// A 3.1 broker cannot announce that it lost the session. So a PUBLISH without DUP is a new message,
+// even if its identifier still awaits PUBREL.
 func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(1, nil)

@@ -40,7 +40,8 @@ func consume(s *stream.Session, late bool) *consumer {
 	return c
 }
 
-// play runs the exchange in a first process and then in a second. It reports whether the planned failure of the store happened.
+// play runs the exchange in a first process and then in a second. It reports whether the planned
+// failure of the store happened.
 func (k crash) play(t *testing.T, m *medium) (hit bool) {
 	b := streamtest.New(t)
 	x := newTwin(t, k.window, outbounds(k.in)...)
@@ -84,7 +85,8 @@ func (k crash) open(t *testing.T, p *process, window int, acks chan stream.Recei
 	})
 }
 
-// first runs the first process to its end. It returns the messages that the consumer received, and reports whether the consumer acknowledged none of them.
+// first runs the first process to its end. It returns the messages that the consumer received, and
+// reports whether the consumer acknowledged none of them.
 func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsettled bool) {
 	acks := make(chan stream.Receipt, 2*len(k.out)+1)
 	s := k.open(t, p, k.window, acks)
@@ -103,7 +105,8 @@ func (k crash) first(t *testing.T, x *twin, p *process) (handed []string, unsett
 	return c.got, unsettled
 }
 
-// second runs another process on the same store. This process completes the exchange. Then it publishes two more messages, and receives new messages that have the old identifiers.
+// second runs another process on the same store. This process completes the exchange. Then it
+// publishes two more messages, and receives new messages that have the old identifiers.
 func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh int) {
 	old := x.out
 	if k.lost {
@@ -199,7 +202,8 @@ func (x *twin) checkResults(k crash, acks chan stream.Receipt) {
 	}
 }
 
-// checkOut requires that each accepted publication has arrived, unless its Receipt says that it failed. First arrivals must be in order, and a QoS 2 publication must arrive only once.
+// checkOut requires that each accepted publication has arrived, unless its Receipt says that it
+// failed. First arrivals must be in order, and a QoS 2 publication must arrive only once.
 func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 	t.Helper()
 	count := make(map[string]int)
@@ -237,7 +241,8 @@ func (k crash) checkOut(t *testing.T, x *twin, first *process) {
 	}
 }
 
-// checkIn requires that every message was delivered. A QoS 2 message must be delivered only once, unless the first process could not store its ack.
+// checkIn requires that every message was delivered. A QoS 2 message must be delivered only once,
+// unless the first process could not store its ack.
 func (k crash) checkIn(t *testing.T, first, second []string, mayComeAgain map[string]bool, fresh int) {
 	t.Helper()
 	count := make(map[string]int)

@@ -9,7 +9,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A crash is an exchange with failures. At given points the process dies, a commit fails or the connection is cut.
+// A crash is an exchange with failures. At given points the process dies, a commit fails or the
+// connection is cut.
 type crash struct {
 	version frames.Version
 	window  int          // window of the first process
@@ -59,7 +60,8 @@ func crashes() []crash {
 	return list
 }
 
-// onStores runs a test for every kind of store. The contents of a disk do not depend on the MQTT version, so the disk is tested with one version.
+// onStores runs a test for every kind of store. The contents of a disk do not depend on the MQTT
+// version, so the disk is tested with one version.
 func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
 	t.Helper()
 	for _, store := range stores {
@@ -70,7 +72,9 @@ func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testin
 	}
 }
 
-// everyChange plays k with a failure at the first change of the store, then at the second, and so on. The function set puts the number n of the change into k. The last play is the first without a failure, because it has fewer than n changes.
+// everyChange plays k with a failure at the first change of the store, then at the second, and so
+// on. The function set puts the number n of the change into k. The last play is the first without a
+// failure, because it has fewer than n changes.
 func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set func(k *crash, n int)) {
 	t.Helper()
 	for n, more := 1, true; more; n++ {
@@ -82,7 +86,8 @@ func (k crash) everyChange(t *testing.T, make func(t *testing.T) *medium, set fu
 	}
 }
 
-// K1 to K6, K10, K11. A process may die at any change of the store: the next process loses no message, and repeats none.
+// K1 to K6, K10, K11. A process may die at any change of the store: the next process loses no
+// message, and repeats none.
 func TestAProcessKilledAtAnyChangeLosesAndRepeatsNothing(t *testing.T) {
 	for _, k := range crashes() {
 		onStores(t, k, func(t *testing.T, make func(t *testing.T) *medium) {
@@ -116,7 +121,9 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 	}
 }
 
-// When a commit fails, only the publications that it accepts are lost, and their Receipts give the error. That also holds if the store has applied the failed commit, as can happen when fsync fails.
+// When a commit fails, only the publications that it accepts are lost, and their Receipts give the
+// error. That also holds if the store has applied the failed commit, as can happen when fsync
+// fails.
 func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {

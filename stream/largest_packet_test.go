@@ -27,7 +27,8 @@ func (c *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// E3. The test needs half a gigabyte of memory, so only this test sends a packet of the largest size.
+// E3. The test needs half a gigabyte of memory, so only this test sends a packet of the largest
+// size.
 func TestTheLargestPacketIsSentAndOneByteMoreIsAnError(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		out := &sink{size: make(chan int, 1)}

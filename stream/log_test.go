@@ -59,7 +59,8 @@ func (l *logbook) take() []entry {
 	return list
 }
 
-// packetsOf returns a line such as "sent PUBLISH id=1 ..." for each record of a packet. The attributes are in alphabetical order.
+// packetsOf returns a line such as "sent PUBLISH id=1 ..." for each record of a packet. The
+// attributes are in alphabetical order.
 func packetsOf(t *testing.T, list []entry) []string {
 	t.Helper()
 	var lines []string
@@ -226,7 +227,8 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 	})
 }
 
-// A change of the log level takes effect at once, because the session checks the level for each record.
+// A change of the log level takes effect at once, because the session checks the level for each
+// record.
 func TestLogFollowsItsLevel(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		level := new(slog.LevelVar)
@@ -329,7 +331,8 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				c.Connack(false, frames.BadUserNameOrPassword)
 				c = b.Handshake(false)
 
-				// The script makes all calls that carry a payload, and sends or receives payloads in packets that fail.
+				// The script makes all calls that carry a payload, and sends or receives payloads
+				// in packets that fail.
 				sub := subscribed(t, s, c, "in/#", 2)
 				in := sub.Deliveries()
 				receipts := make(chan stream.Receipt) // unbuffered, so that Receipts wait for a reader

@@ -33,7 +33,9 @@ type violation struct {
 	versions []frames.Version // nil means both versions
 }
 
-// closesAtOnce sends each violation. The session must deliver no message from it and close the connection at once, without DISCONNECT. State.Err and a pending call must give the reason, and the session must reconnect after its interval.
+// closesAtOnce sends each violation. The session must deliver no message from it and close the
+// connection at once, without DISCONNECT. State.Err and a pending call must give the reason, and
+// the session must reconnect after its interval.
 func closesAtOnce(t *testing.T, rows []violation) {
 	t.Helper()
 	for _, row := range rows {
@@ -63,7 +65,8 @@ func closesAtOnce(t *testing.T, rows []violation) {
 	}
 }
 
-// body returns a packet that has the given first byte and body, and the right remaining length. The packet may be malformed.
+// body returns a packet that has the given first byte and body, and the right remaining length. The
+// packet may be malformed.
 func body(first byte, parts ...any) []byte {
 	var b []byte
 	for _, p := range parts {
@@ -232,7 +235,8 @@ func TestPubrelOfWrongFormCloses(t *testing.T) {
 	})
 }
 
-// wrongAcks returns malformed variants of a packet whose body is only an identifier. Each element of flags is a wrong bit of the first byte.
+// wrongAcks returns malformed variants of a packet whose body is only an identifier. Each element
+// of flags is a wrong bit of the first byte.
 func wrongAcks(row, kind string, first int, flags []int) []violation {
 	rows := []violation{
 		{name: row + kind + " of length 0", bytes: body(byte(first)), want: kind + ": cut short"},
@@ -286,7 +290,8 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 				wantElapsed(t, start, 0)
 				wantViolation(t, lost(t, s), row.want)
 
-				// The call of Subscribe still waits, so the session sends SUBSCRIBE again on the next connection.
+				// The call of Subscribe still waits, so the session sends SUBSCRIBE again on the
+				// next connection.
 				wantPending(t, asked)
 				c = b.Accept()
 				wantElapsed(t, start, faultPause)
@@ -372,7 +377,8 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			wantText(t, err, `"bad/3"`)
 			wantHidden(t, err.Error(), "good")
 
-			// The client unsubscribes from the filters that the broker granted, and the connection stays up.
+			// The client unsubscribes from the filters that the broker granted, and the connection
+			// stays up.
 			u := streamtest.Next[frames.Unsubscribe](c)
 			if !slices.Equal(u.Topics, []string{"good/0", "good/2"}) {
 				t.Errorf("unsubscribed from %q", u.Topics)
@@ -428,7 +434,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				c.Send(ack(frames.TypeUnsuback, id(u.ID)))
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
-				wantError(t, outcome(t, left), nil) // the broker dropped the filter when the connection of its clean session ended
+				wantError(t, outcome(t, left), nil) // the filter ended with the clean session
 				returns(t, b, s, nil, start)
 			})
 		})
@@ -631,7 +637,8 @@ func TestPacketsByteByByte(t *testing.T) {
 	})
 }
 
-// A packet may have any first byte and may be cut short. The session does not panic, and Close returns.
+// A packet may have any first byte and may be cut short. The session does not panic, and Close
+// returns.
 func TestNoFirstByteIsTooMuch(t *testing.T) {
 	for _, v := range eachOf {
 		for first := range 256 {
@@ -669,7 +676,8 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 	})
 }
 
-// A violation ends the connection, but not a kept session. Publications in flight continue on the next connection and get one Receipt each.
+// A violation ends the connection, but not a kept session. Publications in flight continue on the
+// next connection and get one Receipt each.
 func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)

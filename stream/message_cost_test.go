@@ -7,13 +7,15 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The largest allowed numbers of allocations per message of 64 bytes. For a received message the number includes its share of the read buffer, because the session does not use that memory again.
+// The largest allowed numbers of allocations per message of 64 bytes. For a received message the
+// number includes its share of the read buffer, because the session does not use that memory again.
 const (
 	perPublished = 0.1
 	perReceived  = 0.2
 )
 
-// The test runs the code of the benchmarks once. It limits the allocations per message, and requires one write call per batch.
+// The test runs the code of the benchmarks once. It limits the allocations per message, and
+// requires one write call per batch.
 func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	const n = 10_000
 	for _, c := range waysOut {
@@ -28,7 +30,8 @@ func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	}
 }
 
-// wantCost calls run twice and measures the second call. Each call sends or receives n messages. Several goroutines take part, so wantCost counts all allocations of the process.
+// wantCost calls run twice and measures the second call. Each call sends or receives n messages.
+// Several goroutines take part, so wantCost counts all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
 	rig := newBench(t, 1000)

@@ -211,7 +211,8 @@ func TestNegativeKeepAliveSendsNoPing(t *testing.T) {
 	})
 }
 
-// badMessages are messages that cannot be published. The words beside each message, the field and the limit, must be in the error.
+// badMessages are messages that cannot be published. The words beside each message, the field and
+// the limit, must be in the error.
 var badMessages = []struct {
 	name string
 	m    frames.Message
@@ -229,7 +230,8 @@ var badMessages = []struct {
 	{"topic of 65536 bytes", frames.Message{Topic: str(65536)}, []string{"topic", "65536", "65535"}},
 }
 
-// misfit requires that err wraps ErrNotSent and an InvalidError. Its text must contain all strings of wants.
+// misfit requires that err wraps ErrNotSent and an InvalidError. Its text must contain all strings
+// of wants.
 func misfit(t *testing.T, err error, wants []string) {
 	t.Helper()
 	wantError(t, err, stream.ErrNotSent)
@@ -242,7 +244,8 @@ func misfit(t *testing.T, err error, wants []string) {
 	}
 }
 
-// publishEveryWay publishes m with Publish, Publishes and PublishFrom. All three must reject m, and the client must not send a packet.
+// publishEveryWay publishes m with Publish, Publishes and PublishFrom. All three must reject m, and
+// the client must not send a packet.
 func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m frames.Message, wants []string) {
 	t.Helper()
 	misfit(t, s.Publish(aMinute(t), m), wants)
@@ -306,7 +309,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			s, c := connected(t, b, nil)
 			in := make(chan frames.Message, 4)
 			in <- message("a", "", 1)
-			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // the topic is valid, but the packet is too large
+			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // valid topic, too large a packet
 			in <- message("#", "", 1)
 			in <- message("c", "", 1)
 			close(in)
@@ -623,7 +626,8 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
-// A call with invalid arguments reports them, even if its context has ended or the session is closed.
+// A call with invalid arguments reports them, even if its context has ended or the session is
+// closed.
 func TestBadArgumentsAreNamedWhateverElseIsWrong(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

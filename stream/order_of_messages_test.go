@@ -12,7 +12,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-4.6.0-1] 20 publications are in flight, at QoS 1 and 2 in turn, and their identifiers wrap around. The client retransmits them in their original order after a first and a second cut, and so does the next client on the same store.
+// [MQTT-4.6.0-1] 20 publications are in flight, at QoS 1 and 2 in turn, and their identifiers wrap
+// around. The client retransmits them in their original order after a first and a second cut, and
+// so does the next client on the same store.
 func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	const window, first = 20, 65_530
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -79,7 +81,8 @@ func TestTwentyInFlightAreSentAgainInOrderAcrossTheWrap(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-4.6.0-5] All three ways to receive deliver messages in order of arrival, across topics and QoS levels.
+// [MQTT-4.6.0-5] All three ways to receive deliver messages in order of arrival, across topics and
+// QoS levels.
 func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 	const n = 300
 	for name, consume := range map[string]func(ctx context.Context, s *stream.Subscription, seen func(frames.Message)){

@@ -26,7 +26,10 @@ func wantBytes(t *testing.T, c *streamtest.Conn, want string) {
 	c.ExpectNone()
 }
 
-// The bytes of every packet that the client can send, compared without our codec. The statements are [MQTT-2.2.2-1] on flags, [MQTT-2.3.1-1] and [MQTT-2.3.1-5] on packets with and without an identifier, [MQTT-2.3.1-6] on the identifiers of acks, and [MQTT-3.3.4-1] on the ack for each QoS.
+// The bytes of every packet that the client can send, compared without our codec. The statements
+// are [MQTT-2.2.2-1] on flags, [MQTT-2.3.1-1] and [MQTT-2.3.1-5] on packets with and without an
+// identifier, [MQTT-2.3.1-6] on the identifiers of acks, and [MQTT-3.3.4-1] on the ack for each
+// QoS.
 func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	for v, connect := range map[frames.Version]string{
 		frames.V31:  "10 0f 0006 4d5149736470 03 02 003c 0001 63",
@@ -87,7 +90,8 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 	}
 }
 
-// [MQTT-3.1.0-2] The client sends one CONNECT on each connection. A session that reconnects uses a new connection, and two sessions never share a connection.
+// [MQTT-3.1.0-2] The client sends one CONNECT on each connection. A session that reconnects uses a
+// new connection, and two sessions never share a connection.
 func TestEveryConnectionHasOneConnect(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		count := func(c *streamtest.Conn) {
@@ -111,7 +115,7 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 		}
 		first := b.Handshake(false)
 		up(t, s)
-		dialed := goDial(t.Context(), t, b, "mqtt://broker", faultOptions(v)) // another session with the same client identifier
+		dialed := goDial(t.Context(), t, b, "mqtt://broker", faultOptions(v)) // with the same client identifier
 		second := b.Handshake(false)
 		if err := outcome(t, dialed); err != nil {
 			t.Fatal(err)
@@ -123,7 +127,8 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 	})
 }
 
-// A will message is ASCII text in 3.1 and any bytes in 3.1.1. The form on the wire is the same, so the client sends any bytes in both versions.
+// A will message is ASCII text in 3.1 and any bytes in 3.1.1. The form on the wire is the same, so
+// the client sends any bytes in both versions.
 func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	all := make([]byte, 256)
 	for i := range all {
@@ -143,7 +148,8 @@ func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.2-6] A clean session ignores state in a store and leaves no state there, even if exchanges are in progress at its end.
+// [MQTT-3.1.2-6] A clean session ignores state in a store and leaves no state there, even if
+// exchanges are in progress at its end.
 func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := kept(5, nil)

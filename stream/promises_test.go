@@ -14,7 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The changes of a failed commit are stored with a later commit. The only exceptions are accepted publications, because they have already failed.
+// The changes of a failed commit are stored with a later commit. The only exceptions are accepted
+// publications, because they have already failed.
 func TestChangesOfAFailedCommitReachTheStoreLater(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -93,7 +94,8 @@ func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
 	})
 }
 
-// A message that matches a rejected filter is not treated as a late message of an unsubscribed filter: it is not discarded.
+// A message that matches a rejected filter is not treated as a late message of an unsubscribed
+// filter: it is not discarded.
 func TestARefusedFilterDropsNoMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, kept(10, nil))
@@ -144,7 +146,8 @@ func TestMessagesOfAFailedSubscribeWithholdNoAcks(t *testing.T) {
 	}
 }
 
-// A broker may have a message in flight for every packet identifier. The session must still read on to receive the ack of a publish.
+// A broker may have a message in flight for every packet identifier. The session must still read on
+// to receive the ack of a publish.
 func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: -1})
@@ -169,7 +172,8 @@ func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 	})
 }
 
-// A keep alive shorter than a second becomes one second. Such a value is a number without a unit, which means nanoseconds.
+// A keep alive shorter than a second becomes one second. Such a value is a number without a unit,
+// which means nanoseconds.
 func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{KeepAlive: 30})
@@ -188,7 +192,7 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		var sub *stream.Subscription
-		var looks atomic.Int64 // the session's goroutine may log later than Deliveries returns a message
+		var looks atomic.Int64 // atomic, because the session's goroutine may log while the test goes on
 		s, c := connected(t, b, &stream.Options{Logger: slog.New(observer{slog.DiscardHandler, func() {
 			if sub != nil {
 				sub.Granted()

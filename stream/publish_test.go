@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Publish succeeds only when its exchange is complete.
+// Publish returns nil when the exchange is complete, and not earlier.
 func TestPublishCompletesWithItsQoS(t *testing.T) {
 	t.Run("0: written", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -82,8 +82,8 @@ func TestPublishCompletesWithItsQoS(t *testing.T) {
 	})
 }
 
-// Window limits the messages in flight at all times; each ack lets one more through. QoS 2 holds
-// its slot until PUBCOMP, and QoS 0 needs none.
+// Window limits the messages in flight at all times. Each ack frees a slot for one more message. A
+// QoS 2 message holds its slot until PUBCOMP. A QoS 0 message needs no slot.
 func TestWindowIsKeptExactly(t *testing.T) {
 	for _, window := range []int{1, 3, 100} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestWindowIsKeptExactly(t *testing.T) {
 						c.Send(ack(pubrec, p.ID))
 						c.Expect(ack(pubrel, p.ID))
 						synctest.Wait()
-						c.ExpectNone() // the slot is not free yet
+						c.ExpectNone() // PUBREC does not free the slot
 						c.Send(ack(pubcomp, p.ID))
 					} else {
 						c.Send(ack(puback, p.ID))
@@ -148,7 +148,7 @@ func TestWindowIsKeptExactly(t *testing.T) {
 	})
 }
 
-// atoi returns the number of a numbered message.
+// atoi returns the number that is the payload of a numbered message.
 func atoi(t *testing.T, p frames.Publish) int {
 	t.Helper()
 	n, err := strconv.Atoi(string(p.Payload))
@@ -158,7 +158,8 @@ func atoi(t *testing.T, p frames.Publish) int {
 	return n
 }
 
-// A send that returns has been accepted. While the queue is full it blocks.
+// When a send to Publishes returns, the session has accepted the publishing. The send blocks while
+// the queue is full.
 func TestFullQueueBlocksTheSend(t *testing.T) {
 	for _, queue := range []int{1, 2, 10, 100} {
 		t.Run(fmt.Sprint(queue), func(t *testing.T) {
@@ -172,7 +173,7 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 				if n != 3+queue {
 					t.Fatalf("%d accepted", n)
 				}
-				// QoS 0 waits in the same queue, so it blocks too.
+				// QoS 0 publications use the same queue, so they block too.
 				if accepts(s, publishing(n, 0, acks)) {
 					t.Fatal("QoS 0 was accepted")
 				}
@@ -185,7 +186,7 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 				packets := nextPublishes(t, c, 3)
 				c.Complete(packets[0])
 				wantReceipt(t, acks, 0)
-				if accepts(s, publishing(n, 1, acks)) { // the waiting Publish was first
+				if accepts(s, publishing(n, 1, acks)) { // the Publish call that already waits goes first
 					t.Fatal("two were accepted")
 				}
 				c.Complete(packets[1])
@@ -229,14 +230,14 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 	})
 }
 
-// However many publishings are accepted at once, each one gets its Receipt.
+// Each publishing gets its Receipt, even if the session accepts many publishings at once.
 func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 	for _, n := range []int{64, 65, 66, 129, 1000} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, &stream.Options{
 				Window: 2000, Queue: 2000, Logger: slog.New(&sleeper{at: "PUBREL", pause: time.Second}),
 			})
-			c.Send(ack(pubrel, 1)) // blocks the session, so that publishings queue up
+			c.Send(ack(pubrel, 1)) // blocks the session in its log handler, so that publishings queue up
 			synctest.Wait()
 			acks := make(chan stream.Receipt, n)
 			for i := range n {
@@ -263,7 +264,7 @@ func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 	}
 }
 
-// A queued publication is never sent once its caller cancels it.
+// When the caller of Publish cancels a queued publication, the session never sends it.
 func TestQueuedPublishIsWithdrawnByItsContext(t *testing.T) {
 	reason := errors.New("enough")
 	for _, q := range levels {
@@ -312,7 +313,7 @@ func TestQueuedPublishIsWithdrawnByItsContext(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			b.Hold(1)
 			s := open(t, b, &stream.Options{Queue: 1})
-			offer(s, 0, 1, 1, nil) // and now it is full
+			offer(s, 0, 1, 1, nil) // fills the queue
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(reason)
 			err := s.Publish(ctx, message("t", "", 1))
@@ -321,8 +322,8 @@ func TestQueuedPublishIsWithdrawnByItsContext(t *testing.T) {
 	})
 }
 
-// A publication in flight when its caller cancels may still arrive: the exchange continues without
-// the caller, and holds its slot to the end.
+// When the caller cancels a publication in flight, the publication may still arrive. The exchange
+// continues without the caller, and keeps its slot to the end.
 func TestPublishInFlightGoesOnWithoutItsCaller(t *testing.T) {
 	reason := errors.New("enough")
 	for _, step := range []string{"PUBLISH of QoS 1", "PUBLISH of QoS 2", "PUBREL"} {
@@ -370,8 +371,8 @@ func TestPublishInFlightGoesOnWithoutItsCaller(t *testing.T) {
 	}
 }
 
-// When Publish has returned, the payload belongs to its caller again, even if the message may be
-// sent once more.
+// When Publish has returned, its caller may change the payload, even if the session may still
+// retransmit the message.
 func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ClientID: "k", KeepSession: true, Reconnect: every(time.Second), Window: 3})
@@ -395,8 +396,8 @@ func TestPublishGivenUpDoesNotKeepThePayload(t *testing.T) {
 	})
 }
 
-// lateCancel is a context that has ended when Publish waits on it, after acceptance. By then a
-// second has passed, so the result is ready too.
+// lateCancel is a context that ends when Publish waits for the result. Done sleeps for a second
+// first, so the result is ready at the same time.
 type lateCancel struct {
 	context.Context
 	asked atomic.Int32
@@ -437,7 +438,8 @@ func TestReadyResultBeatsAnEndedContext(t *testing.T) {
 	})
 }
 
-// A result that arrives during the withdrawal stands.
+// A context ends and the ack arrives at the same instant. If the ack arrives first, Publish returns
+// success.
 func TestAckAndContextAtTheSameInstant(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
@@ -470,7 +472,7 @@ func TestAllIdentifiersInFlight(t *testing.T) {
 		for n := range all + 2 {
 			s.Publishes() <- stream.Publishing{Message: m, Tag: n, Ack: acks}
 		}
-		asked := callSubscribe(t.Context(), t, s, filterOf("f", 0)) // has no identifier either
+		asked := callSubscribe(t.Context(), t, s, filterOf("f", 0)) // SUBSCRIBE has to wait for an identifier too
 		seen := make([]bool, all+1)
 		for range all {
 			p := streamtest.Next[frames.Publish](c)
@@ -509,7 +511,7 @@ func TestAllIdentifiersInFlight(t *testing.T) {
 	}, streamtest.Buffer(-1))
 }
 
-// [MQTT-2.3.1-2]: identifiers cycle, and skip the one in use.
+// [MQTT-2.3.1-2]: identifiers are used in a cycle that skips an identifier in use.
 func TestIdentifiersGoRoundAndAreNotReusedInFlight(t *testing.T) {
 	const window, held, n = 1000, 5, 2*65535 + 100
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
@@ -535,7 +537,7 @@ func TestIdentifiersGoRoundAndAreNotReusedInFlight(t *testing.T) {
 			}
 			if p.ID < last {
 				rounds++
-			} else if p.ID-last > 2 { // one may be skipped
+			} else if p.ID-last > 2 { // the cycle may skip the identifier in use
 				t.Fatalf("publication %d has identifier %d, after %d", i, p.ID, last)
 			}
 			last = p.ID
@@ -570,10 +572,10 @@ func TestPublicationsLeaveInOrderOfAcceptance(t *testing.T) {
 						offer(s, i, i+1, frames.QoS(r.IntN(3)), nil)
 					}
 				}()
-				var open []frames.Packet // answers that the broker has yet to send
+				var open []frames.Packet // answers that the broker has not sent yet
 				outstanding := 0
 				for next := 0; next < n; {
-					// The broker answers late, and in any order.
+					// The broker sends its answers late and in random order.
 					if len(open) > 0 && (outstanding == window || r.IntN(4) == 0) {
 						r.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
 						k := (len(open) + 1) / 2
@@ -611,7 +613,7 @@ func TestPublicationsLeaveInOrderOfAcceptance(t *testing.T) {
 func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
-		if err := s.Flush(t.Context()); err != nil { // nothing to wait for
+		if err := s.Flush(t.Context()); err != nil { // returns at once: no publication is outstanding
 			t.Fatal(err)
 		}
 		acks := make(chan stream.Receipt, 4)
@@ -635,7 +637,8 @@ func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// A withdrawal also ends a publication, and so does the loss of a clean session.
+		// Flush also returns when a publication is withdrawn, or fails because its clean session is
+		// lost.
 		offer(s, 2, 3, 1, acks)
 		three := inBackground(func() error { return s.Flush(t.Context()) })
 		wantPending(t, three)
@@ -679,7 +682,8 @@ func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 	})
 }
 
-// The reader must not reuse a batch that the loop still holds.
+// The reader must not reuse a batch while the loop still reads it. Thousands of acks would show
+// that.
 func TestThousandsOfQoS2PublicationsComplete(t *testing.T) {
 	const n = 50_000
 	b := streamtest.New(t)
@@ -717,7 +721,7 @@ func TestThousandsOfQoS2PublicationsComplete(t *testing.T) {
 	}
 }
 
-// A batch is one call of Write.
+// The session writes each batch in one call of Write.
 func TestBatchIsOneWrite(t *testing.T) {
 	t.Run("what queued up offline", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -728,7 +732,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c.ExpectConnect()
 			before := c.Writes()
 			c.Connack(false, frames.Success)
-			for round := range 10 { // each time the whole window
+			for round := range 10 { // each round fills the whole window
 				packets := nextPublishes(t, c, 100)
 				if n := c.Writes() - before; n != round+1 {
 					t.Fatalf("round %d: %d calls of Write", round, n)
@@ -752,7 +756,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			c.Stall()
 			offer(s, 0, 1000, 0, nil)
 			synctest.Wait()
-			if n := c.Writes() - before; n != 1 { // the write that waits
+			if n := c.Writes() - before; n != 1 { // the one Write that is blocked
 				t.Fatalf("%d calls of Write", n)
 			}
 			c.Resume()
@@ -787,7 +791,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			before := c.Writes()
 			c.Send(inboundRun("t", 1, 1, 400)...)
 			c.Expect(ackRun(puback, 1, 400)...)
-			// One write for each read, and there are few reads.
+			// There is at most one write for each batch read, and there are few batches.
 			if n, reads := c.Writes()-before, s.Stats().Reads; n > int(reads) || reads > 6 {
 				t.Fatalf("%d calls of Write, %d batches read", n, reads)
 			}

@@ -47,7 +47,8 @@ func TestTheLastRunningCallWakesTheLoop(t *testing.T) {
 	}
 }
 
-// A call that has its Receipt is about to publish again, or to return: then it is the one that wakes.
+// A call that has received its Receipt still counts as running. Its caller will publish again or
+// return from the call, and that wakes the loop.
 func TestACallRunsFromItsReceiptToItsReturn(t *testing.T) {
 	p, wakes := newCalls()
 	a := begin(p, "a")
@@ -64,7 +65,7 @@ func TestACallRunsFromItsReceiptToItsReturn(t *testing.T) {
 	}
 	p.end(a)
 	if *wakes != 2 {
-		t.Fatal("the return of the last running call did not wake the loop for the other's message")
+		t.Fatal("the return of the last running call did not wake the loop for the message of the other call")
 	}
 	if p.end(begin(p, "c")); *wakes != 3 {
 		t.Fatal("a call that ends with messages waiting did not wake the loop")
@@ -131,7 +132,7 @@ func TestEndedCallsAreUsedAgainUpToABound(t *testing.T) {
 	}
 }
 
-// No message is forgotten: whatever the interleaving, someone wakes the loop for it.
+// Calls run in any interleaving. The loop must be woken for every message.
 func TestEveryMessageWakesTheLoop(t *testing.T) {
 	const callers, each = 20, 500
 	wakeups := make(chan struct{}, 1)

@@ -101,7 +101,7 @@ func TestReceiptsThatNobodyWantsAreDropped(t *testing.T) {
 	})
 }
 
-// A publisher that does not read its Receipts blocks nobody else.
+// A publisher that does not read its Receipts does not delay other publishers.
 func TestLaggingAckChannelHoldsUpNobodyElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := new(logBook)
@@ -128,7 +128,7 @@ func TestLaggingAckChannelHoldsUpNobodyElse(t *testing.T) {
 		if n := book.count("level=WARN"); n != 1 {
 			t.Errorf("%d warnings", n)
 		}
-		// None is lost, and their order is kept.
+		// No Receipt is lost, and the Receipts are in order.
 		for n := range 100 {
 			wantReceipt(t, dead, 3*n)
 			wantReceipt(t, short, 3*n+1)
@@ -188,8 +188,8 @@ func TestUnbufferedAckChannelWorks(t *testing.T) {
 	})
 }
 
-// The Receipts of one channel keep the order in which their publications ended, whether the channel
-// had room for them or lagged.
+// The Receipts of a channel come in the order in which the publications ended. This also holds if
+// the channel was full for a time.
 func TestOrderOfReceiptsIsKeptAcrossALag(t *testing.T) {
 	for _, size := range []int{0, 1, 3} {
 		t.Run(fmt.Sprintf("buffer of %d", size), func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestOrderOfReceiptsIsKeptAcrossALag(t *testing.T) {
 					send(1 + round%5)
 					take(round % 4 % (1 + sent - next))
 					if round%7 == 0 {
-						take(sent - next) // it has caught up
+						take(sent - next) // the reader has received all Receipts so far
 					}
 				}
 				take(sent - next)
@@ -250,14 +250,14 @@ func TestLaggingAckChannelsLeaveNothingBehind(t *testing.T) {
 			wantReceipt(t, acks, n)
 		}
 		wantStat(t, s, "Receipts", func(st stream.Stats) int { return st.Receipts }, 0)
-		if err := callClose(t, s).after(0); err != nil { // nothing to wait for
+		if err := callClose(t, s).after(0); err != nil { // Close returns at once: no Receipt is unread
 			t.Fatal(err)
 		}
 	})
 }
 
-// paho.mqtt.golang #563, #613 and #630: exactly one Receipt, however the session or connection
-// ends, and success only for a publication that succeeded.
+// paho.mqtt.golang #563, #613 and #630: a publication gets exactly one Receipt, however the session
+// or connection ends. A Receipt reports success only if the publication succeeded.
 func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		for end, play := range map[string]func(t *testing.T, b *streamtest.Broker, s *stream.Session, c *streamtest.Conn){
@@ -300,7 +300,7 @@ func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 					s.Publishes() <- stream.Publishing{Message: message("+", "", 1), Tag: 99, Ack: acks}
 					packets := nextPublishes(t, c, 8) // five of them of QoS 1 and 2
 					c.Send(ack(puback, packets[1].ID), ack(pubrec, packets[2].ID))
-					synctest.Wait() // the next publications are on their way
+					synctest.Wait() // the client has sent the next publications
 					play(t, b, s, c)
 					synctest.Wait()
 					s.Close()
@@ -320,8 +320,8 @@ func TestExactlyOneReceiptInEveryEnd(t *testing.T) {
 	}
 }
 
-// A program that publishes inside its receive loop and waits for the ack runs for 100,000 messages
-// at any window. rumqtt #1025.
+// A program publishes inside its receive loop and waits for each ack. It does so 100,000 times
+// without a deadlock, at any window. rumqtt #1025.
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	type loop func(t *testing.T, sub *stream.Subscription, each func(frames.Message) bool)
 	messages := func(_ *testing.T, sub *stream.Subscription, each func(frames.Message) bool) {
@@ -393,7 +393,7 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 						}
 						return done.Add(1) < int64(row.n)
 					})
-					s.Close() // ends the other loops
+					s.Close() // ends the receive loops
 				})
 			}
 			consumers.Wait()
@@ -404,7 +404,7 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	}
 }
 
-// Nobody reads any channel, and everything else works.
+// Nobody reads any channel of the session, and Publish still returns.
 func TestReceiptsOfOthersGoOnWhenNobodyReads(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10, KeepAlive: noPing})

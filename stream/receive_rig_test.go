@@ -23,7 +23,7 @@ const (
 
 func filterOf(topic string, q frames.QoS) frames.Filter { return frames.Filter{Topic: topic, QoS: q} }
 
-// subscribeCall is a call of Subscribe in progress, for a script that answers it.
+// subscribeCall is a call of Subscribe in another goroutine, while the script answers it.
 type subscribeCall struct {
 	t    *testing.T
 	done chan struct{}
@@ -77,7 +77,7 @@ func inBackground(f func() error) <-chan error {
 	return done
 }
 
-// wantLevel fails unless done is closed once the bubble is idle.
+// wantLevel waits until the bubble is idle. It fails unless done is closed then.
 func wantLevel(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	synctest.Wait()
@@ -88,8 +88,8 @@ func wantLevel(t *testing.T, done <-chan struct{}) {
 	}
 }
 
-// inboundRun returns n consecutive PUBLISH packets. Their payloads count up from the first
-// identifier, also at QoS 0.
+// inboundRun returns n PUBLISH packets with consecutive identifiers. The payload of each is its
+// identifier in digits, also at QoS 0.
 func inboundRun(topic string, q frames.QoS, first, n int) []frames.Packet {
 	packets := make([]frames.Packet, n)
 	for i := range packets {
@@ -162,7 +162,7 @@ func wantPayloads[T any](t *testing.T, ch <-chan T, want ...string) {
 	}
 }
 
-// wantIdle fails if ch has a value or is closed once the bubble is idle.
+// wantIdle waits until the bubble is idle. It fails if ch then has a value or is closed.
 func wantIdle[T any](t *testing.T, ch <-chan T) {
 	t.Helper()
 	synctest.Wait()
@@ -199,7 +199,7 @@ func wantStat[T comparable](t *testing.T, s *stream.Session, what string, part f
 	}
 }
 
-// droppedAndBack drops the connection and completes the next one.
+// droppedAndBack drops the connection, and answers the CONNECT of the next.
 func droppedAndBack(t *testing.T, s *stream.Session, b *streamtest.Broker, c *streamtest.Conn, present bool) *streamtest.Conn {
 	t.Helper()
 	c.Drop()
@@ -211,7 +211,7 @@ func droppedAndBack(t *testing.T, s *stream.Session, b *streamtest.Broker, c *st
 // keepingSession returns the options of a kept session.
 func keepingSession() *stream.Options { return &stream.Options{ClientID: "k", KeepSession: true} }
 
-// logBook is a logger that keeps its text, to be read while the bubble is idle.
+// logBook keeps the text of a logger. Read it only while the bubble is idle.
 type logBook struct{ text bytes.Buffer }
 
 func (r *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&r.text, nil)) }

@@ -46,7 +46,8 @@ func TestIntervalsOfAPolicyWithoutJitterAreExact(t *testing.T) {
 	}
 }
 
-// The policy is copied: its owner may keep using it or share it.
+// The session copies the Backoff of its Options. The caller may go on using its own, or share it
+// between sessions.
 func TestPolicyIsNotShared(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		policy := &backoff.Backoff{Min: time.Second, Max: time.Hour}
@@ -67,8 +68,8 @@ func TestPolicyIsNotShared(t *testing.T) {
 	})
 }
 
-// paho.golang #249, and the jitter of package backoff, where the first interval is always Min and
-// late ones are always Max.
+// paho.golang #249. Intervals vary by up to half. In package backoff the first interval is always
+// Min, and late intervals are always Max.
 func TestIntervalsAreSpreadOverTheirUpperHalf(t *testing.T) {
 	for name, row := range map[string]struct {
 		policy *backoff.Backoff
@@ -78,7 +79,7 @@ func TestIntervalsAreSpreadOverTheirUpperHalf(t *testing.T) {
 		"with Jitter": {&backoff.Backoff{Min: time.Second, Max: 3 * time.Second, Jitter: true}, seconds(1, 2, 3, 3, 3)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := make([]map[time.Duration]bool, len(row.whole)) // by attempt, the intervals of all sessions
+			at := make([]map[time.Duration]bool, len(row.whole)) // the intervals of all sessions, by attempt
 			for i := range at {
 				at[i] = map[time.Duration]bool{}
 			}
@@ -114,7 +115,7 @@ func TestIntervalsAreSpreadOverTheirUpperHalf(t *testing.T) {
 	}
 }
 
-// R1: 500 clients lose a broker at once. They must not all come back at once.
+// R1: 500 clients lose their broker at the same time. They must not all reconnect at the same time.
 func TestFleetDoesNotReturnInStep(t *testing.T) {
 	const fleet = 500
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -147,11 +148,11 @@ func TestFleetDoesNotReturnInStep(t *testing.T) {
 			t.Errorf("the last client is back after %v", d)
 		}
 		for at, n := range arrivals {
-			if n > fleet/25 { // evenly spread: one in 50 ms
+			if n > fleet/25 { // an even spread would be one client in 50 ms
 				t.Errorf("%d of %d at %v", n, fleet, at)
 			}
 		}
-		for _, s := range sessions { // also all at once
+		for _, s := range sessions { // ends all sessions at the same time
 			go s.Close()
 		}
 		for _, s := range sessions {
@@ -169,10 +170,10 @@ func TestOnlyAConnectionThatLastedStartsTheIntervalsOver(t *testing.T) {
 		s := open(t, b, o)
 		var c *streamtest.Conn
 		for i, row := range []struct {
-			before time.Duration // the interval
+			before time.Duration // the interval before the connection
 			lasts  time.Duration
 		}{
-			{7 * time.Second, 40*time.Second - 1}, // 1 + 2 + 4
+			{7 * time.Second, 40*time.Second - 1}, // the intervals 1 + 2 + 4 s
 			{8 * time.Second, time.Minute - 1},
 			{16 * time.Second, time.Minute},
 			{time.Second, 10*time.Second - 1},
@@ -196,7 +197,8 @@ func TestOnlyAConnectionThatLastedStartsTheIntervalsOver(t *testing.T) {
 	})
 }
 
-// The first connection follows no interval, so its loss is no reason to wait long.
+// There was no interval before the first connection. So when it is lost, the session waits only for
+// the shortest interval.
 func TestLostFirstConnectionIsFollowedByTheShortestInterval(t *testing.T) {
 	for _, lasted := range []time.Duration{0, time.Hour} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -210,7 +212,7 @@ func TestLostFirstConnectionIsFollowedByTheShortestInterval(t *testing.T) {
 	}
 }
 
-// R2: a broker that accepts and closes, for ever.
+// R2: a broker accepts every connection and closes it. The intervals must grow.
 func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 	for name, end := range map[string]func(c *streamtest.Conn){
 		"CONNACK, then the end":             (*streamtest.Conn).Drop,
@@ -235,7 +237,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 					}
 					start := time.Now()
 					st := offline(t, s)
-					if st.Attempt != 0 { // the attempt succeeded
+					if st.Attempt != 0 { // no failed attempt, since the connection was accepted
 						t.Fatalf("%+v", st)
 					}
 					b.ExpectNoDial(d - 1)
@@ -249,7 +251,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 	}
 }
 
-// R4: a message that makes the broker close at each resend.
+// R4: a message makes the broker close the connection whenever it is retransmitted.
 func TestPoisonMessageBacksOffAndShowsInStates(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute}, ClientID: "k", KeepSession: true}
@@ -270,7 +272,8 @@ func TestPoisonMessageBacksOffAndShowsInStates(t *testing.T) {
 	})
 }
 
-// R3: two clients with one identifier throw each other out.
+// R3: two clients have the same client identifier, so each makes the broker close the connection of
+// the other.
 func TestTwoClientsWithOneIdentifierTakeTurnsEverMoreSlowly(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := &stream.Options{ClientID: "one", KeepAlive: noPing}
@@ -286,7 +289,7 @@ func TestTwoClientsWithOneIdentifierTakeTurnsEverMoreSlowly(t *testing.T) {
 			}
 			owner = c
 		}
-		if n > 300 { // 100 ms doubling to a minute, unless a turn lasts for a minute
+		if n > 300 { // intervals double from 100 ms to a minute, and start over after a connection of a minute
 			t.Fatalf("%d connections in an hour", n)
 		}
 	})
@@ -330,7 +333,7 @@ func TestSessionWithoutReconnectEndsWithItsConnection(t *testing.T) {
 			s, c := connected(t, b, &stream.Options{NoReconnect: true})
 			c.Drop()
 			<-s.Done()
-			wantError(t, s.Err(), io.EOF) // never taken for a clean end
+			wantError(t, s.Err(), io.EOF) // the end is an error, although the broker sent no error
 		})
 	})
 	t.Run("that never was", func(t *testing.T) {
@@ -358,7 +361,8 @@ func TestSessionWithoutReconnectEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// State.Attempt counts from the last success, and Err is that of the moment.
+// State.Attempt is the number of attempts since the last connection. State.Err is the error of the
+// last attempt or of the lost connection.
 func TestStatesTellWhereTheConnectionStands(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		began := time.Now()
@@ -399,8 +403,8 @@ func TestStatesTellWhereTheConnectionStands(t *testing.T) {
 	})
 }
 
-// N1: the reason of a failed dial works with errors.Is and errors.As, and every attempt resolves
-// the name again.
+// N1: errors.Is and errors.As find the reason of a failed dial, and every attempt resolves the host
+// name again.
 func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		noSuchHost := &net.DNSError{Err: "no such host", Name: "broker.example", IsNotFound: true}
@@ -410,7 +414,7 @@ func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 		b.Refuse(1, &net.OpError{Op: "dial", Net: "tcp", Err: lookupTimeout})
 		b.Refuse(1, nil)
 		b.Refuse(1, unreachable)
-		b.Hold(1) // a black hole
+		b.Hold(1) // a dial that gets no answer
 		s, err := stream.Open("mqtt://broker.example", with(b, &stream.Options{Reconnect: every(time.Second), ConnectTimeout: 3 * time.Second}))
 		if err != nil {
 			t.Fatal(err)
@@ -421,7 +425,7 @@ func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 		fails := func(target error) error {
 			t.Helper()
 			st := <-states
-			if attempt++; st.Attempt == 0 { // the first has not failed yet
+			if attempt++; st.Attempt == 0 { // the State before the first attempt has failed
 				st = <-states
 			}
 			if st.Attempt != attempt {
@@ -461,8 +465,8 @@ func TestReasonsOfFailedDialsAreKept(t *testing.T) {
 	})
 }
 
-// N3: a broker may close the connection at any step without a reason. That is an error, never a
-// clean end, and the session reconnects.
+// N3: a broker may close the connection at any step without a reason. The session treats that as an
+// error, not as a clean end, and reconnects.
 func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 	type script struct {
 		name string
@@ -542,7 +546,7 @@ func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 	}
 }
 
-// N2: reset, by the broker or on the way.
+// N2: the connection is reset, by the broker or by the network.
 func TestResetIsShown(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, faultOptions(frames.V311))
@@ -561,7 +565,7 @@ func TestDialReturnsTheErrorOfTheFirstAttemptAtOnce(t *testing.T) {
 		if s != nil {
 			t.Fatal("a session beside an error")
 		}
-		b.ExpectNoDial(time.Hour) // and no goroutine is left: the bubble would tell
+		b.ExpectNoDial(time.Hour) // the bubble also fails if a goroutine is left
 		if n := len(b.Dials()); n != 1 {
 			t.Fatalf("%d dials", n)
 		}
@@ -590,14 +594,14 @@ func TestDialsContextDoesNotBoundTheSession(t *testing.T) {
 	})
 }
 
-// C8 for the connections after the first.
+// C8: ConnectTimeout applies to reconnections too.
 func TestConnectTimeoutBoundsEveryAttempt(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ConnectTimeout: 4 * time.Second, Reconnect: every(time.Second)})
 		b.Hold(2)
 		start := time.Now()
 		c.Drop()
-		c = b.Accept() // and this one does not get its CONNACK
+		c = b.Accept() // the broker sends no CONNACK on this connection
 		wantElapsed(t, start, time.Second+2*(4*time.Second+time.Second))
 		c.ExpectConnect()
 		c.ExpectClosed()
@@ -613,8 +617,8 @@ func TestConnectTimeoutBoundsEveryAttempt(t *testing.T) {
 	})
 }
 
-// E6 in short: each publishing gets one Receipt while the connection flaps, and everything is sent
-// in order.
+// E6, shortened: the connection is lost again and again. Each publishing gets one Receipt, and the
+// publications are sent in order.
 func TestPublishingOverAConnectionThatFlaps(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// accepted returns the changes by which a store holds an accepted publication that was, with an
-// identifier, also sent.
+// accepted returns the changes that store an accepted publication. With a nonzero id they also
+// store that it was sent with this packet identifier.
 func accepted(seq uint64, m frames.Message, id uint16) []flow.Change {
 	changes := []flow.Change{{Kind: flow.Accepted, Seq: seq, Message: m}}
 	if id != 0 {
@@ -24,9 +24,9 @@ func accepted(seq uint64, m frames.Message, id uint16) []flow.Change {
 	return changes
 }
 
-// Publications in flight come first, in their order and inside the window, however small it is now;
-// queued ones follow as new. Results of both arrive on Options.Ack without their tags, which
-// belonged to another process.
+// The client sends the publications in flight first, in their order. They keep to the window, even
+// if the window is now smaller. Queued publications follow without DUP. Options.Ack receives the
+// Receipts of all these publications. The Receipts have no tags, because tags are not stored.
 func TestARecoveredSessionGoesOnWhereItWas(t *testing.T) {
 	for _, window := range []int{1, 2, 4} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestARecoveredSessionGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// The order is that of acceptance, not of identifiers.
+// Publications are sent in the order of acceptance, not of identifiers.
 func TestARecoveredSessionKeepsItsOrderAcrossTheWrapOfIdentifiers(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		var changes []flow.Change
@@ -145,8 +145,8 @@ func TestARecoveredSessionKeepsItsOrderAcrossTheWrapOfIdentifiers(t *testing.T) 
 	})
 }
 
-// Recovered identifiers stay in use. Inbound identifiers of the same numbers are independent of
-// them.
+// The identifiers of recovered publications stay in use. Inbound messages with the same identifiers
+// are independent of them.
 func TestRecoveredIdentifiersAreNotGivenOutAgain(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		changes := accepted(1, message("out", "1", 2), 65_535)
@@ -167,8 +167,8 @@ func TestRecoveredIdentifiersAreNotGivenOutAgain(t *testing.T) {
 	})
 }
 
-// K8: Open with another client identifier fails, names the owner of the session, and changes
-// nothing.
+// K8: Open with another client identifier fails and leaves the store unchanged. The error gives the
+// identifier that the session belongs to.
 func TestTheSessionOfAnotherClientIsRefusedAndLeftAlone(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
@@ -230,13 +230,13 @@ func TestACleanSessionDiscardsTheStoredOneAndSaysSo(t *testing.T) {
 		sendAll(s, message("new", "1", 1))
 		c.Expect(publish("new", "1", 1, 1, false))
 		s.Close()
-		if snap := m.holds(t, "kept"); !snap.Empty() { // a clean session keeps nothing either
+		if snap := m.holds(t, "kept"); !snap.Empty() { // the clean session has stored no state of its own
 			t.Errorf("the store holds %+v", snap)
 		}
 	})
 }
 
-// If the store fails to discard, the clean session does not begin.
+// If the store cannot discard the old session, Open fails.
 func TestACleanSessionThatCannotDiscardDoesNotBegin(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		m.prepare(t, "kept", accepted(1, message("old", "1", 1), 1)...)
@@ -252,13 +252,13 @@ func TestACleanSessionThatCannotDiscardDoesNotBegin(t *testing.T) {
 	})
 }
 
-// A session belongs to its client identifier, whatever the version of the client.
+// A client of either protocol version may continue the session of its client identifier.
 func TestASessionChangesItsVersion(t *testing.T) {
 	for _, to := range []frames.Version{frames.V31, frames.V311} {
 		t.Run("to "+to.String(), func(t *testing.T) {
 			throughout(t, stream.Options{Version: frames.V31 + frames.V311 - to, Window: 3}, func(t *testing.T, l *life) {
 				if !l.restarted() {
-					return // the version belongs to a client
+					return // the store does not hold a protocol version
 				}
 				sendAll(l.s, message("out", "1", 2), message("out", "2", 2), message("out", "3", 1), message("out", "4", 1))
 				l.c.Expect(publish("out", "1", 2, 1, false), publish("out", "2", 2, 2, false), publish("out", "3", 1, 3, false))
@@ -282,8 +282,8 @@ func TestASessionChangesItsVersion(t *testing.T) {
 	}
 }
 
-// Open rejects a publication that the new version cannot encode, and leaves the store for a client
-// of the old version.
+// Open fails if the new protocol version cannot encode a stored publication. The store stays
+// unchanged, so that a client of the old version can continue the session.
 func TestAPublicationThatTheNewVersionCannotSendIsNamed(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		long := message(strings.Repeat("t", 40_000), "1", 1) // 3.1 allows 32,767 bytes

@@ -11,8 +11,8 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// A broker that rejects our version is reported by Dial and in States. A running session tries
-// again at the usual interval, not at the longest one as after rejected credentials.
+// Dial and States report that the broker rejects the protocol version. A running session retries at
+// the usual interval. Only rejected credentials lead to the longest interval.
 func TestABadProtocolVersionSaysSo(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		turnedAway(t, b, v, func(c *streamtest.Conn) {

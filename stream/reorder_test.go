@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Errors of many messages take no memory when the messages are gone.
+// The buffer keeps no memory for the errors of messages whose Receipts have been read.
 func TestReorderBufferForgetsItsExceptions(t *testing.T) {
 	const n = 10_000
 	var b reorderBuffer

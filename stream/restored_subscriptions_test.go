@@ -13,7 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The field's oldest report: the client reconnected and received no more data.
+// The oldest fault report about MQTT clients is that the client reconnects but receives no more
+// messages.
 func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -77,14 +78,14 @@ func TestResumedSessionDoesNotSubscribeAgain(t *testing.T) {
 	})
 }
 
-// MQTT 3.1 does not say whether the session is present.
+// CONNACK of MQTT 3.1 has no session present flag, so the client always subscribes again.
 func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("KeepSession %v", keep), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: keep})
 				subscribed(t, s, c, "a", atLeast)
-				for _, present := range []bool{false, true} { // ignored in either case
+				for _, present := range []bool{false, true} { // 3.1 ignores the flag
 					c = droppedAndBack(t, s, b, c, present)
 					c.Grant(asked(t, c, filterOf("a", atLeast)))
 				}
@@ -93,13 +94,14 @@ func TestMQTT31AlwaysSubscribesAgain(t *testing.T) {
 	}
 }
 
-// A SUBSCRIBE that restores a filter can be lost like any other.
+// The connection may also be lost before the SUBACK for a restored filter. Then the client
+// subscribes again on the next connection.
 func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())
 		sub := subscribed(t, s, c, "a", atLeast)
 		c = droppedAndBack(t, s, b, c, false)
-		asked(t, c, filterOf("a", atLeast)) // without an answer
+		asked(t, c, filterOf("a", atLeast)) // the broker does not answer
 		c = droppedAndBack(t, s, b, c, true)
 		c.Grant(asked(t, c, filterOf("a", atLeast)))
 		c.Send(publish("a", "x", atLeast, 1, false))
@@ -111,7 +113,8 @@ func TestSubscriptionIsRestoredAgainWhenItsSubackDidNotCome(t *testing.T) {
 	})
 }
 
-// A broker may answer out of order.
+// A broker may answer an UNSUBSCRIBE late. A repeated UNSUBSCRIBE must not remove a filter that has
+// been requested again since.
 func TestFilterThatIsWantedAgainIsNotUnsubscribedByALateRepeat(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())

@@ -20,7 +20,7 @@ import (
 
 // A medium keeps the state of a session from one process to the next.
 type medium struct {
-	// boot opens the store of a new process. The last process must be gone.
+	// The function boot opens the store for a new process. The process before must have ended.
 	boot func() flow.Store
 }
 
@@ -36,7 +36,7 @@ var stores = []struct {
 func memoryMedium(*testing.T) *medium {
 	store := flow.NewMemoryStore()
 	return &medium{func() flow.Store {
-		_ = store.Detach() // a killed process has not called it
+		_ = store.Detach() // a killed process has not detached the store
 		return store
 	}}
 }
@@ -63,7 +63,7 @@ func diskMedium(t *testing.T) *medium {
 	return &medium{boot}
 }
 
-// holds returns the stored state of the client identifier while no process uses the medium.
+// holds returns the stored session of clientID. Call it only while no process uses the medium.
 func (m *medium) holds(t *testing.T, clientID string) flow.Snapshot {
 	t.Helper()
 	store := m.boot()
@@ -89,21 +89,22 @@ func (m *medium) prepare(t *testing.T, clientID string, changes ...flow.Change) 
 
 var errKilled = errors.New("the process has been killed")
 
-// A process has a store and a network until it is killed; after that it has no effect on either.
+// A process has a store and a network. After it is killed, its code still runs but reaches neither
+// of them.
 type process struct {
 	flow.Store
 	b      *streamtest.Broker
 	killed atomic.Bool
-	full   atomic.Bool // every commit fails
+	full   atomic.Bool // makes every commit fail
 
-	// A plan for the end or one failure of the process. Owned by the writer.
+	// The planned end or failure of the process. Owned by the goroutine that commits.
 	die     int  // the process dies at this change, counted from 1; 0: never
 	stumble int  // the commit with this change reports an error
-	applied bool // although the store applied it
+	applied bool // the store applies the commit that reports an error
 	changes int
-	doubt   map[string]bool // accepted by the failed commit, until a later one succeeds
+	doubt   map[string]bool // publications accepted by the failed commit, until a later commit succeeds
 
-	kept *journal // all committed changes; nil: not recorded
+	kept *journal // records all committed changes; nil: no record
 }
 
 func (p *process) Commit(changes []flow.Change) error {
@@ -139,8 +140,8 @@ func (p *process) Commit(changes []flow.Change) error {
 	return err
 }
 
-// A journal records everything ever stored on a medium. It can tell whether a packet may be on the
-// wire.
+// A journal records all changes ever stored on a medium. So a test can check that a packet was sent
+// only after its changes were stored.
 type journal struct {
 	mu       sync.Mutex
 	payloads map[uint64]string // by sequence number
@@ -192,7 +193,7 @@ func (p *process) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return p.b.Dial(ctx, network, addr)
 }
 
-// A life is that of one session on one medium, with all its interruptions.
+// A life is one session on one medium from beginning to end, through all its interruptions.
 type life struct {
 	t      *testing.T
 	b      *streamtest.Broker
@@ -203,21 +204,21 @@ type life struct {
 	p    *process
 	s    *stream.Session
 	c    *streamtest.Conn
-	acks chan stream.Receipt // Options.Ack of the process
+	acks chan stream.Receipt // Options.Ack of the current process
 }
 
 // A way is how a session is interrupted.
 type way string
 
 const (
-	reconnect   way = "reconnect"        // its connection is cut
-	restart     way = "restart"          // Close, and a new process
+	reconnect   way = "reconnect"        // the connection is cut
+	restart     way = "restart"          // Close is called, and a new process starts
 	kill        way = "kill -9"          // the process dies, and a new one starts
-	offlineKill way = "offline, kill -9" // its connection is cut, then the process dies
+	offlineKill way = "offline, kill -9" // the connection is cut, then the process dies and a new process starts
 )
 
-// throughout runs a script for every kind of store and every way to interrupt a session. The
-// session is already connected.
+// throughout runs a script for every kind of store and every way to interrupt a session. The script
+// begins with a connected session.
 func throughout(t *testing.T, o stream.Options, script func(t *testing.T, l *life)) {
 	t.Helper()
 	for _, store := range stores {
@@ -244,7 +245,7 @@ func onEveryStore(t *testing.T, script func(t *testing.T, b *streamtest.Broker, 
 	}
 }
 
-// bothAcknowledged runs a test for QoS 1 and for QoS 2.
+// bothAcknowledged runs a test for QoS 1 and for QoS 2, the levels with acks.
 func bothAcknowledged(t *testing.T, test func(t *testing.T, q frames.QoS)) {
 	t.Helper()
 	for _, q := range []frames.QoS{frames.AtLeastOnce, frames.ExactlyOnce} {
@@ -263,7 +264,7 @@ func (l *life) boot() {
 	l.s = open(l.t, l.b, &o)
 }
 
-// up completes the next connection.
+// The method up accepts the next connection and answers its CONNECT.
 func (l *life) up(present bool) {
 	l.t.Helper()
 	l.c = l.b.Handshake(present)
@@ -271,14 +272,14 @@ func (l *life) up(present bool) {
 	synctest.Wait()
 }
 
-// kill ends the process; its remaining goroutines have no effect.
+// kill ends the process. Goroutines of the process that still run have no effect.
 func (l *life) kill() {
 	l.p.killed.Store(true)
 	l.c.Abort()
 	l.s.Close()
 }
 
-// down interrupts the session.
+// The method down interrupts the session.
 func (l *life) down() {
 	l.t.Helper()
 	synctest.Wait()
@@ -301,7 +302,7 @@ func (l *life) down() {
 	l.boot()
 }
 
-// again interrupts the session and reconnects it.
+// The method again interrupts the session and reconnects it.
 func (l *life) again(present bool) {
 	l.t.Helper()
 	l.down()
@@ -311,7 +312,7 @@ func (l *life) again(present bool) {
 // restarted reports whether an interruption starts a new process.
 func (l *life) restarted() bool { return l.way != reconnect }
 
-// wantIdle fails if the client sends anything more or a publication has ended.
+// wantIdle fails if the client has sent another packet or a publication has ended.
 func (l *life) wantIdle() {
 	l.t.Helper()
 	synctest.Wait()

@@ -8,7 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// K1 K2: the same identifier, DUP, the same bytes; complete only after the ack.
+// K1 K2: the session retransmits a PUBLISH with the same identifier and bytes and with DUP set,
+// until it receives the ack.
 func TestAPublishWithoutItsAckComesAgainAsItWas(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		throughout(t, stream.Options{}, func(t *testing.T, l *life) {
@@ -40,7 +41,8 @@ func TestAPublishWithoutItsAckComesAgainAsItWas(t *testing.T) {
 	})
 }
 
-// K3: the PUBREC was stored and the PUBREL was not sent.
+// K3: the client stored the PUBREC but did not send the PUBREL. It sends the PUBREL on the next
+// connection.
 func TestAStoredPubrecIsAnsweredOnTheNextConnection(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -56,8 +58,8 @@ func TestAStoredPubrecIsAnsweredOnTheNextConnection(t *testing.T) {
 	})
 }
 
-// K3: the PUBREC was not stored, so no PUBREL is sent. The PUBLISH comes again only if the process
-// that received the PUBREC is gone.
+// K3: the client could not store the PUBREC, so it sends no PUBREL yet. A new process, which never
+// received the PUBREC, sends the PUBLISH again.
 func TestNoPubrelLeavesBeforeItsPubrecIsStored(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -90,7 +92,8 @@ func TestNoPubrelLeavesBeforeItsPubrecIsStored(t *testing.T) {
 	})
 }
 
-// K4: PUBREL is sent again as often as needed, PUBLISH never.
+// K4: the client sends PUBREL again on each connection until PUBCOMP arrives. It never sends the
+// PUBLISH again.
 func TestAPubrelWithoutItsPubcompComesAgain(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "x", 2))
@@ -108,7 +111,8 @@ func TestAPubrelWithoutItsPubcompComesAgain(t *testing.T) {
 	})
 }
 
-// K5: a PUBACK for the old connection is not sent on the new one; the message is delivered again.
+// K5: the client does not send a PUBACK of the old connection on the new one. The message is
+// delivered again.
 func TestAnInboundQoS1MessageWithoutItsPubackIsDeliveredAgain(t *testing.T) {
 	for _, when := range []string{"settled before", "settled after", "not settled"} {
 		t.Run(when, func(t *testing.T) {
@@ -138,8 +142,8 @@ func TestAnInboundQoS1MessageWithoutItsPubackIsDeliveredAgain(t *testing.T) {
 	}
 }
 
-// K6: an acknowledged message is not delivered again, whether or not its PUBREC was sent, and
-// whichever packet the broker sends next.
+// K6: an acknowledged message is not delivered again. The broker may or may not have received the
+// PUBREC, so it may send PUBREL or PUBLISH next.
 func TestASettledQoS2MessageIsNotDeliveredAgain(t *testing.T) {
 	for _, then := range []string{"PUBREL", "PUBLISH", "the PUBREC was lost"} {
 		t.Run(then, func(t *testing.T) {
@@ -177,8 +181,8 @@ func TestASettledQoS2MessageIsNotDeliveredAgain(t *testing.T) {
 	}
 }
 
-// K6: the next process gets the message that its consumer had not acknowledged; in the same process
-// the consumer still has it.
+// K6: a consumer has not acknowledged a message. The next process delivers that message again. The
+// same process does not, because the consumer still has it.
 func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	throughout(t, stream.Options{}, func(t *testing.T, l *life) {
 		l.c.Send(publish("in", "x", 2, 7, false))
@@ -186,7 +190,7 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 		l.again(true)
 		l.c.Send(publish("in", "x", 2, 7, true))
 		if l.restarted() {
-			d.Ack() // of the session that has ended
+			d.Ack() // no effect after a restart, because the session of this delivery has ended
 			l.wantIdle()
 			d = wantDelivery(t, l.s.Deliveries(), "in", "x")
 		} else {
@@ -201,8 +205,9 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	})
 }
 
-// K7: publications in flight are sent as new, those past PUBREC end with PUBREL, inbound
-// identifiers are forgotten, on the store too.
+// K7: the broker has lost the session. Publications in flight are sent without DUP, or continue
+// with PUBREL if PUBREC has arrived. The client forgets inbound identifiers and removes them from
+// the store.
 func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	throughout(t, stream.Options{Window: 3}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "1", 2), message("out", "2", 1), message("out", "3", 2), message("out", "4", 1))
@@ -223,7 +228,7 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 		wantDelivery(t, l.s.Deliveries(), "in", "new")
 		synctest.Wait()
 
-		// The state is now that of an ordinary session, in the next process too.
+		// From now on the session continues as an ordinary session, in the next process too.
 		l.kill()
 		if snap := l.medium.holds(t, "kept"); len(snap.Received) != 0 || len(snap.Publications) != 4 {
 			t.Errorf("on the store: %+v", snap)
@@ -239,7 +244,7 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	})
 }
 
-// K9: a write that fails during a connection costs the connection and no state [MQTT-4.1.0-2].
+// K9: a failed write ends the connection, but no session state is lost [MQTT-4.1.0-2].
 func TestAFailedWriteCostsNoState(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		throughout(t, stream.Options{Window: 2}, func(t *testing.T, l *life) {
@@ -248,18 +253,19 @@ func TestAFailedWriteCostsNoState(t *testing.T) {
 			l.c.Stall()
 			d.Ack()
 			synctest.Wait()
-			sendAll(l.s, message("out", "1", q)) // in the batch behind the write that hangs
+			sendAll(l.s, message("out", "1", q)) // goes into the batch behind the blocked write
 			synctest.Wait()
 			l.c.Abort()
 			l.again(true)
-			// It was never sent, but a new process cannot know that.
+			// The first publication was never sent. A new process does not know that, so it sets
+			// DUP.
 			l.c.Expect(publish("out", "1", q, 1, l.restarted()))
 			l.c.Send(publish("in", "x", 2, 7, true))
 			l.c.Expect(ack(pubrec, 7))
 			wantNoDelivery(t, l.s.Deliveries())
 
 			l.c.Stall()
-			sendAll(l.s, message("out", "2", q)) // in the write itself
+			sendAll(l.s, message("out", "2", q)) // part of the failing write
 			synctest.Wait()
 			l.c.Abort()
 			l.again(true)

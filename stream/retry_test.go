@@ -13,12 +13,13 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// retrying returns options for version v in which only retries send on their own.
+// retrying returns options for version v with retries, but without keep alive, so that only a retry
+// sends a packet unprompted.
 func retrying(v frames.Version, r *flow.Retry) *stream.Options {
 	return &stream.Options{Version: v, ClientID: "c", KeepAlive: noPing, Window: 10, Retry: r}
 }
 
-// wantAgain expects a packet after each of these intervals, the first of which begins now.
+// wantAgain expects the packet p once after each interval. The first interval begins now.
 func wantAgain(t *testing.T, c *streamtest.Conn, p frames.Packet, intervals ...time.Duration) {
 	t.Helper()
 	for i, d := range intervals {
@@ -108,7 +109,7 @@ func TestPubrelIsSentAgainAfterDoublingIntervals(t *testing.T) {
 func TestPubrelDoesNotWaitAsLongAsItsPublish(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
-		goPublish(s, message("t", strings.Repeat("x", 1_000_000), 2)) // 104 s
+		goPublish(s, message("t", strings.Repeat("x", 1_000_000), 2)) // the size makes its retry interval 104 s
 		p := streamtest.Next[frames.Publish](c)
 		c.ExpectQuiet(10 * time.Second)
 		c.Send(ack(pubrec, p.ID))
@@ -126,7 +127,7 @@ func TestRequestsAreSentAgainAfterDoublingIntervals(t *testing.T) {
 				s, c := connected(t, b, retrying(v, &flow.Retry{}))
 				asked := callSubscribe(t.Context(), t, s, filterOf("f", 1))
 				p := streamtest.Next[frames.Subscribe](c)
-				p.DUP = v == frames.V31 // bits that are reserved on 3.1.1 [MQTT-3.8.1-1]
+				p.DUP = v == frames.V31 // in 3.1.1 this bit is reserved [MQTT-3.8.1-1]
 				wantAgain(t, c, p, intervals...)
 				c.Grant(p)
 				sub := asked.granted()
@@ -146,13 +147,14 @@ func TestRequestsAreSentAgainAfterDoublingIntervals(t *testing.T) {
 	}
 }
 
-// A packet sent recently keeps its short interval beside one with a long interval.
+// Each packet has its own interval: a new packet is retried after a short interval, although an
+// older packet already has a long one.
 func TestEachPacketHasAnIntervalOfItsOwn(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
 		callSubscribe(t.Context(), t, s, filterOf("f", 1))
 		asked := streamtest.Next[frames.Subscribe](c)
-		wantAgain(t, c, asked, seconds(4, 8, 16)...) // and in 32 s
+		wantAgain(t, c, asked, seconds(4, 8, 16)...) // the next retry is due after 32 s
 		c.ExpectQuiet(time.Second)
 		published := goPublish(s, message("t", "", 1))
 		p := streamtest.Next[frames.Publish](c)
@@ -166,7 +168,7 @@ func TestEachPacketHasAnIntervalOfItsOwn(t *testing.T) {
 
 		callSubscribe(t.Context(), t, s, filterOf("g", 1))
 		other := streamtest.Next[frames.Subscribe](c)
-		wantAgain(t, c, other, seconds(4, 8, 16, 32)...) // until +60 s
+		wantAgain(t, c, other, seconds(4, 8, 16, 32)...) // the last retry is at 60 s
 		wantAgain(t, c, asked, seconds(4)...)
 	})
 }
@@ -176,7 +178,7 @@ func TestOnlyWhatIsOverdueIsSentAgainAndInItsOrder(t *testing.T) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
 		acks := make(chan stream.Receipt, 10)
 		var packets []frames.Publish
-		for n := range 6 { // one per second
+		for n := range 6 { // one publication per second
 			s.Publishes() <- stream.Publishing{Message: message("t", "", 1), Tag: n, Ack: acks}
 			p := streamtest.Next[frames.Publish](c)
 			p.DUP = true
@@ -201,7 +203,8 @@ func TestOnlyWhatIsOverdueIsSentAgainAndInItsOrder(t *testing.T) {
 	})
 }
 
-// Two acks, one for each copy of a PUBLISH, do no harm.
+// After a retry the broker may send two acks, one for each copy of a PUBLISH. The second has no
+// effect.
 func TestBothCopiesMayBeAcknowledged(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
@@ -293,7 +296,7 @@ func TestNothingIsSentAgainWithoutRetry(t *testing.T) {
 	}
 }
 
-// Copies do not accumulate for a broker that does not read.
+// If a broker does not read, the session does not queue further copies of a packet.
 func TestCopiesDoNotPileUpForABrokerThatDoesNotRead(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := retrying(frames.V311, &flow.Retry{Initial: time.Second})

@@ -21,7 +21,7 @@ func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 	})
 }
 
-// open starts a session against b. It ends with the test.
+// open starts a session that dials b. The session is closed at the end of the test.
 func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
 	t.Helper()
 	s, err := stream.Open("mqtt://broker", with(b, o))

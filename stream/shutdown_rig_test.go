@@ -22,27 +22,28 @@ import (
 // noPing turns off keep alive, for scripts in which hours pass.
 const noPing = -1 * time.Second
 
-// bubbleOf runs a script in a bubble with a broker that has options.
+// bubbleOf runs a script in a bubble, with a broker made with the given options.
 func bubbleOf(t *testing.T, script func(t *testing.T, b *streamtest.Broker), opts ...streamtest.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { script(t, streamtest.New(t, opts...)) })
 }
 
-// every returns a policy with one interval.
+// The function every returns a backoff whose intervals are all d.
 func every(d time.Duration) *backoff.Backoff { return &backoff.Backoff{Min: d, Max: d} }
 
-// never returns a policy that keeps a session offline once it has lost its connection.
+// The function never returns a backoff with an interval so long that a session does not reconnect
+// during a test.
 func never() *backoff.Backoff { return every(1000 * time.Hour) }
 
-// numbered returns message n of a run.
+// numbered returns a message whose payload is the number n.
 func numbered(n int, q frames.QoS) frames.Message { return message("n", strconv.Itoa(n), q) }
 
-// publishing returns publishing n of a run, with n as its tag.
+// publishing returns a Publishing whose payload and tag are the number n.
 func publishing(n int, q frames.QoS, ack chan<- stream.Receipt) stream.Publishing {
 	return stream.Publishing{Message: numbered(n, q), Tag: n, Ack: ack}
 }
 
-// offer sends the publishings from to to-1 to the session.
+// offer sends publishings to the session. Their numbers start with from and end before to.
 func offer(s *stream.Session, from, to int, q frames.QoS, ack chan<- stream.Receipt) {
 	for n := from; n < to; n++ {
 		s.Publishes() <- publishing(n, q, ack)
@@ -70,8 +71,8 @@ func nextPublishes(t *testing.T, c *streamtest.Conn, n int) []frames.Publish {
 	return packets
 }
 
-// wantReceipt receives the next Receipt and requires this tag and all of these errors, or no error
-// if none is given.
+// wantReceipt receives the next Receipt, which must have this tag. Its error must wrap all targets,
+// or be nil if there are no targets.
 func wantReceipt(t *testing.T, acks <-chan stream.Receipt, tag any, targets ...error) stream.Receipt {
 	t.Helper()
 	r := takeFrom(t, acks)
@@ -85,7 +86,7 @@ func wantReceipt(t *testing.T, acks <-chan stream.Receipt, tag any, targets ...e
 	return r
 }
 
-// wantNoErrorIn requires that err is none of targets.
+// wantNoErrorIn requires that err wraps no target.
 func wantNoErrorIn(t *testing.T, err error, targets ...error) {
 	t.Helper()
 	for _, target := range targets {
@@ -131,7 +132,7 @@ func (c *closing) pending() {
 	}
 }
 
-// after requires that the call takes exactly d, and returns its error.
+// The method after requires that the call takes exactly d, and returns the error of the call.
 func (c *closing) after(d time.Duration) error {
 	c.t.Helper()
 	return c.within(d, d)
@@ -171,8 +172,8 @@ func wantEnded(t *testing.T, s *stream.Session) {
 	}
 }
 
-// wantOnlyDisconnectLast requires that the last packet, and no other, is DISCONNECT, and returns
-// the packets before it.
+// wantOnlyDisconnectLast requires that the last packet is DISCONNECT, and that no earlier packet
+// is. It returns the packets before DISCONNECT.
 func wantOnlyDisconnectLast(t *testing.T, c *streamtest.Conn) (before []frames.Packet) {
 	t.Helper()
 	rest := c.Rest()
@@ -187,7 +188,7 @@ func wantOnlyDisconnectLast(t *testing.T, c *streamtest.Conn) (before []frames.P
 	return rest[:len(rest)-1]
 }
 
-// wantRaw requires that the rest of the connection is exactly these bytes.
+// wantRaw requires that the client sends exactly the bytes want before the connection ends.
 func wantRaw(t *testing.T, c *streamtest.Conn, want string) {
 	t.Helper()
 	got, err := io.ReadAll(c.Raw())
@@ -196,7 +197,7 @@ func wantRaw(t *testing.T, c *streamtest.Conn, want string) {
 	}
 }
 
-// dialTimes returns the times of all dials, relative to the first.
+// dialTimes returns the time of each dial, counted from the first dial.
 func dialTimes(b *streamtest.Broker) []time.Duration {
 	var times []time.Duration
 	dials := b.Dials()

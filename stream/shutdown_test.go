@@ -26,8 +26,8 @@ func TestShutdownOfAnIdleSessionIsImmediate(t *testing.T) {
 	})
 }
 
-// The receive channels close at once. Shutdown waits for deliveries already handed out, and their
-// acks are sent before DISCONNECT.
+// Shutdown closes the receive channels at once. It waits until consumers have acknowledged the
+// deliveries that they received, and sends the acks before DISCONNECT.
 func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 	for _, q := range []frames.QoS{1, 2} {
 		t.Run(q.String(), func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 				one, two := takeFrom(t, in), takeFrom(t, in)
 				down := callShutdown(t.Context(), t, s)
 				down.pending()
-				three := takeFrom(t, in) // it was in the channel's buffer, so it counts as handed out
+				three := takeFrom(t, in) // a delivery in the channel's buffer counts as received
 				wantEnd(t, in)
 				if err := sub.Err(); err != nil {
 					t.Fatal(err)
@@ -119,8 +119,8 @@ func typedSubscribe(t *testing.T, s *stream.Session, c *streamtest.Conn) (<-chan
 	return ch, err
 }
 
-// A pipeline drains: the last received message is still published, and the inbound message is
-// acknowledged only when its publish is complete.
+// A consumer publishes each message that it receives, and then acknowledges it. During Shutdown the
+// last message still completes both steps.
 func TestShutdownDrainsAPipeline(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 4})
@@ -177,7 +177,7 @@ func TestShutdownCompletesEveryExchange(t *testing.T) {
 		packets := nextPublishes(t, c, 2)
 		down := callShutdown(t.Context(), t, s)
 		down.pending()
-		// Nothing more is accepted.
+		// The session accepts no more publications.
 		if accepts(s, publishing(9, 0, acks)) {
 			t.Fatal("a publishing was accepted")
 		}
@@ -209,7 +209,8 @@ func TestShutdownCompletesEveryExchange(t *testing.T) {
 	})
 }
 
-// A stage receives no more from its channel, and Shutdown waits for the messages it already has.
+// A stage stops receiving from its channel. Shutdown waits for the messages that the stage has
+// already received.
 func TestShutdownEndsStages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 2})
@@ -407,8 +408,8 @@ func TestShutdownOffline(t *testing.T) {
 	})
 }
 
-// paho.mqtt.golang #327. A message that no consumer received is not acknowledged: the broker still
-// has it, and sends it again to a kept session.
+// paho.mqtt.golang #327. Shutdown does not acknowledge a message that no consumer received. The
+// broker keeps that message, and sends it again if the session is kept.
 func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 	for _, q := range []frames.QoS{1, 2} {
 		t.Run(q.String(), func(t *testing.T) {
@@ -423,12 +424,12 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 				synctest.Wait()
 				down := callShutdown(t.Context(), t, s)
 				synctest.Wait()
-				c.Send(inboundRun("f", q, 7, 2)...) // too late
+				c.Send(inboundRun("f", q, 7, 2)...) // arrives after Shutdown has begun
 				var acked []uint16
 				for _, p := range wantOnlyDisconnectLast(t, c) {
 					acked = append(acked, p.(frames.Ack).ID)
 				}
-				if !slices.Equal(acked, []uint16{1}) { // 4 comes after 2, which was not delivered
+				if !slices.Equal(acked, []uint16{1}) { // 2 was not delivered, and its ack precedes that of 4
 					t.Fatalf("acknowledged %v", acked)
 				}
 				if err := down.after(0); err != nil {
@@ -449,7 +450,7 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 			held := takeFrom(t, sub.Deliveries())
 			down := callShutdown(t.Context(), t, s)
 			synctest.Wait()
-			c.Send(inboundRun("unclaimed", 1, 2, 5)...) // normally discarded
+			c.Send(inboundRun("unclaimed", 1, 2, 5)...) // discarded, except during Shutdown
 			c.Send(inboundRun("unclaimed", 2, 7, 5)...)
 			c.Send(inboundRun("f", 1, 12, 5)...)
 			c.ExpectQuiet(time.Second)
@@ -463,8 +464,8 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 	})
 }
 
-// A loop body that runs when Shutdown begins finishes its message. Messages fetched along with it
-// are returned.
+// When Shutdown begins, the body of a loop over All may be running. Shutdown waits until it has
+// finished. Other messages of the batch go back to the inbox.
 func TestShutdownWaitsForTheBodyOfALoop(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -494,7 +495,7 @@ func TestShutdownWaitsForTheBodyOfALoop(t *testing.T) {
 	})
 }
 
-// Close cuts Shutdown short.
+// Close ends a Shutdown in progress.
 func TestCloseEndsShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -514,7 +515,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 	})
 }
 
-// Inbound QoS 2: the exchange continues while Shutdown waits.
+// The client answers PUBREL of inbound QoS 2 messages while Shutdown waits.
 func TestShutdownAnswersPubrel(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Publications that Shutdown has no time for stay on the store with their progress, and the next
-// process completes them.
+// If the context of Shutdown ends first, the store keeps the incomplete publications and their
+// progress. The next process completes them.
 func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, way: restart, o: stream.Options{Window: 3}}
@@ -38,7 +38,7 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		err := down.after(5 * time.Second)
 		wantError(t, err, context.DeadlineExceeded)
 		wantText(t, err, "4 publications and 1 deliveries were left unfinished")
-		two.Ack() // too late
+		two.Ack() // no effect after Shutdown
 		receipts := wantReceipts(t, l.acks, 5)
 		for i, want := range []error{nil, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed} {
 			wantError(t, receipts[i].Err, want)
@@ -66,8 +66,8 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 	})
 }
 
-// A Shutdown that had time leaves no publication. Identifiers that the broker has not released yet
-// stay for the next process.
+// A complete Shutdown leaves no publication on the store. The store keeps the identifiers of
+// inbound messages for which PUBREL has not arrived.
 func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, o: stream.Options{Window: 3}}
@@ -94,7 +94,7 @@ func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
 	})
 }
 
-// Offline, everything stays on the store, publications that were only queued included.
+// When Shutdown ends offline, all publications stay on the store, the queued ones too.
 func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
@@ -122,7 +122,8 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 	})
 }
 
-// A clean session leaves nothing on the store, and the error counts the lost publications.
+// A clean session leaves nothing on the store. The error of Shutdown gives the number of lost
+// publications.
 func TestWhatShutdownLeavesOfACleanSessionIsNotOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		acks := make(chan stream.Receipt, 10)

@@ -16,7 +16,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// T6: all channels of the session are open, and nobody reads from them or from the Ack channels.
+// T6: the program has all channels of the session and several Ack channels, and reads none of them.
 func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{
@@ -42,7 +42,8 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 		stages := make(chan frames.Message)
 		s.PublishFrom(t.Context(), stages)
 
-		// Unread Receipts: of a stage, of the default channel, of a channel of its own.
+		// Make unread Receipts on the channel of a stage, on Options.Ack and on a separate Ack
+		// channel.
 		for i := range 5 {
 			stages <- message("out", "stage", frames.AtLeastOnce)
 			s.Publishes() <- stream.Publishing{Message: message("out", "default", frames.AtLeastOnce)}
@@ -51,7 +52,8 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			s.Publishes() <- stream.Publishing{Message: message("out", fmt.Sprint(i), frames.AtMostOnce), Ack: make(chan stream.Receipt)}
 			c.ExpectType(frames.TypePublish)
 		}
-		// Unread messages: QoS 0 beyond the limit and the channel buffers, QoS 1 and 2 within it.
+		// Make unread messages. QoS 0 messages exceed ReceiveBytes and the channel buffers; QoS 1
+		// and 2 messages stay within ReceiveBytes.
 		for i := range 600 {
 			c.Send(publish("sub/zero", strings.Repeat("x", 100), frames.AtMostOnce, 0, false))
 			if i < 4 {
@@ -61,7 +63,7 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			}
 		}
 
-		// Pings go on.
+		// The session still sends PINGREQ.
 		for range 5 {
 			c.Expect(frames.Pingreq{})
 			c.Send(frames.Pingresp{})
@@ -94,7 +96,8 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 	})
 }
 
-// goroutines returns the number of goroutines of the session once all are idle.
+// goroutines waits until all goroutines are idle, and returns the number of those that belong to
+// the session.
 func goroutines() int {
 	synctest.Wait()
 	stacks := make([]byte, 1<<20)
@@ -108,8 +111,8 @@ func goroutines() int {
 	return n
 }
 
-// The budget is two goroutines, a writer from the first batch to the next idle PINGRESP, and one
-// for each receive channel and each stage.
+// The session has two goroutines, and one more for each receive channel and each stage. A writer
+// goroutine starts with a batch, and ends when a PINGRESP finds it idle.
 func TestGoroutineBudget(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		check := func(what string, want int) {
@@ -155,7 +158,7 @@ func TestGoroutineBudget(t *testing.T) {
 	})
 }
 
-// The writer ends when the session is idle, and starts again for the next batch.
+// The writer goroutine ends when the session is idle. The next batch starts a new writer.
 func TestTheWriterEndsWithAnIdlePingresp(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{KeepAlive: 10 * time.Second})
@@ -177,7 +180,7 @@ func TestTheWriterEndsWithAnIdlePingresp(t *testing.T) {
 	})
 }
 
-// Close stops all goroutines after every packet of a busy connection.
+// Close stops all goroutines, whichever packet of a busy connection precedes it.
 func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 	const steps = 12
 	for step := range steps {
@@ -227,8 +230,8 @@ func TestCloseLeavesNoGoroutineAtAnyStep(t *testing.T) {
 	}
 }
 
-// The ack that the consumer waits for arrives behind more than ReceiveBytes of messages that only
-// this consumer can receive.
+// A consumer waits for an ack. Before the ack arrive more than ReceiveBytes of messages that only
+// this consumer can receive, so the session must read beyond ReceiveBytes.
 func TestAConsumerThatPublishesIsNotStoppedByItsOwnFullInbox(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})

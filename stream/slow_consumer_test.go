@@ -46,12 +46,13 @@ func TestWhatALoopLeavesIsTheOldestAgain(t *testing.T) {
 		sub := subscribed(t, s, c, "a", atMost)
 		c.Send(inboundRun("a", atMost, 101, room)...)
 		synctest.Wait()
-		for range sub.All(t.Context()) { // takes all messages, and leaves all but one
+		for range sub.All(t.Context()) { // fetches ten messages; the end of the loop puts nine back
 			c.Send(inboundRun("a", atMost, 201, 3)...)
 			synctest.Wait()
 			break
 		}
-		// There are 12 now. Two messages too many are no reason to pause.
+		// That makes 12 messages in an inbox with room for ten. The session drops two and does not
+		// pause.
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 2)
 		c.Send(inboundRun("a", atMost, 301, 1)...)
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 3)
@@ -72,7 +73,8 @@ func TestSlowConsumerOfQoS0CostsOnlyItsOwnOldest(t *testing.T) {
 			c.Send(publish("a", fmt.Sprintf("%010d", i), atMost, 0, false), publish("b", fmt.Sprintf("%010d", i), atMost, 0, false))
 			wantPayloads(t, ch, fmt.Sprintf("%010d", i))
 		}
-		// The quick consumer's messages also needed room, each for a moment.
+		// Each message of the quick consumer also took room for a moment, so room-1 messages of the
+		// slow consumer remain.
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 50-(room-1))
 		for i := range room - 1 {
 			wantPayloads(t, slow.Messages(), fmt.Sprintf("%010d", 50-(room-1)+i))
@@ -91,14 +93,14 @@ func TestQoS0MakesRoomForQoS1(t *testing.T) {
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 4)
 		c.Send(inboundRun("a", atLeast, 205, 6)...)
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room)
-		c.Send(inboundRun("a", atMost, 300, 1)...) // no older message can be dropped for it
+		c.Send(inboundRun("a", atMost, 300, 1)...) // the new message is dropped, because the inbox holds only QoS 1
 		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room+1)
 		wantPayloads(t, sub.Deliveries(), countUp(201, 10)...)
 		wantIdle(t, sub.Deliveries())
 	})
 }
 
-// T6 of the fault table, and reports of slow handlers that lose their own connection.
+// T6 of the fault table. In other clients, slow handlers made the client lose its connection.
 func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -124,8 +126,8 @@ func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 		if !st.Paused || st.Dropped != 0 || st.InboxBytes <= 8*cost || st.InboxBytes > 16*cost {
 			t.Fatalf("with room for 8 messages: %+v", st)
 		}
-		// PINGREQ packets continue. Their PINGRESP packets are behind unread bytes, so the broker
-		// is not to blame.
+		// The client still sends PINGREQ. The PINGRESPs are unread, so their absence does not mean
+		// that the broker is dead.
 		for range 10 {
 			began := time.Now()
 			c.Expect(frames.Pingreq{})
@@ -149,7 +151,7 @@ func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 		if c.Unread() != 0 {
 			t.Fatalf("%d bytes are unread", c.Unread())
 		}
-		for range 3 { // from here on the broker's silence counts again
+		for range 3 { // reading has resumed, so a missing PINGRESP counts again
 			c.Expect(frames.Pingreq{})
 			c.Send(frames.Pingresp{})
 		}
@@ -166,7 +168,7 @@ func TestPauseOfOurOwnIsNotHeldAgainstTheBroker(t *testing.T) {
 		for i := range 10 {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
 		}
-		for range 17 { // five minutes of PINGREQ without an answer
+		for range 17 { // no PINGRESP for five minutes
 			c.Expect(frames.Pingreq{})
 		}
 		for range 10 {
@@ -191,7 +193,7 @@ func TestReadingGoesOnWhenRoomIsMadeWithoutAnAck(t *testing.T) {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
 		}
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
-		ch := sub.Deliveries() // its buffer holds all of them
+		ch := sub.Deliveries() // the buffer of the channel has room for all ten messages
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, false)
 		if len(ch) != 10 || c.Unread() != 0 {
 			t.Fatalf("%d messages in the channel and %d bytes unread, want all 10", len(ch), c.Unread())
@@ -208,7 +210,7 @@ func TestBrokerHasItsTimeAfterAPauseOfOurOwn(t *testing.T) {
 		c.Send(publish("a", strings.Repeat("x", 1000), atLeast, 1, false), publish("a", strings.Repeat("x", 1000), atLeast, 2, false))
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
 		c.Expect(frames.Pingreq{})
-		c.ExpectQuiet(15 * time.Second) // longer than the broker may take while the session reads
+		c.ExpectQuiet(15 * time.Second) // while the session reads, the broker has only 10 s to answer
 		next := time.AfterFunc(5*time.Second, func() { c.Send(frames.Pingresp{}) })
 		defer next.Stop()
 		takeFrom(t, sub.Messages())
@@ -234,7 +236,7 @@ func TestMessageLargerThanReceiveBytesGetsThrough(t *testing.T) {
 	})
 }
 
-// A consumer that does not read during a reconnect does not keep the session offline.
+// The session reconnects even if a consumer reads no messages meanwhile.
 func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 	for _, o := range []*stream.Options{{}, keepingSession()} {
 		t.Run(fmt.Sprintf("KeepSession %v", o.KeepSession), func(t *testing.T) {
@@ -247,7 +249,7 @@ func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 					c.Send(publish("a", strings.Repeat("x", 1000), exactly, uint16(i+1), false))
 				}
 				wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
-				c.Abort() // noticed at the next PINGREQ
+				c.Abort() // the client notices the reset at the next PINGREQ
 				c = b.Handshake(o.KeepSession)
 				if !o.KeepSession {
 					c.Grant(streamtest.Next[frames.Subscribe](c))
@@ -273,7 +275,7 @@ func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
 		published := inBackground(func() error { return s.Publish(t.Context(), message("b", "out", atLeast)) })
 		c.Complete(streamtest.Next[frames.Publish](c))
-		// Its PUBACK is behind messages that nobody will receive.
+		// The PUBACK arrives after messages that nobody will receive.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
@@ -286,8 +288,8 @@ func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 	})
 }
 
-// A consumer that takes half of the rate throttles reading, and the excess waits in the network
-// instead of being dropped. A consumer that sleeps delays reading once.
+// A consumer is half as fast as the broker. The session throttles reading, so that messages wait in
+// the network and are not dropped. For a sleeping consumer the session delays reading only once.
 func TestAFloodOfQoS0DoesNotOutrunAConsumerAtWork(t *testing.T) {
 	const n = 20_000
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

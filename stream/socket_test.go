@@ -14,8 +14,9 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// The loop writes as many bytes as the socket accepts at once, and the writer the rest. When the
-// socket buffer holds only part of each packet, no byte is lost, repeated or out of place.
+// The loop writes as many bytes as the socket accepts at once. The writer goroutine writes the
+// remaining bytes. When the socket buffer holds only part of each packet, no byte is lost, repeated
+// or out of order.
 func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	const n, size = 300, 15_000
 	for _, network := range []string{"tcp", "unix"} {
@@ -58,8 +59,8 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	}
 }
 
-// User code may have made the socket blocking, as os.File.Fd does. Even then the loop must not wait
-// for a broker that does not read.
+// User code may have set the socket to blocking mode, for example with os.File.Fd. Even then the
+// loop must not wait for a broker that does not read.
 func TestASocketThatBlocksDoesNotStopTheLoop(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,7 +123,7 @@ func greet(l net.Listener) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = frames.ReadFrame(frames.NewReader(c, 0)) // CONNECT, and no bytes after it yet
+	_, err = frames.ReadFrame(frames.NewReader(c, 0)) // reads CONNECT; the client sends no more bytes before CONNACK
 	if err == nil {
 		var hello []byte
 		if hello, err = (frames.Connack{}).Append(nil, frames.V311); err == nil {

@@ -18,15 +18,15 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Runs of messages of each QoS and of values that cannot be encoded, of any length, yield their
-// Receipts in order.
+// A stage receives runs of messages of one QoS, and runs of values that cannot be encoded. The
+// Receipts come in order, whatever the lengths of the runs.
 func TestStageOfRunsOfAnyLength(t *testing.T) {
 	const n, odd = 8_000, 3
 	refused := errors.New("odd")
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
-			kinds := make([]int, n) // a QoS, or odd
+			kinds := make([]int, n) // a QoS, or the constant odd for a value that cannot be encoded
 			for i := 0; i < n; {
 				kind, length := r.IntN(odd+1), 1+r.IntN(1+r.IntN(1+r.IntN(700)))
 				for ; length > 0 && i < n; length, i = length-1, i+1 {
@@ -86,8 +86,8 @@ func TestStageOfRunsOfAnyLength(t *testing.T) {
 	}
 }
 
-// stalled starts a stage of n messages of QoS 0, a kibibyte each, on a connection that accepts no
-// bytes.
+// stalled starts a stage on a connection that accepts no bytes. The stage has n QoS 0 messages of 1
+// KiB each.
 func stalled(ctx context.Context, s *stream.Session, c *streamtest.Conn, n int) <-chan stream.Receipt {
 	c.Stall()
 	in := make(chan frames.Message, n)
@@ -111,7 +111,7 @@ func number(payload []byte) int {
 	return n
 }
 
-// An idle stage keeps no earlier message in memory.
+// When a stage is idle, the memory of its earlier messages can be freed.
 func TestIdleStageKeepsNothing(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -139,8 +139,8 @@ func TestIdleStageKeepsNothing(t *testing.T) {
 	}
 }
 
-// Messages in a batch whose write has not begun are sent on the next connection, wherever a batch
-// boundary divides a run.
+// If a connection ends before the write of a batch begins, the next connection carries its
+// messages. That also holds if the run of these messages extends over several batches.
 func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 500
@@ -148,7 +148,7 @@ func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 		out := stalled(t.Context(), s, c, n)
 		c.Abort()
 		began := 0
-		for r := range out { // the messages of the batch that was being written
+		for r := range out { // first the Receipts of the batch that was being written
 			if r.Err == nil {
 				t.Fatalf("Receipt %+v", r)
 			}
@@ -180,9 +180,9 @@ func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
 	})
 }
 
-// When the context of a stage ends, messages in no batch are withdrawn, messages in a batch are
-// unconfirmed, and the payloads belong to the caller again. Messages that are sent anyway keep
-// their content.
+// When the context of a stage ends, messages in a batch are unconfirmed, and all other messages are
+// withdrawn. The caller may then change the payloads. Messages in a batch may still be sent, with
+// their original payloads.
 func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 500
@@ -223,7 +223,8 @@ func TestStageIsWithdrawnInTheMiddleOfItsRows(t *testing.T) {
 	})
 }
 
-// A run is accepted as far as the queue has room, and then blocks the runs of other stages.
+// The queue accepts the part of a run for which it has room. While the other part waits, the queue
+// accepts no runs of other stages.
 func TestRowsKeepToTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Hold(1000)
@@ -231,7 +232,7 @@ func TestRowsKeepToTheQueue(t *testing.T) {
 		s := open(t, b, &stream.Options{Window: window, Queue: queue})
 		for range 2 {
 			out := s.PublishFrom(t.Context(), filled(n, frames.AtMostOnce))
-			t.Cleanup(func() { // after Close
+			t.Cleanup(func() { // runs after Close
 				got := 0
 				for range out {
 					got++

@@ -15,7 +15,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// filled returns a closed channel with numbered messages of each QoS in turn.
+// filled returns a closed channel with n numbered messages, whose QoS cycles through levels.
 func filled(n int, levels ...frames.QoS) <-chan frames.Message {
 	in := make(chan frames.Message, n)
 	for i := range n {
@@ -25,7 +25,8 @@ func filled(n int, levels ...frames.QoS) <-chan frames.Message {
 	return in
 }
 
-// wantStaged expects the Receipts of messages from to to-1, in this order and without an error.
+// wantStaged expects Receipts without errors, in order. The numbers of their messages start with
+// from and end before to.
 func wantStaged(t *testing.T, out <-chan stream.Receipt, from, to int) {
 	t.Helper()
 	for n := from; n < to; n++ {
@@ -35,7 +36,7 @@ func wantStaged(t *testing.T, out <-chan stream.Receipt, from, to int) {
 	}
 }
 
-// wantStagedError expects the Receipt of message n with these errors.
+// wantStagedError expects the Receipt of message n, with an error that wraps all targets.
 func wantStagedError(t *testing.T, out <-chan stream.Receipt, n int, targets ...error) stream.Receipt {
 	t.Helper()
 	r := takeFrom(t, out)
@@ -68,7 +69,7 @@ func TestStageReturnsReceiptsInOrderOfTheMessages(t *testing.T) {
 			s, c := connected(t, b, &stream.Options{Window: 10})
 			out := s.PublishFrom(t.Context(), filled(6, 2, 1, 0))
 			packets := nextPublishes(t, c, 6)
-			wantIdle(t, out) // the two at QoS 0 are complete
+			wantIdle(t, out) // both QoS 0 messages are complete
 			c.Complete(packets[1])
 			wantIdle(t, out)
 			c.Complete(packets[0])
@@ -146,8 +147,8 @@ func TestStageClosesWhenItsChannelIsClosedAndAllHasEnded(t *testing.T) {
 	})
 }
 
-// When the context ends, queued messages are withdrawn, and the stage does not wait for messages in
-// flight.
+// When the context of a stage ends, its queued messages are withdrawn. The stage ends without
+// waiting for messages in flight.
 func TestStageEndsWithItsContext(t *testing.T) {
 	reason := errors.New("enough")
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -179,7 +180,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 		if len(in) != 1 {
 			t.Fatal("a message was received after the end")
 		}
-		// Exchanges in flight continue without the stage; the other messages are never sent.
+		// Exchanges in flight continue without the stage. The withdrawn messages are never sent.
 		c.Complete(packets[0])
 		c.Complete(packets[2])
 		c.Complete(next)
@@ -193,7 +194,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Queue: 10, KeepAlive: noPing})
 				acks := make(chan stream.Receipt, 20)
-				offer(s, 100, 111-room, 1, acks) // one is in flight
+				offer(s, 100, 111-room, 1, acks) // one of these publications is in flight, so the queue holds 10-room
 				first := streamtest.Next[frames.Publish](c)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				in := make(chan frames.Message, 5)
@@ -210,7 +211,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 					wantStagedError(t, out, n, stream.ErrNotSent, reason)
 				}
 				wantEnd(t, out)
-				// The queue is unchanged, and accepts again.
+				// The queue has the same room as before, and accepts publications again.
 				if room > 0 && !accepts(s, publishing(111-room, 1, acks)) {
 					t.Fatal("none is accepted")
 				}
@@ -302,7 +303,7 @@ func TestStageEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A message that cannot be published has its Receipt in its place.
+// A message that cannot be published gets a Receipt too, in the order of the messages.
 func TestBadMessageGetsItsReceiptInPlace(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10})
@@ -390,7 +391,7 @@ func TestStageOfValuesEncodesThem(t *testing.T) {
 	})
 }
 
-// A caller that does not read its Receipts stops its own stage, and no other.
+// If nobody reads the Receipts of a stage, that stage stops. Other stages go on.
 func TestStageWhoseReceiptsNobodyReadsStopsAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -494,7 +495,8 @@ func TestSessionsEndEndsStages(t *testing.T) {
 	}
 }
 
-// Stages and publishers share the queue; each keeps its order, and none is starved.
+// Stages and publishers share the queue. All of them make progress, and each has its messages sent
+// in order.
 func TestStagesAndPublishersShareTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -537,8 +539,8 @@ func TestStagesAndPublishersShareTheQueue(t *testing.T) {
 	})
 }
 
-// Contexts may end at any moment: there is one Receipt for each message received, in order, and
-// nothing is left in the session.
+// The context of a stage may end at any moment. Each message that the stage received still gets one
+// Receipt, in order, and the session keeps no message of the stage.
 func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		b.Respond(new(streamtest.Responder))
@@ -571,8 +573,8 @@ func TestStagesThatAreCutOffAtAnyMoment(t *testing.T) {
 	})
 }
 
-// Completed publications are reported as runs of sequence numbers and identifiers. A publication of
-// another caller in between leaves a gap.
+// The session reports completed publications to a stage as runs of consecutive sequence numbers and
+// identifiers. A publication of another caller interrupts such a run.
 func TestStageReceiptsHaveTheirIdentifiersWhenOthersPublishInBetween(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 10, KeepAlive: noPing})

@@ -18,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// everySecond returns a policy with exact intervals.
+// everySecond returns a backoff whose intervals are exactly one second.
 func everySecond() *backoff.Backoff { return &backoff.Backoff{Min: time.Second, Max: time.Second} }
 
 func TestStatesBeginWithThePresentOne(t *testing.T) {
@@ -138,7 +138,7 @@ func TestStatesEndWithTheirContext(t *testing.T) {
 		if takeFrom(t, others).Online {
 			t.Fatal("the other reader missed the change")
 		}
-		states = s.States(ctx) // called after its context has ended
+		states = s.States(ctx) // States is called after its context has ended
 		takeFrom(t, states)
 		wantEnd(t, states)
 	})

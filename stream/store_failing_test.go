@@ -18,7 +18,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// countingDisk is a store that fails every commit and records its size.
+// countingDisk is a store that fails every commit. It records the largest number of changes in a
+// commit.
 type countingDisk struct {
 	flow.Store
 	mu    sync.Mutex
@@ -32,7 +33,8 @@ func (s *countingDisk) Commit(c []flow.Change) error {
 	return errFull
 }
 
-// A disk can stay full for days: the next commit must not grow with every failed publication.
+// A disk can stay full for days. Failed publications must not make the next commit larger and
+// larger.
 func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 	for name, o := range map[string]*stream.Options{"online": kept(10, nil), "offline": {ClientID: "kept", KeepSession: true, Reconnect: never()}} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +68,7 @@ func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 	}
 }
 
-// With NoReconnect, the error of the store ends the session and becomes its error.
+// With NoReconnect, an error of the store ends the session, and Err returns that error.
 func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}
@@ -88,8 +90,8 @@ func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 	})
 }
 
-// Publish gives up and Retry is due before the commit fails: the publication is discarded and its
-// identifier is free.
+// The context of Publish ends and a retry is due, and then the commit fails. The publication must
+// be discarded and its identifier must be free again.
 func TestACommitThatFailsUnderARetryLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
@@ -119,12 +121,13 @@ func TestACommitThatFailsUnderARetryLeavesNothing(t *testing.T) {
 	})
 }
 
-// flakyDisk fails at random: before it applies the commit or, as after a failed fsync, after it.
+// flakyDisk is a store whose commits fail at random. Some fail before the changes are applied,
+// others after, as can happen when fsync fails.
 type flakyDisk struct {
 	flow.Store
 	mu     sync.Mutex
 	random *rand.Rand
-	fails  int // of 20, each way
+	fails  int // how many of 20 commits fail before, and how many after, the changes are applied
 }
 
 func (s *flakyDisk) Commit(c []flow.Change) error {
@@ -147,8 +150,9 @@ func (s *flakyDisk) heal(fails int) {
 	s.fails = fails
 }
 
-// Whenever the store fails, each publication has one Receipt: with ErrNotSent it never arrives,
-// without an error it arrives, at QoS 2 once.
+// The store fails at random times. Each publication still gets one Receipt. If the Receipt has
+// ErrNotSent, the publication never arrives. If it has no error, the publication arrives, and at
+// QoS 2 only once.
 func TestAStoreThatFailsAtRandomTellsTheTruth(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -223,7 +227,7 @@ func TestAStoreThatFailsAtRandomTellsTheTruth(t *testing.T) {
 	}
 }
 
-// rough is a broker that keeps its session and cuts connections at random.
+// rough is a broker that cuts connections at random. It keeps the session of its client.
 type rough struct {
 	t *testing.T
 

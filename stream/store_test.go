@@ -28,8 +28,9 @@ func (s *fullDisk) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// A packet whose changes are not stored is not sent: the connection ends, publications that could
-// not be stored end with the reason, and the rest continues when the store works again. D1
+// D1: if the store fails, the client does not send the packets that depend on the commit, and
+// closes the connection. Publications that could not be stored fail with the error of the store.
+// Earlier publications continue when the store works again.
 func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 10)
@@ -75,7 +76,7 @@ func TestAStoreThatFailsCostsTheConnectionAndNothingElse(t *testing.T) {
 	})
 }
 
-// Sync returns when all earlier changes are committed, and not before.
+// Sync waits until all earlier changes are committed.
 func TestSyncWaitsForTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &slowDisk{Store: flow.NewMemoryStore(), release: make(chan error)}
@@ -84,7 +85,7 @@ func TestSyncWaitsForTheStore(t *testing.T) {
 		o.Store = store
 		s, c := connected(t, b, o)
 		sync := func() <-chan error { return inBackground(func() error { return s.Sync(t.Context()) }) }
-		if err := s.Sync(t.Context()); err != nil { // nothing to store
+		if err := s.Sync(t.Context()); err != nil { // returns at once: there are no changes
 			t.Error(err)
 		}
 		sendAll(s, message("out", "1", 1))
@@ -124,7 +125,7 @@ func TestSyncWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// Without a store Sync cannot keep its promise, so it returns an error.
+// Sync returns an error without a store or a kept session, because no changes are stored then.
 func TestSyncNeedsAStoreAndAKeptSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		for _, o := range []*stream.Options{nil, {Store: flow.NewMemoryStore()}, {ClientID: "k", KeepSession: true}} {
@@ -137,10 +138,10 @@ func TestSyncNeedsAStoreAndAKeptSession(t *testing.T) {
 	})
 }
 
-// slowDisk is a store whose commits wait for the script.
+// slowDisk is a store whose commits wait until the script releases them.
 type slowDisk struct {
 	flow.Store
-	release chan error // closed: no more waiting
+	release chan error // the results of commits; when closed, commits no longer wait
 }
 
 func (s *slowDisk) Commit(c []flow.Change) error {
@@ -150,7 +151,7 @@ func (s *slowDisk) Commit(c []flow.Change) error {
 	return s.Store.Commit(c)
 }
 
-// Close reports that changes were not stored.
+// Close returns the error of the store if changes could not be stored.
 func TestCloseReportsAStoreThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := &fullDisk{Store: flow.NewMemoryStore()}

@@ -24,7 +24,7 @@ const (
 	unsuback = frames.TypeUnsuback
 )
 
-// unsubscribed expects an UNSUBSCRIBE for these topics and answers it.
+// unsubscribed expects an UNSUBSCRIBE for the given topics, and sends UNSUBACK.
 func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	t.Helper()
 	p := streamtest.Next[frames.Unsubscribe](c)
@@ -34,7 +34,7 @@ func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	c.Send(ack(unsuback, p.ID))
 }
 
-// asked returns the next SUBSCRIBE, which must request these filters.
+// asked returns the next SUBSCRIBE, which must contain the given filters.
 func asked(t *testing.T, c *streamtest.Conn, filters ...frames.Filter) frames.Subscribe {
 	t.Helper()
 	p := streamtest.Next[frames.Subscribe](c)
@@ -68,7 +68,7 @@ func TestGrantedIsTheCallersOwn(t *testing.T) {
 		c.Grant(asked(t, c, filters...))
 		sub := call.granted()
 		sub.Granted()[0] = exactly
-		filters[0].Topic = "changed" // the caller's slice is copied
+		filters[0].Topic = "changed" // no effect, since Subscribe has copied the slice
 		if got := sub.Granted(); got[0] != atLeast {
 			t.Fatalf("granted %v", got)
 		}
@@ -77,7 +77,7 @@ func TestGrantedIsTheCallersOwn(t *testing.T) {
 	})
 }
 
-// From the field's reports: a rejected filter goes unnoticed.
+// Users of other clients report that a rejected filter goes unnoticed.
 func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -95,7 +95,7 @@ func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T
 		unsubscribed(t, c, "a", "c")
 		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
 		c.Send(publish("c", "still on its way", atLeast, 8, false))
-		c.Expect(ack(puback, 8)) // no Subscription matches it
+		c.Expect(ack(puback, 8)) // the message is discarded: it matches no Subscription
 		wantStat(t, s, "Unclaimed", func(st stream.Stats) int { return st.Unclaimed }, 0)
 		c = droppedAndBack(t, s, b, c, false)
 		synctest.Wait()
@@ -114,11 +114,11 @@ func TestRefusalIsComparedFilterByFilter(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 		synctest.Wait()
-		c.ExpectNone() // the broker granted none of them
+		c.ExpectNone() // no UNSUBSCRIBE, because the broker granted no filter
 	})
 }
 
-// T1: SUBACK is never sent, or late.
+// T1: the broker sends SUBACK late or never.
 func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -133,9 +133,9 @@ func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 			t.Fatalf("Subscribe took %v, want 5 s", took)
 		}
 		unsubscribed(t, c, "a", "b")
-		c.Grant(p) // late and harmless
+		c.Grant(p) // a late SUBACK has no effect on the call
 		c.Send(publish("a", "x", atLeast, 1, false))
-		c.Expect(ack(puback, 1)) // no Subscription matches it
+		c.Expect(ack(puback, 1)) // the message is discarded: it matches no Subscription
 		wantStat(t, s, "Discarded", func(st stream.Stats) uint64 { return st.Discarded }, 1)
 		if sub := subscribed(t, s, c, "a", atLeast); sub.Err() != nil {
 			t.Fatal(sub.Err())
@@ -155,7 +155,7 @@ func TestSubscribeEndsWithTheCauseOfItsContext(t *testing.T) {
 		wantError(t, call.ended(), cause)
 		unsubscribed(t, c, "a")
 
-		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // nothing is sent
+		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // an ended context: no packet is sent
 		synctest.Wait()
 		c.ExpectNone()
 	})
@@ -180,7 +180,7 @@ func TestSubscribeGivenUpOfflineIsTakenBackFromAKeptSession(t *testing.T) {
 		s, c := connected(t, b, keepingSession())
 		ctx, cancel := context.WithCancel(t.Context())
 		call := callSubscribe(ctx, t, s, filterOf("a", atLeast))
-		streamtest.Next[frames.Subscribe](c) // the broker may have received it
+		streamtest.Next[frames.Subscribe](c) // the broker may have received the SUBSCRIBE
 		c.Drop()
 		lost(t, s)
 		cancel()
@@ -209,10 +209,10 @@ func TestSameFilterInTwoSubscriptionsAsksForTheHigherQoS(t *testing.T) {
 		s, c := connected(t, b, nil)
 		first := subscribed(t, s, c, "a", exactly)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", atMost), filterOf("b", atMost))
-		c.Grant(asked(t, c, filterOf("a", exactly), filterOf("b", atMost))) // otherwise the broker would lower the first QoS
+		c.Grant(asked(t, c, filterOf("a", exactly), filterOf("b", atMost))) // keeps the QoS of the first Subscription
 		second := call.granted()
 		call = callSubscribe(t.Context(), t, s, filterOf("$share/g/a", atMost))
-		c.Grant(asked(t, c, filterOf("$share/g/a", atMost))) // a different filter, although it matches the same topics
+		c.Grant(asked(t, c, filterOf("$share/g/a", atMost))) // a separate filter with the same topics
 		call.granted()
 
 		c = droppedAndBack(t, s, b, c, false)
@@ -247,7 +247,7 @@ func TestFilterThatAnotherSubscriptionHasStaysSubscribed(t *testing.T) {
 		c.Expect(ack(puback, 1))
 
 		third := subscribed(t, s, c, "a", atLeast)
-		if err := second.Unsubscribe(t.Context()); err != nil { // the broker needs no packet
+		if err := second.Unsubscribe(t.Context()); err != nil { // another Subscription still has the filter
 			t.Fatal(err)
 		}
 		wantEnd(t, second.Messages())
@@ -291,7 +291,7 @@ func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
 		}
 		call := callSubscribe(t.Context(), t, s, filters...)
 		acks := answer()
-		slices.Reverse(acks) // in any order
+		slices.Reverse(acks) // SUBACKs may come in any order
 		c.Send(acks[1:]...)
 		call.pending()
 		c.Send(acks[0])
@@ -359,7 +359,7 @@ func TestOneRefusalInASplitSubscribeTakesAllBack(t *testing.T) {
 		}
 		call := callSubscribe(t.Context(), t, s, filters...)
 		for i := range 3 {
-			call.pending() // until the last packet is answered
+			call.pending() // the call waits until the last SUBSCRIBE is answered
 			p := streamtest.Next[frames.Subscribe](c)
 			a := frames.Suback{ID: p.ID, Codes: make([]frames.ReasonCode, len(p.Filters))}
 			if i == 1 {
@@ -478,7 +478,7 @@ func TestPacketIdentifiersAreSharedByPublishSubscribeAndUnsubscribe(t *testing.T
 		c.Send(ack(puback, p.ID), ack(puback, q.ID))
 		call.pending()
 		wantIdle(t, done)
-		for range 10 { // freed identifiers are used again, the others are not
+		for range 10 { // only freed identifiers are used again
 			for id, p := range inUse {
 				if _, ok := p.(frames.Publish); ok {
 					c.Send(ack(puback, id))
@@ -529,7 +529,7 @@ func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
 		}
 		c.Grant(p)
 		call.granted()
-		unsubscribed(t, c, "a") // the broker never had it
+		unsubscribed(t, c, "a") // the UNSUBSCRIBE is sent although the broker never received the filter
 		c.Expect(publish("x", "", atLeast, 4711, false))
 	})
 }
@@ -560,7 +560,7 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 				if err := lost(t, s); !errors.As(err, &violation) {
 					t.Fatalf("the connection ended with %v", err)
 				}
-				c = b.Handshake(false) // the call continues
+				c = b.Handshake(false) // the call still waits, so SUBSCRIBE is sent again
 				c.Grant(streamtest.Next[frames.Subscribe](c))
 				call.granted()
 			})
@@ -568,8 +568,8 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 	}
 }
 
-// With Retry, unanswered requests are sent again in their original order: SUBSCRIBE after the
-// UNSUBSCRIBE that preceded it.
+// With Retry, unanswered requests are sent again in their original order, so that a SUBSCRIBE still
+// follows the UNSUBSCRIBE before it.
 func TestRetrySendsRequestsAgainInTheirOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Version: frames.V31, ClientID: "c", Retry: &flow.Retry{Initial: 5 * time.Second}})
@@ -594,7 +594,7 @@ func TestRetrySendsRequestsAgainInTheirOrder(t *testing.T) {
 	})
 }
 
-// codesOf returns the reason codes with which a broker grants qos.
+// codesOf returns the reason codes of a SUBACK that grants the given QoS levels.
 func codesOf(qos ...frames.QoS) []frames.ReasonCode {
 	codes := make([]frames.ReasonCode, len(qos))
 	for i, q := range qos {

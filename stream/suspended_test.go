@@ -11,8 +11,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// T7: a session that is suspended for many keep alive intervals sends one PINGREQ at once, and the
-// next one after an interval of silence.
+// T7: a session is suspended for many keep alive intervals. Then it sends one PINGREQ at once, and
+// the next PINGREQ after one interval of silence.
 func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 	for _, still := range []time.Duration{55 * time.Second, 10 * time.Minute, 24 * time.Hour} {
 		t.Run(still.String(), func(t *testing.T) {

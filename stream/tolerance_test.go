@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// [MQTT-3.1.4-5] A rejected CONNECT does not affect waiting publications: they are sent on the next
-// connection, for the first time.
+// [MQTT-3.1.4-5] The broker rejects a CONNECT while publications wait. They are sent on the next
+// connection, without DUP.
 func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s := open(t, b, faultOptions(v))
@@ -41,9 +41,9 @@ func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 	})
 }
 
-// [MQTT-3.3.5-1] For overlapping filters a broker sends one copy or several. Each copy is a
-// message: every matching Subscription gets it once, however many of its own filters match, and it
-// has its own ack.
+// [MQTT-3.3.5-1] For overlapping filters a broker sends one copy of a message or several. Each copy
+// has its own ack. Every matching Subscription gets each copy once, even if several of its filters
+// match.
 func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 	for _, copies := range []uint16{1, 2, 3} {
 		for _, q := range []frames.QoS{atLeast, exactly} {
@@ -69,11 +69,11 @@ func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 	}
 }
 
-// [MQTT-3.10.4-3] A QoS 2 exchange in progress when its filter is unsubscribed is completed from
-// any state.
+// [MQTT-3.10.4-3] When the client unsubscribes from a filter, it still completes the QoS 2
+// exchanges of that filter, whatever their state.
 func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 	for name, settledBefore := range map[string]bool{"before PUBREC": false, "between PUBREC and PUBREL": true} {
-		for _, again := range []bool{false, true} { // the broker repeats its PUBLISH
+		for _, again := range []bool{false, true} { // whether the broker sends its PUBLISH twice
 			t.Run(fmt.Sprintf("%s, repeated %t", name, again), func(t *testing.T) {
 				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
@@ -104,20 +104,21 @@ func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 					c.Send(ack(pubrel, 9))
 					c.Expect(ack(pubcomp, 9))
 					wantStat(t, s, "Unacked", func(st stream.Stats) int { return st.Unacked }, 0)
-					wantStat(t, s, "Discarded", discarded, 0) // the copy is not a message
+					wantStat(t, s, "Discarded", discarded, 0) // the second PUBLISH is a duplicate
 				})
 			})
 		}
 	}
 }
 
-// [MQTT-4.7.2-1] The rule of 3.1.1 also holds on 3.1, which has no such rule.
+// [MQTT-4.7.2-1] A filter that begins with a wildcard does not match $ topics. The client applies
+// this rule of 3.1.1 with 3.1 too.
 func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
 		all := subscribed(t, s, c, "#", atLeast).Deliveries()
 		plus := subscribed(t, s, c, "+/x", atLeast).Deliveries()
-		c.Send(publish("$SYS/x", "1", atLeast, 1, false)) // from a broker without this rule
+		c.Send(publish("$SYS/x", "1", atLeast, 1, false)) // a broker of 3.1 need not follow the rule
 		wantDelivery(t, s.Deliveries(), "$SYS/x", "1").Ack()
 		c.Expect(ack(puback, 1))
 		wantNoDelivery(t, all)
@@ -133,8 +134,8 @@ func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
 	})
 }
 
-// [MQTT-3.3.1-3] DUP belongs to a transmission and not to a message: a message that arrived with it
-// is published without it.
+// [MQTT-3.3.1-3] DUP is not part of a message. A message that arrives with DUP is published without
+// DUP.
 func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -163,15 +164,15 @@ func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 			c.Send(publish("t", payload, atLeast, 6, i%2 == 1))
 			d := wantDelivery(t, s.Deliveries(), "t", payload)
 			synctest.Wait()
-			c.ExpectNone() // the consumer owns the message, so there is no ack yet
+			c.ExpectNone() // no ack before the consumer has acknowledged the message
 			d.Ack()
 			c.Expect(ack(puback, 6))
 		}
 	})
 }
 
-// [MQTT-4.3.2-2] A message whose consumer fails before its ack is never acknowledged, not at the
-// end of the session either, and is sent again.
+// [MQTT-4.3.2-2] If a consumer fails before it calls Ack, the session never acks the message, not
+// even at its end. The broker sends the message again.
 func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
@@ -203,8 +204,8 @@ func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 	}
 }
 
-// K9 [MQTT-4.1.0-2] A failed write ends the connection and loses no state: neither publications in
-// flight nor the identifiers of received messages.
+// K9 [MQTT-4.1.0-2] A failed write ends the connection. The session keeps its publications in
+// flight and the identifiers of received messages.
 func TestAFailedWriteCostsTheSessionNoState(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)

@@ -14,31 +14,31 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A twin is a broker's half of a session, packet by packet, so that a connection can be cut between
-// any two of them.
+// A twin is a broker that keeps the state of one session. It handles one packet at a time, so that
+// a test can cut the connection between any two packets.
 type twin struct {
 	t *testing.T
 
-	// From the client.
+	// Packets from the client.
 	got    []string          // received payloads, in order
 	held   map[uint16]string // QoS 2 payloads between PUBLISH and PUBREL
 	seen   map[string]uint16 // the identifiers of all payloads of QoS 1 and 2
 	ended  map[string]bool   // payloads whose PUBREL has arrived
 	window int               // the limit of the client's outstanding publications; 0: not checked
 	open   map[uint16]bool   // the client's outstanding publications on this connection
-	exact  bool              // no packet of the client was lost, so DUP means a second transmission
+	exact  bool              // no packet of the client was lost, so a PUBLISH has DUP if and only if it arrived before
 
-	// To the client.
+	// Messages to the client.
 	out []*outbound
 
 	send   []frames.Packet // packets to send, in order
-	events int             // packets so far, both ways
+	events int             // number of packets so far, in both directions
 
 	connections int
 	settle      func() // lets the consumers ack the deliveries they hold
 
-	results results           // of the client's publications
-	stored  func(string) bool // whether the client's store has held the changes that a packet depends on; nil: no store
+	results results           // Receipts of the client's publications
+	stored  func(string) bool // reports whether the changes that a packet depends on were stored; nil: no store
 }
 
 type outbound struct {
@@ -59,8 +59,8 @@ func (x *twin) lose() {
 	x.out = nil
 }
 
-// resume queues the packets a broker sends at the beginning of a connection: everything not
-// acknowledged, in order.
+// resume queues the packets that a broker sends at the beginning of a connection. They are its
+// unacknowledged PUBLISH and PUBREL packets, in order.
 func (x *twin) resume() {
 	x.send = nil
 	x.open = make(map[uint16]bool)
@@ -77,7 +77,7 @@ func (x *twin) resume() {
 	}
 }
 
-// take is the broker's side of the four exchanges.
+// take handles a packet of the client as a broker does.
 func (x *twin) take(p frames.Packet) {
 	switch p := p.(type) {
 	case frames.Publish:
@@ -147,7 +147,7 @@ func (x *twin) wantStored(format string, args ...any) {
 	}
 }
 
-// outstanding fails if the client exceeds its window, retransmissions included.
+// outstanding fails if the client exceeds its window. Retransmitted publications count too.
 func (x *twin) outstanding(id uint16) {
 	if x.open[id] = true; x.window > 0 && len(x.open) > x.window {
 		x.t.Fatalf("%d publications are outstanding, in a window of %d", len(x.open), x.window)
@@ -184,7 +184,7 @@ func (x *twin) handshake(c *streamtest.Conn, present bool, v frames.Version) *wi
 	return w
 }
 
-// next returns the next packet, or the error that ended the connection.
+// next returns the next packet of the client, or the error that ended the connection.
 func (w *wire) next(v frames.Version) (frames.Packet, error) {
 	for {
 		f, ok, err := w.r.Next()
@@ -208,13 +208,13 @@ func (w *wire) next(v frames.Version) (frames.Packet, error) {
 type stop byte
 
 const (
-	all    stop = iota // nothing is left to do
-	cut                // the event after which to cut the connection has happened
+	all    stop = iota // the twin has no more packets to send, and over returned true
+	cut                // the packet after which the test cuts the connection has been handled
 	hungUp             // the client has closed the connection
 )
 
-// run plays a connection until over returns true, or until event number limit has happened (0: no
-// limit).
+// run serves a connection until the function over returns true. It also stops after packet number
+// limit; 0 means no limit.
 func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop {
 	x.resume()
 	for {
@@ -229,7 +229,7 @@ func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop 
 		case over():
 			return all
 		default:
-			x.settle() // late or not, no more packets arrive before that
+			x.settle() // late consumers acknowledge now, because no packets arrive before they do
 			p, err := w.next(v)
 			if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
 				return hungUp
@@ -245,7 +245,7 @@ func (x *twin) run(w *wire, v frames.Version, limit int, over func() bool) stop 
 	}
 }
 
-// outbounds returns messages of a broker with different identifiers.
+// outbounds returns messages of a broker to the client, with consecutive identifiers.
 func outbounds(qos []frames.QoS) []*outbound {
 	out := make([]*outbound, len(qos))
 	for i, q := range qos {
@@ -254,9 +254,9 @@ func outbounds(qos []frames.QoS) []*outbound {
 	return out
 }
 
-// checkArrivals checks that the messages arrived in order, and at QoS 2 once. repeats means that
-// the broker forgot the session, so that QoS 2 may repeat; losses means that publications in flight
-// ended with the session.
+// checkArrivals checks that all messages arrived in order, and QoS 2 messages only once. If repeats
+// is true, the broker forgot the session, so QoS 2 messages may arrive again. If losses is true,
+// the client's session ended, so publications in flight may be missing.
 func checkArrivals(t *testing.T, where string, got []string, want []frames.QoS, repeats, losses bool) {
 	t.Helper()
 	count := make(map[string]int)

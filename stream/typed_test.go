@@ -77,7 +77,7 @@ func TestTypedSubscriptionLastsAsLongAsTheSession(t *testing.T) {
 		}()
 		c.Grant(streamtest.Next[frames.Subscribe](c))
 		events := takeFrom(t, done)
-		cancel() // bounds the call only
+		cancel() // the context applies to the call of Subscribe, not to the channel
 		c = droppedAndBack(t, s, b, c, false)
 		c.Grant(streamtest.Next[frames.Subscribe](c))
 		c.Send(publish("n", "7", atLeast, 1, false))
@@ -135,7 +135,7 @@ func TestValueThatCannotBeEncodedComesBackInOrder(t *testing.T) {
 			t.Fatalf("published %q and %q", first.Payload, third.Payload)
 		}
 		c.Complete(third)
-		wantIdle(t, receipts) // each waits for the earlier ones
+		wantIdle(t, receipts) // a Receipt waits for the Receipts of earlier messages
 		c.Complete(first)
 		for _, want := range []int{1, -2, 3, -4} {
 			r := takeFrom(t, receipts)

@@ -17,8 +17,8 @@ import (
 func unclaimed(st stream.Stats) int    { return st.Unclaimed }
 func discarded(st stream.Stats) uint64 { return st.Discarded }
 
-// From the field's reports: messages that arrive before a handler exists stall the broker, or are
-// lost.
+// Users of other clients report that messages are lost, or block the connection, if they arrive
+// before a handler is set.
 func TestUnclaimedMessagesWaitForTheClientsConsumers(t *testing.T) {
 	for name, consume := range map[string]func(t *testing.T, s *stream.Session){
 		"Messages": func(t *testing.T, s *stream.Session) { wantPayloads(t, s.Messages(), "1", "2", "3", "4") },
@@ -50,7 +50,7 @@ func TestUnclaimedMessagesWaitForTheClientsConsumers(t *testing.T) {
 				c.Send(publish("a", "1", atLeast, 1, false), publish("b/c", "2", exactly, 2, false),
 					publish("a", "3", atMost, 0, false), publish("$SYS/x", "4", atLeast, 4, false))
 				wantStat(t, s, "Unclaimed", unclaimed, 4)
-				c.ExpectNone() // no message has been delivered
+				c.ExpectNone() // no ack, because no message has been delivered
 				consume(t, s)
 				c.Expect(ack(puback, 1), ack(pubrec, 2), ack(puback, 4))
 				wantStat(t, s, "Unclaimed", unclaimed, 0)
@@ -92,7 +92,7 @@ func TestSubscribeClaimsWhatWaitsUnclaimedAndMatches(t *testing.T) {
 			}
 			d.Ack()
 		}
-		c.Expect(ack(puback, 1)) // 2 waits for a consumer, and the later acks wait for 2
+		c.Expect(ack(puback, 1)) // message 2 waits for a consumer, and the later acks wait for its ack
 		synctest.Wait()
 		c.ExpectNone()
 		wantPayloads(t, s.Messages(), "2", "5", "8")
@@ -100,7 +100,7 @@ func TestSubscribeClaimsWhatWaitsUnclaimedAndMatches(t *testing.T) {
 	})
 }
 
-// A kept session receives the messages from its absence before the program has subscribed.
+// When a kept session resumes, messages arrive before the program has called Subscribe.
 func TestMessagesOfAResumedSessionWaitForTheirSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, keepingSession())
@@ -116,7 +116,8 @@ func TestMessagesOfAResumedSessionWaitForTheirSubscription(t *testing.T) {
 	})
 }
 
-// A resumed session receives undelivered QoS 1 messages again. They must not wait twice.
+// After a reconnect, the broker sends undelivered QoS 1 and 2 messages again. The session must not
+// keep a second copy.
 func TestUnclaimedMessagesDoNotPileUpOverReconnects(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		t.Run(fmt.Sprintf("QoS %d", q), func(t *testing.T) {
@@ -163,7 +164,7 @@ func TestDiscardUnclaimedAcksAndDrops(t *testing.T) {
 		c.Send(publish("x", "1", atLeast, 1, false), publish("x", "2", exactly, 2, false),
 			publish("x", "3", atMost, 0, false), publish("a", "4", exactly, 4, false))
 		c.Expect(ack(puback, 1), ack(pubrec, 2))
-		c.Send(publish("x", "2", exactly, 2, true)) // not a second message
+		c.Send(publish("x", "2", exactly, 2, true)) // a duplicate of the message that already waits
 		c.Send(ack(pubrel, 2))
 		wantPayloads(t, sub.Messages(), "4")
 		c.Expect(ack(pubcomp, 2), ack(pubrec, 4))
@@ -227,7 +228,7 @@ func TestMessageThatOthersHaveIsNotReturnedToTheUnclaimed(t *testing.T) {
 				streamtest.Next[frames.Subscribe](c)
 				c.Send(inboundRun("a", q, 1, 3)...)
 				wantPayloads(t, stays.Messages(), countUp(1, 3)...)
-				synctest.Wait() // the last message is acknowledged as well
+				synctest.Wait() // wait for the ack of the last message
 				cancel()
 				wantError(t, call.ended(), context.Canceled)
 				if q > atMost {

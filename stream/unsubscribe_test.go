@@ -27,7 +27,7 @@ func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
 			t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, want)
 		}
 		wantIdle(t, done)
-		c.Send(publish("b/1", "2", exactly, 2, false)) // already on its way
+		c.Send(publish("b/1", "2", exactly, 2, false)) // sent before the broker handles the UNSUBSCRIBE
 		c.Send(ack(unsuback, p.ID), publish("b/1", "3", exactly, 3, false))
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
@@ -37,7 +37,7 @@ func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
 		if err := sub.Err(); err != nil {
 			t.Fatalf("Err is %v, want nil after Unsubscribe", err)
 		}
-		// Messages that came before the UNSUBACK are delivered, and their exchanges completed
+		// Messages that arrive before the UNSUBACK are delivered, and their exchanges are completed
 		// [MQTT-3.10.4-3].
 		two.Ack()
 		one.Ack()
@@ -138,7 +138,7 @@ func TestUnsubscribeThatLostItsConnectionIsSentAgain(t *testing.T) {
 	})
 }
 
-// T1: UNSUBACK is never sent, or late.
+// T1: the broker sends UNSUBACK late or never.
 func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -147,7 +147,7 @@ func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		wantError(t, sub.Unsubscribe(ctx), context.DeadlineExceeded)
 		p := streamtest.Next[frames.Unsubscribe](c)
-		c.Send(ack(unsuback, p.ID)) // late, but it ends the Subscription
+		c.Send(ack(unsuback, p.ID)) // a late UNSUBACK still ends the Subscription
 		wantEnd(t, sub.Messages())
 		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
 	})
@@ -178,7 +178,7 @@ func TestUnsubscribeWhileTheConnectionEndsIsNotLeftWaiting(t *testing.T) {
 		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 		streamtest.Next[frames.Unsubscribe](c)
 		c.Abort()
-		if err := takeFrom(t, done); err != nil { // a clean session ends with its connection
+		if err := takeFrom(t, done); err != nil { // the filter ended with the clean session
 			t.Fatal(err)
 		}
 		c = b.Handshake(false)

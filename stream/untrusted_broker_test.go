@@ -49,13 +49,14 @@ const (
 	tlsHandshake = 22
 )
 
-// L1 to L4: the client drops a broker that it cannot verify at once, sends it only the start of a
-// handshake, and retries at the usual intervals; it accepts a certificate renewed in the meantime.
+// L1 to L4: if the client cannot verify a broker, it closes the connection at once. The broker
+// receives only the start of a handshake. The client retries at the usual intervals, until the
+// broker has a valid certificate.
 func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 	day := 24 * time.Hour
 	for name, row := range map[string]struct {
 		change  func(*x509.Certificate)
-		unknown bool // the client does not trust its authority
+		unknown bool // the client does not trust the authority of the certificate
 		is      func(error) bool
 	}{
 		"expired": {func(c *x509.Certificate) {
@@ -79,7 +80,7 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 				bad, good := issuer.issue(t, row.change), mine.issue(t, nil)
 				s, err := stream.Open("mqtts://broker", with(b, &stream.Options{
 					Username: secretUser, Password: []byte(secretPassword),
-					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // TLS 1.3 hides the type of a record
+					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // TLS 1.3 encrypts record types
 					Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute},
 				}))
 				if err != nil {
@@ -115,8 +116,8 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 	}
 }
 
-// L5, L6: ConnectTimeout ends an incomplete handshake exactly on time. Until then no byte of MQTT
-// is written.
+// L5, L6: ConnectTimeout ends an incomplete handshake exactly on time. The client writes no byte of
+// MQTT before it.
 func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 	for name, row := range map[string]func(t *testing.T, raw net.Conn){
 		"a plain broker that waits for CONNECT": func(*testing.T, net.Conn) {},
@@ -141,7 +142,7 @@ func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 					start := time.Now()
 					row(t, c.Raw())
 					var got bytes.Buffer
-					if _, err := got.ReadFrom(c.Raw()); err != nil { // until the client gives up
+					if _, err := got.ReadFrom(c.Raw()); err != nil { // returns when the client gives up
 						t.Fatal(err)
 					}
 					wantElapsed(t, start, 7*time.Second)
@@ -162,7 +163,7 @@ func TestTLSHandshakeThatDoesNotEndIsBounded(t *testing.T) {
 	}
 }
 
-// L7: if the broker rejects the client certificate, the error wraps the alert, and the session
+// L7: if the broker rejects the client certificate, State.Err wraps the TLS alert, and the session
 // retries.
 func TestRefusedClientCertificateIsTriedAgain(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

@@ -105,7 +105,7 @@ func TestUserInfoOfTheURLIsForConnect(t *testing.T) {
 	}
 }
 
-// The secrets that no output may show.
+// Secrets that must not occur in an error or another text.
 const (
 	secretUser     = "alice-of-the-mill"
 	secretPassword = "hunter2"
@@ -195,7 +195,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
-// No error of a valid URL shows its user and password either.
+// User and password of a valid URL do not occur in errors either.
 func TestUserInfoIsNeverShown(t *testing.T) {
 	const broker = "mqtt://" + secretUser + ":" + secretPassword + "@broker"
 	never := func(*streamtest.Broker) {}

@@ -24,8 +24,8 @@ const (
 	wsPong         = 0xa
 )
 
-// webSocket is the server's end of a WebSocket without a library: the script writes frame by frame,
-// and sees each frame that the client writes.
+// webSocket is the server's end of a WebSocket, written without a library. The script writes single
+// frames, and sees each frame of the client.
 type webSocket struct {
 	net.Conn
 	t       *testing.T
@@ -36,8 +36,8 @@ type webSocket struct {
 	opcodes []byte // opcodes of the client's frames so far
 }
 
-// upgrade accepts a connection and answers its opening handshake with these header lines. The rest
-// of the script runs over frames.
+// upgrade accepts a connection and answers its opening handshake with the given header lines. From
+// then on the script runs over WebSocket frames.
 func upgrade(t *testing.T, b *streamtest.Broker, lines ...string) (*streamtest.Conn, *webSocket) {
 	t.Helper()
 	c := b.Accept()
@@ -59,7 +59,7 @@ func newWebSocket(t *testing.T, c *streamtest.Conn) *webSocket {
 	return &webSocket{Conn: c.Raw(), t: t, in: bufio.NewReader(c.Raw())}
 }
 
-// asked reads the opening handshake.
+// asked reads the opening handshake of the client.
 func (w *webSocket) asked() {
 	w.t.Helper()
 	var err error
@@ -68,7 +68,7 @@ func (w *webSocket) asked() {
 	}
 }
 
-// answer writes a status line and header lines.
+// answer writes a status line and header lines as the answer to the opening handshake.
 func (w *webSocket) answer(lines ...string) {
 	text := "HTTP/1.1 "
 	for _, line := range lines {
@@ -77,7 +77,7 @@ func (w *webSocket) answer(lines ...string) {
 	io.WriteString(w.Conn, text+"\r\n")
 }
 
-// frame writes one frame, which may be the last of its message.
+// frame writes one frame. The parameter last reports whether the frame ends its message.
 func (w *webSocket) frame(opcode byte, last bool, payload []byte) {
 	head := []byte{opcode}
 	if last {
@@ -100,7 +100,7 @@ func (w *webSocket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Read reads the payload of the client's binary frames. A close frame ends it.
+// Read reads the payload of the client's binary frames. After a close frame it returns io.EOF.
 func (w *webSocket) Read(p []byte) (int, error) {
 	for len(w.rest) == 0 {
 		opcode, payload, err := w.next()

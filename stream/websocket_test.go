@@ -60,8 +60,8 @@ func TestPacketsTravelInBinaryFramesOfSubprotocolMQTT(t *testing.T) {
 	}
 }
 
-// [MQTT-6.0.0-2] W2, W3: one packet in many frames, many packets in one frame, control frames in
-// between.
+// [MQTT-6.0.0-2] W2, W3: a packet may extend over many frames, a frame may hold many packets, and
+// control frames may come in between.
 func TestFramesAndPacketsNeedNotAlign(t *testing.T) {
 	overWebSocket(t, "ws://broker/mqtt", faultOptions(frames.V311), func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
 		c, w := upgrade(t, b, selected)
@@ -98,7 +98,7 @@ func TestATextFrameCloses(t *testing.T) {
 	})
 }
 
-// W4: the server closes, with or without a status.
+// W4: a close frame of the server, with or without a status, ends the connection.
 func TestACloseFrameEndsTheConnection(t *testing.T) {
 	for name, payload := range map[string][]byte{"going away": {0x03, 0xe9}, "policy violation": {0x03, 0xf0}, "none": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,8 @@ func TestACloseFrameEndsTheConnection(t *testing.T) {
 	}
 }
 
-// W5: the HTTP status is in the error, and a redirect is not followed.
+// W5: if the HTTP status is not 101, the error gives the status. The client does not follow a
+// redirect.
 func TestTheStatusOfAnHTTPAnswerIsInTheError(t *testing.T) {
 	for _, answer := range [][]string{
 		{"302 Found", "Location: ws://elsewhere/mqtt", "Content-Length: 0"},
@@ -203,7 +204,7 @@ func TestWebSocketURLsAndHeaders(t *testing.T) {
 	}
 }
 
-// A query may hold a token, and a header usually does: neither is shown in any error or log.
+// The query of a URL and the headers may hold a token. They occur in no error and no log record.
 func TestSecretsOfAWebSocketAreNeverShown(t *testing.T) {
 	const secret = "h-u-s-h"
 	var log record
@@ -235,7 +236,7 @@ func TestSecretsOfAWebSocketAreNeverShown(t *testing.T) {
 	wantHidden(t, log.String(), secret)
 }
 
-// wss: TLS first, for HTTP/1.1, then the WebSocket over it.
+// With wss the client makes a TLS connection for HTTP/1.1, and then opens the WebSocket over it.
 func TestAWebSocketOverTLS(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		a := newAuthority(t)

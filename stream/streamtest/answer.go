@@ -137,7 +137,9 @@ func (p *peer) next() error {
 	return p.deliver(m)
 }
 
-// route sends a message to this client if a subscription matches, or queues it while the window is full. The parameter borrowed reports whether the payload is in a read buffer; such a payload is copied before it is queued.
+// route sends a message to this client if a subscription matches, or queues it while the window is
+// full. The parameter borrowed reports whether the payload is in a read buffer; such a payload is
+// copied before it is queued.
 func (p *peer) route(m frames.Message, borrowed bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,7 +180,8 @@ func (p *peer) deliver(m frames.Message) error {
 	return nil
 }
 
-// newID cycles through the identifiers. The window is smaller than their number, so one is always free.
+// newID cycles through the identifiers. The window is smaller than their number, so one is always
+// free.
 func (p *peer) newID() uint16 {
 	if p.ids == nil {
 		p.ids = make([]byte, 1<<16)

@@ -9,7 +9,9 @@ import (
 // backlog is the number of connections that may wait for Accept before Dial blocks.
 const backlog = 128
 
-// Broker is a broker for tests. Clients dial it, and the test accepts their connections one by one. Dial is safe for concurrent use. Only the goroutine that runs the test may call the other methods.
+// Broker is a broker for tests. Clients dial it, and the test accepts their connections one by one.
+// Dial is safe for concurrent use. Only the goroutine that runs the test may call the other
+// methods.
 type Broker struct {
 	tb testing.TB
 	o  settings
@@ -82,7 +84,8 @@ func (b *Broker) accept(within time.Duration) *Conn {
 	}
 }
 
-// Close ends all connections and all hanging dials, and waits for the goroutines of Respond. The end of the test calls Close too. Close is idempotent.
+// Close ends all connections and all hanging dials, and waits for the goroutines of Respond. The
+// end of the test calls Close too. Close is idempotent.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	if !b.done {

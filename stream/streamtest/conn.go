@@ -13,7 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Conn is the broker's end of one connection. Only the goroutine that runs the test may call its methods, since a failed step calls tb.Fatalf, at its own line of the script.
+// Conn is the broker's end of one connection. Only the goroutine that runs the test may call its
+// methods, since a failed step calls tb.Fatalf, at its own line of the script.
 type Conn struct {
 	tb       testing.TB
 	broker   *Broker
@@ -117,13 +118,15 @@ func (c *Conn) ExpectClosed() {
 	}
 }
 
-// ExpectQuiet waits for d. It fails if the client sends a byte or closes the connection during that time.
+// ExpectQuiet waits for d. It fails if the client sends a byte or closes the connection during that
+// time.
 func (c *Conn) ExpectQuiet(d time.Duration) {
 	c.tb.Helper()
 	c.quiet("nothing for "+d.String(), time.Now().Add(d))
 }
 
-// ExpectNone fails if bytes have already arrived, or if the connection is closed. It does not wait, so call it only when the client is known to be idle, for example after synctest.Wait in a bubble.
+// ExpectNone fails if bytes have already arrived, or if the connection is closed. It does not wait,
+// so call it only when the client is known to be idle, for example after synctest.Wait in a bubble.
 func (c *Conn) ExpectNone() {
 	c.tb.Helper()
 	c.quiet("nothing", time.Time{})
@@ -154,7 +157,8 @@ func (c *Conn) Rest() []frames.Packet {
 	}
 }
 
-// receive returns the next packet with its frame, or the error that occurred instead. If until is the zero time, receive uses only bytes that have already arrived.
+// receive returns the next packet with its frame, or the error that occurred instead. If until is
+// the zero time, receive uses only bytes that have already arrived.
 func (c *Conn) receive(until time.Time) (frames.Frame, frames.Packet, error) {
 	for {
 		f, ok, err := c.in.Next()

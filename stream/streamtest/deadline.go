@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// deadline is the read deadline or the write deadline of one end. It arms a timer only while a call waits, and only if the current timer would fire too late. So a program may set a deadline before each call at no further cost.
+// deadline is the read deadline or the write deadline of one end. It arms a timer only while a call
+// waits, and only if the current timer would fire too late. So a program may set a deadline before
+// each call at no further cost.
 type deadline struct {
 	cond *sync.Cond // its lock guards all fields
 
@@ -26,7 +28,8 @@ func (d *deadline) passed() bool {
 	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
-// wait returns when the condition is signaled or the deadline passes. The caller holds the lock and checks its condition again.
+// wait returns when the condition is signaled or the deadline passes. The caller holds the lock and
+// checks its condition again.
 func (d *deadline) wait() {
 	if !d.at.IsZero() && (d.armed.IsZero() || d.armed.After(d.at)) {
 		d.arm()

@@ -21,7 +21,8 @@ type rule struct {
 	err error // nil: the dials hang
 }
 
-// Dial connects a client. Its type is that of Options.DialContext. Like a dial to a listening socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial.
+// Dial connects a client. Its type is that of Options.DialContext. Like a dial to a listening
+// socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}
@@ -93,8 +94,8 @@ func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, serve
 	return c, client, b.auto != nil
 }
 
-// Refuse makes n dials fail with err. Dials planned by earlier calls of Refuse and Hold come first. A nil err means
-// ECONNREFUSED.
+// Refuse makes n dials fail with err. Dials planned by earlier calls of Refuse and Hold come first.
+// A nil err means ECONNREFUSED.
 func (b *Broker) Refuse(n int, err error) {
 	if err == nil {
 		err = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
@@ -102,7 +103,8 @@ func (b *Broker) Refuse(n int, err error) {
 	b.add(rule{n, err})
 }
 
-// Hold makes n dials hang until their context ends. Dials planned by earlier calls of Refuse and Hold come first.
+// Hold makes n dials hang until their context ends. Dials planned by earlier calls of Refuse and
+// Hold come first.
 func (b *Broker) Hold(n int) { b.add(rule{n: n}) }
 
 func (b *Broker) add(r rule) {

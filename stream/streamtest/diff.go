@@ -51,7 +51,8 @@ func diff(want, got frames.Packet) string {
 	return b.String()
 }
 
-// offset formats the position of the first byte that differs in two values, if one is too long to be shown whole.
+// offset formats the position of the first byte that differs in two values, if one is too long to
+// be shown whole.
 func offset(a, b string) string {
 	if len(a) <= shown && len(b) <= shown {
 		return ""

@@ -21,24 +21,35 @@
 // # Scripts
 //
 // A script is a function from top to bottom: accept a connection, expect this packet, send that
-// one. Each step runs on the test's goroutine, the only goroutine that may end a test. A failed step calls Fatalf at its own line of the script, with the wanted packet, the received packet and the packets before them.
+// one. Each step runs on the test's goroutine, the only goroutine that may end a test. A failed
+// step calls Fatalf at its own line of the script, with the wanted packet, the received packet and
+// the packets before them.
 //
-// A step that expects a packet waits for it, by default an hour of fake time in a bubble and 30 s outside; see [Timeout]. A step that sends never waits, because bytes that the client does not read stay in memory. Bytes that the client sends stay in a buffer, by default of 64 KiB, until a step reads them; see [Buffer]. When the buffer is full, the client's writes wait as on a socket. So a script that does nothing is a frozen broker. [Conn.Stall] blocks the client's next write at once.
-// The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets are
-// compared byte for byte. The test owns the packets that a step returns.
+// A step that expects a packet waits for it, by default an hour of fake time in a bubble and 30 s
+// outside; see [Timeout]. A step that sends never waits, because bytes that the client does not
+// read stay in memory. Bytes that the client sends stay in a buffer, by default of 64 KiB, until a
+// step reads them; see [Buffer]. When the buffer is full, the client's writes wait as on a socket.
+// So a script that does nothing is a frozen broker. [Conn.Stall] blocks the client's next write at
+// once. The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets
+// are compared byte for byte. The test owns the packets that a step returns.
 //
 // # Bubbles
 //
-// Steps wait on channels, conditions and timers. So a synctest bubble can tell when all goroutines wait, and then advances its clock. Times in a bubble are exact: when Next returns, time.Now is the instant at which the client sent the packet. A Broker used in a bubble must be made inside that bubble, with the T of the bubble. The package works outside a bubble too.
+// Steps wait on channels, conditions and timers. So a synctest bubble can tell when all goroutines
+// wait, and then advances its clock. Times in a bubble are exact: when Next returns, time.Now is
+// the instant at which the client sent the packet. A Broker used in a bubble must be made inside
+// that bubble, with the T of the bubble. The package works outside a bubble too.
 //
 // # The connection
 //
-// [Pipe] makes a pair of connections that behave like TCP. They have deadlines, and they tell a close from a reset. They count calls of Read and Write, so that a test can assert that a batch took one Write.
-// [Conn.Wrap] adds a layer over the broker's end, such as the server's side of TLS.
+// [Pipe] makes a pair of connections that behave like TCP. They have deadlines, and they tell a
+// close from a reset. They count calls of Read and Write, so that a test can assert that a batch
+// took one Write. [Conn.Wrap] adds a layer over the broker's end, such as the server's side of TLS.
 //
 // # Brokers that just work
 //
-// [Responder] needs no script. It acknowledges each packet at once and can route messages to subscriptions. Use it for load, for benchmarks, and for tests that only need a healthy broker:
+// [Responder] needs no script. It acknowledges each packet at once and can route messages to
+// subscriptions. Use it for load, for benchmarks, and for tests that only need a healthy broker:
 //
 //	b := streamtest.New(t)
 //	b.Respond(&streamtest.Responder{Loopback: true})

@@ -59,7 +59,8 @@ func failureOf(t *testing.T, script func(tb testing.TB)) string {
 	return f.failure()
 }
 
-// client is a minimal client for a script. Its methods may run on any goroutine, because they report a failure with Error, never with Fatal.
+// client is a minimal client for a script. Its methods may run on any goroutine, because they
+// report a failure with Error, never with Fatal.
 type client struct {
 	t    *testing.T
 	conn net.Conn

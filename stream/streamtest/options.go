@@ -13,16 +13,24 @@ type settings struct {
 // Option configures a Broker in New.
 type Option func(*settings)
 
-// Timeout sets how long a step of a script waits for the client before the test fails. Zero means the default: 30 s outside a synctest bubble, and an hour inside a bubble, where waiting costs nothing and intervals of minutes are common.
+// Timeout sets how long a step of a script waits for the client before the test fails. Zero means
+// the default: 30 s outside a synctest bubble, and an hour inside a bubble, where waiting costs
+// nothing and intervals of minutes are common.
 func Timeout(d time.Duration) Option { return func(o *settings) { o.timeout = d } }
 
-// Buffer sets the number of bytes that a client may write before the broker reads. Zero means [DefaultBuffer]; a negative number means no limit. The direction to the client has no limit, so a step that sends never waits for the client to read.
+// Buffer sets the number of bytes that a client may write before the broker reads. Zero means
+// [DefaultBuffer]; a negative number means no limit. The direction to the client has no limit, so a
+// step that sends never waits for the client to read.
 func Buffer(bytes int) Option { return func(o *settings) { o.buffer = bytes } }
 
-// AutoPing makes each step that waits answer PINGREQ and go on waiting, so that the script never sees a PINGREQ.
+// AutoPing makes each step that waits answer PINGREQ and go on waiting, so that the script never
+// sees a PINGREQ.
 func AutoPing() Option { return func(o *settings) { o.autoPing = true } }
 
-// KeepOpen leaves the broker's side of a connection open when the client calls CloseWrite, like a frozen broker. Without KeepOpen, the broker's side closes at once when the client calls CloseWrite, as brokers do after DISCONNECT; the script needs no step for that. If a client wraps its connection in a type without CloseWrite, the script must close the connection.
+// KeepOpen leaves the broker's side of a connection open when the client calls CloseWrite, like a
+// frozen broker. Without KeepOpen, the broker's side closes at once when the client calls
+// CloseWrite, as brokers do after DISCONNECT; the script needs no step for that. If a client wraps
+// its connection in a type without CloseWrite, the script must close the connection.
 func KeepOpen() Option { return func(o *settings) { o.open = true } }
 
 // defaultTimeout recognizes a bubble by its clock, which starts in the year 2000.

@@ -63,7 +63,8 @@ func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *
 	return p
 }
 
-// run serves the connection until its end: it reads packets, and writes the answers after each read. It returns nil unless the client violated the protocol.
+// run serves the connection until its end: it reads packets, and writes the answers after each
+// read. It returns nil unless the client violated the protocol.
 func (p *peer) run() error {
 	for {
 		f, ok, err := p.in.Next()
@@ -114,7 +115,8 @@ func (p *peer) flush() {
 	}
 }
 
-// drain writes until no bytes are pending. If another goroutine is already in drain, drain leaves the bytes to that goroutine. So bytes go out in order, and no lock is held during a write.
+// drain writes until no bytes are pending. If another goroutine is already in drain, drain leaves
+// the bytes to that goroutine. So bytes go out in order, and no lock is held during a write.
 func (p *peer) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// half is one direction of a connection. It waits on conditions, not on channels, because a wait on a condition allocates nothing and also counts as durably blocked in a synctest bubble.
+// half is one direction of a connection. It waits on conditions, not on channels, because a wait on
+// a condition allocates nothing and also counts as durably blocked in a synctest bubble.
 type half struct {
 	mu       sync.Mutex
 	readable sync.Cond // signals bytes, an end, or a new read deadline
@@ -70,7 +71,8 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// write waits until all of p is in the buffer. If an error stops it, it returns that error with the number of bytes buffered.
+// write waits until all of p is in the buffer. If an error stops it, it returns that error with the
+// number of bytes buffered.
 func (h *half) write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -175,7 +177,8 @@ func (h *half) await(n int) {
 	}
 }
 
-// closeWriter and closeReader end the direction for the writing end or the reading end; abort ends it for both.
+// closeWriter and closeReader end the direction for the writing end or the reading end; abort ends
+// it for both.
 func (h *half) closeWriter() { h.end(func() { h.writerClosed = true; h.writeBy.stop() }) }
 func (h *half) closeReader() { h.end(func() { h.readerClosed = true; h.drop(); h.readBy.stop() }) }
 func (h *half) abort()       { h.end(func() { h.reset = true; h.drop() }) }

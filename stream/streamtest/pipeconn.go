@@ -11,22 +11,28 @@ import (
 const DefaultBuffer = 64 << 10
 
 // PipeConn is one end of an in-memory connection. It is a [net.Conn] that behaves like TCP: writes
-// are buffered, a deadline also ends calls that already wait, and bytes written before Close can still be read at the other end. A PipeConn starts no goroutine and allocates no buffer before the first write. It works inside and outside a synctest bubble.
+// are buffered, a deadline also ends calls that already wait, and bytes written before Close can
+// still be read at the other end. A PipeConn starts no goroutine and allocates no buffer before the
+// first write. It works inside and outside a synctest bubble.
 //
-// When the other end has closed, every write fails at once with EPIPE. TCP would accept the first few writes.
+// When the other end has closed, every write fails at once with EPIPE. TCP would accept the first
+// few writes.
 type PipeConn struct {
 	in, out       *half
 	local, remote net.Addr
 	answered      bool // a CloseWrite at this end closes the writing direction of the other end too
 }
 
-// Pipe returns the two ends of a connection. The parameter buffer limits the unread bytes of each direction. Zero means [DefaultBuffer]; a negative number means no limit, so that writes never wait.
+// Pipe returns the two ends of a connection. The parameter buffer limits the unread bytes of each
+// direction. Zero means [DefaultBuffer]; a negative number means no limit, so that writes never
+// wait.
 func Pipe(buffer int) (*PipeConn, *PipeConn) {
 	limit := limitOf(buffer)
 	return pipe(limit, limit, Addr{"pipe", "a"}, Addr{"pipe", "b"})
 }
 
-// limitOf converts the value of an option, where 0 is the default and a negative number is no limit, to the limit of a half, where 0 is no limit.
+// limitOf converts the value of an option, where 0 is the default and a negative number is no
+// limit, to the limit of a half, where 0 is no limit.
 func limitOf(buffer int) int {
 	switch {
 	case buffer < 0:
@@ -43,8 +49,8 @@ func pipe(limitAB, limitBA int, addrA, addrB net.Addr) (*PipeConn, *PipeConn) {
 		&PipeConn{in: ab, out: ba, local: addrB, remote: addrA}
 }
 
-// Read waits for bytes from the other end and returns at least one. After the other
-// end has closed it returns the remaining bytes and then io.EOF.
+// Read waits for bytes from the other end and returns at least one. After the other end has closed
+// it returns the remaining bytes and then io.EOF.
 func (c *PipeConn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
 	return n, c.wrap("read", err)
@@ -64,7 +70,8 @@ func (c *PipeConn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.remote.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Close ends both directions. The other end reads the buffered bytes and then io.EOF, and its writes fail. Close is idempotent and returns nil.
+// Close ends both directions. The other end reads the buffered bytes and then io.EOF, and its
+// writes fail. Close is idempotent and returns nil.
 func (c *PipeConn) Close() error {
 	c.out.closeWriter()
 	c.in.closeReader()
@@ -102,19 +109,22 @@ func (c *PipeConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline sets the time at which Read calls fail with os.ErrDeadlineExceeded. It also applies to calls that already wait.
+// SetReadDeadline sets the time at which Read calls fail with os.ErrDeadlineExceeded. It also
+// applies to calls that already wait.
 func (c *PipeConn) SetReadDeadline(t time.Time) error {
 	c.in.readBy.set(t)
 	return nil
 }
 
-// SetWriteDeadline sets the time at which Write calls fail with os.ErrDeadlineExceeded. It also applies to calls that already wait.
+// SetWriteDeadline sets the time at which Write calls fail with os.ErrDeadlineExceeded. It also
+// applies to calls that already wait.
 func (c *PipeConn) SetWriteDeadline(t time.Time) error {
 	c.out.writeBy.set(t)
 	return nil
 }
 
-// Stall makes writes at the other end wait at once, as if this end's read buffer were full. Bytes written before Stall can still be read.
+// Stall makes writes at the other end wait at once, as if this end's read buffer were full. Bytes
+// written before Stall can still be read.
 func (c *PipeConn) Stall() { c.in.stall(true) }
 
 // Resume ends a Stall.
@@ -129,7 +139,8 @@ func (c *PipeConn) Reads() int {
 	return n
 }
 
-// Writes returns the number of Write calls on this end. A net.Buffers counts one call for each of its slices, since only sockets write all slices in one call.
+// Writes returns the number of Write calls on this end. A net.Buffers counts one call for each of
+// its slices, since only sockets write all slices in one call.
 func (c *PipeConn) Writes() int {
 	_, n, _ := c.out.counts()
 	return n

@@ -74,7 +74,8 @@ func (t *trace) String() string {
 	return b.String()
 }
 
-// typeName returns the name of the packet type that Next wants. The types Ack and Packet have names of their own, because each stands for several packet types.
+// typeName returns the name of the packet type that Next wants. The types Ack and Packet have names
+// of their own, because each stands for several packet types.
 func typeName(p frames.Packet) string {
 	switch p := p.(type) {
 	case nil:

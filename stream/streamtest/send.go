@@ -6,7 +6,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Send sends packets in one write, so that they reach the client in one segment. Send does not wait: unread bytes stay in memory. Bytes for a client that is gone are lost, as on a network. Send encodes invalid content too, as given.
+// Send sends packets in one write, so that they reach the client in one segment. Send does not
+// wait: unread bytes stay in memory. Bytes for a client that is gone are lost, as on a network.
+// Send encodes invalid content too, as given.
 func (c *Conn) Send(packets ...frames.Packet) {
 	c.tb.Helper()
 	c.SendBytes(c.encode(packets))
@@ -17,7 +19,8 @@ func (c *Conn) SendBytes(b []byte) {
 	_, _ = c.rw.Write(b)
 }
 
-// SendSplit sends packets in segments of n bytes. No Read of the client returns more than one segment, even if several have arrived.
+// SendSplit sends packets in segments of n bytes. No Read of the client returns more than one
+// segment, even if several have arrived.
 func (c *Conn) SendSplit(n int, packets ...frames.Packet) {
 	c.tb.Helper()
 	c.SendBytesSplit(n, c.encode(packets))
@@ -70,7 +73,8 @@ func (c *Conn) Grant(p frames.Subscribe) {
 	c.Send(frames.Suback{ID: p.ID, Codes: codes})
 }
 
-// Complete completes the exchange for a client's PUBLISH as its receiver. At QoS 1 it sends PUBACK. At QoS 2 it sends PUBREC, expects PUBREL and sends PUBCOMP.
+// Complete completes the exchange for a client's PUBLISH as its receiver. At QoS 1 it sends PUBACK.
+// At QoS 2 it sends PUBREC, expects PUBREL and sends PUBCOMP.
 func (c *Conn) Complete(p frames.Publish) {
 	c.tb.Helper()
 	switch p.QoS {
@@ -89,7 +93,8 @@ func (c *Conn) Drop() { _ = c.rw.Close() }
 // Abort resets the connection: bytes that the client has not read are lost.
 func (c *Conn) Abort() { c.end.Abort() }
 
-// Stall blocks the client's writes at once, as if its buffer were full. The script can still read the bytes that the client wrote before Stall.
+// Stall blocks the client's writes at once, as if its buffer were full. The script can still read
+// the bytes that the client wrote before Stall.
 func (c *Conn) Stall() { c.end.Stall() }
 
 // Resume ends a Stall.
@@ -116,10 +121,12 @@ func (c *Conn) Dialed() (network, addr string) {
 // Version returns the protocol version of the last CONNECT, or 3.1.1 before the first.
 func (c *Conn) Version() frames.Version { return c.version }
 
-// Raw returns the underlying connection, for steps that Conn has no method for. Conn may already have read bytes beyond its last packet; Raw does not return those bytes again.
+// Raw returns the underlying connection, for steps that Conn has no method for. Conn may already
+// have read bytes beyond its last packet; Raw does not return those bytes again.
 func (c *Conn) Raw() net.Conn { return c.rw }
 
-// Wrap makes the script go on over the connection over, a layer above Raw such as the server's side of TLS or a WebSocket.
+// Wrap makes the script go on over the connection over, a layer above Raw such as the server's side
+// of TLS or a WebSocket.
 func (c *Conn) Wrap(over net.Conn) {
 	c.rw = over
 	c.in = frames.NewReader(over, frames.MaxPacket)
