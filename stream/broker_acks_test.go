@@ -14,7 +14,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The row numbers A1 to A6 refer to the table of faults.
+// A1 to A6 are the numbers of known faults of MQTT clients. Each test is for the faults named above
+// it.
 
 // A1 [MQTT-2.3.1-6] [MQTT-4.3.3-2]
 func TestAcksForAnUnknownIdentifier(t *testing.T) {
@@ -109,7 +110,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 			if r := wantReceipts(t, receipts, 1)[0]; r.Err != nil || r.ID != p.ID {
 				t.Errorf("Receipt %+v", r)
 			}
-			c.Send(ack(pubrec, p.ID)) // late: the broker may still wait for the PUBREL
+			c.Send(ack(pubrec, p.ID)) // a late PUBREC is answered again: the broker may still wait for the PUBREL
 			c.Expect(ack(pubrel, p.ID))
 			c.Send(ack(pubcomp, p.ID))
 			wantReceipts(t, receipts, 0)
@@ -150,7 +151,8 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 				}
 			}
 
-			// The connection stays up, the window is free, and Publish returns the same error.
+			// The connection stays up and the slot in the window is free again. Publish returns the
+			// same error.
 			published := goPublish(s, message("t", "2", frames.ExactlyOnce))
 			p = streamtest.Next[frames.Publish](c)
 			if string(p.Payload) != "2" || p.DUP {
@@ -408,7 +410,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 						if q == 3 {
 							q = frames.QoS(1 + rand.N(2))
 						}
-						id := uint16(7*i%n + 1) // each identifier once, in mixed order
+						id := uint16(7*i%n + 1) // uses each identifier once, not in ascending order
 						packets = append(packets, publish("a/b", fmt.Sprint(i), q, id, false))
 						answers = append(answers, ack([]frames.Type{puback, pubrec}[q-1], id))
 					}
@@ -487,7 +489,7 @@ func TestPubrelsLeaveInTheOrderOfThePubrecs(t *testing.T) {
 	})
 }
 
-// [MQTT-2.3.1-4] The broker assigns identifiers independently of the client.
+// [MQTT-2.3.1-4] The broker may use an identifier that the client uses too, for another message.
 func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))

@@ -209,7 +209,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 			t.Cleanup(func() {
 				wantError(t, takeFrom(t, published), stream.ErrUnconfirmed, stream.ErrClosed)
 				wantError(t, takeFrom(t, flushed), stream.ErrClosed)
-				if err := takeFrom(t, left); err != nil { // the broker drops the filters with the clean session
+				if err := takeFrom(t, left); err != nil { // nil, because the broker drops the filters of a clean session
 					t.Error(err)
 				}
 			})
@@ -674,7 +674,7 @@ func TestCloseTellsTheReceiptsWhyTheLastWriteFailed(t *testing.T) {
 	})
 }
 
-// A broker that reads late, but within the second, gets DISCONNECT.
+// If the broker reads within a second after Close, it receives DISCONNECT.
 func TestCloseGivesABrokerASecondToRead(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -18,7 +18,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The row numbers C1 to C12 refer to the table of faults.
+// C1 to C12 are the numbers of known faults of MQTT clients. Each test is for the faults named
+// above it.
 
 // turnedAway requires that an answer to CONNECT makes the attempt fail. First it tests Dial, which
 // returns the error. Then it tests an open session, which shows the error in its State and

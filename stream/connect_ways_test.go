@@ -234,7 +234,7 @@ func TestTLSWithAnAuthorityOfItsOwn(t *testing.T) {
 		roundTrip(t, url, &stream.Options{
 			TLS: &tls.Config{RootCAs: a.pool},
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, l.Addr().String()) // localhost may resolve to another address
+				return new(net.Dialer).DialContext(ctx, network, l.Addr().String()) // localhost may have another address
 			},
 		})
 	}
@@ -671,7 +671,7 @@ func TestConnectOnTheWire(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		o    options
-		want string // after the protocol level: flags, keep alive, payload
+		want string // the bytes after the protocol level: flags, keep alive, payload
 	}{
 		{"[MQTT-3.1.2-3] [MQTT-3.1.3-3] clean session, nothing else", options{ClientID: "c"},
 			"\x02\x00\x3C" + "\x00\x01c"},

@@ -75,7 +75,7 @@ func TestWhatALoopLeavesGoesToAConsumerThatWaits(t *testing.T) {
 		synctest.Wait()
 		var ch <-chan frames.Message
 		for d := range sub.All(t.Context()) {
-			ch = sub.Messages() // finds the inbox empty
+			ch = sub.Messages() // returns an empty channel, because the inbox is empty
 			wantIdle(t, ch)
 			d.Ack()
 			break

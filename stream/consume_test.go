@@ -74,7 +74,7 @@ func TestChannelsAreTheSameAtEveryCall(t *testing.T) {
 func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 	for _, end := range []struct {
 		name   string
-		left   int // messages still to be delivered
+		left   int // number of messages that are delivered after the end
 		how    func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription)
 		client bool // whether the end of the Subscription ends the client too
 	}{
@@ -225,7 +225,7 @@ func TestAckAfterItsConnectionIsGoneIsHarmless(t *testing.T) {
 		old := takeFrom(t, ch)
 
 		c = droppedAndBack(t, s, b, c, true)
-		c.Send(publish("a", "other", atLeast, 1, false)) // the same identifier
+		c.Send(publish("a", "other", atLeast, 1, false)) // a new message with the same identifier
 		other := takeFrom(t, ch)
 		old.Ack()
 		synctest.Wait()

@@ -81,7 +81,8 @@ func TestEachEndpointHasItsOwnConnectTimeout(t *testing.T) {
 	})
 }
 
-// When a broker fails, its clients spread over the other brokers.
+// The order of fallbacks is random, so that the clients of a failed broker spread over the other
+// brokers.
 func TestTheOrderOfFallbacksDiffersFromClientToClient(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		second := make(map[string]int)

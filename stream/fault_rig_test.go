@@ -17,7 +17,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// faultPause is the interval between connections in the tests of faults.
+// faultPause is the interval before a reconnection in the tests of faults.
 const faultPause = 3 * time.Second
 
 // faultOptions returns Options for version v, with a fixed interval between connections.
@@ -29,7 +29,7 @@ func faultOptions(v frames.Version) *stream.Options {
 	}
 }
 
-// inBothVersions runs a script in one bubble for 3.1 and in another for 3.1.1.
+// inBothVersions runs a script twice, each time in a new bubble: with 3.1 and with 3.1.1.
 func inBothVersions(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
 	inVersions(t, []frames.Version{frames.V31, frames.V311}, script)

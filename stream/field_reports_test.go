@@ -12,7 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Faults that users of other clients have reported and that no other test covers.
+// Faults that users of other clients have reported. These tests cover the reports without a test
+// elsewhere.
 
 // paho.mqtt.golang #563
 func TestAReconnectAloneCompletesNoPublish(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	arenaPause   = time.Second // between connections
+	arenaPause   = time.Second // interval between connections
 	arenaReceive = 1000        // ReceiveBytes, with room for a few messages
 	arenaQueue   = 6
 	arenaIDs     = 5 // number of packet identifiers for the broker's messages

@@ -44,7 +44,7 @@ type fuzzPublication struct {
 
 type fuzzMessage struct {
 	qos       frames.QoS
-	delivered map[int]bool // by consumer
+	delivered map[int]bool // the consumers that have received the message
 	settled   bool
 }
 
@@ -146,7 +146,7 @@ func (l *ledger) forget() {
 	clear(l.held)
 	clear(l.unsure)
 	for id, n := range l.current {
-		if !l.out[n].received { // a received publication continues with PUBREL
+		if !l.out[n].received { // a publication whose PUBREC was sent continues with PUBREL
 			delete(l.current, id)
 		}
 	}

@@ -287,7 +287,7 @@ func packetSeeds() [][]byte {
 		{stepMessage2, 1, stepMessage2, 129, stepTake, 0, stepAck, 0, stepMessage2, 129, stepPubrel, 1, stepMessage2, 1, stepTake, 0, stepAck, 0},
 		{stepMessage1, 1, stepMessage1, 129, stepTake, 0, stepAck, 1, stepAck, 0},
 		{stepMessage2, 1, stepPubrel, 1, stepMessage2, 1, stepTake, 0, stepAck, 1, stepAck, 0},
-		// M12: SUBACK of any kind.
+		// M12: SUBACKs that do not fit.
 		{stepSubscribe, 0, stepSuback, 0x60, stepConnect, 0, stepAnswer, 0},
 		{stepSubscribe, 0, stepSuback, 0x40, stepSuback, 0, stepUnsuback, 0, stepPingresp, 0},
 		// K1 to K6: connections that end during an exchange.
@@ -296,7 +296,7 @@ func packetSeeds() [][]byte {
 		{stepMessage1, 1, stepMessage2, 2, stepTake, 0, stepDrop, 1, stepConnect, 1, stepAck, 0, stepMessage2, 130, stepAck, 0, stepMessage1, 129, stepTake, 0},
 		{stepCall, 1, stepCall, 2, stepCall, 0, stepElapse, 20, stepAnswer, 0},
 		{stepStall, 0, stepPublish, 0, stepPublish, 1, stepPublish, 2, stepMessage1, 1, stepTake, 0, stepAck, 0, stepElapse, 50, stepResume, 0, stepElapse, 200, stepConnect, 1},
-		// A full inbox, and several packets in one segment or in pieces.
+		// A full inbox. Some segments carry several packets, others a part of one.
 		{stepCollect, 0, stepMessage1, 1, stepMessage1, 2, stepMessage1, 3, stepMessage0, 0, stepMessage1, 4, stepMessage2, 0, stepPubrel, 0, stepMessage2, 0, stepMessage1, 1, stepMessage1, 1, stepMessage1, 1, stepMessage0, 64, stepFlush, 0, stepPublish, 1, stepTake, 0, stepAck, 0},
 		{stepPublish, 2, stepCollect, 0, stepPubrec, 0, stepMessage2, 3, stepPubrel, 3, stepPubcomp, 0, stepFlush, 1, stepTake, 0, stepAck, 0},
 	}

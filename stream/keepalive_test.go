@@ -262,7 +262,8 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 			c.SendBytes([]byte{0x30, 100, 0})
 			last := time.Now()
 			c.ExpectClosed()
-			// The session checks for bytes when the time is up, then waits ten seconds more.
+			// When the time for PINGRESP is up, bytes have arrived meanwhile. So the session waits
+			// ten seconds more.
 			wantElapsed(t, last, 14*time.Second)
 		})
 	})
@@ -297,7 +298,8 @@ func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 	}, streamtest.AutoPing())
 }
 
-// T5, T3: the broker stops reading, or the network loses the data.
+// T5, T3: a write makes no progress, because the broker stops reading or the network loses the
+// data.
 func TestWriteWithoutProgressEndsTheConnection(t *testing.T) {
 	for name, row := range map[string]struct {
 		set  time.Duration
@@ -400,7 +402,7 @@ func TestPublishToABrokerThatDoesNotReadEndsByItsContext(t *testing.T) {
 		for n, call := range calls {
 			err := <-call
 			wantElapsed(t, start, 2*time.Second)
-			if n == 0 { // handed to the writer
+			if n == 0 { // the writer already has the first message
 				wantError(t, err, stream.ErrUnconfirmed, reason)
 				wantNoErrorIn(t, err, stream.ErrNotSent)
 			} else {
@@ -476,7 +478,7 @@ func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 					c.Send(ack(pubrel, 7)) // suspends the session
 					synctest.Wait()
 					if pinged {
-						c.Send(frames.Pingresp{}) // arrives while nobody reads
+						c.Send(frames.Pingresp{}) // arrives while the session is suspended
 					}
 					elapse(jump)
 					woke := time.Now()

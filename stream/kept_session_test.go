@@ -328,7 +328,7 @@ func TestALostSessionOnMQTT31CostsNoNewMessage(t *testing.T) {
 	})
 }
 
-// One write call takes all packets that are ready when it begins.
+// One Write carries all packets that are ready when it begins.
 func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{Window: 500, Queue: 2000})
@@ -338,7 +338,7 @@ func TestPublicationsThatWaitLeaveInOneWrite(t *testing.T) {
 		c := b.Handshake(false)
 		<-s.Online()
 		synctest.Wait()
-		if n := c.Writes(); n != 2 { // CONNECT and the batch
+		if n := c.Writes(); n != 2 { // one write for CONNECT and one for the batch
 			t.Errorf("%d write calls for 500 publications, want 2", n)
 		}
 		var acks []frames.Packet

@@ -17,7 +17,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The row numbers M1 to M17 refer to the table of faults.
+// M1 to M17 are the numbers of known faults of MQTT clients. Each test is for the faults named
+// above it.
 
 var (
 	only31  = []frames.Version{frames.V31}
@@ -25,7 +26,7 @@ var (
 	eachOf  = []frames.Version{frames.V31, frames.V311}
 )
 
-// A violation is a packet that a broker must not send.
+// A violation is a packet that breaks the rules of the standard for brokers.
 type violation struct {
 	name     string
 	bytes    []byte

@@ -309,7 +309,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 			s, c := connected(t, b, nil)
 			in := make(chan frames.Message, 4)
 			in <- message("a", "", 1)
-			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // valid topic, too large a packet
+			in <- frames.Message{Topic: "a", Payload: make([]byte, frames.MaxRemaining)} // too large a packet
 			in <- message("#", "", 1)
 			in <- message("c", "", 1)
 			close(in)

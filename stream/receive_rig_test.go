@@ -116,7 +116,7 @@ func countUp(first, n int) []string {
 	return texts
 }
 
-// takeFrom receives one value that is available without advancing the clock.
+// takeFrom receives one value, which must be available before the clock advances.
 func takeFrom[T any](t *testing.T, ch <-chan T) T {
 	t.Helper()
 	synctest.Wait()
@@ -154,7 +154,7 @@ func payloadOf(v any) string {
 	panic("no payload")
 }
 
-// wantPayloads receives messages and compares their payloads.
+// wantPayloads receives messages, which must have the given payloads.
 func wantPayloads[T any](t *testing.T, ch <-chan T, want ...string) {
 	t.Helper()
 	if got := payloadsOf(t, ch, len(want)); !slices.Equal(got, want) {
@@ -190,7 +190,7 @@ func wantEnd[T any](t *testing.T, ch <-chan T) {
 	}
 }
 
-// wantStat compares one value of the Stats.
+// wantStat requires that one value of the Stats equals want.
 func wantStat[T comparable](t *testing.T, s *stream.Session, what string, part func(stream.Stats) T, want T) {
 	t.Helper()
 	synctest.Wait()

@@ -65,7 +65,7 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 	}
 }
 
-// Every kind of receive channel closes at the beginning of Shutdown, not at the end.
+// Shutdown first closes all receive channels, whatever their kind.
 func TestShutdownClosesReceiveChannelsFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

@@ -68,7 +68,7 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 			c.Expect(frames.Pingreq{})
 			c.Send(frames.Pingresp{})
 		}
-		// Publish completes.
+		// Publish returns nil.
 		published := make(chan error, 1)
 		go func() { published <- s.Publish(t.Context(), message("out", "mine", frames.ExactlyOnce)) }()
 		c.Complete(streamtest.Next[frames.Publish](c))

@@ -100,7 +100,7 @@ func TestQoS0MakesRoomForQoS1(t *testing.T) {
 	})
 }
 
-// T6 of the fault table. In other clients, slow handlers made the client lose its connection.
+// T6: In other clients, slow handlers made the client lose its connection.
 func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -183,7 +183,7 @@ func TestEndpointShowsNoSecret(t *testing.T) {
 	})
 }
 
-// A CONNACK of MQTT 3.1 has no session present flag.
+// State.Resumed is always false with MQTT 3.1, whose CONNACK has no session present flag.
 func TestResumedIsNeverSetOnMQTT31(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{Version: frames.V31, ClientID: "k", KeepSession: true})

@@ -155,7 +155,7 @@ func TestSubscribeEndsWithTheCauseOfItsContext(t *testing.T) {
 		wantError(t, call.ended(), cause)
 		unsubscribed(t, c, "a")
 
-		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // an ended context: no packet is sent
+		wantError(t, callSubscribe(ctx, t, s, filterOf("b", atLeast)).ended(), cause) // sends no packet
 		synctest.Wait()
 		c.ExpectNone()
 	})
@@ -262,7 +262,7 @@ func TestFilterThatAnotherSubscriptionHasStaysSubscribed(t *testing.T) {
 	})
 }
 
-// E5 of the fault table.
+// E5: a call with more filters than one SUBSCRIBE carries.
 func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
@@ -497,7 +497,7 @@ func TestPacketIdentifiersAreSharedByPublishSubscribeAndUnsubscribe(t *testing.T
 	})
 }
 
-// E1 of the fault table, for requests.
+// E1: all packet identifiers are in use, so a SUBSCRIBE waits.
 func TestSubscribeWaitsForAFreeIdentifier(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const all = 65_535

@@ -194,7 +194,7 @@ func TestCloseEndsUnsubscribe(t *testing.T) {
 		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 		streamtest.Next[frames.Unsubscribe](c)
 		s.Close()
-		wantError(t, takeFrom(t, done), stream.ErrClosed) // the broker may still have the subscription
+		wantError(t, takeFrom(t, done), stream.ErrClosed) // an error, because the broker may still have the subscription
 		wantEnd(t, sub.Messages())
 	})
 }

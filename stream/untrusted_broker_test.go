@@ -80,7 +80,7 @@ func TestBrokerThatCannotBeVerifiedIsTriedAgain(t *testing.T) {
 				bad, good := issuer.issue(t, row.change), mine.issue(t, nil)
 				s, err := stream.Open("mqtts://broker", with(b, &stream.Options{
 					Username: secretUser, Password: []byte(secretPassword),
-					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // TLS 1.3 encrypts record types
+					TLS:       &tls.Config{RootCAs: mine.pool, MaxVersion: tls.VersionTLS12}, // 1.3 encrypts record types
 					Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute},
 				}))
 				if err != nil {

@@ -20,7 +20,7 @@ type Broker struct {
 	closed chan struct{} // closed by Close
 	served sync.WaitGroup
 
-	// Under mu.
+	// Guarded by mu.
 	mu    sync.Mutex
 	plan  []rule
 	dials []Dialing
@@ -65,7 +65,7 @@ func (b *Broker) Handshake(sessionPresent bool) *Conn {
 	return c
 }
 
-// ExpectNoDial waits for d and fails if a client has dialed by then.
+// ExpectNoDial waits for d. It fails if a client dials during that time.
 func (b *Broker) ExpectNoDial(d time.Duration) {
 	b.tb.Helper()
 	if c := b.accept(d); c != nil {

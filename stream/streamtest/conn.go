@@ -96,8 +96,8 @@ func (c *Conn) Expect(packets ...frames.Packet) {
 	}
 }
 
-// ExpectConnect returns the next packet, which must be a CONNECT. It sets the protocol version of
-// the connection.
+// ExpectConnect returns the next packet, which must be a CONNECT. The CONNECT sets the protocol
+// version of the connection.
 func (c *Conn) ExpectConnect() frames.Connect {
 	c.tb.Helper()
 	return Next[frames.Connect](c)
@@ -110,7 +110,7 @@ func (c *Conn) ExpectDisconnect() {
 	c.ExpectClosed()
 }
 
-// ExpectClosed expects the client to close the connection and to send nothing before that.
+// ExpectClosed expects the client to close the connection without sending another packet.
 func (c *Conn) ExpectClosed() {
 	c.tb.Helper()
 	if _, got, err := c.receive(time.Now().Add(c.timeout)); !errors.Is(err, io.EOF) {

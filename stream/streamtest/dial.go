@@ -12,7 +12,7 @@ import (
 // Dialing records one call of Broker.Dial.
 type Dialing struct {
 	Network, Addr string
-	At            time.Time // when it began
+	At            time.Time // the time of the call
 }
 
 // rule is the plan for the next n dials.

@@ -10,7 +10,8 @@ import (
 // defaultWindow is the number of messages that a Responder has in flight to a client.
 const defaultWindow = 100
 
-// The state of a packet identifier on the way to the client: the acknowledgment it awaits.
+// The states of the packet identifier of a message to the client. The state names the
+// acknowledgment that the message awaits.
 const (
 	idFree byte = iota
 	idPuback
@@ -34,7 +35,7 @@ type peer struct {
 
 	// Guarded by mu, since Responder.Publish uses these fields too.
 	mu       sync.Mutex
-	room     sync.Cond // signals that out or queue got shorter, or that the client is gone
+	room     sync.Cond // signaled when out or queue gets shorter, or when the client is gone
 	gone     bool
 	subs     []frames.Filter
 	out      []byte // pending bytes
@@ -150,7 +151,7 @@ func (p *peer) await() {
 		p.mu.Lock()
 		behind = !p.gone && (len(p.out)+p.taken >= aheadBytes || len(p.queue) > aheadMessages)
 		if behind {
-			p.room.Wait() // drained bytes may fill the pipe, so check it again
+			p.room.Wait() // the condition is checked again, because drained bytes may have filled the pipe
 		}
 		p.mu.Unlock()
 	}

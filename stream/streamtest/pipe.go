@@ -18,7 +18,7 @@ type half struct {
 
 	// Bytes written and not yet read. All fields from here on are guarded by mu.
 	ring  ring
-	limit int // most bytes held; 0: any number
+	limit int // largest number of bytes in ring; 0: no limit
 
 	// Positions in the stream, ascending. No single Read crosses a cut.
 	cuts []int64
@@ -27,7 +27,7 @@ type half struct {
 	writerClosed bool // reads return the unread bytes, then io.EOF
 	readerClosed bool // writes get EPIPE
 	reset        bool // reads and writes get ECONNRESET
-	stalled      bool // no room, however empty the buffer
+	stalled      bool // writes wait, even if the buffer is empty
 	writing      bool // a Write is between two parts of its bytes; other Writes must wait
 
 	readBy  deadline
@@ -47,7 +47,7 @@ func newHalf(limit int) *half {
 	return h
 }
 
-// read returns buffered bytes, at most up to the next cut. It waits only if there are none.
+// read returns buffered bytes, at most up to the next cut. It waits if the buffer is empty.
 func (h *half) read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

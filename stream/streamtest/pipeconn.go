@@ -98,8 +98,8 @@ func (c *PipeConn) Abort() {
 // LocalAddr returns the address of this end.
 func (c *PipeConn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr returns the address of the other end; for a client of a Broker it is the dialed
-// address.
+// RemoteAddr returns the address of the other end. At the client of a Broker, that is the address
+// that the client dialed.
 func (c *PipeConn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline sets both deadlines. The zero time means none.
@@ -146,7 +146,8 @@ func (c *PipeConn) Writes() int {
 	return n
 }
 
-// Bytes returns the number of bytes written to this end, read or not by the other end.
+// Bytes returns the number of bytes written to this end. It includes bytes that the other end has
+// not read.
 func (c *PipeConn) Bytes() int64 {
 	_, _, n := c.out.counts()
 	return n

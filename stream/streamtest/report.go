@@ -44,7 +44,7 @@ func (c *Conn) where() string {
 // traceLength is the number of packets that a failure shows.
 const traceLength = 8
 
-// trace keeps the last packets of a connection for the report of a failure.
+// trace has the last packets of a connection. A failed step shows them.
 type trace struct {
 	start time.Time
 	n     int

@@ -13,7 +13,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Limits on how far Publish runs ahead of a client before it waits.
+// Publish waits for a client while one of these limits is exceeded.
 const (
 	aheadBytes    = 1 << 20 // bytes written to the client that it has not read
 	aheadMessages = 4096    // messages that wait until the window has room

@@ -14,7 +14,7 @@ func (c *Conn) Send(packets ...frames.Packet) {
 	c.SendBytes(c.encode(packets))
 }
 
-// SendBytes sends bytes that need not be packets.
+// SendBytes sends bytes as given. They may be any bytes, not only packets.
 func (c *Conn) SendBytes(b []byte) {
 	_, _ = c.rw.Write(b)
 }
