@@ -1,0 +1,245 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// An inboxModel is the plain form of three inboxes: a slice each, in order of arrival. inboxes must agree with it after any
+// steps.
+type inboxModel struct {
+	real    *inboxes
+	boxes   []*inbox
+	lines   [][]modelMessage
+	age     []string // the names of waiting QoS 0 messages, oldest first
+	dropped uint64
+	next    int
+	taken   [][]Delivery // taken and not put back, for each inbox
+}
+
+type modelMessage struct {
+	name string
+	qos  frames.QoS
+	size int
+}
+
+const modelLimit = 2000 // bytes: about ten messages
+
+func newInboxModel() *inboxModel {
+	m := &inboxModel{real: newInboxes(modelLimit, modelLimit/2, newLife()), lines: make([][]modelMessage, 3), taken: make([][]Delivery, 3)}
+	m.boxes = []*inbox{m.real.unclaimed, m.real.newInbox(), m.real.newInbox()}
+	return m
+}
+
+func (m *inboxModel) bytes() (n int) {
+	for _, line := range m.lines {
+		for _, msg := range line {
+			n += msg.size
+		}
+	}
+	return n
+}
+
+// evict drops the oldest QoS 0 messages until size more bytes fit.
+func (m *inboxModel) evict(size int) {
+	for m.bytes()+size > modelLimit && len(m.age) > 0 {
+		name := m.age[0]
+		m.age = m.age[1:]
+		m.dropped++
+		for i := range m.lines {
+			m.lines[i] = slices.DeleteFunc(m.lines[i], func(x modelMessage) bool { return x.name == name })
+		}
+	}
+}
+
+func (m *inboxModel) push(t *rapid.T) {
+	i, qos := rapid.IntRange(0, 2).Draw(t, "inbox"), frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
+	m.next++
+	name := fmt.Sprintf("m%d", m.next)
+	d := Delivery{Message: frames.Message{Topic: name, QoS: qos, Payload: make([]byte, rapid.IntRange(0, 200).Draw(t, "bytes"))}}
+	m.real.lock()
+	m.real.push(m.boxes[i], &d, false)
+	m.real.unlock()
+	if m.bytes()+cost(&d) > modelLimit {
+		m.evict(cost(&d))
+		if m.bytes()+cost(&d) > modelLimit && qos == 0 {
+			m.dropped++
+			return
+		}
+	}
+	m.lines[i] = append(m.lines[i], modelMessage{name, qos, cost(&d)})
+	if qos == 0 {
+		m.age = append(m.age, name)
+	}
+}
+
+// forget takes a message out of the list of QoS 0 messages.
+func (m *inboxModel) forget(name string) {
+	m.age = slices.DeleteFunc(m.age, func(x string) bool { return x == name })
+}
+
+func (m *inboxModel) take(t *rapid.T) {
+	i := rapid.IntRange(0, 2).Draw(t, "inbox")
+	if len(m.lines[i]) == 0 || len(m.taken[i]) > 0 {
+		return
+	}
+	canceled := make(chan struct{})
+	close(canceled)
+	got := m.boxes[i].take(canceled, nil)
+	for k, d := range got {
+		if want := m.lines[i][k].name; d.Topic != want {
+			t.Fatalf("message %d of inbox %d is %s, want %s", k, i, d.Topic, want)
+		}
+		m.forget(d.Topic)
+	}
+	m.lines[i], m.taken[i] = m.lines[i][len(got):], got
+}
+
+// putBack returns some of the messages that were taken. The others count as handed over.
+func (m *inboxModel) putBack(t *rapid.T) {
+	i := rapid.IntRange(0, 2).Draw(t, "inbox")
+	rest := m.taken[i][min(len(m.taken[i]), rapid.IntRange(0, 5).Draw(t, "handed over")):]
+	m.taken[i] = nil
+	m.boxes[i].putBack(rest)
+	var line []modelMessage
+	var names []string
+	for k := range rest {
+		line = append(line, modelMessage{rest[k].Topic, rest[k].QoS, cost(&rest[k])})
+		if rest[k].QoS == 0 {
+			names = append(names, rest[k].Topic)
+		}
+	}
+	m.lines[i], m.age = append(line, m.lines[i]...), append(names, m.age...)
+	m.evict(0)
+}
+
+func (m *inboxModel) move(t *rapid.T) {
+	from, to := rapid.IntRange(0, 2).Draw(t, "from"), rapid.IntRange(0, 2).Draw(t, "to")
+	if from == to {
+		return
+	}
+	qos := frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
+	m.real.move(m.boxes[from], m.boxes[to], func(d *Delivery) bool { return d.QoS == qos })
+	var stay []modelMessage
+	for _, msg := range m.lines[from] {
+		if msg.qos == qos {
+			m.lines[to] = append(m.lines[to], msg)
+		} else {
+			stay = append(stay, msg)
+		}
+	}
+	m.lines[from] = stay
+}
+
+func (m *inboxModel) drop(t *rapid.T) {
+	i, qos := rapid.IntRange(0, 2).Draw(t, "inbox"), frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
+	var got []string
+	m.real.drop(m.boxes[i], func(s *slot) bool { return s.delivery.QoS == qos }, func(d *Delivery) { got = append(got, d.Topic) })
+	var want []string
+	m.lines[i] = slices.DeleteFunc(m.lines[i], func(x modelMessage) bool {
+		if x.qos == qos {
+			want = append(want, x.name)
+			m.forget(x.name)
+		}
+		return x.qos == qos
+	})
+	if !slices.Equal(got, want) {
+		t.Fatalf("dropped %v, want %v", got, want)
+	}
+}
+
+func (m *inboxModel) purge(*rapid.T) {
+	m.real.purge([]*filterSet{{inbox: m.boxes[2]}}) // the messages of a Subscription that ends stay
+	for i := range 2 {
+		m.lines[i] = slices.DeleteFunc(m.lines[i], func(x modelMessage) bool { return x.qos == frames.AtLeastOnce })
+	}
+}
+
+func (m *inboxModel) shrink(*rapid.T) { m.real.shrink() }
+
+// check compares every figure and every line.
+func (m *inboxModel) check(t *rapid.T) {
+	count := 0
+	for i, line := range m.lines {
+		var names []string
+		bytes := 0
+		m.real.walk(&m.boxes[i].line, func(s int32) { names = append(names, m.real.slots[s].delivery.Topic) })
+		for k, msg := range line {
+			bytes += msg.size
+			if k >= len(names) || names[k] != msg.name {
+				t.Fatalf("inbox %d holds %v, want %v", i, names, line)
+			}
+		}
+		if len(names) != len(line) || m.boxes[i].count != len(line) || m.boxes[i].bytes != bytes {
+			t.Fatalf("inbox %d counts %d and %d bytes, want %d and %d", i, m.boxes[i].count, m.boxes[i].bytes, len(line), bytes)
+		}
+		count += len(line)
+	}
+	if m.real.count != count || m.real.bytes != m.bytes() || m.real.dropped != m.dropped {
+		t.Fatalf("counted %d, %d bytes, %d dropped, want %d, %d, %d",
+			m.real.count, m.real.bytes, m.real.dropped, count, m.bytes(), m.dropped)
+	}
+}
+
+func TestInboxesAgreeWithPlainLines(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newInboxModel()
+		t.Repeat(map[string]func(*rapid.T){
+			"push": m.push, "take": m.take, "putBack": m.putBack, "move": m.move, "drop": m.drop, "purge": m.purge,
+			"shrink": m.shrink, "": m.check,
+		})
+	})
+}
+
+// The consumer that brings the inboxes down to the mark wakes the loop, once.
+func TestTheLoopIsWokenOnceWhenThereIsRoom(t *testing.T) {
+	l := newLife()
+	b := newInboxes(1<<20, 1<<19, l)
+	b.lock()
+	for range 3 * chunkMessages {
+		b.push(b.unclaimed, &Delivery{Message: frames.Message{Topic: "t"}}, false)
+	}
+	b.unlock()
+	perMessage := cost(&Delivery{Message: frames.Message{Topic: "t"}})
+	b.measure(func(bytes int, _ uint64) int {
+		if want := 3 * chunkMessages * perMessage; bytes != want {
+			t.Errorf("%d bytes wait, want %d", bytes, want)
+		}
+		return chunkMessages * perMessage
+	})
+	for i, wakes := range []int{0, 1, 0} {
+		b.unclaimed.take(nil, nil)
+		if got := len(l.wakeups); got != wakes {
+			t.Errorf("%d wake-ups after chunk %d", got, i+1)
+		}
+		if wakes > 0 {
+			<-l.wakeups
+		}
+	}
+}
+
+func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
+	b := newInboxes(1000, 500, newLife())
+	got := make(chan []Delivery)
+	for range 2 {
+		go func() { got <- b.unclaimed.take(nil, make([]Delivery, 0, 1)) }()
+	}
+	for _, name := range []string{"a", "b"} {
+		b.lock()
+		b.push(b.unclaimed, &Delivery{Message: frames.Message{Topic: name}}, false)
+		b.unlock()
+	}
+	b.unclaimed.finish(nil) // a consumer that got nothing waits no longer
+	if n := len(<-got) + len(<-got); n != 2 {
+		t.Errorf("two consumers took %d messages of 2", n)
+	}
+	b.stopAll()
+	if rest := b.unclaimed.take(nil, nil); len(rest) != 0 {
+		t.Errorf("%d messages after the end", len(rest))
+	}
+}
