@@ -6,25 +6,25 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// Backoff decides when to connect again. The intervals come from a policy of the user; failures in
-// a row lengthen them.
+// Backoff decides when to connect again. The intervals come from a policy of the user; each
+// consecutive failure lengthens them.
 //
-// The jitter of the policy's library gives every client the same first interval, Min, and the same
-// late ones, Max, so that a fleet would return in step. The intervals are taken from the library
-// without jitter and spread here over their upper half.
+// With the jitter of the backoff library, all clients have the same first interval, Min, and in the
+// end the same interval, Max, so they would reconnect at the same moment. Backoff therefore uses
+// the library without jitter, and takes a random time from the upper half of each interval.
 type Backoff struct {
 	policy *backoff.Backoff
 	max    time.Duration
 	jitter func(n time.Duration) time.Duration // nil for exact intervals
 
-	failures int           // in a row; a connection that did not last is one
-	delay    time.Duration // before the present connection or attempt
-	due      time.Duration // of the next attempt; 0 for none
+	failures int           // consecutive failures; a short connection counts as a failure
+	delay    time.Duration // the wait before the present connection or attempt
+	due      time.Duration // the time of the next attempt; 0: none is planned
 	upSince  time.Duration
 }
 
-// NewBackoff takes over the policy. If the policy asks for jitter, random(n) gives the part of it,
-// from 0 up to n exclusive.
+// NewBackoff takes ownership of policy. If the policy asks for jitter, random(n) must return a
+// random time from 0 up to n exclusive.
 func NewBackoff(policy *backoff.Backoff, random func(n time.Duration) time.Duration) *Backoff {
 	b := &Backoff{policy: policy}
 	if policy.Jitter {
@@ -34,7 +34,8 @@ func NewBackoff(policy *backoff.Backoff, random func(n time.Duration) time.Durat
 	return b
 }
 
-// Schedule plans the next attempt after a failure; with slowest after the longest interval.
+// Schedule plans the next attempt after a failure. If slowest is set, the attempt waits for the
+// longest interval.
 func (b *Backoff) Schedule(now time.Duration, slowest bool) {
 	b.delay = b.policy.ForAttempt(float64(b.failures))
 	if slowest {
@@ -47,7 +48,7 @@ func (b *Backoff) Schedule(now time.Duration, slowest bool) {
 	b.due = now + b.delay
 }
 
-// Due returns when the next attempt is due, 0 for none.
+// Due returns the time of the next attempt, or 0 if none is planned.
 func (b *Backoff) Due() time.Duration { return b.due }
 
 // Start records that the attempt has begun.
@@ -57,8 +58,9 @@ func (b *Backoff) Start() { b.due = 0 }
 func (b *Backoff) Up(now time.Duration) { b.upSince = now }
 
 // Down records the end of a connection and returns how long it lasted. The intervals start over if
-// that was ten times the interval before it, or the longest one: a broker that accepts and drops
-// connections does not earn a fast return.
+// the connection lasted ten times as long as the wait before it, or as long as the longest
+// interval. If a broker accepts connections and soon drops them, the intervals therefore keep
+// growing.
 func (b *Backoff) Down(now time.Duration) (lasted time.Duration) {
 	lasted = now - b.upSince
 	if lasted >= min(10*b.delay, b.max) {

@@ -2,18 +2,19 @@ package flow
 
 import "math"
 
-// Identifiers assigns packet identifiers, 1 to 65,535, and maps each one in use to a reference of
-// the caller. One set serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE together, since an identifier in
-// use by one is not free for another [MQTT-2.3.1-2]. The zero value is ready to use.
+// Identifiers assigns packet identifiers, 1 to 65,535, and maps each identifier in use to a
+// reference chosen by the caller. One set serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE together, since
+// an identifier in use by one is not free for another [MQTT-2.3.1-2]. The zero value is ready to
+// use.
 type Identifiers struct {
 	table table[int32]
-	last  uint16 // the identifier Acquire returned last; the search for the next begins here
+	last  uint16 // the last identifier of Acquire or Claim, after which the next search begins
 	high  uint16 // the same for AcquireHigh, downwards
 }
 
-// Acquire assigns a free identifier to ref. Identifiers rotate: a released identifier is used again
-// last, so that a late ack rarely meets a new owner. Acquire reports false when all 65,535 are in
-// use.
+// Acquire assigns a free identifier to ref. Acquire goes through all other identifiers before it
+// reuses a released one, so that a late ack rarely meets a new publication. Acquire reports false
+// when all 65,535 are in use.
 func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
 	if x.table.used == math.MaxUint16 {
 		return 0, false
@@ -22,10 +23,10 @@ func (x *Identifiers) Acquire(ref int32) (id uint16, ok bool) {
 	return x.last, true
 }
 
-// AcquireHigh is Acquire from the other end, downwards from 65,535. SUBSCRIBE and UNSUBSCRIBE use
-// it: the broker assigns identifiers to its own messages, from 1, independently of ours
-// [MQTT-2.3.1-4], but some brokers (mochi) reject a SUBSCRIBE with the identifier of a message that
-// they have in flight to the client, such as a message queued for a kept session.
+// AcquireHigh works like Acquire, but counts downwards from 65,535. SUBSCRIBE and UNSUBSCRIBE use
+// it. The broker assigns identifiers to its own messages from 1, independently of the client
+// [MQTT-2.3.1-4]. Yet some brokers (mochi) reject a SUBSCRIBE whose identifier they use for a
+// message in flight to the client, such as a message queued for a kept session.
 func (x *Identifiers) AcquireHigh(ref int32) (id uint16, ok bool) {
 	if x.table.used == math.MaxUint16 {
 		return 0, false
@@ -34,8 +35,8 @@ func (x *Identifiers) AcquireHigh(ref int32) (id uint16, ok bool) {
 	return x.high, true
 }
 
-// next assigns the first free identifier after id, in steps that wrap around. At least one must be
-// free.
+// next assigns to ref the first free identifier among id+step, id+2*step and so on, which wrap
+// around. At least one identifier must be free.
 func (x *Identifiers) next(id, step uint16, ref int32) uint16 {
 	x.table.makeRoom()
 	for {
@@ -48,9 +49,9 @@ func (x *Identifiers) next(id, step uint16, ref int32) uint16 {
 	}
 }
 
-// Claim assigns id itself to ref, to restore a stored session. The search for the next identifier
-// begins there, so call Claim in the order in which the identifiers were assigned. It reports false
-// when id is 0 or in use.
+// Claim assigns the given id to ref, to restore a stored session. The next Acquire searches from id
+// on, so call Claim in the order in which the identifiers were assigned. It reports false when id
+// is 0 or in use.
 func (x *Identifiers) Claim(id uint16, ref int32) bool {
 	if id == 0 || x.table.find(id) != nil {
 		return false

@@ -11,8 +11,8 @@ import (
 // ErrInUse means that the store is attached to another session.
 var ErrInUse = errors.New("the store is in use by another session")
 
-// MemoryStore is a [Store] in memory. Used by one client after another, it lets a session outlive
-// the client object, but not the process.
+// MemoryStore is a [Store] in memory. Clients that use it one after another continue the same
+// session. The session outlives each client object, but not the process.
 type MemoryStore struct {
 	mu           sync.Mutex
 	attached     bool
@@ -42,7 +42,7 @@ func (s *MemoryStore) Attach(clientID string) (Snapshot, error) {
 		}),
 		Received: slices.Sorted(maps.Keys(s.received)),
 	}
-	for i := range snap.Publications { // users receive the payloads and may change them
+	for i := range snap.Publications { // the caller may change the payloads that it receives
 		snap.Publications[i].Message = snap.Publications[i].Message.Clone()
 	}
 	if !snap.Empty() && s.owner != clientID {

@@ -3,12 +3,12 @@ package flow
 import "github.com/go-millrace/mqtt/frames"
 
 // Receiver keeps the QoS 1 and 2 messages of one connection in order of arrival until their
-// consumers acknowledge them, and the identifiers of QoS 2 messages for the lifetime of the
-// session, so that a duplicate is not delivered again.
+// consumers acknowledge them. It keeps the identifiers of QoS 2 messages beyond the connection,
+// until PUBREL or the end of the session, so that a duplicate is not delivered again.
 //
-// Each delivery of a message to a consumer has a number, which rises over all connections of the
-// session. A message for n consumers has n consecutive numbers. The last one carries the ack, so
-// the ack waits for all of them.
+// The deliveries of messages to consumers have consecutive numbers, over all connections of the
+// session. A message for n consumers has n deliveries. The last of these carries the ack, which is
+// sent after all n deliveries are acknowledged.
 type Receiver struct {
 	journal *Journal
 
@@ -18,20 +18,20 @@ type Receiver struct {
 	head, tail uint64
 	connStart  uint64 // the first number of this connection
 	unacked    int    // messages in the ring, duplicates included
-	pending    int    // deliveries that their consumer has not acknowledged, parked ones included
+	pending    int    // deliveries that their consumer has not acknowledged, parked deliveries included
 
 	// QoS 2 identifiers between PUBLISH and PUBREL.
 	ids table[inbound]
 
-	// Unacknowledged deliveries of earlier connections, with their QoS 2 identifiers. The broker
-	// sends their message again, which must not be delivered again.
+	// parked maps the unacknowledged deliveries of earlier connections to their QoS 2 identifiers.
+	// The broker sends their messages again, but a consumer must not get them twice.
 	parked map[uint64]uint16
 }
 
 type delivery struct {
-	id        uint16 // 0: the identifier was released, no ack is due
+	id        uint16 // 0: the identifier was released, so no ack is due
 	qos       frames.QoS
-	last      bool // the last of its message: it carries the ack
+	last      bool // the last delivery of its message, which carries the ack
 	acked     bool
 	duplicate bool // a duplicate, delivered to no consumer
 }
@@ -39,13 +39,13 @@ type delivery struct {
 type inbound struct {
 	pending    int    // unacknowledged deliveries, of this connection or parked
 	queuedAcks int    // acks in the ring
-	duplicate  uint64 // the first duplicate on this connection, whose PUBREC waits for pending; 0: none
+	duplicate  uint64 // number of the first duplicate on this connection, whose PUBREC waits until pending is 0; 0: no duplicate
 	stored     bool   // written to the journal
-	doubt      bool   // of an earlier connection, and the broker may have lost it
+	doubt      bool   // it is of an earlier connection, and the broker may have lost it
 }
 
 // MaxUnacked is the limit of unacknowledged messages: the number of packet identifiers. A broker
-// that sends more violates the standard, or retransmits without end.
+// that exceeds it violates the standard or retransmits without end.
 const MaxUnacked = 65_535
 
 // NewReceiver returns an empty receiver; journal may be nil.
@@ -63,9 +63,9 @@ func (r *Receiver) Restore(id uint16) {
 // Arrive adds a QoS 1 or 2 PUBLISH for n consumers, n > 0. It returns the number of the first
 // delivery, or false when the message was delivered before and only its ack is due.
 //
-// At QoS 1 the same identifier is a new message regardless of DUP [MQTT-4.3.2-2]. At QoS 2 it is
-// the same message until PUBREL, regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after
-// Doubt.
+// At QoS 1 each PUBLISH is a new message, even if its identifier is in use and regardless of DUP
+// [MQTT-4.3.2-2]. At QoS 2 a PUBLISH whose identifier is in use is a duplicate until PUBREL,
+// regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after Doubt.
 func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, isNew bool) {
 	if qos == frames.AtLeastOnce {
 		r.pending += n
@@ -116,8 +116,8 @@ func (r *Receiver) grow() {
 	}
 }
 
-// Ack records that the consumer acknowledged delivery seq. Calls may come in any order, twice, or
-// after the connection is lost.
+// Ack records that the consumer acknowledged delivery seq. Deliveries may be acknowledged in any
+// order, more than once, or after the connection is lost.
 func (r *Receiver) Ack(seq uint64) {
 	id, qos2 := uint16(0), true
 	switch {
@@ -148,9 +148,10 @@ func (r *Receiver) Pending(seq uint64) bool {
 	return seq >= r.head && seq < r.tail && !r.at(seq).acked && !r.at(seq).duplicate
 }
 
-// allAcked records a QoS 2 message that all its consumers have acknowledged. Not earlier, so that
-// the broker sends the message again if the process dies before; and before its PUBREC is sent. The
-// PUBREC of a waiting duplicate becomes due.
+// allAcked writes a QoS 2 message to the journal when all its consumers have acknowledged it. An
+// earlier record would be wrong: if the process dies before the last acknowledgment, the broker
+// must send the message again. The record precedes PUBREC. If a duplicate waits, its PUBREC becomes
+// due.
 func (r *Receiver) allAcked(id uint16, in *inbound) {
 	if !in.stored {
 		in.stored = true
@@ -162,7 +163,8 @@ func (r *Receiver) allAcked(id uint16, in *inbound) {
 }
 
 // Next returns the next ack to send, in order of arrival regardless of the order of Ack calls
-// [MQTT-4.6.0-2] [MQTT-4.6.0-3]. It returns false when the message at the head is unacknowledged.
+// [MQTT-4.6.0-2] [MQTT-4.6.0-3]. It returns false when the oldest message is unacknowledged or no
+// message is left.
 func (r *Receiver) Next() (frames.Ack, bool) {
 	for r.head != r.tail {
 		d := r.at(r.head)
@@ -188,7 +190,7 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 	return frames.Ack{}, false
 }
 
-// Release handles a PUBREL: the identifier is free for a new message. PUBCOMP is due for every
+// Release handles a PUBREL and frees its identifier for a new message. PUBCOMP is due for every
 // PUBREL, even for an unknown identifier [MQTT-4.3.3-2].
 func (r *Receiver) Release(id uint16) {
 	in := r.ids.find(id)
@@ -200,7 +202,7 @@ func (r *Receiver) Release(id uint16) {
 	} else {
 		r.dropParked(id)
 	}
-	if in.queuedAcks > 0 { // they would acknowledge the next message with this identifier
+	if in.queuedAcks > 0 { // otherwise these acks would acknowledge the next message with this identifier
 		r.cancelAcks(id)
 	}
 	r.ids.remove(id)
@@ -278,9 +280,9 @@ func (r *Receiver) Clear() {
 }
 
 // Doubt marks all identifiers as uncertain, for a new connection on which the broker does not say
-// whether it has the session, as in MQTT 3.1. A broker that lost it assigns identifiers that we
-// hold to new messages. Those come without DUP, which every retransmission sets (MQTT 3.1, section
-// 2.1).
+// whether it has the session, as in MQTT 3.1. A broker that has lost the session may give a new
+// message an identifier that the Receiver still holds. The new message has no DUP flag, while every
+// retransmission has it (MQTT 3.1, section 2.1).
 func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// requests are the SUBSCRIBE and UNSUBSCRIBE packets of Subscriptions: a queue of unsent ones, in
-// order, and the sent ones without an answer.
+// requests holds the SUBSCRIBE and UNSUBSCRIBE packets of Subscriptions. The unsent packets are in
+// queue, in order; the sent packets without an answer are in asked.
 type requests[T comparable] struct {
 	ids   *Identifiers
-	retry *Retry // nil trusts the connection
+	retry *Retry // nil: no retransmission on a live connection
 
 	queue []*request[T]
 	asked map[uint16]*request[T] // by packet identifier
@@ -21,24 +21,24 @@ type requests[T comparable] struct {
 }
 
 type request[T comparable] struct {
-	sub     *subscription[T] // nil: nobody waits for the answer
-	first   int              // SUBSCRIBE: the index of filters[0] in those of sub
+	sub     *subscription[T] // nil: no owner waits for the answer
+	first   int              // SUBSCRIBE: the index of filters[0] in sub.filters
 	filters []frames.Filter  // SUBSCRIBE
 	topics  []string         // UNSUBSCRIBE
 
 	size     int           // of the filters or topics, in bytes
 	number   uint64        // in the order of sending
-	due      time.Duration // with retry
+	due      time.Duration // with retry: when to send it again
 	attempts int
 }
 
-// Brokers limit the filters and the bytes of a SUBSCRIBE and an UNSUBSCRIBE.
+// The largest number of filters in a packet, and of bytes in its filters. Brokers have such limits.
 const (
 	requestFilters = 256
 	requestBytes   = 16 << 10
 )
 
-// fits reports whether the packet can have one more filter. A nil request has no room.
+// fits reports whether r has room for filter. A nil request has no room.
 func (r *request[T]) fits(filter string) bool {
 	return r != nil && len(r.filters)+len(r.topics) < requestFilters && r.size+len(filter) <= requestBytes
 }
@@ -51,7 +51,8 @@ type Request struct {
 	Topics  []string        // of an UNSUBSCRIBE
 }
 
-// Packet returns the packet. Only 3.1 has a DUP flag for it: on 3.1.1 the bits are reserved.
+// Packet returns the packet of the request. In MQTT 3.1 it has a DUP flag; in 3.1.1 the flag bits
+// are reserved.
 func (r *Request) Packet(v frames.Version) frames.Packet {
 	dup := r.Again && v == frames.V31
 	if r.Topics != nil {
@@ -66,8 +67,8 @@ func (r *requests[T]) add(q *request[T]) *request[T] {
 	return q
 }
 
-// next gives the first packet in the queue an identifier and takes it out; false when there is
-// none, or no identifier.
+// next removes the first packet from the queue and gives it an identifier. It returns false when
+// the queue is empty or no identifier is free.
 func (r *requests[T]) next(now time.Duration) (Request, bool) {
 	if len(r.queue) == 0 {
 		r.queue = nil // gives its memory back
@@ -95,9 +96,9 @@ func (r *requests[T]) send(id uint16, q *request[T], again bool, now time.Durati
 	return Request{ID: id, Again: again, Filters: q.filters, Topics: q.topics}
 }
 
-// overdue sends again the packets whose answer is overdue at now, in the order of the first time,
-// since the last SUBSCRIBE for a filter decides its QoS. It returns when the next one will be
-// overdue; false when no answer is awaited.
+// overdue sends again the packets whose answer is overdue at now, in the order in which they were
+// first sent, since the last SUBSCRIBE for a filter decides its QoS. It returns the time at which
+// the next answer will be overdue, or false when no answer is awaited.
 func (r *requests[T]) overdue(now time.Duration, send func(Request)) (next time.Duration, ok bool) {
 	var late []uint16
 	for id, q := range r.asked {
@@ -119,19 +120,19 @@ func (r *requests[T]) overdue(now time.Duration, send func(Request)) (next time.
 	return next, ok
 }
 
-// answered takes the request out that has the identifier id.
+// answered removes the request with the identifier id.
 func (r *requests[T]) answered(id uint16) {
 	delete(r.asked, id)
 	r.ids.Release(id)
 }
 
-// drop takes the packets of sub out of the queue.
+// drop removes the packets of sub from the queue.
 func (r *requests[T]) drop(sub *subscription[T]) {
 	r.queue = slices.DeleteFunc(r.queue, func(q *request[T]) bool { return q.sub == sub })
 }
 
-// lost empties the queue and forgets the requests that were sent, except those to be repeated on
-// the next connection.
+// lost discards all requests, sent or queued, unless repeat returns true for a request. The
+// repeated requests are queued for the next connection.
 func (r *requests[T]) lost(repeat func(*request[T]) bool) {
 	var again []*request[T]
 	for id, q := range r.asked {
@@ -152,38 +153,39 @@ func (r *requests[T]) lost(repeat func(*request[T]) bool) {
 // UnderWay returns how many SUBSCRIBE and UNSUBSCRIBE packets have no answer yet.
 func (s *Subscriptions[T]) UnderWay() int { return len(s.requests.asked) }
 
-// Next returns the next packet that is due, in order; false when there is none.
+// Next returns the next packet to send, or false when there is none.
 func (s *Subscriptions[T]) Next(now time.Duration) (Request, bool) { return s.requests.next(now) }
 
-// Overdue passes on each packet whose answer is overdue at now and returns when the next one will
-// be; false when no answer is awaited. It is for a Subscriptions with Retry.
+// Overdue passes each packet whose answer is overdue at now to send. It returns the time at which
+// the next answer will be overdue, or false when no answer is awaited. Call Overdue only if Retry
+// is set.
 func (s *Subscriptions[T]) Overdue(now time.Duration, send func(Request)) (next time.Duration, ok bool) {
 	return s.requests.overdue(now, send)
 }
 
-// Answer is the meaning of a SUBACK for the owner that asked.
+// Answer is the effect of a SUBACK on the owner of the filters.
 type Answer[T comparable] struct {
 	Owner T
-	First int // the index among the owner's filters to which the first code belongs
+	First int // the index, among the owner's filters, of the filter for Codes[0]
 	Codes []frames.ReasonCode
 
 	Result  Result
-	Refused []frames.Filter // with Rejected and Revoked
+	Refused []frames.Filter // the refused filters, if Result is Rejected or Revoked
 }
 
 // Result is the effect of an answer on its owner.
 type Result byte
 
 const (
-	Unchanged Result = iota // more answers are to come, or the owner is active already, or ended
-	Granted                 // all filters of an asking owner are granted: it is active
-	Rejected                // a filter of an asking owner was refused: it has ended
-	Revoked                 // a filter of an active owner was refused on a new connection: it has ended
+	Unchanged Result = iota // more answers are awaited, or the owner was active before, or is leaving or gone
+	Granted                 // all filters of an asking owner are granted, and the owner is active
+	Rejected                // a filter of an asking owner was refused, and the owner has ended
+	Revoked                 // a filter of an active owner was refused on a new connection, and the owner has ended
 )
 
-// Suback takes the broker's answer to a SUBSCRIBE: a code for each filter, in their order
-// [MQTT-3.8.4-5] [MQTT-3.9.3-1]. When an owner ends by it, the filters that the broker has granted
-// are withdrawn.
+// Suback handles the broker's answer to a SUBSCRIBE. It has one code for each filter, in the order
+// of the filters [MQTT-3.8.4-5] [MQTT-3.9.3-1]. If the owner ends because of a refusal, UNSUBSCRIBE
+// is queued for the filters that the broker has granted.
 func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode) (Answer[T], error) {
 	r := s.requests.asked[id]
 	switch {
@@ -201,7 +203,7 @@ func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode) (Answer[
 	}
 	a := Answer[T]{Owner: sub.owner, First: r.first, Codes: codes}
 	if sub.phase > active {
-		return a, nil // and open counts UNSUBSCRIBE packets now
+		return a, nil // here open counts UNSUBSCRIBE packets
 	}
 	if sub.open--; sub.open > 0 {
 		return a, nil
@@ -222,8 +224,8 @@ func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode) (Answer[
 	return a, nil
 }
 
-// Unsuback takes the broker's answer to an UNSUBSCRIBE. It reports whether the owner has ended by
-// it.
+// Unsuback handles the broker's answer to an UNSUBSCRIBE. It returns the owner, and whether the
+// owner has ended.
 func (s *Subscriptions[T]) Unsuback(id uint16) (owner T, ended bool, err error) {
 	r := s.requests.asked[id]
 	if r == nil || r.topics == nil {

@@ -9,18 +9,18 @@ import (
 )
 
 // Retry configures how long a publisher waits for an acknowledgment on a live connection before it
-// sends the packet again. MQTT 3.1 allows such retransmission, 3.1.1 requires it only after a
-// reconnect (section 4.4), and over TCP it rarely helps: leave it off unless the path to the broker
+// sends the packet again. MQTT 3.1 allows such retransmission; 3.1.1 requires it only after a
+// reconnect (section 4.4). Over TCP it rarely helps, so leave it off unless the path to the broker
 // loses packets.
 //
 // A PUBLISH waits Initial + k*size/Bandwidth, where k is 1 at first and is multiplied by Factor at
 // each attempt, so that a large payload on a slow line has enough time. PUBREL, SUBSCRIBE and
 // UNSUBSCRIBE wait Initial, doubled at each attempt up to Max.
 type Retry struct {
-	Initial   time.Duration // 1 s to 1,024 s; 0: 4 s
-	Max       time.Duration // Initial to 1,024 s; 0: 1,024 s
-	Bandwidth float64       // bytes per second, above 0; 0: 10,000
-	Factor    float64       // 1 or more; 0: 2
+	Initial   time.Duration // 1 s to 1,024 s; default 4 s
+	Max       time.Duration // Initial to 1,024 s; default 1,024 s
+	Bandwidth float64       // bytes per second, above 0; default 10,000
+	Factor    float64       // 1 or more; default 2
 }
 
 const (
@@ -28,8 +28,8 @@ const (
 	maxRetry = 1024 * time.Second
 )
 
-// WithDefaults returns r with defaults for its zero fields, or an error that names the field and
-// the limit it exceeds.
+// WithDefaults returns r with defaults for its zero fields, or an error that names a field outside
+// its limits and the limits.
 func (r Retry) WithDefaults() (Retry, error) {
 	if r.Initial == 0 {
 		r.Initial = 4 * time.Second
@@ -56,8 +56,8 @@ func (r Retry) WithDefaults() (Retry, error) {
 	return r, nil
 }
 
-// Publish returns how long a PUBLISH of size bytes waits for its ack before attempt+1, at most a
-// day. Attempts count from 0.
+// Publish returns how long a PUBLISH of size bytes waits for its ack before it is sent again, at
+// most a day. The parameter attempt is 0 after the first transmission.
 func (r *Retry) Publish(size, attempt int) time.Duration {
 	const day = 24 * time.Hour
 	k := min(math.Pow(r.Factor, float64(attempt)), math.MaxFloat64) // infinity times size 0 would be NaN
@@ -68,8 +68,8 @@ func (r *Retry) Publish(size, attempt int) time.Duration {
 	return r.Initial + time.Duration(extra)
 }
 
-// Control returns how long a PUBREL, SUBSCRIBE or UNSUBSCRIBE waits for its ack before attempt+1.
-// Attempts count from 0.
+// Control returns how long a PUBREL, SUBSCRIBE or UNSUBSCRIBE waits for its ack before it is sent
+// again. The parameter attempt is 0 after the first transmission.
 func (r *Retry) Control(attempt int) time.Duration {
 	b := backoff.Backoff{Min: r.Initial, Max: r.Max, Factor: 2}
 	return b.ForAttempt(float64(attempt))

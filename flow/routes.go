@@ -7,14 +7,14 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Routes finds the owners of the filters that match a topic (section 4.7): a tree of topic levels,
-// and in front of it a table of recent topics, so that the cost of a message does not grow with the
-// number of filters. The zero value is empty.
+// Routes finds the owners of the filters that match a topic (section 4.7). It is a tree of topic
+// levels with a table of recent topics in front, so that the cost of a message does not grow with
+// the number of filters. The zero value is empty.
 type Routes[T comparable] struct {
 	root  level[T]
-	known map[string][]T // by topic
-	last  string         // most streams repeat their topic: one comparison, mostly of pointers
-	found []T            // for last
+	known map[string][]T // the owners for each recent topic
+	last  string         // the topic of the last Lookup, since a stream often repeats its topic
+	found []T            // the owners for last
 }
 
 // A Route is one filter of an owner.
@@ -29,13 +29,13 @@ type level[T comparable] struct {
 	rest []Route[T] // filters that end with # at this level
 }
 
-// Bounds of the table of topics: five megabytes, whatever a broker sends.
+// Limits of the table of recent topics, which then needs at most five megabytes.
 const (
 	maxKnown      = 1 << 14 // entries
-	maxKnownBytes = 256     // of a topic that gets an entry
+	maxKnownBytes = 256     // the longest topic that gets an entry
 )
 
-// levels splits a filter into its topic levels; $share/group/ is not part of them.
+// levels splits a filter into its topic levels, without the prefix $share/group/.
 func levels(filter string) []string { return strings.Split(frames.Route(filter), "/") }
 
 // Add routes the topics that match f to owner.
@@ -63,7 +63,7 @@ func (r *Routes[T]) Equal(filter string) (equal []Route[T]) {
 		return nil
 	}
 	for _, route := range *at {
-		if route.Filter.Topic == filter { // the list holds those with another $share/group/, too
+		if route.Filter.Topic == filter { // the list also holds filters with another $share/group/
 			equal = append(equal, route)
 		}
 	}
@@ -110,7 +110,7 @@ func (l *level[T]) prune(names []string) (empty bool) {
 
 // Lookup returns the owners whose filters match topic, each once. The slice must not be changed.
 func (r *Routes[T]) Lookup(topic string) []T {
-	if topic != r.last { // which is empty at first, and no topic is
+	if topic != r.last { // r.last is empty at first; a topic is never empty
 		r.last, r.found = topic, r.search(topic)
 	}
 	return r.found
@@ -134,9 +134,9 @@ func (r *Routes[T]) search(topic string) []T {
 	return found
 }
 
-// match collects the owners of the filters that match topic from this level on; more is false at
-// the end of the topic. At the first level no wildcard matches a topic that begins with $
-// [MQTT-4.7.2-1].
+// match collects the owners of the filters that match topic from this level on. The parameter more
+// reports whether the topic has levels left. At the first level no wildcard matches a topic that
+// begins with $ [MQTT-4.7.2-1].
 func (l *level[T]) match(topic string, more, dollar bool, found *[]T) {
 	if !dollar {
 		collect(found, l.rest)

@@ -8,8 +8,8 @@ import (
 )
 
 // Sender keeps the publications of one session from acceptance to end, in order of acceptance, and
-// limits the QoS 1 and 2 publications outstanding on a connection to a window. T is a value of the
-// caller, returned at the end of each publication.
+// limits the QoS 1 and 2 publications outstanding on a connection to a window. T is the type of a
+// value that the caller passes with each publication, and gets back when the publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
 // Lost, CommitFailed, EndJournaled or Drain.
@@ -19,15 +19,15 @@ type Sender[T any] struct {
 	retry   *Retry // nil: no retransmission on a live connection
 	journal *Journal
 
-	// The slab of publications and runs, with their links. Slot 0 is unused; free lists the
-	// reusable slots.
+	// The slab: entries holds publications and runs, links their list links. Slot 0 is unused. The
+	// indexes of reusable slots are in free.
 	entries []entry[T]
 	links   []list.Links
 	free    []int32
 
-	// Every publication that has not ended is in one of two lists. unwritten holds QoS 0 messages
-	// in a batch whose write is not confirmed; publications holds the others in order of
-	// acceptance. Those before cursor were transmitted on this connection.
+	// Every publication that has not ended is in one of two lists. unwritten holds the QoS 0
+	// messages in batches whose write is not confirmed. publications holds all other publications
+	// in order of acceptance; the entries before cursor were transmitted on this connection.
 	publications list.List
 	cursor       int32
 	unwritten    list.List
@@ -44,22 +44,22 @@ type entry[T any] struct {
 	run     *Run // in place of message
 	owner   T
 
-	seq   uint64        // of a run: that of its first message
-	batch uint64        // the batch of its last transmission on this connection; 0: none yet
+	seq   uint64        // for a run, the sequence number of its first message
+	batch uint64        // the batch of its last transmission on this connection; 0: not transmitted
 	due   time.Duration // with Retry: when to send it again
 
 	id       uint16
 	attempts uint8
 	state    state
-	sent     bool // it may have left this process: a retransmission sets DUP
+	sent     bool // it may have left this process, so a retransmission sets DUP
 }
 
 type state byte
 
 const (
 	queued    state = iota
-	published       // PUBLISH awaits its ack, or the message is an unwritten QoS 0
-	released        // PUBREC was received: PUBREL awaits its ack
+	published       // PUBLISH awaits its ack, or a QoS 0 message is not written yet
+	released        // PUBREC was received, and PUBREL awaits PUBCOMP
 )
 
 // NewSender returns an empty sender with the given window. retry and journal may be nil.
@@ -69,22 +69,23 @@ func NewSender[T any](window int, ids *Identifiers, retry *Retry, journal *Journ
 	}
 }
 
-// SetWindow sets the window of the connection that begins, at least 1. A window below the number of
-// outstanding publications sends no further one until enough of them are acknowledged.
+// SetWindow sets the window of a new connection, at least 1. If n or more publications are
+// outstanding, the next QoS 1 or 2 publication waits until acks bring their number below n.
 func (s *Sender[T]) SetWindow(n int) { s.window = n }
 
-// Handle identifies a publication that has not ended, or a part of a run until NextRun splits it.
+// Handle identifies a publication that has not ended. The handle of a run, or of a part of a run,
+// becomes invalid when NextRun splits it.
 type Handle struct {
 	slot int32
 	seq  uint64
 }
 
-// Ended is a publication that has ended, or a part of a run.
+// Ended is a publication, or a part of a run, that has ended.
 type Ended[T any] struct {
 	Message frames.Message
-	ID      uint16 // 0 if it never had one
+	ID      uint16 // 0: no identifier was assigned
 	Owner   T
-	Run     *Run // in place of Message, if AddRun accepted it
+	Run     *Run // set in place of Message for messages accepted by AddRun
 }
 
 // Add accepts m behind all other publications.
@@ -96,15 +97,16 @@ func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
 	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
-		// A copy: after Withdraw the caller may reuse the payload before the change is committed.
+		// Record a copy, since after Withdraw the caller may reuse the payload before the change is
+		// committed.
 		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()})
 	}
 	return Handle{slot: i, seq: e.seq}
 }
 
 // Restore adds a publication from a store. Call it in the order of the snapshot and before the
-// first Add. It reports false, and adds nothing, for a publication that a sound store never
-// returns: its identifier is in use, its Seq does not rise, or its state does not fit its QoS.
+// first Add. It reports false and adds nothing if the publication shows that the store is damaged:
+// the identifier is in use, Seq is not above the Seq before it, or the state does not fit the QoS.
 func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	qos := p.Message.QoS
 	if qos != frames.AtLeastOnce && qos != frames.ExactlyOnce || p.Seq <= s.seq {
@@ -142,15 +144,15 @@ func (s *Sender[T]) enqueue(i int32) {
 	}
 }
 
-// Outgoing is a packet to transmit now: a PUBLISH, or the PUBREL of ID.
+// Outgoing is a packet to transmit now: a PUBLISH, or a PUBREL for Publish.ID.
 type Outgoing struct {
 	Type    frames.Type
 	Publish frames.Publish
 }
 
-// Next returns the next packet to transmit and adds it to batch, a number that rises from 1. The
-// next publication must not be a run. It returns false when the window is full or nothing is
-// queued. Packets come in order of acceptance, retransmissions included [MQTT-4.6.0-1].
+// Next returns the next packet to transmit and records that it is in batch. Batch numbers rise from
+// 1. Call Next only if AtRun returns false. Next returns false when the window is full or nothing
+// is queued. Packets come in order of acceptance, retransmissions included [MQTT-4.6.0-1].
 func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	i := s.cursor
 	if i == 0 {
@@ -193,15 +195,16 @@ func (e *entry[T]) packet() Outgoing {
 	}
 }
 
-// Written ends the QoS 0 publications of all batches up to batch. They have been written, and QoS 0
-// promises no more.
+// Written ends the QoS 0 publications of all batches up to batch. A QoS 0 publication is complete
+// when its packet has been written.
 func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
 	for i := s.unwritten.Head; i != 0 && s.entries[i].batch <= batch; i = s.unwritten.Head {
 		end(s.finish(i))
 	}
 }
 
-// Find returns the publication of h as it would end now, or false if it has ended.
+// Find returns the present state of the publication with handle h, or false if the publication has
+// ended.
 func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	if h.slot == 0 || int(h.slot) >= len(s.entries) || s.entries[h.slot].seq != h.seq {
 		return e, false

@@ -10,18 +10,19 @@ import (
 type Outcome byte
 
 const (
-	Ignored    Outcome = iota // the ack concerns nothing in flight
+	Ignored    Outcome = iota // the ack matches no publication in flight
 	Confirmed                 // the publication has completed at its QoS
 	Release                   // PUBREL must be sent for the identifier
-	Downgraded                // PUBACK for QoS 2: the broker accepted the publication at QoS 1; it has completed, at a lower QoS
-	Violation                 // the ack does not fit the exchange: the connection must be closed [MQTT-4.8.0-1]
+	Downgraded                // the broker sent PUBACK for a QoS 2 publication, which has completed at QoS 1
+	Violation                 // the ack does not fit the exchange, and the connection must be closed [MQTT-4.8.0-1]
 )
 
-// Acknowledge handles a PUBACK, PUBREC or PUBCOMP. handed is the last batch handed to the writer:
-// no ack can be for a publication in a later batch. Ended is valid with Confirmed and Downgraded.
+// Acknowledge handles a PUBACK, PUBREC or PUBCOMP. The parameter handed is the number of the last
+// batch passed to the writer; later batches were not sent, so no ack can be for a publication in
+// them. The returned Ended is valid if the Outcome is Confirmed or Downgraded.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
-	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, a SUBSCRIBE's or UNSUBSCRIBE's, or not sent yet
+	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, used by a SUBSCRIBE or UNSUBSCRIBE, or not sent yet
 		if kind == frames.TypePubrec {
 			return Ended[T]{}, Release // the broker waits for PUBREL even if the identifier is unknown
 		}
@@ -48,14 +49,15 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now 
 	return Ended[T]{}, Violation
 }
 
-// sentBy reports whether the broker may know the publication: whether it was sent before, or is in
-// a batch up to handed.
+// sentBy reports whether the broker may have the publication, because it was sent before or is in a
+// batch up to handed.
 func (e *entry[T]) sentBy(handed uint64) bool { return e.sent || e.batch != 0 && e.batch <= handed }
 
-// Lost resets per-connection state. handed is the last batch handed to the writer of the lost
-// connection; later batches were never sent. With keep, publications in flight stay and are sent
-// again; without it they end, since a clean session ends with its connection [MQTT-3.1.2-6]. QoS 0
-// publications handed to the writer end in both cases: they are never sent twice [MQTT-4.3.1-1].
+// Lost resets per-connection state. The parameter handed is the number of the last batch passed to
+// the writer of the lost connection; later batches were never sent. If keep is set, publications in
+// flight stay and are sent again. Otherwise they end, since a clean session ends with its
+// connection [MQTT-3.1.2-6]. QoS 0 publications in a batch up to handed always end, since they are
+// never sent twice [MQTT-4.3.1-1].
 func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	s.Written(handed, end)
 	s.requeueUnwritten()
@@ -105,9 +107,9 @@ func (s *Sender[T]) requeueUnwritten() {
 	}
 }
 
-// SessionLost handles a broker without a session for us: publications in flight are sent as new
-// ones. A QoS 2 publication whose PUBREC was received is still completed with PUBREL, since the
-// broker accepted the message.
+// SessionLost handles a broker that has no session for this client: publications in flight are sent
+// as new publications. A QoS 2 publication whose PUBREC was received is still completed with
+// PUBREL, since the broker accepted the message.
 func (s *Sender[T]) SessionLost() {
 	for i := s.publications.Head; i != 0; i = s.links[i].Next {
 		if e := &s.entries[i]; e.state == published {
@@ -127,7 +129,7 @@ func (s *Sender[T]) schedule(e *entry[T], now time.Duration) {
 }
 
 // Overdue adds every packet whose ack is overdue at now to batch and passes it to send. It returns
-// when the next ack will be overdue, or false when none is awaited.
+// the time at which the next ack will be overdue, or false when no ack is awaited.
 func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)) (next time.Duration, ok bool) {
 	if s.retry == nil {
 		return 0, false
@@ -135,7 +137,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	for i := s.publications.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
 		e := &s.entries[i]
 		if e.due <= now {
-			if e.batch < batch { // else it is in batch itself, and has not been sent
+			if e.batch < batch { // otherwise the packet is in this batch already, and not sent
 				e.sent, e.batch = true, batch
 				e.attempts = min(e.attempts+1, 63)
 				send(e.packet())

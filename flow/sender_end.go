@@ -2,11 +2,12 @@ package flow
 
 import "github.com/go-millrace/mqtt/frames"
 
-// The ends of publications that no acknowledgment brings, and the bookkeeping of every end.
+// This file ends publications for all reasons other than an acknowledgment, and has the code common
+// to all ends.
 
-// Withdraw removes a publication, or a part of a run. It reports gone if nothing of it was sent: it
-// has ended. Otherwise the exchange continues without its owner, on a copy of the payload. ok is
-// false if the publication had ended before.
+// Withdraw takes a publication, or a part of a run, from its owner. If the publication was not
+// sent, it ends and gone is true. Otherwise the exchange continues without the owner, with a copy
+// of the payload. The result ok is false if the publication had ended before the call.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	if _, ok := s.Find(h); !ok {
 		return false, false
@@ -18,14 +19,15 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	}
 	var none T
 	e.owner = none
-	e.message = e.message.Clone() // QoS 0 too: Lost requeues it if its batch was never handed to the writer
+	e.message = e.message.Clone() // also at QoS 0, since Lost requeues a message whose batch never reached the writer
 	e.run = e.run.clone()
 	return false, true
 }
 
 // CommitFailed handles a failed commit: it ends the publications accepted by changes. They were
-// never sent, since the session commits before it sends. The store may hold them all the same, so
-// CommitFailed replaces each Accepted by Completed; changes must then be committed again.
+// never sent, since the session commits before it sends. The store may hold them despite the error,
+// so CommitFailed replaces each Accepted in changes by Completed. The caller must then commit
+// changes again.
 func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	accepted := make(map[uint64]bool)
 	for i, c := range changes {
@@ -44,13 +46,13 @@ func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	s.journal.removePublications(accepted)
 }
 
-// EndJournaled ends the publications whose acceptance is in the journal and not committed. The
-// store never saw them, so no change remains for it.
+// EndJournaled ends the publications whose Accepted is in the journal and not committed. The store
+// does not know them, so all their changes are removed from the journal.
 func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.changes, end) }
 
-// Drain ends all publications after Lost, in order of acceptance. sent reports whether the
-// publication may have left this process. Drain writes nothing to the journal, so the store keeps
-// its content.
+// Drain ends all publications after Lost, in order of acceptance. The argument sent of end reports
+// whether the publication may have left this process. Drain writes nothing to the journal, so the
+// store keeps its content.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	for i := s.publications.Head; i != 0; i = s.publications.Head {
 		e := &s.entries[i]

@@ -6,8 +6,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Run is a series of QoS 0 messages accepted by one AddRun, or a part of it. A nil Run represents a
-// single message.
+// Run is a series of QoS 0 messages accepted by one AddRun, or a part of such a series. A nil Run
+// represents a single message.
 type Run struct {
 	Messages []frames.Message
 	From     int // the index of Messages[0] in the slice passed to AddRun
@@ -33,12 +33,12 @@ func (r *Run) clone() *Run {
 	return c
 }
 
-// MinRun is the number of messages from which a run is cheaper than single publications.
+// MinRun is the smallest number of messages for which a run is cheaper than single publications.
 const MinRun = 16
 
-// AddRun accepts QoS 0 messages as a single entry, since none of them needs state of its own. They
-// are queued, sent and ended together, split only where a batch ends. The Sender keeps the slice: a
-// message must not change until it has ended or was withdrawn.
+// AddRun accepts QoS 0 messages as a single entry, since none of them needs state of its own. The
+// messages are queued, sent and ended together; a run is split only where a batch ends. The Sender
+// keeps the slice, so the caller must not change a message until it has ended or was withdrawn.
 func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 	if len(messages) == 0 {
 		return
@@ -55,8 +55,9 @@ func (s *Sender[T]) AddRun(messages []frames.Message, owner T) {
 // AtRun reports whether the next publication is a run, to be sent by NextRun instead of Next.
 func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].run != nil }
 
-// NextRun passes the messages of the run to put, until put returns false after the last message
-// that fits, and adds them to batch. Call it only if AtRun.
+// NextRun passes the messages of the next run to put and records that they are in batch. It stops
+// after the message for which put returns false, which is the last one that fits. Call NextRun only
+// if AtRun returns true.
 func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
 	messages, n := s.entries[s.cursor].run.Messages, 0
 	for more := true; more && n < len(messages); n++ {
@@ -65,13 +66,13 @@ func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
 	s.transmitQoS0(s.split(s.cursor, n), batch)
 }
 
-// split moves the first n messages of the next run into a slot of their own, unless n is all of
-// them.
+// split moves the first n messages of the next run, in slot i, into a new slot and returns that
+// slot. If the run has only n messages, split returns i.
 func (s *Sender[T]) split(i int32, n int) int32 {
 	if n == s.entries[i].run.Len() {
 		return i
 	}
-	part := s.allocSlot() // may move the entries
+	part := s.allocSlot() // may reallocate s.entries
 	e, p := &s.entries[i], &s.entries[part]
 	run := e.run
 	*p = *e

@@ -13,15 +13,17 @@ import (
 // One session is attached at a time. The goroutine that opens and closes the session calls Attach
 // and Detach, the session's writer calls Commit, and no two calls overlap.
 type Store interface {
-	// Attach opens the store for the session of clientID and returns its content. If a session is
-	// attached already, the error is [ErrInUse]. If the store holds the session of another client
-	// identifier, the error is an [*OwnerError] and the store does not change [MQTT-3.1.3-2].
+	// Attach opens the store for the session of clientID and returns the content of the store. If a
+	// session is attached already, the error is [ErrInUse]. If the store holds the session of
+	// another client identifier, the error is an [*OwnerError] and the store does not change
+	// [MQTT-3.1.3-2].
 	Attach(clientID string) (Snapshot, error)
 
 	// Commit applies the changes in order and atomically: after an error or a crash, the store
 	// holds all of them or none. It keeps no reference to the slice or to the payloads. After an
-	// error the session commits the same changes again, before any other, with Completed in place
-	// of Accepted: publications that they accepted have ended with the error.
+	// error the session commits the same changes again before it commits others. In the second
+	// commit Completed replaces Accepted, because the accepted publications have ended with the
+	// error.
 	Commit(changes []Change) error
 
 	// Detach ends the session's use of the store. The content stays.
@@ -42,19 +44,20 @@ type Publication struct {
 	Seq      uint64 // its position in the order of acceptance
 	Message  frames.Message
 	ID       uint16 // 0: it was never in flight
-	Released bool   // PUBREC was received: PUBREL is due, PUBLISH must not be sent again
+	Released bool   // PUBREC was received; PUBREL is due, and PUBLISH must not be sent again
 }
 
-// ChangeKind is the kind of a [Change].
+// ChangeKind is the kind of a [Change]. Each constant names in parentheses the fields of Change
+// that it uses.
 type ChangeKind byte
 
 const (
-	Accepted  ChangeKind = iota + 1 // a publication was accepted: Seq, Message
-	Assigned                        // it got a packet identifier, or with ID 0 lost it: Seq, ID
-	Released                        // its PUBREC was received: Seq
-	Completed                       // it ended: Seq
-	Received                        // all consumers acknowledged a QoS 2 message: ID
-	Forgotten                       // PUBREL released that message's identifier: ID
+	Accepted  ChangeKind = iota + 1 // a publication was accepted (Seq, Message)
+	Assigned                        // the publication got a packet identifier, or lost it if ID is 0 (Seq, ID)
+	Released                        // PUBREC was received for the publication (Seq)
+	Completed                       // the publication ended (Seq)
+	Received                        // all consumers acknowledged a QoS 2 message (ID)
+	Forgotten                       // PUBREL released the identifier of a QoS 2 message (ID)
 	Cleared                         // the whole session ended
 )
 

@@ -7,22 +7,23 @@ import (
 )
 
 // Subscriptions keeps the topic filters that each owner wants, and decides which SUBSCRIBE and
-// UNSUBSCRIBE packets are due to bring the broker there. An owner is a set of filters that is
-// granted or refused as a whole.
+// UNSUBSCRIBE packets must be sent so that the broker has the same filters. The filters of an owner
+// are granted or refused as a whole.
 //
 // An owner is asking until the broker has granted all its filters, then active, then leaving until
-// UNSUBACK. Asking and active ones are wanted: their filters are asked for again on a connection
-// whose broker does not have them. A filter is unsubscribed only when no other wanted owner has it.
+// UNSUBACK. Asking and active owners are wanted: if the broker of a new connection does not have
+// their filters, SUBSCRIBE is sent again. A filter is unsubscribed only when no other wanted owner
+// has it.
 type Subscriptions[T comparable] struct {
 	routes  Routes[T]
 	owners  map[T]*subscription[T]
-	wanted  []*subscription[T] // asking and active ones, in order of Add
+	wanted  []*subscription[T] // asking and active, in order of Add
 	leaving []*subscription[T]
 
 	requests requests[T]
 
-	// Filters that were unsubscribed, newest last, at most maxUnsubscribed: late messages for them
-	// are unwanted.
+	// The topics of filters that were unsubscribed lately, newest last, at most maxUnsubscribed.
+	// Late messages that match them are unwanted.
 	unsubscribed []string
 }
 
@@ -32,12 +33,12 @@ const maxUnsubscribed = 256
 type subscription[T comparable] struct {
 	owner   T
 	filters []frames.Filter
-	refused []frames.Filter // in the answers so far
+	refused []frames.Filter // the filters refused in the answers so far
 	phase   phase
 	open    int // requests without an answer
 }
 
-// phase is the part of its life in which a subscription is.
+// phase is the stage of a subscription between Add and its end.
 type phase byte
 
 const (
@@ -75,7 +76,7 @@ func (s *Subscriptions[T]) Leaving() []T {
 	return owners
 }
 
-// Add begins to want filters for an owner that has none. With a connection, their SUBSCRIBE packets
+// Add adds a new owner with its filters. If online is set, the SUBSCRIBE packets for the filters
 // are due.
 func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, online bool) {
 	sub := &subscription[T]{owner: owner, filters: filters}
@@ -93,8 +94,8 @@ func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, online bool) {
 	}
 }
 
-// Abandon ends an owner that is still asking; it reports false for any other. With withdraw the
-// broker is told, since it may have the filters.
+// Abandon ends an owner that is still asking, and reports false for any other owner. If withdraw is
+// set, UNSUBSCRIBE is sent for the filters, since the broker may have them.
 func (s *Subscriptions[T]) Abandon(owner T, withdraw bool) bool {
 	sub := s.owners[owner]
 	if sub == nil || sub.phase != asking {
@@ -108,9 +109,9 @@ func (s *Subscriptions[T]) Abandon(owner T, withdraw bool) bool {
 	return true
 }
 
-// Remove begins the end of an owner and reports whether it has ended, else a later Unsuback,
-// Restore or Lost does. kept says that the broker keeps the session, so that it has to be told at
-// the next connection if there is none now.
+// Remove unsubscribes an owner and reports whether the owner has ended; if not, a later Unsuback,
+// Restore or Lost reports the end. The parameter kept says that the broker keeps the session. If it
+// does and there is no connection now, UNSUBSCRIBE must be sent on the next one.
 func (s *Subscriptions[T]) Remove(owner T, online, kept bool) (ended bool) {
 	sub := s.owners[owner]
 	if sub == nil {
@@ -132,9 +133,10 @@ func (s *Subscriptions[T]) Remove(owner T, online, kept bool) (ended bool) {
 	return s.endIfAnswered(sub)
 }
 
-// Restore makes the requests due that a new connection needs, and returns the owners that end by
-// it. kept says that the broker may have kept the session. With all, every wanted filter is asked
-// for, else only filters without an answer.
+// Restore queues the requests that a new connection needs, and returns the owners that ended in
+// this call. The parameter kept says that the broker may have kept the session. If all is set,
+// SUBSCRIBE is sent for every wanted owner, otherwise only for owners that still wait for an
+// answer.
 func (s *Subscriptions[T]) Restore(kept, all bool) (ended []T) {
 	for _, sub := range s.wanted {
 		if sub.open > 0 || sub.phase == asking || all {
@@ -153,8 +155,9 @@ func (s *Subscriptions[T]) Restore(kept, all bool) (ended []T) {
 	return ended
 }
 
-// Lost forgets the requests of a connection that is gone, and returns the owners that end by it.
-// With kept, an UNSUBSCRIBE for filters that nobody wants again stays due.
+// Lost discards the requests of a lost connection, and returns the owners that ended in this call.
+// If kept is set, an UNSUBSCRIBE that no owner waits for stays queued, without the filters that an
+// owner wants by now.
 func (s *Subscriptions[T]) Lost(kept bool) (ended []T) {
 	s.requests.lost(func(r *request[T]) bool {
 		if r.sub != nil || !kept {
@@ -179,7 +182,7 @@ func (s *Subscriptions[T]) Unsubscribed(topic string) bool {
 	return slices.ContainsFunc(s.unsubscribed, func(f string) bool { return frames.Match(f, topic) })
 }
 
-// ask queues the SUBSCRIBE packets of sub.
+// ask queues the SUBSCRIBE packets for the filters of sub.
 func (s *Subscriptions[T]) ask(sub *subscription[T]) {
 	sub.open, sub.refused = 0, nil
 	var r *request[T]
@@ -194,8 +197,8 @@ func (s *Subscriptions[T]) ask(sub *subscription[T]) {
 	}
 }
 
-// highest returns the QoS to ask for. The broker keeps one QoS for each filter, that of the last
-// SUBSCRIBE [MQTT-3.8.4-3], and another owner may need more.
+// highest returns the QoS to ask for. The broker keeps one QoS for each filter, from the last
+// SUBSCRIBE [MQTT-3.8.4-3], and another owner of the filter may need a higher QoS.
 func (s *Subscriptions[T]) highest(f frames.Filter) frames.QoS {
 	q := f.QoS
 	for _, route := range s.sharing(f.Topic, nil) {
@@ -204,7 +207,8 @@ func (s *Subscriptions[T]) highest(f frames.Filter) frames.QoS {
 	return q
 }
 
-// sharing returns the routes of wanted owners other than except whose filter has the text topic.
+// sharing returns the routes whose filter is exactly topic and whose owner is wanted, without the
+// routes of except.
 func (s *Subscriptions[T]) sharing(topic string, except *subscription[T]) []Route[T] {
 	return slices.DeleteFunc(s.routes.Equal(topic), func(r Route[T]) bool {
 		sub := s.owners[r.Owner]
@@ -213,7 +217,7 @@ func (s *Subscriptions[T]) sharing(topic string, except *subscription[T]) []Rout
 }
 
 // withdraw queues UNSUBSCRIBE packets for the filters of sub that the broker may have and no other
-// wanted owner has. waits is sub if its end waits for the UNSUBACK, else nil.
+// wanted owner has. The parameter waits is sub if sub ends only with the UNSUBACK, else nil.
 func (s *Subscriptions[T]) withdraw(sub, waits *subscription[T]) {
 	var r *request[T]
 	for _, f := range sub.filters {
@@ -235,7 +239,7 @@ func (s *Subscriptions[T]) withdraw(sub, waits *subscription[T]) {
 	}
 }
 
-// endIfAnswered ends a leaving owner that waits for no UNSUBACK.
+// endIfAnswered ends a leaving owner for which no UNSUBACK is outstanding.
 func (s *Subscriptions[T]) endIfAnswered(sub *subscription[T]) bool {
 	if sub.open > 0 {
 		return false
@@ -245,7 +249,7 @@ func (s *Subscriptions[T]) endIfAnswered(sub *subscription[T]) bool {
 	return true
 }
 
-// end removes all state of an owner but the requests under way.
+// end removes all state of an owner except its requests.
 func (s *Subscriptions[T]) end(sub *subscription[T]) {
 	sub.phase = gone
 	s.wanted = without(s.wanted, sub)

@@ -1,9 +1,9 @@
 package flow
 
 // A table maps packet identifiers to values in an array indexed by the low bits of the identifier.
-// Identifiers in flight are close together, so a table twice as long as their number holds them
-// without a collision. On a collision, insert fails and force grows the table. A map in its place
-// halves the publish rate of a full window.
+// Identifiers in flight are close together, so a table with twice as many slots as identifiers
+// rarely has a collision. On a collision, insert fails and force grows the table. A Go map in place
+// of the table halves the publish rate when the window is full.
 type table[V any] struct {
 	slots []tableSlot[V] // a power of two long, at most 65,536
 	used  int
@@ -44,7 +44,8 @@ func (t *table[V]) insert(id uint16, v V) bool {
 	return true
 }
 
-// force stores v under id, which must not be in the table, and grows the table until it fits.
+// force stores v under id, which must not be in the table, and grows the table until the slot of id
+// is free.
 func (t *table[V]) force(id uint16, v V) *V {
 	t.makeRoom()
 	for !t.insert(id, v) {

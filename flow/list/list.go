@@ -1,12 +1,13 @@
-// Package list links the slots of a slab into doubly linked lists. A slot is named by its index, so
-// a list holds no pointers and allocates nothing. Index 0 is no slot.
+// Package list links the slots of a slab into doubly linked lists. A list refers to a slot by its
+// index, so it holds no pointers and allocates nothing. Index 0 means no slot.
 package list
 
-// List is the two ends of a list; the zero value is an empty list. Every method takes the links of
-// the slab that the list lives in, indexed by slot.
+// List holds both ends of a list; the zero value is an empty list. Every method takes the links of
+// the whole slab, indexed by slot.
 type List struct{ Head, Tail int32 }
 
-// Links are the neighbours of a slot in its list, 0 at either end.
+// Links holds the neighbours of a slot in its list. Prev of the first slot and Next of the last
+// slot are 0.
 type Links struct{ Prev, Next int32 }
 
 // PushBack appends slot i, which must be in no list.
@@ -15,8 +16,8 @@ func (l *List) PushBack(e []Links, i int32) { l.InsertBefore(e, i, 0) }
 // PushFront prepends slot i, which must be in no list.
 func (l *List) PushFront(e []Links, i int32) { l.InsertBefore(e, i, l.Head) }
 
-// InsertBefore inserts slot i, which must be in no list, before slot at of this list, or at the end
-// if at is 0.
+// InsertBefore inserts slot i, which must be in no list, before the slot at of this list. If at is
+// 0, slot i becomes the last slot.
 func (l *List) InsertBefore(e []Links, i, at int32) {
 	prev := l.Tail
 	if at != 0 {
