@@ -9,11 +9,11 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// maxBuffer is the capacity up to which the buffer is kept from one commit to the next.
+// maxBuffer is the largest capacity of a buffer that is kept for the next commit.
 const maxBuffer = 1 << 20
 
-// Commit implements [flow.Store]. It is one transaction, which is on disk when Commit returns.
-// After an error the same changes can be committed again.
+// Commit implements [flow.Store]. Each Commit is one transaction, which is on disk when Commit
+// returns, unless NoSync is set. After an error the same changes can be committed again.
 func (s *Store) Commit(changes []flow.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,8 +61,8 @@ func (s *Store) transact(cleared bool, publications []netChange, received []rece
 	return tx.Commit()
 }
 
-// transaction applies folded changes to the current content of the file, so that the tallies stay
-// right even if the file holds the changes already.
+// transaction applies the net effect of a commit to the content of the file. It compares each
+// change with the content, so that the tallies stay right even if the file has the changes already.
 type transaction struct {
 	metaBucket        *bbolt.Bucket
 	publicationBucket *bbolt.Bucket
@@ -71,7 +71,7 @@ type transaction struct {
 
 	state state
 	dirty bool
-	buf   []byte // values; bbolt refers to them until it commits
+	buf   []byte // the values of this transaction; bbolt refers to them until it commits
 }
 
 func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
@@ -98,7 +98,7 @@ func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 			*b.tally, t.dirty = tally{}, true
 		}
 		*b.bucket = tx.Bucket([]byte(b.name))
-		(*b.bucket).FillPercent = 0.95 // keys are appended
+		(*b.bucket).FillPercent = 0.95 // most new keys are the highest
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (t *transaction) publication(o *netChange) (err error) {
 	}
 	value := t.publicationBucket.Get(key)
 	if value == nil {
-		return nil // it has ended
+		return nil // the publication has ended
 	}
 	// Open and Attach have checked all pages. A commit reads only the pages that it touches.
 	_, _, f, err := parsePublication(key, value)

@@ -29,7 +29,7 @@ type content struct {
 	found     state  // the tallies of the records in the file
 	unmatched map[uint64]flightEntry
 
-	keep  bool // fill snap
+	keep  bool // whether to fill snap
 	topic string
 	snap  flow.Snapshot
 }
@@ -63,7 +63,7 @@ func (c *content) read(fallback bool) error {
 	if err := c.im.err(); err != nil {
 		return err
 	}
-	// The format comes first: the rest of a later format is unknown.
+	// Read the format first, since the other buckets of a later format are unknown.
 	known := map[string]visitor{
 		metaBucket: c.meta, flightBucket: c.flight, publicationsBucket: c.publication, receivedBucket: c.received,
 	}
@@ -93,7 +93,7 @@ func (c *content) read(fallback bool) error {
 	}
 	c.checkTallies()
 	c.im.bucket = ""
-	if c.im.err() == nil { // pages below damaged branches would be reported as well
+	if c.im.err() == nil { // otherwise pages below a damaged branch would be reported, too
 		c.im.freelist()
 	}
 	if c.im.err() == nil {
@@ -168,7 +168,7 @@ func (c *content) meta(_ uint32, key, value []byte, offset int64) {
 		c.im.report(key, offset, "it is unknown")
 	}
 	if err != nil {
-		c.format = min(c.format, version) // a later format needs a valid checksum
+		c.format = min(c.format, version) // believe a later format only if its checksum is valid
 		c.im.report(key, offset, "%v", err)
 	}
 }
@@ -190,7 +190,7 @@ func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 	seq := keyNumber(key)
 	m, topic, f, err := parsePublication(key, value)
 	if err != nil {
-		delete(c.unmatched, seq) // report one damage, not two
+		delete(c.unmatched, seq) // so that the same damage is not reported twice
 		c.im.report(key, offset, "%v", err)
 		return
 	}

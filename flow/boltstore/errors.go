@@ -35,8 +35,8 @@ type DamageError struct {
 // Damage is one place in a damaged file.
 type Damage struct {
 	Bucket string // empty: the place is in no bucket
-	Key    []byte // of the record; nil: the place is in no record
-	Offset int64  // in the file, in bytes
+	Key    []byte // the key of the record; nil: the place is in no record
+	Offset int64  // from the start of the file, in bytes
 	Reason string
 }
 

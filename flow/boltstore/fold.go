@@ -11,23 +11,23 @@ import (
 // netChange is the net effect of one commit on one publication.
 type netChange struct {
 	seq       uint64
-	message   *frames.Message // accepted, and not completed since; nil: not accepted in this commit
-	completed bool            // completed, and not accepted since
+	message   *frames.Message // set if the commit accepts the publication and does not complete it afterwards
+	completed bool            // set if the commit completes the publication and does not accept it afterwards
 
-	// With message set, the whole progress of the publication. Otherwise the changed fields, for a
-	// publication that may be in the file.
+	// If message is set, flight is the whole progress of the publication. Otherwise flight has only
+	// the changed fields, for a publication that may be in the file.
 	flight
-	assigned bool
+	assigned bool // id was changed
 }
 
 // receivedChange is the net effect of one commit on an identifier of a received message.
 type receivedChange struct {
 	id   uint16
-	held bool
+	held bool // received and not forgotten
 }
 
-// fold reduces changes to their net effect, in the order of keys. If cleared is set, the previous
-// content is removed first.
+// fold reduces changes to their net effect, in the order of keys. If it returns cleared, the
+// content of the file must be removed first.
 func fold(changes []flow.Change) (cleared bool, publications []netChange, received []receivedChange) {
 	for i := len(changes) - 1; i >= 0; i-- {
 		if changes[i].Kind == flow.Cleared {

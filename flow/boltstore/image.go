@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// image reads the pages of a file without bbolt. It uses no number from the file before it has
-// checked its range.
+// image reads the pages of a file without bbolt. It checks the range of each number from the file
+// before it uses the number.
 type image struct {
 	r      io.ReaderAt
 	size   int64
@@ -15,14 +15,15 @@ type image struct {
 	damage DamageError
 
 	meta meta
-	seen []bool // by page: it is in the tree or free
+	seen []bool // by page number: the page was found in the tree or in the list of free pages
 
 	bucket string // the current bucket
 	last   []byte // the previous key
-	buf    []byte // the current page
+	buf    []byte // holds the current page
 }
 
-// visitor is called for each entry of a bucket, in order. The slices are valid until it returns.
+// visitor is called for each entry of a bucket, in the order of keys. The slices are valid only
+// during the call.
 type visitor func(flags uint32, key, value []byte, offset int64)
 
 func (im *image) report(key []byte, offset int64, format string, a ...any) {
@@ -48,7 +49,7 @@ func (im *image) header(fallback bool) error {
 	if ok {
 		at = first.pageSize
 		second, otherMagic, otherOK = im.readMeta(at, 1)
-	} else { // only the second page can tell the page size
+	} else { // only a search finds the second page, since the first does not tell the page size
 		for size := int64(minPageSize); size <= maxPageSize && !otherOK; size *= 2 {
 			var m bool
 			second, m, otherOK = im.readMeta(size, 1)
@@ -77,8 +78,8 @@ func (im *image) header(fallback bool) error {
 	return nil
 }
 
-// readMeta reads one of the two header pages. bbolt writes them in turn: turn is the page's
-// remainder of the transaction number.
+// readMeta reads one of the two header pages. bbolt writes them in turn: the transaction number
+// modulo 2 must be turn.
 func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
 	var b [pageHeader + metaSize]byte
 	if _, err := im.r.ReadAt(b[:], at); err != nil {
@@ -88,8 +89,8 @@ func (im *image) readMeta(at int64, turn uint64) (m meta, magic, ok bool) {
 	return m, magic, ok && m.txid%2 == turn
 }
 
-// page reads page id and its overflow pages into the buffer and marks them as seen. It returns nil
-// if they are damaged.
+// page reads page id and its overflow pages into the buffer and marks all of them as seen. It
+// returns nil if one of the pages is damaged.
 func (im *image) page(id uint64) (page []byte, offset int64) {
 	size := im.meta.pageSize
 	if id < 2 || id >= im.meta.high {

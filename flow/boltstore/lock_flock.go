@@ -11,8 +11,8 @@ import (
 // atomic is true where an open file can be renamed, and flock and bbolt use the same lock.
 const atomic = true
 
-// lock acquires the lock that bbolt uses. bbolt can then acquire it again, since it uses the same
-// open file. lock does not wait.
+// lock acquires the lock that bbolt uses. bbolt can then acquire the lock again, since it uses the
+// same open file. If the file is locked by another open file, lock returns false at once.
 func lock(f *os.File) (free bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

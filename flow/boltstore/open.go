@@ -44,7 +44,7 @@ func (s *Store) lockAndCheck(f *os.File) (missing bool, err error) {
 	if err := s.lock(f); err != nil {
 		return false, err
 	}
-	if info, err = f.Stat(); err != nil { // again: with the lock, nobody else changes it
+	if info, err = f.Stat(); err != nil { // read it again, since nobody else changes a locked file
 		return false, fmt.Errorf("boltstore: %w", err)
 	}
 	if info.Size() == 0 {
@@ -71,12 +71,12 @@ func inUse(path string) error {
 
 func foreign(path string) error { return fmt.Errorf("boltstore: %s: %w", path, ErrForeign) }
 
-// create creates a new store. Until it is complete it has another name.
+// create creates a new store. If atomic is true, the file has another name until it is complete.
 func (s *Store) create() error {
 	if !atomic {
 		return s.createAt(s.path)
 	}
-	// Keep a symbolic link: create its target.
+	// If path is a symbolic link, keep the link and create its target.
 	if real, err := filepath.EvalSymlinks(s.path); err == nil {
 		return s.createAt(real)
 	}
@@ -111,7 +111,7 @@ func (s *Store) createAt(path string) error {
 		return errors.Join(err, f.Close())
 	}
 	if err := s.openBolt(f); err != nil {
-		if atomic { // another process that uses the file by now tries again
+		if atomic { // another process that has opened the file meanwhile tries again
 			err = errors.Join(err, os.Remove(name))
 		}
 		return err
@@ -136,7 +136,7 @@ func (s *Store) createAt(path string) error {
 	return nil
 }
 
-// claim locks f, checks that name still refers to it, and empties it.
+// claim locks f, checks that name still refers to f, and empties f.
 func (s *Store) claim(f *os.File, name, path string) error {
 	if err := s.lock(f); err != nil {
 		return err
@@ -149,12 +149,12 @@ func (s *Store) claim(f *os.File, name, path string) error {
 		return err
 	}
 	if there, err := os.Stat(name); err != nil || !os.SameFile(mine, there) {
-		return errRaced // another process renamed it between open and lock
+		return errRaced // another process renamed f between open and lock
 	}
 	if there, err := os.Stat(path); err == nil && there.Size() > 0 {
 		return errors.Join(errRaced, os.Remove(name)) // another process was faster
 	}
-	return f.Truncate(0) // a killed process may have left content
+	return f.Truncate(0) // a killed process may have left content in the file
 }
 
 // openBolt opens a locked file with bbolt, and closes the file if bbolt fails.

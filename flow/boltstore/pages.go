@@ -5,7 +5,8 @@ import (
 	"hash/fnv"
 )
 
-// The layout of a bbolt file, version 2. Numbers have the byte order of the machine.
+// The layout of a bbolt file, version 2, with sizes in bytes. Numbers have the byte order of the
+// machine.
 const (
 	pageMagic   = 0xED0CDAED
 	pageVersion = 2

@@ -20,7 +20,7 @@ const (
 	releasedFlag = 2
 )
 
-// Sizes of values: the whole value, or the fields before those of variable length.
+// Sizes of values in bytes, without the fields of variable length.
 const (
 	formatSize      = len(magic) + 4 + 4
 	stateSize       = 6*8 + 4
@@ -37,7 +37,8 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum returns the checksum of a record whose check is in value[at : at+4].
+// checksum returns the checksum of a record. The four bytes value[at : at+4], which store it, are
+// left out.
 func checksum(key, value []byte, at int) uint32 {
 	sum := crc32.Checksum(key, castagnoli)
 	sum = crc32.Update(sum, castagnoli, value[:at])
@@ -64,7 +65,7 @@ type flight struct {
 	released bool
 }
 
-// appendPublication appends the value of key to dst.
+// appendPublication appends the value for key to dst.
 func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, error) {
 	if len(m.Topic) > math.MaxUint16 {
 		return dst, fmt.Errorf("the topic has %d bytes, the limit is %d", len(m.Topic), math.MaxUint16)
@@ -79,7 +80,8 @@ func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, err
 	return dst, nil
 }
 
-// parsePublication parses the value of key. topic and the payload are slices of value.
+// parsePublication parses the value for key. The topic and the payload that it returns are slices
+// of value.
 func parsePublication(key, value []byte) (m frames.Message, topic []byte, f flight, err error) {
 	if len(key) != 8 || len(value) < publicationSize {
 		return m, nil, f, errLength
@@ -158,7 +160,7 @@ func keyNumber(key []byte) (n uint64) {
 	return n
 }
 
-// state is the record written by each commit.
+// state is the record with the tallies and the owner, which each commit writes.
 type state struct {
 	publications, flight, received tally
 	owner                          string

@@ -21,8 +21,8 @@ type Options struct {
 	// FileMode is the mode of a new file, before umask. 0: 0600, since the file holds messages.
 	FileMode fs.FileMode
 
-	// Fallback opens a file with one damaged header page at the state of the other, which may lack
-	// the last commit. See the package comment, "A damaged file".
+	// Fallback lets Open accept a file with one damaged header page, and use the state of the other
+	// header page, which may lack the last commit. See the package comment, "A damaged file".
 	Fallback bool
 }
 
@@ -35,18 +35,18 @@ type Store struct {
 	closed   bool
 	attached bool
 	owner    string // the client identifier of the attached session
-	broken   error  // bbolt has panicked, and may hold its locks for ever
+	broken   error  // set when bbolt has panicked; bbolt may then hold its locks for ever
 
 	db   *bbolt.DB
-	file *os.File // the file of db, which closes it
-	buf  []byte   // for the values of one commit
+	file *os.File // the file of db; db closes it
+	buf  []byte   // reused for the values of each commit
 }
 
 var _ flow.Store = (*Store)(nil)
 
 // Open opens the store at path, and creates it if there is no file or an empty one. The folder must
-// exist. Open reads the whole file. The store is locked, for other processes and for this one,
-// until Close.
+// exist. Open reads the whole file. Until Close, no other Open of the file succeeds, in this
+// process or another.
 func Open(path string, o *Options) (*Store, error) {
 	if path == "" {
 		return nil, errors.New("boltstore: the path is empty")
@@ -93,7 +93,7 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 	if !c.snap.Empty() && c.state.owner != clientID {
 		return flow.Snapshot{}, fmt.Errorf("boltstore: %s: %w", s.path, &flow.OwnerError{Owner: c.state.owner, Asked: clientID})
 	}
-	s.attached, s.owner = true, clientID // the first commit writes it
+	s.attached, s.owner = true, clientID // the first commit writes the owner to the file
 	return c.snap, nil
 }
 
@@ -117,7 +117,7 @@ func (s *Store) Close() error {
 	s.closed, s.buf = true, nil
 	var err error
 	if s.broken != nil {
-		err = s.file.Close() // closing bbolt could deadlock; its mapping stays
+		err = s.file.Close() // closing bbolt could deadlock, so the file stays mapped
 	} else {
 		err = s.db.Close()
 	}

@@ -2,8 +2,8 @@ package boltstore
 
 import "bytes"
 
-// tree visits the entries under page id. All keys must be at least low and, if there is a limit,
-// below it.
+// tree visits the entries under page id. All keys must be at least low and, unless limit is nil,
+// below limit.
 func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	if depth > maxDepth {
 		im.report(nil, 0, "the tree is too deep")
@@ -17,7 +17,7 @@ func (im *image) tree(id uint64, low, limit []byte, depth int, visit visitor) {
 	case leafPage:
 		im.entries(page, offset, low, limit, visit)
 	case branchPage:
-		im.branch(bytes.Clone(page), offset, low, limit, depth, visit) // pages below it use the buffer
+		im.branch(bytes.Clone(page), offset, low, limit, depth, visit) // the pages below this branch overwrite the buffer
 	default:
 		im.report(nil, offset, "page %d in the tree has the wrong kind %#x", id, kind)
 	}
@@ -73,7 +73,7 @@ func (im *image) entries(page []byte, offset int64, low, limit []byte, visit vis
 	}
 }
 
-// freelist reads the list of free pages and checks that none of them is in the tree.
+// freelist reads the list of free pages and checks that no page in it is in the tree.
 func (im *image) freelist() {
 	page, offset := im.page(im.meta.freelist)
 	if page == nil {
@@ -107,7 +107,7 @@ func (im *image) checkAllPages() {
 	}
 }
 
-// fits returns the number of entries of a page and reports whether they fit into it.
+// fits returns the number of entries of a page, and whether the entries fit into the page.
 func (im *image) fits(page []byte, offset int64) (count int, ok bool) {
 	count = int(native.Uint16(page[10:]))
 	if pageHeader+count*elementSize > len(page) {
@@ -117,7 +117,7 @@ func (im *image) fits(page []byte, offset int64) (count int, ok bool) {
 	return count, true
 }
 
-// entry returns entry i of a leaf. place is the offset of its value in the page.
+// entry returns entry i of a leaf. The result place is the offset of the value in the page.
 func (im *image) entry(page []byte, offset int64, i int) (key, value []byte, place int64, ok bool) {
 	at := pageHeader + i*elementSize
 	e := page[at:]
@@ -143,7 +143,8 @@ func (im *image) separator(page []byte, offset int64, i int) (key []byte, ok boo
 	return key, true
 }
 
-// slice returns the n bytes of page that begin pos bytes after at.
+// slice returns the n bytes of page that begin pos bytes after at. The result from is their offset
+// in the page.
 func slice(page []byte, at int, pos, n uint32) (part []byte, from int, ok bool) {
 	begin, end := uint64(at)+uint64(pos), uint64(at)+uint64(pos)+uint64(n)
 	if end > uint64(len(page)) {

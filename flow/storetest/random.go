@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// randomly calls run with random sources of different seeds. A failure prints the seed; put it here
-// to repeat the run.
+// randomly calls run with random sources of different seeds. A failed run prints its seed; to
+// repeat the run, assign this number to seed.
 func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	for range runs {
 		seed := rand.Uint64()
@@ -21,7 +21,8 @@ func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	}
 }
 
-// asInMemory applies the same changes to a store and to a [flow.MemoryStore] and compares them.
+// asInMemory applies the same changes to a store and to a [flow.MemoryStore], and compares their
+// snapshots.
 func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flow.Store) {
 	model, s := flow.NewMemoryStore(), open(t)
 	attach := func() {
@@ -69,7 +70,7 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 	detach()
 }
 
-// randomChange returns a change that, mostly, a session could make.
+// randomChange returns a random change. Most of its changes could come from a session.
 func randomChange(rnd *rand.Rand, seq *uint64) flow.Change {
 	old := *seq - min(*seq, rnd.Uint64N(24)) // a recent publication, ended or not
 	id := uint16(rnd.IntN(20))
@@ -103,7 +104,7 @@ func randomMessage(rnd *rand.Rand) frames.Message {
 	return m
 }
 
-// difference describes the first difference, or is empty.
+// difference returns a description of the first difference, or an empty string.
 func difference(got, want flow.Snapshot) string {
 	if fmt.Sprint(got.Received) != fmt.Sprint(want.Received) {
 		return fmt.Sprintf("received identifiers %d, want %d", got.Received, want.Received)

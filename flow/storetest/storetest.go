@@ -1,5 +1,5 @@
-// Package storetest tests that a [flow.Store] keeps its contract: the stores of this module, and
-// stores written by users.
+// Package storetest tests whether a [flow.Store] keeps the contract. It serves the stores of this
+// module and stores written by users.
 package storetest
 
 import (
@@ -12,9 +12,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Run tests the contract of [flow.Store]. open returns a new store. again returns the store that
-// open or again returned last, as a new process would find it; no session is attached when Run
-// calls it. For a store on disk, again closes the store and opens its file anew.
+// Run tests the contract of [flow.Store]. The function open must return a new store. The function
+// again must return the last store of open or again in the state in which a new process would find
+// it. Run calls again only while no session is attached. For a store on disk, again closes the
+// store and opens its file anew.
 func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 	attach := func(t *testing.T, s flow.Store, clientID string) flow.Snapshot {
 		t.Helper()
@@ -36,8 +37,8 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Fatal(err)
 		}
 	}
-	// holds compares the snapshot of the next session of client identifier a with want, and leaves
-	// that session attached to s.
+	// holds detaches the session, attaches a new one with the client identifier a, and compares its
+	// snapshot with want.
 	holds := func(t *testing.T, s *flow.Store, want flow.Snapshot) flow.Snapshot {
 		t.Helper()
 		detach(t, *s)
