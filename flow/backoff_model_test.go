@@ -8,10 +8,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// backoffModel computes each interval from the whole row of failures.
+// backoffModel computes each interval from scratch, from the number of consecutive failures.
 type backoffModel struct {
 	min, max time.Duration
-	factor   int // with 1 no interval is longer than min
+	factor   int // if it is 1, all intervals are min
 
 	failures int
 	waited   time.Duration // the interval before the present connection or attempt
@@ -50,7 +50,7 @@ type backoffRun struct {
 	b      *Backoff
 	m      *backoffModel
 	jitter bool
-	random func(n time.Duration) time.Duration // of the present step
+	random func(n time.Duration) time.Duration // the random source of the present step
 	now    time.Duration
 	online bool
 }
@@ -73,7 +73,7 @@ func (r *backoffRun) schedule(t *rapid.T) {
 	r.random = func(n time.Duration) time.Duration {
 		calls++
 		if n != interval/2+1 {
-			t.Fatalf("a share of %v is asked for an interval of %v", n, interval)
+			t.Fatalf("jitter below %v was requested for an interval of %v", n, interval)
 		}
 		share := time.Duration(rapid.Int64Range(0, int64(n-1)).Draw(t, "share"))
 		want -= share

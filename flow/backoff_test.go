@@ -10,7 +10,7 @@ import (
 // noJitter fails the test when it is called.
 func noJitter(t *testing.T) func(time.Duration) time.Duration {
 	return func(time.Duration) time.Duration {
-		t.Error("jitter that the policy does not ask for")
+		t.Error("jitter was used, but the policy has none")
 		return 0
 	}
 }
@@ -44,7 +44,8 @@ func TestSlowestTakesTheLongestIntervalAndCountsAsAFailure(t *testing.T) {
 	equal(t, "slowest of the defaults", failed(one, 0, true), 10*sec)
 }
 
-// 4 s with jitter are from 2 to 4 s. The random number is below n, so 2 s are the least.
+// With jitter, an interval of 4 s becomes 2 s to 4 s. The random number is below n, so 2 s is
+// possible.
 func TestJitterSpreadsOverTheUpperHalfOfAnInterval(t *testing.T) {
 	policy := &backoff.Backoff{Min: 4 * sec, Max: 60 * sec, Factor: 2, Jitter: true}
 	var share, asked time.Duration
@@ -55,7 +56,7 @@ func TestJitterSpreadsOverTheUpperHalfOfAnInterval(t *testing.T) {
 	equal(t, "interval without a share", failed(b, 0, false), 4*sec)
 	equal(t, "range of the share", asked, 2*sec+1)
 	share = time.Hour
-	equal(t, "interval with the whole share", failed(b, 0, false), 4*sec) // of 8 s
+	equal(t, "interval with the whole share", failed(b, 0, false), 4*sec) // the interval is 8 s
 	equal(t, "slowest with the whole share", failed(b, 0, true), 30*sec)
 	share = sec
 	equal(t, "slowest with a share of 1 s", failed(b, 0, true), 59*sec)
@@ -88,7 +89,7 @@ func TestIntervalsStartOverAfterAConnectionThatLasted(t *testing.T) {
 	}
 }
 
-// A connection is measured by the interval that was waited for it, jitter included.
+// The duration of a connection is compared with the wait before it, jitter included.
 func TestJitterShortensTheProofOfAConnection(t *testing.T) {
 	policy := &backoff.Backoff{Min: 2 * sec, Max: 60 * sec, Factor: 2, Jitter: true}
 	b := NewBackoff(policy, func(n time.Duration) time.Duration { return n - 1 })

@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// publisher is a Sender with a full window, whose oldest publication is acknowledged and replaced
-// at each step.
+// publisher returns a function for a Sender with a full window. Each call acknowledges the oldest
+// publication and adds a new one.
 func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](window, &ids, nil, nil)
@@ -42,8 +42,8 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	}
 }
 
-// writer is a Sender with unwritten QoS 0 publications, each in a batch of its own. Each step
-// confirms the write of the oldest and adds a new one.
+// writer returns a function for a Sender with unwritten QoS 0 publications, each in a batch of its
+// own. Each call confirms that the oldest publication was written, and adds a new one.
 func writer(tb testing.TB, unwritten int) (step func()) {
 	var ids Identifiers
 	s := NewSender[int](1, &ids, nil, nil)
@@ -69,8 +69,8 @@ func writer(tb testing.TB, unwritten int) (step func()) {
 	}
 }
 
-// consumer is a Receiver with unacked messages, the oldest of which is acknowledged and replaced at
-// each step.
+// consumer returns a function for a Receiver with unacknowledged messages. Each call acknowledges
+// the oldest message and adds a new one.
 func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 	r := NewReceiver(nil)
 	id := uint16(0)
@@ -100,8 +100,8 @@ func consumer(tb testing.TB, qos frames.QoS, unacked int) (step func()) {
 	}
 }
 
-// loads are the numbers of messages in flight while one more is sent or received. Its cost must not
-// grow with them.
+// loads lists numbers of messages in flight. The cost of one more message must not grow with these
+// numbers.
 var loads = []int{16, 1000, 60_000}
 
 func eachSteadyState(visit func(name string, start func(tb testing.TB) (step func()))) {

@@ -9,9 +9,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// exchange is a Sender and a Receiver whose connection is cut and whose processes are killed. Each
-// commits to its store before it sends the packets of the same batch. It checks their joint
-// guarantee: QoS 1 arrives, QoS 2 arrives once, first deliveries come in order.
+// exchange connects a Sender to a Receiver. Its tests cut the connection and kill either process.
+// Sender and Receiver commit to their stores before they send the packets of the same batch. Each
+// QoS 1 message must arrive, each QoS 2 message must arrive once, and first deliveries must be in
+// order.
 type exchange struct {
 	*testing.T
 	rnd *rand.Rand
@@ -25,9 +26,9 @@ type exchange struct {
 	r        *Receiver
 	rJournal *Journal
 	rStore   *MemoryStore
-	rOut     []any // acks
+	rOut     []any // the acks of the current batch
 
-	toR, toS []any // on the wire
+	toR, toS []any // packets on the wire to the Receiver and to the Sender
 
 	window       int
 	tokens       int
@@ -35,8 +36,8 @@ type exchange struct {
 	open         map[uint64]int
 	delivered    []int        // tokens in order of their first delivery
 	acked        map[int]int  // by token: number of acks in the receiver's store
-	unstoredAcks []int        // acked, and not committed
-	ended        map[int]bool // by PUBACK or PUBCOMP
+	unstoredAcks []int        // tokens of acknowledged messages, not committed yet
+	ended        map[int]bool // tokens ended by PUBACK or PUBCOMP
 }
 
 func newExchange(t *testing.T, rnd *rand.Rand) *exchange {
@@ -151,7 +152,7 @@ func (x *exchange) acknowledge(ack frames.Ack) {
 	switch outcome {
 	case Confirmed:
 		if x.acked[e.Owner] == 0 {
-			x.Fatalf("%d ended and is not acked", e.Owner)
+			x.Fatalf("%d ended before it was acknowledged", e.Owner)
 		}
 		x.ended[e.Owner] = true
 	case Release:
@@ -166,7 +167,7 @@ func (x *exchange) cut() {
 	x.s.Lost(x.sBatch-1, true, func(e Ended[int]) { x.Fatalf("%d ended with the connection", e.Owner) })
 	x.r.Lost(true)
 	for _, seq := range slices.Sorted(maps.Keys(x.open)) {
-		if x.rnd.IntN(2) == 0 && !x.r.Pending(seq) { // the broker sends QoS 1 again, so its consumer may give up
+		if x.rnd.IntN(2) == 0 && !x.r.Pending(seq) { // the broker sends a QoS 1 message again, so a consumer may give up
 			delete(x.open, seq)
 		}
 	}

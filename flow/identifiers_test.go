@@ -37,8 +37,8 @@ func TestIdentifierAfter65535Is1AndSkipsThoseInUse(t *testing.T) {
 	}
 }
 
-// The two ends do not meet before all identifiers between them are in use, and each rotates
-// independently.
+// Acquire and AcquireHigh return the same identifier only after all others are in use. Each of the
+// two rotates on its own.
 func TestIdentifiersFromTheHighEndRotateDownwards(t *testing.T) {
 	var x Identifiers
 	high := func() uint16 {
@@ -97,7 +97,7 @@ func TestAll65535IdentifiersCanBeInUseAndNoneTwice(t *testing.T) {
 func TestIdentifierRunOf70000NeverMeetsTheOnesHeld(t *testing.T) {
 	var x Identifiers
 	held := map[uint16]bool{}
-	for range 3 { // never acknowledged
+	for range 3 { // identifiers that are never released
 		held[acquire(t, &x, -1)] = true
 	}
 	window := make([]uint16, 0, 20)
@@ -134,7 +134,7 @@ func TestClaimRefusesZeroAndWhatIsInUse(t *testing.T) {
 
 func TestClaimOfCollidingIdentifiersGrowsUntilAllFit(t *testing.T) {
 	var x Identifiers
-	for i := range uint16(5) { // the same slot in every table shorter than 65,536
+	for i := range uint16(5) { // they share a slot in every table shorter than 65,536
 		if !x.Claim(1+i<<13, int32(i)) {
 			t.Fatal("rejected")
 		}
@@ -160,7 +160,7 @@ func TestReleaseOfWhatIsNotInUseChangesNothing(t *testing.T) {
 	x.Release(0)
 	x.Release(1)
 	id := acquire(t, &x, 1)
-	x.Release(id + 16) // the same slot in the table
+	x.Release(id + 16) // shares the slot of id in the table
 	equal(t, "in use", x.Len(), 1)
 	if _, ok := x.Lookup(id); !ok {
 		t.Error("the identifier is no longer in use")

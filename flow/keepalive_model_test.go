@@ -11,7 +11,7 @@ import (
 type keepEvent struct {
 	kind keepKind
 	at   time.Duration
-	in   uint64 // received bytes so far
+	in   uint64 // the count of received bytes
 }
 
 type keepKind byte
@@ -25,7 +25,7 @@ const (
 	keepGrown // Check saw more bytes than before
 )
 
-// keepModel decides from the whole history of a connection, read backwards.
+// keepModel computes each answer from the whole history of a connection, which it reads backwards.
 type keepModel struct {
 	interval time.Duration
 	history  []keepEvent
@@ -47,7 +47,7 @@ func (m *keepModel) last(kinds ...keepKind) (e keepEvent, index int) {
 	return keepEvent{}, -1
 }
 
-// awaited returns the first PINGREQ behind the last PINGRESP.
+// awaited returns the first PINGREQ after the last PINGRESP.
 func (m *keepModel) awaited() (e keepEvent, index int) {
 	_, answer := m.last(keepAnswered)
 	for i := answer + 1; i < len(m.history); i++ {
@@ -58,7 +58,8 @@ func (m *keepModel) awaited() (e keepEvent, index int) {
 	return keepEvent{}, -1
 }
 
-// deadline returns when the peer is dead if nothing is received from now on, 0 for never.
+// deadline returns the time at which the peer is dead if nothing more is received, or 0 without an
+// outstanding PINGREQ.
 func (m *keepModel) deadline() time.Duration {
 	ping, at := m.awaited()
 	if at < 0 {
@@ -74,7 +75,7 @@ func (m *keepModel) deadline() time.Duration {
 	return from + m.interval
 }
 
-// looked returns the count of received bytes at the last look.
+// looked returns the count of received bytes at the last event that recorded it.
 func (m *keepModel) looked() uint64 {
 	ping, at := m.awaited()
 	if e, i := m.last(keepHeard, keepGrown); i > at {
@@ -100,7 +101,8 @@ func (m *keepModel) check(now time.Duration, in uint64, paused, writing bool) Pi
 	return SendPing
 }
 
-// checkNext compares Next with the first time at which Check acts if nothing happens before.
+// checkNext compares Next with the time at which Check first acts, if nothing happens before that
+// time.
 func checkNext(t *rapid.T, k KeepAlive, m *keepModel, now time.Duration, in uint64, paused bool) {
 	next := k.Next(now, paused)
 	sent, _ := m.last(keepSent)

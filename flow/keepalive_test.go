@@ -7,11 +7,11 @@ import (
 
 const sec = time.Second
 
-// actionNames are for messages.
+// actionNames holds the names of the actions for error messages.
 var actionNames = map[PingAction]string{NoPing: "nothing", SendPing: "PINGREQ", PeerDead: "dead"}
 
-// A checkStep is one event of a connection and the Check behind it. Times are in seconds since the
-// CONNECT.
+// A checkStep is one event of a connection and the call of Check after it. Times are in seconds
+// since CONNECT.
 type checkStep struct {
 	at      float64
 	event   string // "sent", "heard", "resumed", "answered" or none
@@ -50,7 +50,7 @@ func TestPingreqIsDueAfterNineTenthsOfTheIntervalWithoutSending(t *testing.T) {
 		{at: 9, want: SendPing},
 		{at: 9, event: "sent"},
 		{at: 17.999},
-		{at: 18, want: SendPing}, // the second one, before the first is overdue
+		{at: 18, want: SendPing}, // the second PINGREQ, before the PINGRESP to the first is overdue
 	})
 	runChecks(t, "received packets do not count", 10, []checkStep{
 		{at: 8, event: "heard", bytesIn: 4},
@@ -73,7 +73,7 @@ func TestPingreqIsMeasuredFromTheConnectPacket(t *testing.T) {
 func TestPeerIsDeadWithoutPingrespForTheInterval(t *testing.T) {
 	runChecks(t, "short interval", 5, []checkStep{
 		{at: 4.5, want: SendPing}, {at: 4.5, event: "sent"},
-		{at: 9, want: SendPing}, {at: 9, event: "sent"}, // it does not extend the wait
+		{at: 9, want: SendPing}, {at: 9, event: "sent"}, // this PINGREQ does not extend the wait for PINGRESP
 		{at: 9.499},
 		{at: 9.5, want: PeerDead},
 	})
@@ -90,7 +90,7 @@ func TestPeerIsDeadWithoutPingrespForTheInterval(t *testing.T) {
 		{at: 54, want: SendPing}, {at: 54, event: "sent"},
 		{at: 63.999, event: "answered"},
 		{at: 64},
-		{at: 108, want: SendPing}, {at: 108, event: "sent"}, // a new wait begins
+		{at: 108, want: SendPing}, {at: 108, event: "sent"}, // a new wait for PINGRESP begins
 		{at: 117.999},
 		{at: 118, want: PeerDead},
 	})

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seedFlag = flag.Uint64("seed", 0, "repeat the random run of this seed alone")
 
-// randomly calls run with random sources of different seeds. A failure prints the seed that repeats
-// it.
+// randomly calls run with random sources of different seeds. A failed run prints the command that
+// repeats it.
 func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
 	t.Helper()
 	first := *seedFlag
@@ -54,7 +54,7 @@ func token(m frames.Message) int {
 	return n
 }
 
-// allHanded is for acks when every batch was handed to the writer.
+// allHanded stands for the last batch when every batch was passed to the writer.
 const allHanded = math.MaxUint64
 
 func pick[T any](rnd *rand.Rand, s []T) T { return s[rnd.IntN(len(s))] }

@@ -14,7 +14,7 @@ func TestMemoryStoreIsAStore(t *testing.T) {
 	storetest.Run(t, open, func(*testing.T) flow.Store { return s })
 }
 
-// A second client calls Attach while the writer of the first one commits.
+// A second client calls Attach while the writer of the first client commits.
 func TestMemoryStoreCanBeAskedWhileItCommits(t *testing.T) {
 	s := flow.NewMemoryStore()
 	if _, err := s.Attach("a"); err != nil {

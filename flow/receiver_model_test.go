@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// inMessage is a message that was delivered once; its duplicates share it.
+// inMessage is a message that was delivered. All duplicates of a message share one inMessage.
 type inMessage struct {
 	qos     frames.QoS
 	id      uint16
@@ -24,10 +24,10 @@ type inMessage struct {
 type arrival struct {
 	*inMessage
 	again    bool // a duplicate, delivered to no consumer
-	released bool // by PUBREL: no ack is due
+	released bool // PUBREL released its identifier, so no ack is due
 }
 
-// receiverRun drives a Receiver and a naive model side by side, with a store that lags by the
+// receiverRun drives a Receiver and a naive model side by side, with a store that lacks the
 // uncommitted changes.
 type receiverRun struct {
 	*testing.T
@@ -38,10 +38,10 @@ type receiverRun struct {
 	journal *Journal
 
 	conn     int
-	arrivals []*arrival            // whose acks have not been sent
-	held     map[uint16]*inMessage // QoS 2 until PUBREL
-	waiting  map[uint64]*inMessage // unacknowledged deliveries
-	last     uint64                // delivery
+	arrivals []*arrival            // arrivals whose acks have not been sent
+	held     map[uint16]*inMessage // QoS 2 messages until PUBREL, by identifier
+	waiting  map[uint64]*inMessage // unacknowledged deliveries, by number
+	last     uint64                // the number of the last delivery
 
 	mirror      map[uint16]bool // identifiers after every journaled change
 	store       *MemoryStore    // receives changes when the writer commits
@@ -101,7 +101,7 @@ func (r *receiverRun) step() {
 	r.check()
 }
 
-// inboundIDs are few, and some share a slot of a short table.
+// inboundIDs holds a few identifiers, some of which share a slot in a short table.
 var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
 
 func (r *receiverRun) arrive() {
@@ -137,7 +137,8 @@ func (r *receiverRun) arrive() {
 	}
 }
 
-// ack acknowledges a random delivery of any connection, existing or not, often a pending one.
+// ack acknowledges a random delivery of any connection. The delivery is often pending, and may not
+// even exist.
 func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
@@ -155,8 +156,8 @@ func (r *receiverRun) ack() {
 	}
 }
 
-// next checks the arrivals in order: the ack of a message may be sent when all its deliveries are
-// acknowledged; after a PUBREL no ack is due.
+// next checks the arrivals in order. The ack of a message may be sent when all its deliveries are
+// acknowledged. After PUBREL no ack is due.
 func (r *receiverRun) next() {
 	got, ok := r.r.Next()
 	r.logf("next: %v#%d, %v", got.Kind, got.ID, ok)
@@ -191,7 +192,7 @@ func (r *receiverRun) release() {
 	r.released(id)
 }
 
-// released removes an identifier from the model, if it is held.
+// released removes an identifier from the model, if the model holds it.
 func (r *receiverRun) released(id uint16) {
 	m := r.held[id]
 	if m == nil {
@@ -272,7 +273,7 @@ func (r *receiverRun) readJournal() {
 	}
 }
 
-// check verifies the invariants after every step.
+// check verifies the invariants; it runs after every step.
 func (r *receiverRun) check() {
 	r.readJournal()
 	for _, id := range inboundIDs {

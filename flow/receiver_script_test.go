@@ -27,8 +27,8 @@ func newInScript(t *testing.T) *inScript {
 	return s
 }
 
-// arriveNew is the arrival of a message that must be delivered to its n consumers. It returns the
-// number of the first delivery.
+// arriveNew passes a new message for n consumers to the Receiver, which must deliver it. It returns
+// the number of the first delivery.
 func (s *inScript) arriveNew(qos frames.QoS, id uint16, n int) uint64 {
 	s.t.Helper()
 	first, isNew := s.Arrive(qos, id, false, n)

@@ -54,7 +54,7 @@ func TestAckingTwiceIsHarmless(t *testing.T) {
 	s.acks("PUBREC#7")
 	s.Ack(first)
 	s.Ack(first + 1)
-	s.Ack(other + 1) // no such delivery
+	s.Ack(other + 1) // this delivery does not exist
 	s.Ack(0)
 	s.counts(1, 1, 2)
 	s.journaled(Change{Kind: Received, ID: 7})
@@ -99,7 +99,7 @@ func TestQoS1AndQoS2DoNotShareIdentifiersInOurHands(t *testing.T) {
 	s.acks("PUBREC#7", "PUBACK#7")
 }
 
-// A1, A2: the session answers each with PUBCOMP.
+// A1, A2: the session answers each PUBREL with PUBCOMP.
 func TestPubrelForAnUnknownIdentifierChangesNothing(t *testing.T) {
 	s := newInScript(t)
 	s.arriveNew(qos1, 7, 1)
@@ -112,7 +112,7 @@ func TestPubrelForAnUnknownIdentifierChangesNothing(t *testing.T) {
 
 func TestStoreIsToldWhenAllHaveAckedAndWhenPubrelComes(t *testing.T) {
 	s := newInScript(t)
-	s.arriveNew(qos1, 1, 1) // blocks the acks, not the store
+	s.arriveNew(qos1, 1, 1) // it delays the acks behind it, but not the changes of the store
 	first := s.arriveNew(qos2, 7, 2)
 	s.journaled()
 	s.Ack(first)
@@ -127,14 +127,14 @@ func TestStoreIsToldWhenAllHaveAckedAndWhenPubrelComes(t *testing.T) {
 	s.journaled()
 }
 
-// A PUBREC sent after PUBREL would acknowledge the next message with that identifier.
+// A PUBREC sent after PUBREL would acknowledge the next message with the same identifier.
 func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
 	s := newInScript(t)
 	head := s.arriveNew(qos1, 1, 1)
 	a := s.arriveNew(qos2, 7, 1)
 	s.arriveAgain(7)
 	s.Ack(a)
-	s.Release(7) // while its PUBRECs wait behind the head
+	s.Release(7) // while PUBRECs for 7 wait behind the first message
 	b := s.arriveNew(qos2, 7, 1)
 	s.journaled(Change{Kind: Received, ID: 7}, Change{Kind: Forgotten, ID: 7})
 	s.Ack(head)
@@ -193,11 +193,12 @@ func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 	s.arriveNew(qos2, 7, 1)
 }
 
-// The consumers of the lost connection still hold the message:
+// A message has two consumers, and the connection is lost before the second one acknowledges the
+// message:
 //
-//	connection 1   7 to two consumers, one has acked
-//	connection 2   7 again, and again      PUBREC waits
-//	               the other acks          both may be sent
+//	connection 1   7 is delivered to two consumers, one acknowledges
+//	connection 2   7 arrives again, twice     PUBREC waits
+//	               the other acknowledges     both PUBRECs may be sent
 func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s := newInScript(t)
 	first := s.arriveNew(qos2, 7, 2)
@@ -304,8 +305,8 @@ func TestRestoredIdentifiersAreAckedWithoutDelivery(t *testing.T) {
 	s.arriveNew(qos2, 7, 1)
 }
 
-// In MQTT 3.1 a broker that has lost the session does not say so. Its new messages have identifiers
-// that we hold, and no DUP.
+// In MQTT 3.1 a broker that has lost the session does not say so. Its new messages can have
+// identifiers that the Receiver still holds, but they have no DUP flag.
 func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	s := newInScript(t)
 	s.Restore(7)
@@ -325,7 +326,7 @@ func TestAnIdentifierInDoubtIsNewWithoutDUP(t *testing.T) {
 	fresh := s.arriveNew(qos2, 10, 1)
 	equal(t, "pending", s.Pending(unacked), false)
 	s.acks("PUBREC#8", "PUBREC#9")
-	s.arriveAgain(10) // identifiers of this connection are certain
+	s.arriveAgain(10) // identifiers of this connection are not in doubt
 	s.Ack(fresh)
 	s.acks("PUBREC#10", "PUBREC#10")
 }
@@ -342,7 +343,7 @@ func TestReceiverWithoutAStoreWorks(t *testing.T) {
 	equal(t, "held", r.Held(), 0)
 }
 
-// Consumers that never acknowledge block acks, and cost only a ring.
+// Consumers that do not acknowledge hold back all acks. The only cost is a large ring.
 func TestAllIdentifiersCanBeUnacked(t *testing.T) {
 	s := newInScript(t)
 	for id := 1; id <= MaxUnacked; id++ {

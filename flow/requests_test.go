@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// nFilters returns n filters of size bytes each, QoS 1.
+// nFilters returns n filters with QoS 1, each size bytes long.
 func nFilters(n, size int) []frames.Filter {
 	filters := make([]frames.Filter, n)
 	for i := range filters {
@@ -20,7 +20,7 @@ func nFilters(n, size int) []frames.Filter {
 	return filters
 }
 
-// nextAll takes all packets that are due.
+// nextAll returns all packets that are due.
 func nextAll(s *subscriber) (list []Request) {
 	for r, ok := s.Next(s.now); ok; r, ok = s.Next(s.now) {
 		list = append(list, r)
@@ -28,8 +28,8 @@ func nextAll(s *subscriber) (list []Request) {
 	return list
 }
 
-// A SUBSCRIBE has 3 more bytes for each filter, an UNSUBSCRIBE 2. For the last filter only its text
-// counts.
+// Each filter takes the bytes of its text and 3 more in a SUBSCRIBE, or 2 more in an UNSUBSCRIBE.
+// For the last filter of a packet only the text counts.
 func TestPacketsAreSplitAt256FiltersAnd16KiB(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -189,7 +189,7 @@ func TestOverduePacketsAreSentAgainInTheOrderOfTheFirstTime(t *testing.T) {
 	}
 	overdue(0, 0)
 	var all, again []string
-	for i := range 20 { // enough for a map to be out of order
+	for i := range 20 { // so many that a map would return them out of order
 		s.adds(fmt.Sprint(i), true, fmt.Sprintf("f%d:1", i))
 		all = append(all, fmt.Sprintf("SUBSCRIBE#%d f%d:1", i+1, i))
 		again = append(again, fmt.Sprintf("SUBSCRIBE#%d again f%d:1", i+1, i))
@@ -205,7 +205,7 @@ func TestOverduePacketsAreSentAgainInTheOrderOfTheFirstTime(t *testing.T) {
 	for i := range 20 {
 		want := Granted
 		if i == 0 {
-			want = Unchanged // it is leaving
+			want = Unchanged // the owner is leaving
 		}
 		s.suback(i+1, want, 1)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// houses gives n owners a filter each, and a topic for each of them.
+// houses returns routes for n owners with one filter each, and a topic for each owner.
 func houses(n int) (r *ownerRoutes, topics []string) {
 	r = new(ownerRoutes)
 	for i := range n {
@@ -17,8 +17,8 @@ func houses(n int) (r *ownerRoutes, topics []string) {
 
 var subscribed = []int{1, 100, 10_000}
 
-// The ways in which a message finds its owners, the cheapest first, and the most allocations of one
-// look-up. The cost must not grow with the owners that do not match.
+// The ways in which a message finds its owners, cheapest first, and the limit of allocations for
+// one look-up. The cost must not grow with the number of owners that do not match.
 var lookups = []struct {
 	name   string
 	allocs float64

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// routesModel is a plain list of routes, compared one by one.
+// routesModel is a plain list of routes. A topic is matched against each of them.
 type routesModel []Route[int]
 
 // owners returns the owners whose filters match topic, each once, in ascending order.
@@ -31,7 +31,8 @@ func (m routesModel) equal(filter string) (routes []Route[int]) {
 	return routes
 }
 
-// checkRoutes looks up one topic of a short list, which the table remembers, and one of any kind.
+// checkRoutes looks up a topic from a short list, which the table of recent topics often has, and a
+// random topic.
 func checkRoutes(t *rapid.T, r *Routes[int], m routesModel, intn func(int) int) {
 	for _, topic := range []string{pickTopic(intn), randomTopic(intn)} {
 		got := slices.Clone(r.Lookup(topic))
@@ -76,7 +77,7 @@ func TestRoutesModel(t *testing.T) {
 				}
 				route := m[intn(len(m))]
 				r.Remove(route.Filter, route.Owner)
-				i := slices.Index(m, route) // the first of several that are equal
+				i := slices.Index(m, route) // the first of the equal routes
 				m = slices.Delete(m, i, i+1)
 			},
 			"remove a stranger": func(*rapid.T) {
@@ -87,7 +88,7 @@ func TestRoutesModel(t *testing.T) {
 			r.Remove(route.Filter, route.Owner)
 		}
 		if !isEmpty(&r) {
-			t.Fatalf("removing all leaves levels behind: %+v", r.root)
+			t.Fatalf("the tree has levels without routes: %+v", r.root)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func TestTopicsFindTheirFilters(t *testing.T) {
 		}
 		owner.unroute(&r)
 		if !isEmpty(&r) {
-			t.Errorf("filter %q leaves levels behind: %+v", c.filter, r.root)
+			t.Errorf("after the removal of filter %q the tree has levels: %+v", c.filter, r.root)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestSubscriptionIsFoundOnceHoweverManyOfItsFiltersMatch(t *testing.T) {
 	if len(found) != 2 || !slices.Contains(found, owner) || !slices.Contains(found, other) {
 		t.Fatalf("%d owners are found, want 2", len(found))
 	}
-	r.Remove(frames.Filter{Topic: "a/b"}, owner) // one of the two that are equal
+	r.Remove(frames.Filter{Topic: "a/b"}, owner) // removes one of two equal routes
 	owner.filters = slices.Delete(owner.filters, 3, 4)
 	if len(r.Lookup("a/b")) != 2 {
 		t.Fatal("it is not found any more")
@@ -116,7 +116,7 @@ func TestLookupKnowsOfEveryChange(t *testing.T) {
 	}
 }
 
-// $share/g/a and a end at the same level of the tree.
+// The filters $share/g/a and a end at the same level of the tree.
 func TestEqualComparesTheWholeTextOfAFilter(t *testing.T) {
 	var r Routes[int]
 	a := frames.Filter{Topic: "a"}
@@ -139,7 +139,7 @@ func TestEqualComparesTheWholeTextOfAFilter(t *testing.T) {
 			t.Errorf("equal to %q: %v, want %v", c.filter, got, c.want)
 		}
 	}
-	r.Remove(a, 2) // with another QoS
+	r.Remove(a, 2) // a has another QoS than the route of owner 2
 	equal(t, "after removing a route that is not there", len(r.Lookup("a")), 4)
 }
 
@@ -204,7 +204,7 @@ func randomFilter(intn func(n int) int) string {
 	}
 }
 
-// The tree against frames.Match, one filter after the other.
+// The result of Lookup is compared with frames.Match for every filter.
 func TestTreeAgreesWithMatchOnRandomFilters(t *testing.T) {
 	randomly(t, 1, func(t *testing.T, random *rand.Rand) {
 		var r ownerRoutes
@@ -230,7 +230,7 @@ func TestTreeAgreesWithMatchOnRandomFilters(t *testing.T) {
 			owner.unroute(&r)
 		}
 		if !isEmpty(&r) {
-			t.Fatalf("removing all leaves levels behind: %+v", r.root)
+			t.Fatalf("the tree has levels without routes: %+v", r.root)
 		}
 	})
 }

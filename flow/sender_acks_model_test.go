@@ -41,7 +41,7 @@ func (r *senderRun) anyAck() {
 func (r *senderRun) ack(kind frames.Type, id uint16) {
 	p, want := r.find(id), Violation
 	if p != nil && p.batch == 0 && !p.sent {
-		p = nil // the broker cannot know it
+		p = nil // the broker cannot have this publication
 	}
 	switch {
 	case p == nil && kind == pubrec:

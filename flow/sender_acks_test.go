@@ -10,7 +10,8 @@ import (
 
 // A1 to A3: every ack in every state of its exchange.
 func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
-	// The publication has identifier 1 and receives all acks but the last before the check.
+	// The publication has identifier 1. The last ack of a case is checked, the acks before it bring
+	// the publication into its state.
 	for _, c := range []struct {
 		name string
 		qos  frames.QoS
@@ -62,13 +63,13 @@ func TestPubrelsAreDueInTheOrderOfThePubrecs(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(2, "a", "b", "c")
 	s.sends("a#1", "b#2", "c#3")
-	for _, id := range []uint16{3, 1, 2} { // Release: PUBREL is due now
+	for _, id := range []uint16{3, 1, 2} { // the outcome Release means that PUBREL is due
 		s.ack(pubrec, id, Release, "")
 	}
 	s.sends()
 }
 
-// K1, K2: the same identifier with DUP, and the publication ends only with its ack.
+// K1, K2: a publication is sent again with the same identifier and DUP, and ends only with its ack.
 func TestCutBeforeTheAckSendsAgainWithTheSameIdentifierAndDup(t *testing.T) {
 	s := newScript(t, 5, nil)
 	s.add(1, "a")
@@ -129,7 +130,7 @@ func TestResendKeepsTheOrderAcrossQoSAndAcrossTheWrap(t *testing.T) {
 		"t#14 dup")
 }
 
-// The same from a store, with a smaller window.
+// The same order after a restart from a store, with a smaller window.
 func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s := newScript(t, 4, nil)
 	id := uint16(65_530)
@@ -154,7 +155,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s.sends("f#65535 dup", "g#1 dup", "PUBREL#2")
 }
 
-// rumqtt and paho counted only new publications, and a resumed session flooded the link.
+// The clients rumqtt and paho did not count retransmissions, so a resumed session flooded the link.
 func TestResendIsHeldToTheWindow(t *testing.T) {
 	s := newScript(t, 4, nil)
 	s.add(1, "a", "b", "c", "d", "e")
@@ -171,7 +172,7 @@ func TestResendIsHeldToTheWindow(t *testing.T) {
 	s.sends("e#5")
 }
 
-// The writer received batch 1, not batch 2:
+// Batch 1 was passed to the writer, batch 2 was not:
 //
 //	batch 1   a b#1 | batch 2   c d#2 e | waiting   f
 func TestWhatTheWriterDidNotTakeWasNotSent(t *testing.T) {
@@ -227,7 +228,8 @@ func TestCleanSessionEndsWhatWasSentAndKeepsWhatWasNot(t *testing.T) {
 	s.sends("c#4", "d#5")
 }
 
-// K7: publications are new to the broker, except those it acknowledged with PUBREC.
+// K7: a broker that lost the session gets all publications as new ones, except a publication that
+// it acknowledged with PUBREC.
 func TestSessionLostAtTheBrokerSendsAllAsNewExceptPubrel(t *testing.T) {
 	s := newScript(t, 5, nil)
 	s.add(1, "a")
@@ -282,8 +284,8 @@ func TestWithoutRetryNothingIsEverOverdue(t *testing.T) {
 	s.overdue(0, false)
 }
 
-// Initial 4 s, one byte a second for each byte of payload, doubled each time: PUBLISH waits 5, 6, 8
-// ... seconds, PUBREL 4, 8, 16, 16.
+// Initial is 4 s, Bandwidth one byte per second, and Factor 2. PUBLISH waits 5, 6, 8 ... seconds,
+// PUBREL 4, 8, 16 and 16 seconds.
 func TestOverduePacketsAreSentAgainAtTheirTimes(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: 4 * sec, Max: 16 * sec, Bandwidth: 1, Factor: 2})
@@ -334,8 +336,8 @@ func TestAttemptsStartAgainWithTheConnection(t *testing.T) {
 	s.overdue(5*sec, true)
 }
 
-// The writer is blocked: a second copy in the same batch is useless, and its DUP is wrong if the
-// batch is never sent.
+// The writer is blocked. A second copy in the same batch would be useless, and DUP would be wrong
+// if the batch is never sent.
 func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: sec, Max: 4 * sec, Bandwidth: 1, Factor: 2})
@@ -352,8 +354,8 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 	s.overdue(10*sec, true)
 }
 
-// A publication in a batch not yet handed to the writer has not been sent: an ack with its
-// identifier is for something else.
+// A publication in a batch that the writer does not have yet was not sent. An ack with its
+// identifier must be for an earlier packet.
 func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
 	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: Release, pubcomp: Ignored} {
 		s := newScript(t, 2, nil)

@@ -19,7 +19,8 @@ func (r *senderRun) addRun() {
 	r.s.AddRun(run, first)
 }
 
-// nextRun sends some messages of the run that begins, or continues, at r.pubs[i].
+// nextRun sends some messages of a run. r.pubs[i] is the first message of the run that was not
+// sent.
 func (r *senderRun) nextRun(i int) {
 	most := 1 + r.rnd.IntN(6)
 	took := 0
@@ -65,7 +66,7 @@ func (r *senderRun) withdrawRun() {
 			r.fail("found %d of %d in place of %d; gone: %v", token(e.Message), e.Owner, p.token, gone)
 		}
 		p.owned = false
-		clear(e.Message.Payload) // its owner may overwrite it now
+		clear(e.Message.Payload) // after Withdraw the owner may overwrite the payload
 	}
 	if gone {
 		r.pubs = slices.Delete(r.pubs, i, i+e.Run.Len())

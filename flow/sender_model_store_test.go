@@ -4,7 +4,7 @@ import "slices"
 
 // wire records the transmissions of one publication, over all connections and restarts.
 type wire struct {
-	dup      bool // DUP is right: it may have been sent
+	dup      bool // it may have been sent, so DUP is correct
 	fresh    bool // not sent since the broker lost the session
 	released bool
 }
@@ -16,7 +16,7 @@ type packet struct {
 	dup      bool
 }
 
-// take plays the writer: it commits, then writes.
+// take acts as the writer, which commits before it writes.
 func (r *senderRun) take() {
 	r.logf("take batch %d", r.batch)
 	r.commit()
@@ -102,7 +102,7 @@ func (r *senderRun) restart() {
 			r.fail("%+v was rejected", was)
 		}
 		r.pubs = append(r.pubs, p)
-		r.wires[p.token].dup = true // the store does not record more
+		r.wires[p.token].dup = true // the store does not record whether it was sent
 		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
 		if was.ID != 0 {
 			_ = r.mirror.Commit([]Change{{Kind: Assigned, Seq: was.Seq, ID: was.ID}})

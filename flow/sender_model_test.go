@@ -10,11 +10,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// pub is a publication in the naive model: one slice in order of acceptance, searched from the
-// front each time.
+// pub is a publication in the model. The model is one slice in order of acceptance, which is always
+// searched from the front.
 type pub struct {
-	token    int // its payload, and its owner outside a run
-	run      int // the token of the first message of its run, and its owner; 0: not in a run
+	token    int // the payload; outside a run, the owner too
+	run      int // the token of the first message of the run, which is the owner of the whole run; 0: not in a run
 	qos      frames.QoS
 	seq      uint64
 	handle   Handle
@@ -22,8 +22,8 @@ type pub struct {
 	released bool
 	owned    bool
 
-	batch    uint64 // in which it was transmitted on this connection; 0: none
-	sent     bool   // in a batch handed to the writer, as far as this session knows
+	batch    uint64 // the batch in which it was transmitted on this connection; 0: none
+	sent     bool   // the session knows that the writer has received it
 	attempts int
 	due      time.Duration
 }
@@ -40,7 +40,7 @@ func (p *pub) owner() int {
 	return p.token
 }
 
-// senderRun drives a Sender and the model side by side, with a store that lags by the uncommitted
+// senderRun drives a Sender and the model side by side, with a store that lacks the uncommitted
 // changes.
 type senderRun struct {
 	*testing.T
@@ -54,14 +54,14 @@ type senderRun struct {
 	window  int
 	now     time.Duration
 	batch   uint64
-	filling []packet // in batch
+	filling []packet // the packets in batch
 
 	pubs    []*pub
-	foreign []uint16 // identifiers of SUBSCRIBEs
+	foreign []uint16 // identifiers of SUBSCRIBE packets
 	handles []Handle
 	tokens  int
 	ended   map[int]bool
-	lastSeq uint64 // transmitted on this connection
+	lastSeq uint64 // the last seq transmitted on this connection
 	wires   map[int]*wire
 
 	mirror      *MemoryStore // receives every journaled change
@@ -171,8 +171,8 @@ func (r *senderRun) add() {
 	r.wires[p.token] = &wire{fresh: true}
 }
 
-// next transmits the first publication that was not transmitted on this connection, unless the
-// window is full and it needs a place there.
+// next transmits the first publication that was not transmitted on this connection, unless it has
+// QoS 1 or 2 and the window is full.
 func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
 		outstanding := 0
@@ -244,7 +244,7 @@ func (r *senderRun) find(id uint16) *pub {
 	return nil
 }
 
-// end checks that e is the end of p, and the only one.
+// end checks that e fits p, and that p ends only once.
 func (r *senderRun) end(p *pub, e Ended[int]) {
 	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token {
 		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
@@ -275,7 +275,7 @@ func (r *senderRun) endQoS0(upTo uint64, call func(end func(Ended[int]))) {
 	r.ends(want, call)
 }
 
-// ends compares the publications that end in call with want, in order.
+// ends compares the publications that call ends with want, in order.
 func (r *senderRun) ends(want []*pub, call func(end func(Ended[int]))) {
 	call(func(e Ended[int]) {
 		for _, e := range oneByOne(e) {

@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// script drives a Sender as a session does. Packets are written as
+// script drives a Sender as a session does. It writes packets as texts:
 //
 //	a          PUBLISH of payload a, QoS 0
 //	a#1        PUBLISH of payload a with identifier 1
@@ -90,7 +90,7 @@ func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	}
 }
 
-// lost ends the connection after the writer received every batch but the current one.
+// lost ends the connection. The writer has received all batches before the current one.
 func (s *script) lost(keep bool, ends ...string) {
 	s.t.Helper()
 	var got []string

@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Window 2, and an ack out of order:
+// The window is 2, and an ack arrives out of order:
 //
 //	[a b]c d e
 //	[a]b[c]d e
@@ -28,10 +28,10 @@ func TestNoMoreThanTheWindowIsOutstanding(t *testing.T) {
 	s.counts(0, 2, 2)
 }
 
-// Window 4, then 2:
+// The window is 4, then 2:
 //
 //	[a b c d]e f    window 2
-//	 a b c[d e]f    three are acknowledged: one may go
+//	 a b c[d e]f    three are acknowledged, so one may be sent
 func TestALowerWindowSendsNothingNewUntilEnoughIsAcknowledged(t *testing.T) {
 	s := newScript(t, 4, nil)
 	s.add(1, "a", "b")
@@ -142,7 +142,7 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 		if e, ok := s.Find(h); !ok || e.Owner != "" || string(e.Message.Payload) != "right" {
 			t.Errorf("QoS %d: found %q of %q, %v", qos, e.Message.Payload, e.Owner, ok)
 		}
-		s.lost(true) // the batch was not handed to the writer
+		s.lost(true) // the batch was not passed to the writer
 		if o, ok := s.Next(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
 			t.Errorf("QoS %d: sends %q, %v", qos, packetText(o), ok)
 		}
@@ -170,7 +170,7 @@ func TestHandleOfAnEndedPublicationNamesNoOther(t *testing.T) {
 	old := s.add(1, "a")
 	s.sends("a#1")
 	s.ack(puback, 1, Confirmed, "a")
-	h := s.add(1, "b") // in the same slot
+	h := s.add(1, "b") // the new publication reuses the slot
 	equal(t, "slot", h.slot, old.slot)
 	for _, h := range []Handle{old, {}, {slot: 99, seq: 1}} {
 		if _, ok := s.Find(h); ok {
@@ -273,7 +273,7 @@ func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
 		{Seq: 2, Message: message(0, 1)},                        // QoS 0 is not stored
 		{Seq: 2, Message: message(3, 1)},                        // no such QoS
 		{Seq: 2, Message: message(1, 1), ID: 8, Released: true}, // PUBREC at QoS 1
-		{Seq: 2, Message: message(2, 1), Released: true},        // PUBREC before it was in flight
+		{Seq: 2, Message: message(2, 1), Released: true},        // PUBREC without an identifier
 	} {
 		s := newScript(t, 9, nil)
 		s.Restore(Publication{Seq: 1, Message: message(1, 0), ID: 7}, "")
@@ -346,8 +346,8 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s.sends("yyy#1001")
 }
 
-// After a failed commit its publications end in any state. The others continue, and the window and
-// the identifiers are as before.
+// After a failed commit the publications that it accepted end, whatever their state. All other
+// publications continue, with the window and the identifiers as before.
 func TestPublicationsOfAFailedCommitEndAndTheOthersGoOn(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(qos1, "a")
@@ -373,7 +373,7 @@ func TestPublicationsOfAFailedCommitEndAndTheOthersGoOn(t *testing.T) {
 	equal(t, "not ended", s.Len(), 3)
 }
 
-// The store never saw these publications, so no change must remain for it.
+// The store does not know these publications, so the journal must forget all their changes.
 func TestUncommittedPublicationsThatEndLeaveNothingInTheJournal(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(qos1, "a")
