@@ -197,8 +197,8 @@ func TestQoS2AfterTheCutIsAckedWithoutASecondDelivery(t *testing.T) {
 // message:
 //
 //	connection 1   7 is delivered to two consumers, one acknowledges
-//	connection 2   7 arrives again, twice     PUBREC waits
-//	               the other acknowledges     both PUBRECs may be sent
+//	connection 2   7 arrives again, twice                        no PUBREC yet
+//	               the other acknowledges                        both PUBRECs may be sent
 func TestPubrecOfTheSecondCopyWaitsForTheConsumersOfTheFirst(t *testing.T) {
 	s := newInScript(t)
 	first := s.arriveNew(qos2, 7, 2)

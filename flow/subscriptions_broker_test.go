@@ -8,14 +8,16 @@ import (
 )
 
 // A brokerModel applies SUBSCRIBE and UNSUBSCRIBE packets in the order of sending. It keeps one QoS
-// for each filter, that of the last SUBSCRIBE. A filter that it refuses stays as it was.
+// for each filter, from the last SUBSCRIBE. If the broker refuses a filter, an earlier subscription
+// to this filter stays.
 type brokerModel struct {
 	filters map[string]frames.QoS
-	sent    []Request // and not applied yet
-	applied []brokerAnswer
+	sent    []Request      // packets sent and not applied yet
+	applied []brokerAnswer // answers that the client has not received yet
 
-	// Filters that were refused in this session. An owner that ends sends no UNSUBSCRIBE for the
-	// filters that were refused to it, so the broker may keep such a filter from another SUBSCRIBE.
+	// Filters that were refused in this session. When an owner ends, no UNSUBSCRIBE is sent for the
+	// filters that were refused to this owner. The broker may therefore keep such a filter from
+	// another SUBSCRIBE.
 	stranded map[string]bool
 }
 
@@ -29,8 +31,8 @@ func newBrokerModel() *brokerModel {
 	return &brokerModel{filters: map[string]frames.QoS{}, stranded: map[string]bool{}}
 }
 
-// apply takes the oldest packet; refuse decides about each filter of a SUBSCRIBE, and grant about
-// the QoS in its SUBACK.
+// apply applies the oldest packet. For each filter of a SUBSCRIBE, refuse reports whether the
+// broker refuses it, and grant returns the QoS in the SUBACK.
 func (b *brokerModel) apply(refuse func() bool, grant func(q frames.QoS) frames.QoS) {
 	r := b.sent[0]
 	b.sent = b.sent[1:]
@@ -50,7 +52,7 @@ func (b *brokerModel) apply(refuse func() bool, grant func(q frames.QoS) frames.
 	b.applied = append(b.applied, a)
 }
 
-// lost ends the connection: packets and answers under way are gone.
+// lost ends the connection and drops all packets and answers under way.
 func (b *brokerModel) lost() { b.sent, b.applied = nil, nil }
 
 // forget ends the session.
@@ -59,7 +61,7 @@ func (b *brokerModel) forget() {
 	clear(b.stranded)
 }
 
-// answer takes one answer out, not always the oldest.
+// answer removes one answer, not always the oldest, and returns it.
 func (b *brokerModel) answer(t *rapid.T) brokerAnswer {
 	i := rapid.IntRange(0, len(b.applied)-1).Draw(t, "answer")
 	a := b.applied[i]

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// answer passes one answer of the broker on.
+// answer passes one answer of the broker to the Subscriptions.
 func (r *subscriptionsRun) answer(t *rapid.T) {
 	a := r.broker.answer(t)
 	if a.codes != nil {
@@ -27,7 +27,7 @@ func (r *subscriptionsRun) answer(t *rapid.T) {
 	}
 }
 
-// suback compares the Answer with all codes that the owner has had since it was asked for.
+// suback compares the Answer with all codes for the owner since its filters were last requested.
 func (r *subscriptionsRun) suback(t *rapid.T, a brokerAnswer) {
 	got, err := r.s.Suback(a.request.ID, a.codes)
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *subscriptionsRun) suback(t *rapid.T, a brokerAnswer) {
 	if o := r.owners[got.Owner]; o != nil {
 		for i, code := range got.Codes {
 			if f := o.filters[got.First+i]; f.Topic != a.request.Filters[i].Topic {
-				t.Fatalf("the code of %q is for %q", a.request.Filters[i].Topic, f.Topic)
+				t.Fatalf("the code for filter %q is reported for filter %q", a.request.Filters[i].Topic, f.Topic)
 			}
 			o.codes[got.First+i] = code
 		}
@@ -47,7 +47,7 @@ func (r *subscriptionsRun) suback(t *rapid.T, a brokerAnswer) {
 	if got.Result != want || len(got.Refused) != len(refused) {
 		t.Fatalf("owner %d: result %d, refused %v, want %d, %v", got.Owner, got.Result, got.Refused, want, refused)
 	}
-	for _, f := range refused { // in the order of the answers
+	for _, f := range refused { // got.Refused is in the order of the answers
 		if !slices.Contains(got.Refused, f) {
 			t.Fatalf("owner %d: refused %v, want %v", got.Owner, got.Refused, refused)
 		}
@@ -80,7 +80,7 @@ func (o *ownerModel) result() (result Result, refused []frames.Filter) {
 	return Unchanged, nil
 }
 
-// highest returns the filters of the wanted owners with the highest QoS of each.
+// highest returns the filters of the wanted owners, each with its highest QoS.
 func (r *subscriptionsRun) highest() map[string]frames.QoS {
 	highest := map[string]frames.QoS{}
 	for _, owner := range r.wanted {
@@ -91,7 +91,7 @@ func (r *subscriptionsRun) highest() map[string]frames.QoS {
 	return highest
 }
 
-// check is the invariant of every step.
+// check verifies the invariants; it runs after every step.
 func (r *subscriptionsRun) check(t *rapid.T) {
 	for _, topic := range modelTopics {
 		var want []int
@@ -127,8 +127,8 @@ func (r *subscriptionsRun) check(t *rapid.T) {
 	}
 }
 
-// settle lets the broker answer everything without refusals, and checks that it has the filters of
-// the wanted owners then, and no others. Earlier refusals are the exception: see stranded.
+// settle lets the broker grant every request. Then it checks that the broker has exactly the
+// filters of the wanted owners, except for filters refused earlier, which are in stranded.
 func (r *subscriptionsRun) settle(t *rapid.T) {
 	r.refusals = false
 	if !r.online {
@@ -163,7 +163,8 @@ func (r *subscriptionsRun) settle(t *rapid.T) {
 	}
 }
 
-// Without Retry: a SUBSCRIBE that is sent again can overtake a later one for the same filter.
+// The model has no Retry, with which a repeated SUBSCRIBE can arrive after a newer SUBSCRIBE for
+// the same filter.
 func TestSubscriptionsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newSubscriptionsRun(t)
@@ -176,7 +177,7 @@ func TestSubscriptionsModel(t *testing.T) {
 			}
 		}
 		online := func() bool { return r.online }
-		for range 4 { // each round goes on from a state at rest
+		for range 4 { // each round begins when all requests are answered
 			refusals := r.refusals
 			t.Repeat(map[string]func(*rapid.T){
 				"":        r.check,

@@ -9,7 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// modelFilters are few, so that owners share them. The long ones need a packet each.
+// modelFilters is a short list, so that owners share filters. Each of the long filters needs a
+// packet of its own.
 var modelFilters = []string{"a", "b/c", "b/+", "#", "$share/g/a", strings.Repeat("x", 9000), strings.Repeat("y", 9000)}
 
 var modelTopics = []string{"a", "b/c", "b", "$SYS/a", modelFilters[5]}
@@ -19,7 +20,7 @@ type ownerModel struct {
 	filters []frames.Filter
 	asking  bool
 	leaving bool
-	codes   map[int]frames.ReasonCode // since its filters were last asked for, by index
+	codes   map[int]frames.ReasonCode // the codes since its filters were last requested, by index of the filter
 }
 
 // subscriptionsRun drives a Subscriptions and a broker.
@@ -28,14 +29,14 @@ type subscriptionsRun struct {
 	ids    Identifiers
 	broker *brokerModel
 
-	keep     bool // the client wants its session kept
-	v31      bool // the broker does not tell whether it has
+	keep     bool // the client asks the broker to keep the session
+	v31      bool // the broker does not say whether it has kept the session
 	refusals bool
 
 	online bool
 	last   int // the newest owner
 	owners map[int]*ownerModel
-	wanted []int // in order of Add
+	wanted []int // the wanted owners in order of Add
 }
 
 func newSubscriptionsRun(t *rapid.T) *subscriptionsRun {
@@ -62,7 +63,7 @@ func (r *subscriptionsRun) add(t *rapid.T) {
 	r.s.Add(r.last, filters, r.online)
 }
 
-// owner draws one of all owners so far, more often one that has not ended.
+// owner draws an owner, which may have ended. Owners that have not ended are drawn more often.
 func (r *subscriptionsRun) owner(t *rapid.T) int {
 	if len(r.owners) > 0 && rapid.IntRange(0, 5).Draw(t, "any owner") > 0 {
 		return rapid.SampledFrom(slices.Sorted(maps.Keys(r.owners))).Draw(t, "owner")
@@ -116,7 +117,7 @@ func (r *subscriptionsRun) end(t *rapid.T, owner int) {
 	delete(r.owners, owner)
 }
 
-// lost ends the connection. The broker has read some of the packets before.
+// lost ends the connection, after the broker has read some of the packets.
 func (r *subscriptionsRun) lost(t *rapid.T) {
 	for range rapid.IntRange(0, len(r.broker.sent)).Draw(t, "applied") {
 		r.apply(t)

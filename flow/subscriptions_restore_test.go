@@ -41,7 +41,7 @@ func TestNewConnectionAsksForTheFiltersThatTheBrokerDoesNotHave(t *testing.T) {
 	}
 }
 
-// An active owner that a lost connection was asked about is asked for again.
+// If the connection is lost before SUBACK, the filters of an active owner are requested again.
 func TestOwnerIsAskedForUntilItsLastAnswer(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.granted("A", "a:1")
@@ -85,7 +85,7 @@ func TestUnsubscribeThatLostItsConnectionIsRepeatedInAKeptSession(t *testing.T) 
 		s.suback(1, Rejected, 1, 1, 0x80)
 		s.sends("UNSUBSCRIBE#2 a b")
 		s.adds("B", true, "a:1")
-		s.Lost(true) // B wants a again
+		s.Lost(true) // B wants the filter a by now
 		s.sends("UNSUBSCRIBE#3 b")
 		s.Lost(true)
 		s.Restore(true, false)
@@ -123,7 +123,7 @@ func TestSessionThatIsNotKeptEndsTheLeavingOwners(t *testing.T) {
 	s.has("|")
 }
 
-// The filter goes to another owner while its UNSUBSCRIBE waits for a connection.
+// Another owner adds the filter while its UNSUBSCRIBE waits for a connection.
 func TestLeavingOwnerWhoseFiltersAreWantedAgainEndsAtRestore(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.granted("A", "a:1")

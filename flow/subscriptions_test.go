@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A subscriber is a Subscriptions in a test that reads as a script. A filter is written as its
-// topic and the digit of its QoS: "a/b:1".
+// A subscriber is a Subscriptions with short methods for tests. Tests write a filter as its topic
+// and QoS, such as "a/b:1".
 type subscriber struct {
 	*testing.T
 	*Subscriptions[string]
@@ -53,8 +53,8 @@ func format(r Request) string {
 	return fmt.Sprintf("SUBSCRIBE#%d%s %s", 65_536-int(r.ID), again, formatFilters(r.Filters))
 }
 
-// sends takes all packets that are due. The identifiers are 65,535 and those below, written as #1,
-// #2, ...
+// sends compares all packets that are due with want. The identifiers count down from 65,535 and are
+// written as #1, #2, ...
 func (s *subscriber) sends(want ...string) {
 	s.Helper()
 	var got []string
@@ -70,7 +70,7 @@ func (s *subscriber) adds(owner string, online bool, filters ...string) {
 	s.Add(owner, parseFilters(filters...), online)
 }
 
-// granted is an active owner of filters.
+// granted adds an owner and makes it active.
 func (s *subscriber) granted(owner string, filters ...string) {
 	s.Helper()
 	s.adds(owner, true, filters...)
@@ -91,7 +91,7 @@ func (s *subscriber) suback(id int, want Result, codes ...byte) Answer[string] {
 	return a
 }
 
-// unsuback checks which owner ends by it; "" is none.
+// unsuback passes on an UNSUBACK and checks which owner ends; "" means no owner.
 func (s *subscriber) unsuback(id int, want string) {
 	s.Helper()
 	owner, ended, err := s.Unsuback(uint16(65_536 - id))
@@ -100,7 +100,7 @@ func (s *subscriber) unsuback(id int, want string) {
 	}
 }
 
-// has checks the wanted owners ("a?" is asking) and, behind a bar, the leaving ones.
+// has checks the wanted owners ("a?" is asking) and, behind a bar, the leaving owners.
 func (s *subscriber) has(want string) {
 	s.Helper()
 	var list []string
@@ -137,7 +137,7 @@ func TestOwnerIsAskingThenActiveThenLeaving(t *testing.T) {
 	s.has("| A")
 	equal(t, "Remove of a leaving owner", s.Remove("A", true, false), false)
 	s.sends("UNSUBSCRIBE#2 a b/+")
-	s.lookup("b/x", "A") // late messages are its own
+	s.lookup("b/x", "A") // messages still go to a leaving owner
 	s.unsuback(2, "A")
 	s.has("|")
 	s.lookup("b/x")
@@ -160,18 +160,18 @@ func TestHighestQoSOfAllWantedOwnersIsAskedFor(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.granted("A", "a:0")
 	s.granted("B", "a:2", "b:0")
-	s.granted("shared", "$share/g/a:2") // another filter
+	s.granted("shared", "$share/g/a:2") // a shared filter is a different filter
 	s.adds("C", true, "a:1", "b:1", "c:0")
 	s.sends("SUBSCRIBE#4 a:2 b:1 c:0")
 	s.suback(4, Granted, 2, 1, 0)
-	s.Remove("B", true, false) // its filters stay subscribed, so it ends at once
+	s.Remove("B", true, false) // other owners have its filters, so it ends at once
 	s.has("A shared C |")
 	s.adds("D", true, "a:0", "a:0")
 	s.sends("SUBSCRIBE#5 a:1 a:1")
 	s.granted("E", "e:0", "f:2")
 	s.Remove("E", true, false)
 	s.adds("F", true, "f:0", "f:1")
-	s.has("A shared C D? F? | E") // a leaving owner wants nothing
+	s.has("A shared C D? F? | E") // the filters of a leaving owner do not count
 	s.sends("UNSUBSCRIBE#7 e f", "SUBSCRIBE#8 f:1 f:1")
 }
 
@@ -184,13 +184,13 @@ func TestFilterIsUnsubscribedWhenNoOtherWantedOwnerHasIt(t *testing.T) {
 	s.sends("UNSUBSCRIBE#4 b")
 	s.unsuback(4, "A")
 	s.granted("D", "c:0")
-	equal(t, "D has ended", s.Remove("D", true, false), true) // nothing to wait for
+	equal(t, "D has ended", s.Remove("D", true, false), true) // C or B has its filter, so no UNSUBACK is needed
 	s.sends()
-	s.adds("E", true, "a:0") // asking is wanted, too
+	s.adds("E", true, "a:0") // an asking owner is wanted, too
 	s.Remove("B", true, false)
 	s.sends("SUBSCRIBE#6 a:1", "UNSUBSCRIBE#7 c")
 	s.has("C E? | B")
-	s.Abandon("E", true) // B is leaving: it keeps nothing
+	s.Abandon("E", true) // B is leaving, so its filter a is not kept
 	s.sends("UNSUBSCRIBE#8 a")
 }
 
@@ -239,7 +239,7 @@ func TestAbandonEndsAnAskingOwner(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		online, withdraw bool
-		sent             []string // before
+		sent             []string // before Abandon
 		want             []string
 	}{
 		{"sent", true, true, []string{"SUBSCRIBE#1 a:0"}, []string{"UNSUBSCRIBE#2 a"}},
@@ -259,7 +259,7 @@ func TestAbandonEndsAnAskingOwner(t *testing.T) {
 			s.has("|")
 			s.lookup("a")
 			s.sends(c.want...)
-			if c.sent != nil { // the answers come all the same
+			if c.sent != nil { // the broker answers the SUBSCRIBE in any case
 				s.suback(1, Unchanged, 0)
 			}
 			equal(t, "requests", s.UnderWay(), len(c.want))

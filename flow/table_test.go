@@ -2,10 +2,10 @@ package flow
 
 import "testing"
 
-// Identifiers close together share no slot if the table is twice as long as their number:
+// Consecutive identifiers share no slot if at most half of the table is used:
 //
 //	16 slots, 8 used   . 1 2 3 4 5 6 7 8 . . . . . . .
-//	the 9th doubles it
+//	the 9th doubles the table
 func TestTableIsAtMostHalfFull(t *testing.T) {
 	var tb table[int]
 	for id := uint16(1); id <= 1000; id++ {

@@ -8,8 +8,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// BenchmarkCommit commits for a session that publishes: a third of the changes accept publications,
-// a third assign identifiers to earlier ones, a third complete older ones.
+// BenchmarkCommit commits for a session that publishes. One third of the changes accept new
+// publications, one third assign identifiers to earlier publications, and one third complete the
+// oldest publications.
 func BenchmarkCommit(b *testing.B) {
 	for _, noSync := range []bool{false, true} {
 		for _, n := range []int{1, 16, 256, 4096} {

@@ -13,8 +13,9 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// check opens a file with changed content. Either Open rejects the file and does not change it, or
-// the snapshot is want. In one of 20 cases it also commits to an accepted file and reads it again.
+// check opens a file with changed content. Open must either reject the file without a change, or
+// accept it with the snapshot want. In one of 20 cases check also commits to an accepted file and
+// reads the file again.
 func check(t *testing.T, what, path string, content []byte, want flow.Snapshot) (refused bool) {
 	t.Helper()
 	write(t, path, content)
@@ -70,9 +71,9 @@ func flips(t *testing.T, path string, want flow.Snapshot, bit func() byte, next 
 func TestNoFlippedByteMakesAWrongSession(t *testing.T) {
 	path, want := sample(t)
 	content := read(t, path)
-	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the rest is unused space
+	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the zeros at the end are unused space
 	flips(t, path, want, func() byte { return byte(1 + rand.IntN(255)) }, func(i int) int {
-		for i++; i < len(used) && content[i] == 0 && i%16 != 0; i++ { // in runs of zeros, one byte of 16
+		for i++; i < len(used) && content[i] == 0 && i%16 != 0; i++ { // in a sequence of zeros, test one byte of 16
 		}
 		if i >= len(used) {
 			return len(content)
@@ -158,7 +159,7 @@ func TestAfterDamageWhileItIsOpenAttachRefuses(t *testing.T) {
 	path, want := sample(t)
 	s := mustOpen(t, path, nil)
 	content := read(t, path)
-	for at := 0; ; { // some copies are in free pages
+	for at := 0; ; { // the file also has copies in free pages
 		n := bytes.Index(content[at:], []byte("second"))
 		if n < 0 {
 			break
@@ -194,7 +195,7 @@ func TestFallbackOpensAtTheStateOfTheGoodHeaderPage(t *testing.T) {
 		write(t, path, broken)
 		var damage *DamageError
 		if _, err := Open(path, nil); !errors.As(err, &damage) || damage.Places[0].Offset != int64(at) {
-			t.Errorf("without: error %v", err)
+			t.Errorf("without Fallback: error %v", err)
 		}
 		s := mustOpen(t, path, &Options{Fallback: true})
 		snap := mustAttach(t, s)

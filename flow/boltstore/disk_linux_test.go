@@ -28,8 +28,8 @@ func mount(t *testing.T) (dir string, ok bool) {
 	return dir, true
 }
 
-// fullDisk returns a store, and functions that fill its disk and free the space again. ok is false
-// if the process cannot mount a small disk.
+// fullDisk returns a store, and functions that fill its disk and free the space again. The result
+// ok is false if the process cannot mount a small disk.
 func fullDisk(t *testing.T) (s *Store, fill, room func(), ok bool) {
 	t.Helper()
 	dir, ok := mount(t)
@@ -83,7 +83,7 @@ func standIn(t *testing.T, s *Store) (fill, room func()) {
 func TestAFullDiskFailsTheCommitAndNothingElse(t *testing.T) {
 	if s, fill, room, ok := fullDisk(t); ok {
 		failsAndGoesOn(t, s, fill, room, syscall.ENOSPC)
-	} // else the process may not mount a disk, and the next test must suffice
+	} // otherwise the process cannot mount a disk, and only the next test checks this
 }
 
 // D1
@@ -98,7 +98,7 @@ func failsAndGoesOn(t *testing.T, s *Store, fill, room func(), want error) {
 	mustCommit(t, s, accepted(1, "first"))
 	fill()
 	last, err := uint64(1), error(nil)
-	for err == nil && last < 1000 { // the file itself has some free pages
+	for err == nil && last < 1000 { // the first commits may use free pages of the file
 		last++
 		err = s.Commit([]flow.Change{accepted(last, strings.Repeat("x", 4000))})
 	}
@@ -174,7 +174,7 @@ func TestAFileThatMayNotBeWrittenIsAClearError(t *testing.T) {
 	}
 }
 
-// restrict denies write access, to root too, until the test ends.
+// restrict denies write access until the test ends, even if root runs the test.
 func restrict(t *testing.T, file, dir string) {
 	t.Helper()
 	if err := errors.Join(os.Chmod(file, 0o400), os.Chmod(dir, 0o500)); err != nil {

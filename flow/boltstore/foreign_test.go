@@ -26,7 +26,7 @@ func refused(t *testing.T, path string) error {
 		t.Error("the file has changed")
 	}
 	if _, again := Open(path, nil); again == nil || again.Error() != err.Error() {
-		t.Errorf("the second time: %v", again) // for example because a lock was left
+		t.Errorf("the second time: %v", again) // for example because the first Open left a lock
 	}
 	return err
 }

@@ -40,8 +40,8 @@ func fatal(err error) {
 	}
 }
 
-// commitForEver accepts publications, a random number per commit, completes each one 100 later, and
-// prints the last number after each commit.
+// commitForEver accepts a random number of publications in each commit, and completes each
+// publication when 100 newer ones are accepted. After each commit it prints the last Seq.
 func commitForEver(args []string) {
 	s, err := Open(args[0], nil)
 	fatal(err)
@@ -85,7 +85,7 @@ func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
 		for n := rand.IntN(60); lines.Scan(); n-- {
 			last, _ = strconv.ParseUint(lines.Text(), 10, 64)
 			if n == 0 {
-				kill() // keep reading: lines printed before the kill count
+				kill() // keep reading, since lines printed before the kill count
 			}
 		}
 		snap, err := load(path, nil)
@@ -101,7 +101,7 @@ func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
 		}
 		for i, p := range snap.Publications {
 			if p.Seq != snap.Publications[0].Seq+uint64(i) || strings.Trim(string(p.Message.Payload), fmt.Sprint(p.Seq, " ")) != "" {
-				t.Fatalf("at place %d: %d with %q", i, p.Seq, p.Message.Payload)
+				t.Fatalf("publication %d has Seq %d and payload %q", i, p.Seq, p.Message.Payload)
 			}
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// helper is the environment variable that names the helper function of a child process.
+// helper is the environment variable with the name of the function that a child process runs.
 const helper = "BOLTSTORE_TEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -125,7 +125,8 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-// write overwrites a file. It does not truncate it first: some file systems then sync the file.
+// write overwrites a file without truncating it first, since some file systems sync a truncated
+// file when it is closed.
 func write(t testing.TB, path string, content []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Pages that are sound in themselves but in the wrong place, which no checksum of a record reveals.
+// Each page is valid by itself but in the wrong place. The checksums of the records do not reveal
+// this.
 func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
 	path, want := large(t)
 	content, size := read(t, path), os.Getpagesize()
@@ -44,7 +45,7 @@ func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
 		t.Errorf("rejected: %v", refusals)
 	}
 
-	// The list of free pages: a page is missing, in use, or listed twice.
+	// In the list of free pages a page is missing, in use, or listed twice.
 	list := content[int(live.freelist)*size:]
 	free := native.Uint16(list[10:])
 	for what, change := range map[string]func(list []byte){

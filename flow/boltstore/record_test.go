@@ -21,7 +21,7 @@ func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	f.Add(stateKey, s.append(nil))
 	f.Add(formatKey, appendFormat(nil, version))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		for _, sealAt := range []int{-1, 0, stateSize - 4, formatSize - 4} { // with a valid checksum, more reaches the other checks
+		for _, sealAt := range []int{-1, 0, stateSize - 4, formatSize - 4} { // a valid checksum lets more inputs reach the other checks
 			value := bytes.Clone(value)
 			if sealAt >= 0 && len(value) >= sealAt+4 {
 				seal(key, value, sealAt)
@@ -55,7 +55,7 @@ func FuzzRecordIsRefusedOrComesBackTheSame(f *testing.F) {
 	})
 }
 
-// Reading a store with overwritten bytes returns its session or an error.
+// If bytes of a store are overwritten, reading returns the original session or an error.
 func FuzzDamageIsAnErrorOrOfNoConsequence(f *testing.F) {
 	path, want := sample(f)
 	whole := read(f, path)

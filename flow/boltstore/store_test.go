@@ -29,7 +29,8 @@ func TestAFileIsAStore(t *testing.T) {
 	})
 }
 
-// The test above simulates one process after another, this one simulates one client after another.
+// The test above opens the file again for each session, as a new process does. This test keeps the
+// file open, as one client after another does.
 func TestAFileThatStaysOpenIsAStore(t *testing.T) {
 	var s *Store
 	storetest.Run(t, func(t *testing.T) flow.Store {
@@ -118,7 +119,7 @@ func TestTheFileIsForItsOwnerAlone(t *testing.T) {
 	}
 }
 
-// In the field, power failures left empty session files.
+// After a power failure a session file can be empty.
 func TestAnEmptyFileIsANewStore(t *testing.T) {
 	path := newPath(t)
 	write(t, path, nil)
@@ -137,8 +138,7 @@ func TestAnEmptyFileIsANewStore(t *testing.T) {
 	}
 }
 
-// A process killed while it creates a store leaves a part of the ".new" file, or all of it, not yet
-// renamed.
+// A process that is killed while it creates a store leaves a complete or incomplete ".new" file.
 func TestAStoreThatWasNotFinishedIsMadeAnew(t *testing.T) {
 	path, _ := sample(t)
 	whole := read(t, path)
@@ -235,7 +235,8 @@ func TestAllKindsOfMessagesComeBack(t *testing.T) {
 	}
 }
 
-// The first start with a path that links to another disk: the data belongs on that disk.
+// On the first start the path is a symbolic link to another disk. The data must be written to that
+// disk.
 func TestALinkToAFileThatIsStillToBeMadeStays(t *testing.T) {
 	for _, relative := range []bool{false, true} {
 		dir := t.TempDir()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Random steps on two lists in one slab, each compared with a slice after every step.
+// Random steps on two lists in one slab. After every step each list is compared with a slice.
 func TestListAgreesWithASlice(t *testing.T) {
 	for range 100 {
 		seed := rand.Uint64()
