@@ -6,9 +6,9 @@ import "github.com/go-millrace/mqtt/frames"
 // consumers acknowledge them. It keeps the identifiers of QoS 2 messages beyond the connection,
 // until PUBREL or the end of the session, so that a duplicate is not delivered again.
 //
-// The deliveries of messages to consumers have consecutive numbers, over all connections of the
-// session. A message for n consumers has n deliveries. The last of these carries the ack, which is
-// sent after all n deliveries are acknowledged.
+// Each delivery of a message to a consumer has a number, and the numbers rise over all connections
+// of the session. A message for n consumers takes n consecutive numbers. Its last delivery carries
+// the ack, which is sent after all n deliveries are acknowledged.
 type Receiver struct {
 	journal *Journal
 
@@ -38,9 +38,9 @@ type delivery struct {
 
 type inbound struct {
 	pending    int    // unacknowledged deliveries, of this connection or parked
-	queuedAcks int    // acks in the ring
+	queuedAcks int    // acks for the identifier in the ring
 	duplicate  uint64 // number of the first duplicate on this connection, whose PUBREC waits until pending is 0; 0: no duplicate
-	stored     bool   // written to the journal
+	stored     bool   // the journal has a Received change for it
 	doubt      bool   // it is of an earlier connection, and the broker may have lost it
 }
 
@@ -91,7 +91,7 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 	return 0, false
 }
 
-// push appends n deliveries. The last one carries the ack.
+// push appends n deliveries of one message. The last delivery carries the ack.
 func (r *Receiver) push(d delivery, n int) (first uint64) {
 	first = r.tail
 	r.unacked++
@@ -228,8 +228,9 @@ func (r *Receiver) dropParked(id uint16) {
 	}
 }
 
-// Lost resets per-connection state: no ack of the lost connection is sent on the next one. With
-// keep the QoS 2 identifiers stay, and their unacknowledged deliveries stay pending.
+// Lost resets per-connection state: no ack of the lost connection is sent on the next one. If keep
+// is set, the QoS 2 identifiers stay, and the unacknowledged deliveries of their messages stay
+// pending.
 func (r *Receiver) Lost(keep bool) {
 	if keep {
 		r.park()
@@ -257,7 +258,7 @@ func (r *Receiver) park() {
 			continue
 		}
 		if r.ids.find(d.id) == nil {
-			continue // released
+			continue // PUBREL has released the identifier
 		}
 		if r.parked == nil {
 			r.parked = make(map[uint64]uint16)

@@ -43,7 +43,7 @@ type receiverRun struct {
 	waiting  map[uint64]*inMessage // unacknowledged deliveries, by number
 	last     uint64                // the number of the last delivery
 
-	mirror      map[uint16]bool // identifiers after every journaled change
+	mirror      map[uint16]bool // the identifiers that remain after all journaled changes
 	store       *MemoryStore    // receives changes when the writer commits
 	uncommitted []Change
 }

@@ -53,7 +53,7 @@ func (s *inScript) arriveDuplicate(id uint16, dup bool) {
 	}
 }
 
-// acks compares the acks that may be sent now with want.
+// acks checks that want lists the acks that may be sent now.
 func (s *inScript) acks(want ...string) {
 	s.t.Helper()
 	var got []string

@@ -10,7 +10,7 @@ import (
 //
 //	arrived   1 2 3 4
 //	acked     . 2 3 .    no ack may be sent
-//	acked     1 2 3 .    three may
+//	acked     1 2 3 .    three acks may be sent
 func TestAcksLeaveInOrderOfArrivalWhateverTheOrderOfAckCalls(t *testing.T) {
 	s := newInScript(t)
 	a, b := s.arriveNew(qos1, 1, 1), s.arriveNew(qos2, 2, 1)

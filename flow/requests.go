@@ -17,7 +17,7 @@ type requests[T comparable] struct {
 
 	queue []*request[T]
 	asked map[uint16]*request[T] // by packet identifier
-	sent  uint64                 // how many were sent
+	sent  uint64                 // how many packets were sent
 }
 
 type request[T comparable] struct {
@@ -26,13 +26,13 @@ type request[T comparable] struct {
 	filters []frames.Filter  // SUBSCRIBE
 	topics  []string         // UNSUBSCRIBE
 
-	size     int           // of the filters or topics, in bytes
-	number   uint64        // in the order of sending
+	size     int           // the bytes that the filters or topics take
+	number   uint64        // the position in the order of sending
 	due      time.Duration // with retry: when to send it again
 	attempts int
 }
 
-// The largest number of filters in a packet, and of bytes in its filters. Brokers have such limits.
+// The limits for the number of filters in a packet and for their bytes. Brokers have such limits.
 const (
 	requestFilters = 256
 	requestBytes   = 16 << 10
@@ -71,7 +71,7 @@ func (r *requests[T]) add(q *request[T]) *request[T] {
 // the queue is empty or no identifier is free.
 func (r *requests[T]) next(now time.Duration) (Request, bool) {
 	if len(r.queue) == 0 {
-		r.queue = nil // gives its memory back
+		r.queue = nil // frees the memory of the slice
 		return Request{}, false
 	}
 	id, ok := r.ids.AcquireHigh(-1)

@@ -167,7 +167,7 @@ func TestALongTopicIsFoundAndNotRemembered(t *testing.T) {
 
 var levelNames = []string{"", "a", "b", "c", "A", "$SYS", "$"}
 
-// randomTopic returns a valid topic name; intn(n) is a random number below n.
+// randomTopic returns a valid topic name. The function intn returns a random number below n.
 func randomTopic(intn func(n int) int) string {
 	for {
 		levels := make([]string, 1+intn(4))

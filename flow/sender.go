@@ -9,7 +9,8 @@ import (
 
 // Sender keeps the publications of one session from acceptance to end, in order of acceptance, and
 // limits the QoS 1 and 2 publications outstanding on a connection to a window. T is the type of a
-// value that the caller passes with each publication, and gets back when the publication ends.
+// value that the caller passes with each publication, and that the Sender returns when the
+// publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
 // Lost, CommitFailed, EndJournaled or Drain.
@@ -32,16 +33,16 @@ type Sender[T any] struct {
 	cursor       int32
 	unwritten    list.List
 
-	seq         uint64 // the publication accepted last
+	seq         uint64 // the sequence number of the publication accepted last
 	queued      int    // publications accepted and not yet transmitted
-	runExtra    int    // publications in runs beyond the first of each run
+	runExtra    int    // publications in runs, without the first of each run
 	inFlight    int    // QoS 1 and 2 publications that have an identifier
-	outstanding int    // inFlight publications transmitted on this connection
+	outstanding int    // the part of inFlight that was transmitted on this connection
 }
 
 type entry[T any] struct {
 	message frames.Message
-	run     *Run // in place of message
+	run     *Run // for a run, in place of message
 	owner   T
 
 	seq   uint64        // for a run, the sequence number of its first message

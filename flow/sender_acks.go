@@ -24,7 +24,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now 
 	i, ok := s.ids.Lookup(id)
 	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, used by a SUBSCRIBE or UNSUBSCRIBE, or not sent yet
 		if kind == frames.TypePubrec {
-			return Ended[T]{}, Release // the broker waits for PUBREL even if the identifier is unknown
+			return Ended[T]{}, Release // the broker waits for PUBREL, even if the identifier is unknown here
 		}
 		return Ended[T]{}, Ignored
 	}
@@ -42,7 +42,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now 
 			s.schedule(e, now)
 			s.journal.record(Change{Kind: Released, Seq: e.seq})
 		}
-		return Ended[T]{}, Release // one PUBREL for each PUBREC, in their order [MQTT-4.6.0-4]
+		return Ended[T]{}, Release // one PUBREL for each PUBREC, in the same order [MQTT-4.6.0-4]
 	case kind == frames.TypePubcomp && e.state == released:
 		return s.finish(i), Confirmed
 	}

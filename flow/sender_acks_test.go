@@ -10,8 +10,8 @@ import (
 
 // A1 to A3: every ack in every state of its exchange.
 func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
-	// The publication has identifier 1. The last ack of a case is checked, the acks before it bring
-	// the publication into its state.
+	// The publication has identifier 1. The acks of a case bring the publication into a state, in
+	// which the last ack is checked.
 	for _, c := range []struct {
 		name string
 		qos  frames.QoS
@@ -105,7 +105,7 @@ func TestCutAfterPubrecSendsPubrelAgainAndNeverThePublish(t *testing.T) {
 	s.ack(pubcomp, 1, Confirmed, "a")
 }
 
-// [MQTT-4.6.0-1]: 20 in flight, QoS 1 and 2 alternating, acks out of order, then a cut.
+// [MQTT-4.6.0-1]: 20 publications of QoS 1 and 2 in turn are in flight, some acks arrive out of order, and the connection is lost.
 //
 //	    a ...     f g ...  t
 //	65530 ... 65535 1 ... 14

@@ -62,7 +62,7 @@ func (r *senderRun) crash() {
 	r.restart()
 }
 
-// drain ends the session in order and starts a new one from the same store.
+// drain ends the session without a crash and starts a new session from the same store.
 func (r *senderRun) drain() {
 	keep := r.rnd.IntN(2) == 0
 	r.lost(keep)

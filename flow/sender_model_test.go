@@ -67,7 +67,7 @@ type senderRun struct {
 	mirror      *MemoryStore // receives every journaled change
 	store       *MemoryStore // receives changes when the writer commits
 	uncommitted []Change
-	saved       []Publication // content of store in the model
+	saved       []Publication // the expected content of store
 }
 
 func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
@@ -212,7 +212,7 @@ func (r *senderRun) next() {
 	}
 }
 
-// send compares out with the packet that p must send and adds it to the batch.
+// send compares out with the packet that p must send, and adds out to the batch.
 func (r *senderRun) send(p *pub, out Outgoing) {
 	if p.released {
 		if out.Type != frames.TypePubrel || out.Publish.ID != p.id {
@@ -318,7 +318,7 @@ func (r *senderRun) withdraw() {
 		return
 	}
 	p.owned = false
-	clear(e.Message.Payload) // its owner may overwrite it now
+	clear(e.Message.Payload) // the owner may overwrite the payload of an ended publication
 	if again, _ := r.s.Find(h); token(again.Message) != p.token {
 		r.fail("the payload is not its own")
 	}

@@ -58,7 +58,7 @@ func (s *script) same(what string, got, want []string) {
 	}
 }
 
-// sends compares the packets that may be transmitted now with want.
+// sends checks that want lists the packets that may be transmitted now.
 func (s *script) sends(want ...string) {
 	s.t.Helper()
 	var got []string
@@ -78,7 +78,8 @@ func (s *script) take() (batch uint64) {
 	return s.batch - 1
 }
 
-// ack handles one ack and compares its outcome and the owner of the publication that ended.
+// ack passes one ack to the Sender, and checks the outcome and the owner of the publication that
+// ended.
 func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	s.t.Helper()
 	e, got := s.Acknowledge(kind, id, allHanded, s.now)

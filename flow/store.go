@@ -20,8 +20,8 @@ type Store interface {
 	Attach(clientID string) (Snapshot, error)
 
 	// Commit applies the changes in order and atomically: after an error or a crash, the store
-	// holds all of them or none. It keeps no reference to the slice or to the payloads. After an
-	// error the session commits the same changes again before it commits others. In the second
+	// holds all changes or none. Commit keeps no reference to the slice or to the payloads. After
+	// an error the session commits the same changes again before it commits others. In the second
 	// commit Completed replaces Accepted, because the accepted publications have ended with the
 	// error.
 	Commit(changes []Change) error

@@ -123,7 +123,7 @@ func TestSessionThatIsNotKeptEndsTheLeavingOwners(t *testing.T) {
 	s.has("|")
 }
 
-// Another owner adds the filter while its UNSUBSCRIBE waits for a connection.
+// Another owner adds the filter while the UNSUBSCRIBE of the first owner waits for a connection.
 func TestLeavingOwnerWhoseFiltersAreWantedAgainEndsAtRestore(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.granted("A", "a:1")

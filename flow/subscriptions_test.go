@@ -53,8 +53,8 @@ func format(r Request) string {
 	return fmt.Sprintf("SUBSCRIBE#%d%s %s", 65_536-int(r.ID), again, formatFilters(r.Filters))
 }
 
-// sends compares all packets that are due with want. The identifiers count down from 65,535 and are
-// written as #1, #2, ...
+// sends checks that want lists the packets that are due. The identifiers count down from 65,535 and
+// are written as #1, #2, ...
 func (s *subscriber) sends(want ...string) {
 	s.Helper()
 	var got []string
@@ -184,7 +184,7 @@ func TestFilterIsUnsubscribedWhenNoOtherWantedOwnerHasIt(t *testing.T) {
 	s.sends("UNSUBSCRIBE#4 b")
 	s.unsuback(4, "A")
 	s.granted("D", "c:0")
-	equal(t, "D has ended", s.Remove("D", true, false), true) // C or B has its filter, so no UNSUBACK is needed
+	equal(t, "D has ended", s.Remove("D", true, false), true) // B has the filter c, so no UNSUBACK is needed
 	s.sends()
 	s.adds("E", true, "a:0") // an asking owner is wanted, too
 	s.Remove("B", true, false)
@@ -224,7 +224,7 @@ func TestActiveOwnerIsRevokedByARefusalOnANewConnection(t *testing.T) {
 
 func TestRefusalsOfALostConnectionDoNotCount(t *testing.T) {
 	s := newSubscriber(t, nil)
-	long := strings.Repeat("a", requestBytes) // a packet of its own
+	long := strings.Repeat("a", requestBytes) // it fills a packet
 	s.adds("A", true, long+":0", "b:0")
 	s.sends("SUBSCRIBE#1 "+long+":0", "SUBSCRIBE#2 b:0")
 	s.suback(1, Unchanged, 0x80)

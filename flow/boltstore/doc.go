@@ -48,11 +48,11 @@
 // # Opening
 //
 // Before bbolt opens a file, [Open] locks it and reads all of it with a reader of its own, which
-// writes nothing, maps nothing into memory, and checks every number against a limit before it uses
-// it. The reader checks both header pages, the tree, the list of free pages (each page must be
-// either in the tree or in the list, since bbolt would overwrite a page that is in both), the order
-// of keys, every record, and the tallies. bbolt opens only a file that has passed. Attach uses the
-// same reader. A rejected file does not change by a single byte.
+// writes nothing, maps nothing into memory, and checks every number in the file against a limit
+// before using the number. The reader checks both header pages, the tree, the list of free pages
+// (each page must be either in the tree or in the list, since bbolt would overwrite a page that is
+// in both), the order of keys, every record, and the tallies. bbolt opens only a file that has
+// passed. Attach uses the same reader. A rejected file does not change by a single byte.
 //
 // A new store is created under its name with the suffix ".new", synced, and renamed. If the process
 // is killed or the power fails before the rename, there may be a ".new" file, which the next Open
@@ -60,10 +60,10 @@
 //
 // # Errors
 //
-//   - [flow.ErrInUse]: from Open, the file is open in this process or another; from Attach, a
+//   - [flow.ErrInUse]: from Open, if the file is open in this process or another; from Attach, if a
 //     session is attached. Neither call waits.
 //   - [*flow.OwnerError], from Attach: the store holds the session of another client identifier. An
-//     empty store accepts any.
+//     empty store accepts any client identifier.
 //   - [*DamageError], from Open or Attach: the content is damaged. The error lists the places.
 //   - [ErrForeign]: the file is not a session store.
 //   - [*FormatError]: a later version of this package wrote the file.

@@ -17,7 +17,8 @@ import (
 // newSuffix is the suffix of the name of an incomplete new file.
 const newSuffix = ".new"
 
-// openExisting opens an existing file. missing reports that there is no file, or an empty one.
+// openExisting opens an existing file. The result missing is true if there is no file, or an empty
+// file.
 func (s *Store) openExisting() (missing bool, err error) {
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,14 +84,14 @@ func (s *Store) create() error {
 	return s.createAt(resolveLink(s.path))
 }
 
-// resolveLink returns the target of a symbolic link whose file does not exist yet.
+// resolveLink returns the target of a symbolic link. The target need not exist.
 func resolveLink(path string) string {
-	for range 40 { // the limit of Linux
+	for range 40 { // Linux, too, follows at most 40 links
 		to, err := os.Readlink(path)
 		if err != nil {
 			break
 		}
-		if !filepath.IsAbs(to) { // not Join, which removes .. without resolving links
+		if !filepath.IsAbs(to) { // filepath.Join would remove .. without resolving links
 			to = filepath.Dir(path) + string(filepath.Separator) + to
 		}
 		path = to
@@ -203,8 +204,8 @@ type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("bbolt panicked: %v", p.value) }
 
-// guarded calls f and returns a panic of bbolt, or a fault on a lost page of the mapped file, as an
-// error.
+// guarded calls f. It returns an error if bbolt panics, or if a page of the mapped file can no
+// longer be read.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -160,7 +160,7 @@ func keyNumber(key []byte) (n uint64) {
 	return n
 }
 
-// state is the record with the tallies and the owner, which each commit writes.
+// state is the record with the tallies and the owner. Each commit writes it.
 type state struct {
 	publications, flight, received tally
 	owner                          string

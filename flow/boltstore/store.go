@@ -18,7 +18,8 @@ type Options struct {
 	// power failure may lose the last commits, or leave a damaged file.
 	NoSync bool
 
-	// FileMode is the mode of a new file, before umask. 0: 0600, since the file holds messages.
+	// FileMode is the mode of a new file, before umask. The default is 0600, since the file holds
+	// messages.
 	FileMode fs.FileMode
 
 	// Fallback lets Open accept a file with one damaged header page, and use the state of the other

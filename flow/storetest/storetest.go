@@ -13,9 +13,9 @@ import (
 )
 
 // Run tests the contract of [flow.Store]. The function open must return a new store. The function
-// again must return the last store of open or again in the state in which a new process would find
-// it. Run calls again only while no session is attached. For a store on disk, again closes the
-// store and opens its file anew.
+// again must return the store that the last call of either function returned, as a new process
+// would find it. Run calls again only while no session is attached. For a store on disk, again
+// closes the store and opens its file anew.
 func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 	attach := func(t *testing.T, s flow.Store, clientID string) flow.Snapshot {
 		t.Helper()
