@@ -11,7 +11,7 @@ import (
 // backoffModel computes each interval from scratch, from the number of consecutive failures.
 type backoffModel struct {
 	min, max time.Duration
-	factor   int // if it is 1, all intervals are min
+	factor   int // if factor is 1, no interval is longer than min
 
 	failures int
 	waited   time.Duration // the interval before the present connection or attempt
