@@ -19,7 +19,8 @@ func newTestReceipts() *receipts {
 
 func receiptOf(id uint16) Receipt { return Receipt{ID: id} }
 
-// A channel that takes nothing delays neither the loop nor the Receipts of others, and loses none of its own.
+// A channel that takes nothing delays neither the loop nor the Receipts of others, and loses none
+// of its own.
 func TestADeadChannelDelaysNobody(t *testing.T) {
 	r := newTestReceipts()
 	dead, live := make(chan Receipt), make(chan Receipt, 100)

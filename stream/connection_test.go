@@ -16,7 +16,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// A pipeBroker is the other end of a reader's connections: it answers each CONNECT with accept, or refuses the dial.
+// A pipeBroker is the other end of a reader's connections: it answers each CONNECT with accept, or
+// refuses the dial.
 type pipeBroker struct {
 	refuse error
 	conns  chan net.Conn // the broker's end of each connection, after the handshake
@@ -39,7 +40,8 @@ func (b *pipeBroker) dial(context.Context, string, string) (net.Conn, error) {
 	return ours, nil
 }
 
-// newTestConnection returns a connection that is about to dial b, and the channel for the first result.
+// newTestConnection returns a connection that is about to dial b, and the channel for the first
+// result.
 func newTestConnection(t *testing.T, b *pipeBroker) (*connection, chan error) {
 	t.Helper()
 	endpoints, err := link.ParseEndpoints("mqtt://broker", nil)

@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An inboxModel is the plain form of three inboxes: a slice each, in order of arrival. inboxes must agree with it after any
-// steps.
+// An inboxModel is the plain form of three inboxes: a slice each, in order of arrival. inboxes must
+// agree with it after any steps.
 type inboxModel struct {
 	real    *inboxes
 	boxes   []*inbox

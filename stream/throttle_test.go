@@ -37,7 +37,8 @@ func TestReadingPausesBeyondTheLimit(t *testing.T) {
 	}
 }
 
-// A rest needs QoS 0 that was read, inboxes above the mark, and a consumer that took something since the last rest.
+// A rest needs QoS 0 that was read, inboxes above the mark, and a consumer that took something
+// since the last rest.
 func TestReadingRestsOnlyBehindAConsumerAtWork(t *testing.T) {
 	th := throttle{limit: testLimit}
 	now := 10 * time.Second

@@ -1,0 +1,86 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestARoundBeginsAtTheLastGoodEndpoint(t *testing.T) {
+	f := &fakeNet{refused: map[string]error{"a:1883": errRefused}, serve: answer(accept()...)}
+	d := newTestDialer(t, f, nil, "mqtt://a", "mqtt://b", "mqtt://c")
+	for range 2 {
+		c, err := d.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Endpoint != "mqtt://b:1883" {
+			t.Errorf("connected to %s", c.Endpoint)
+		}
+		c.Abort()
+	}
+	if want := []string{"a:1883", "b:1883", "b:1883"}; !slices.Equal(f.dialed, want) {
+		t.Errorf("dialed %v, want %v", f.dialed, want)
+	}
+	f.refused["b:1883"] = errRefused
+	if c, err := d.Dial(t.Context()); err != nil || c.Endpoint != "mqtt://c:1883" {
+		t.Errorf("%v, %v", c, err)
+	} else {
+		c.Abort()
+	}
+}
+
+func TestAFailedRoundNamesEachEndpoint(t *testing.T) {
+	f := &fakeNet{refused: map[string]error{"a:1883": errRefused, "b:1883": errors.New("no route")}}
+	_, err := newTestDialer(t, f, nil, "mqtt://a", "mqtt://b").Dial(t.Context())
+	if want := "mqtt: mqtt://a:1883: refused; mqtt://b:1883: no route"; err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+	if !errors.Is(err, errRefused) {
+		t.Error("the reasons are not wrapped")
+	}
+}
+
+// Without an answer the attempt ends with ConnectTimeout, which names itself, and the connection is
+// closed.
+func TestConnectTimeoutEndsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := make(chan time.Time, 1)
+		f := &fakeNet{serve: func(c net.Conn) {
+			buffer := make([]byte, 100)
+			for {
+				if _, err := c.Read(buffer); err != nil {
+					closed <- time.Now()
+					return
+				}
+			}
+		}}
+		began := time.Now()
+		_, err := newTestDialer(t, f, func(c *Config) { c.ConnectTimeout = 3 * time.Second }, "mqtt://a").Dial(t.Context())
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ConnectTimeout (3s)") {
+			t.Errorf("the error is %v", err)
+		}
+		if took := (<-closed).Sub(began); took != 3*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+	})
+}
+
+func TestTheEndOfTheContextEndsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		f := &fakeNet{serve: func(c net.Conn) {
+			c.Read(make([]byte, 100))
+			cancel(errRefused)
+			c.Read(make([]byte, 100)) // until the connection is closed
+		}}
+		if _, err := newTestDialer(t, f, nil, "mqtt://a").Dial(ctx); !errors.Is(err, errRefused) {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
