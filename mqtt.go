@@ -20,8 +20,8 @@
 //
 // # Channels
 //
-// The library closes each of its channels that you receive from, once and after the last value. It
-// never closes or probes a channel of yours; do not close one while the library may send to it.
+// The library closes each channel that it gives you to receive from, once and after the last value.
+// It never closes or probes your channels; do not close a channel while the library may send to it.
 //
 //	channel              sender      closed by                  bound
 //	Client.Publishes     you         nobody; select with Done   none; blocks while Queue is full
@@ -34,15 +34,17 @@
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
-// A channel whose bound is none is unbuffered. A feeder is the goroutine of one receive channel.
-// Queue and ReceiveBytes are fields of Options; ReceiveBytes bounds all inbound messages together.
-// The output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most 1,024. The
-// stage holds at most Window+Queue messages; then it stops reading its input. Receipts that do not
-// fit into an Ack channel wait, without bound, and delay no other channel.
+// A channel with the bound "none" is unbuffered. A feeder is the goroutine that sends to one
+// receive channel. Queue and ReceiveBytes are fields of Options; ReceiveBytes bounds all inbound
+// messages together. A stage is the goroutine of one call of PublishFrom. Its output buffers
+// Window+Queue Receipts, at least 256 and at most 1,024. A stage that holds Window+Queue messages
+// stops reading its input. Receipts that do not fit into an Ack channel wait in a queue without
+// bound, and other channels are not delayed.
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
-// returns the reason. A client has at most three goroutines, one more for each receive channel or
-// stage in use, and one for each Ack channel that lags. Close returns when all of them have ended.
+// returns the reason. A client has at most three goroutines, plus one for each receive channel or
+// stage in use and one for each Ack channel that is full. Close returns when all of them have
+// ended.
 //
 // # Errors
 //
@@ -51,52 +53,54 @@
 //
 //	error             the message
 //	nil               QoS 0 was written to the connection; QoS 1 has its PUBACK, QoS 2 its PUBCOMP
-//	ErrNotSent        it was not sent and will not be; you can publish it again
+//	ErrNotSent        it was not sent and never will be; you can publish it again
 //	ErrUnconfirmed    it may have arrived; with KeepSession and a Store the next client resends it
 //	*DowngradedError  it arrived at QoS 1, although QoS 2 was requested
 //
-// Errors of this package wrap their reason: use errors.Is and errors.As. ErrClosed, the end of the
-// client, wraps net.ErrClosed. A refused connection is a *ConnectError that wraps its code, so that
-// errors.Is(err, mqtt.NotAuthorized) finds the reason. A WebSocket server that answers with a
-// status other than 101 causes an *HTTPError. Refused topic filters cause a *RefusedError. Errors
-// of crypto/tls, crypto/x509 and package net are found by errors.As. A call with a wrong argument
-// returns an error that names the field and the limit, before anything is sent.
+// Errors of this package wrap their reason: use errors.Is and errors.As. ErrClosed, which means
+// that the client has ended, wraps net.ErrClosed. A refused connection is a *ConnectError that
+// wraps its code, so that errors.Is(err, mqtt.NotAuthorized) finds the reason. A WebSocket server
+// that answers with a status other than 101 causes an *HTTPError. Refused topic filters cause a
+// *RefusedError. Use errors.As to find errors of crypto/tls, crypto/x509 and package net. A call
+// with a wrong argument returns an error that names the field and the limit, before anything is
+// sent.
 //
 // If the broker breaks the standard, the client closes the connection at once, without DISCONNECT.
-// The error is in State.Err and in the calls that it ends, and the session continues with the next
-// connection.
+// State.Err and the calls that fail with the connection have the error. The session continues with
+// the next connection.
 //
 // # Order and delivery
 //
 // Publications are sent in the order in which they were accepted. With KeepSession, the
 // publications in flight when a connection ends are sent again on the next one, in the same order,
-// with their identifiers and DUP; without it, they end. With Window 1, no publication can overtake
-// another on the way either.
+// with their identifiers and DUP. Without KeepSession, they end with the connection. With Window 1,
+// publications also arrive in that order, even after a reconnect.
 //
 // Each Subscription receives its messages in order of arrival. Acks are sent in order of arrival
-// too, whatever the order of the calls to Ack. A consumer that does not ack a message therefore
-// holds back the acks of all later ones, even those of other Subscriptions. A broker stops sending
-// QoS 1 and 2 when it reaches its limit of unacknowledged messages (mosquitto: 20). Give a slow
-// consumer its own Client. A message at QoS 1 or 2 is never dropped. When more than
-// Options.ReceiveBytes waits, the oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
+// too, whatever the order of the calls to Ack. Therefore, a message without an ack holds back the
+// acks of all later messages, even in other Subscriptions. A broker stops sending QoS 1 and 2 when
+// it reaches its limit of unacknowledged messages (mosquitto: 20). Give a slow consumer its own
+// Client. A message at QoS 1 or 2 is never dropped. When more than Options.ReceiveBytes waits, the
+// oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
 //
-// No consumer can block the client: while one sleeps, the client pings, publishes, and delivers
-// Receipts and the messages of all others, and Close works.
+// No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
+// sends Receipts and delivers messages to the other consumers, and Close works.
 //
 // # Sessions
 //
 // With Options.KeepSession the session outlives the connection; with a Store (NewMemoryStore) it
 // outlives the client, and with the store of flow/boltstore the process. The Store holds the
 // accepted publications that have not ended, in order, and the identifiers of received QoS 2
-// messages. A packet that depends on a change is sent only when the change is in the Store; one
-// commit serves a batch. Open resumes the stored publications: Stats counts them, Flush waits for
-// them, Options.Ack gets their Receipts, and they are sent before all new ones.
+// messages. A packet that depends on a change of the session is sent only when the Store has that
+// change. A batch of packets takes one commit. Open resumes the stored publications: Stats counts
+// them, Flush waits for them, Options.Ack gets their Receipts, and they are sent before all new
+// ones.
 //
 // A publication is in memory when the send on Publishes returns, and an Ack is stored some time
-// after the call. Sync returns when both are in the Store; from then on a kill loses nothing. (A
-// receive from Messages acks the message a moment later, so Sync may not wait for it.) If the Store
-// cannot store a publication, the publication ends with ErrNotSent and the reason. The client then
-// reconnects, because nothing may be sent that is not stored.
+// after the call. Sync returns when the Store has both; after that, killing the process loses
+// neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.)
+// If the Store cannot store a publication, the publication ends with ErrNotSent and the reason. The
+// client then reconnects, because it must not send what is not stored.
 //
 // # Further reading
 //
@@ -115,7 +119,7 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// The terms of the standard.
+// Types that the standard defines.
 type (
 	// Version is V31 or V311.
 	Version = frames.Version
@@ -123,15 +127,15 @@ type (
 	// QoS is AtMostOnce, AtLeastOnce or ExactlyOnce (section 4.3).
 	QoS = frames.QoS
 
-	// Message has Topic, Payload, QoS and Retain. Clone copies the payload. Do not write to a
-	// payload that you publish before its Receipt. A received payload may share memory with other
-	// messages.
+	// Message has Topic, Payload, QoS and Retain. Clone copies the payload. After publishing a
+	// message, do not write to its payload before the Receipt. A received payload may share memory
+	// with other messages.
 	Message = frames.Message
 
 	// Filter is a topic filter, which may have wildcards, and the QoS requested for it.
 	Filter = frames.Filter
 
-	// ReasonCode is the reason why a broker refused a request; compare it with errors.Is.
+	// ReasonCode says why a broker refused a request; compare it with errors.Is.
 	ReasonCode = frames.ReasonCode
 )
 
@@ -151,40 +155,43 @@ const (
 	NotAuthorized              = frames.NotAuthorized
 )
 
-// The types of the channels and their options.
+// Types of the library.
 type (
 	// Options configure Open and Dial. The zero value and nil are ready to use.
 	Options = stream.Options
 
-	// Delivery is a Message that you acknowledge with Ack: once or more, from any goroutine, in any
-	// order, at any time. Duplicate is the DUP flag.
+	// Delivery is a Message that you acknowledge with Ack, from any goroutine and in any order.
+	// Further calls of Ack do nothing. The field Duplicate is the DUP flag.
 	Delivery = stream.Delivery
 
-	// Publishing is a Message for Publishes, with a Tag, which the Receipt repeats, and the Ack
-	// channel for the Receipt.
+	// Publishing is a value for Client.Publishes: a Message, a Tag that the Receipt repeats, and
+	// the Ack channel, which gets the Receipt.
 	Publishing = stream.Publishing
 
-	// Receipt is the result of a publication: Message, Tag, ID (the packet identifier) and Err.
+	// Receipt is the result of a publication. Its fields are Message, Tag, ID (the packet
+	// identifier) and Err.
 	Receipt = stream.Receipt
 
-	// State is the state of the connection: Online, Resumed, Attempt, Err, Since, Endpoint.
+	// State is the state of the connection. Its fields are Online, Resumed, Attempt, Err, Since and
+	// Endpoint.
 	State = stream.State
 
 	// Stats are counters and gauges of a client.
 	Stats = stream.Stats
 
-	// Subscription is a set of filters with its own channels: Messages, Deliveries, All, Granted,
-	// Unsubscribe, Err.
+	// Subscription is a set of filters with its own receive channels. Its methods are Messages,
+	// Deliveries, All, Granted, Unsubscribe and Err.
 	Subscription = stream.Subscription
 
-	// Event is a Delivery with its decoded Value, or with the Err of the Decoder.
+	// Event is a Delivery with the decoded Value or, if decoding failed, with the Err of the
+	// Decoder.
 	Event[T any] = stream.Event[T]
 
-	// Store keeps a session after its client has ended: Attach, Commit, Detach.
+	// Store keeps a session after its client has ended. Its methods are Attach, Commit and Detach.
 	Store = flow.Store
 
-	// Retry sends unacknowledged packets again on a live connection: Initial, Max, Bandwidth,
-	// Factor.
+	// Retry configures how unacknowledged packets are sent again on a live connection. Its fields
+	// are Initial, Max, Bandwidth and Factor.
 	Retry = flow.Retry
 )
 
@@ -204,8 +211,8 @@ type (
 // The errors that tell the fate of a message or of the client.
 var (
 	ErrClosed      = stream.ErrClosed      // the client has ended; wraps net.ErrClosed
-	ErrNotSent     = stream.ErrNotSent     // it was not sent and will not be
-	ErrUnconfirmed = stream.ErrUnconfirmed // it may have arrived; a kept session resends it
+	ErrNotSent     = stream.ErrNotSent     // the message was not sent and never will be
+	ErrUnconfirmed = stream.ErrUnconfirmed // the message may have arrived; a kept session resends it
 )
 
 // Decoder decodes a message to a value.
@@ -224,20 +231,20 @@ var (
 	_ Subscriber = (*Client)(nil)
 )
 
-// Open starts a client and does not wait for the broker. The error is about the arguments or the
-// Store.
+// Open starts a client and returns before it is connected. An error of Open concerns the arguments
+// or the Store, never the broker.
 //
 // The URL has one of these forms, with the default port in brackets:
 //
 //	mqtt://host:port (1883)       TCP; tcp:// is a synonym
 //	mqtts://host:port (8883)      TLS, ALPN mqtt; ssl:// and tls:// are synonyms
-//	ws://host:port/path (80)      WebSocket, subprotocol mqtt; the path is /mqtt if there is none
+//	ws://host:port/path (80)      WebSocket, subprotocol mqtt; the default path is /mqtt
 //	wss://host:port/path (443)    WebSocket over TLS
 //	unix:///path                  a unix socket
 //
-// All forms but the last may contain a user and a password. These, and the query of a WebSocket,
-// are kept out of States, logs and errors. Options.Fallbacks are more endpoints. For a proxy, set
-// Options.DialContext.
+// All forms except unix may contain a user and a password. The user, the password and the query of
+// a WebSocket URL are kept out of States, logs and errors. Options.Fallbacks lists further
+// endpoints. For a proxy, set Options.DialContext.
 func Open(url string, o *Options) (*Client, error) {
 	s, err := stream.Open(url, o)
 	if err != nil {
@@ -246,10 +253,10 @@ func Open(url string, o *Options) (*Client, error) {
 	return &Client{s}, nil
 }
 
-// Dial calls Open and waits for the first connection. If the first attempt fails, even by a refusal
-// of the broker, or ctx ends before it succeeds, Dial closes the client and returns the reason. ctx
-// bounds only Dial. A client from Open, or one that was connected once, keeps trying whatever the
-// reason, which States reports.
+// Dial calls Open and waits for the first connection. If the first attempt fails or ctx ends before
+// it succeeds, Dial closes the client and returns the reason. A refusal by the broker is a failure
+// too. ctx bounds the call of Dial, not the client. A client from Open, and a client that has been
+// connected once, tries again after every failure; States reports the reasons.
 func Dial(ctx context.Context, url string, o *Options) (*Client, error) {
 	s, err := stream.Dial(ctx, url, o)
 	if err != nil {
@@ -288,112 +295,117 @@ type Lifecycle interface {
 	Close() error
 }
 
-// Publish publishes m and waits until its QoS exchange is complete. A queued message waits for the
-// next connection. If the connection ends while m is in flight, m is sent again on the next one
-// with Options.KeepSession; without it, m ends with the clean session (ErrUnconfirmed). If ctx ends
-// first, Publish withdraws m while it is queued (ErrNotSent); otherwise m may arrive
-// (ErrUnconfirmed). The withdrawal is stored in the Store: a process that is killed before that
-// (see Sync) sends m when it starts again.
+// Publish publishes m and waits until its QoS exchange is complete. While the client is offline, m
+// waits for the next connection. If the connection ends while m is in flight, Options.KeepSession
+// decides: with it, m is sent again on the next connection; without it, m ends with the clean
+// session (ErrUnconfirmed). If ctx ends first, Publish withdraws m if it is still queued
+// (ErrNotSent); a message in flight may arrive (ErrUnconfirmed). The withdrawal is a change in the
+// Store: a process that is killed before the Store has it (see Sync) sends m when it starts again.
 func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publish(ctx, m) }
 
 // Publishes returns the channel for publications. It is unbuffered: when a send returns, the
 // publication is accepted and gets exactly one Receipt. A send blocks while Options.Queue
-// publications wait. Neither side closes the channel: select it with Done.
+// publications wait. The channel is never closed, so select the send with Done.
 func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 
 // PublishFrom is a stage of a pipeline: it publishes the messages from in and returns their
-// Receipts, in the same order. The returned channel is closed when in is closed and all its
-// messages have ended, or when ctx or the client ends; it must be read until then. When ctx or the
-// client ends, the stage stops reading in and withdraws the queued messages: select your sends to
-// in with the same ctx and Done. A nil in counts as closed.
+// Receipts, in the same order. Read the returned channel until it is closed: after the channel in
+// is closed and its last message has ended, or after ctx or the client ends. When ctx or the client
+// ends, the stage stops reading from its input and withdraws the queued messages, so select your
+// sends to the input with the same ctx and Done. If in is nil, it counts as closed.
 func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Receipt {
 	return c.s.PublishFrom(ctx, in)
 }
 
-// Subscribe requests the filters from the broker and waits until it has granted all of them. If it
-// refuses one, none stays subscribed, and the error is a *RefusedError that names it. If ctx ends
-// first, Subscribe withdraws the request. Until it is unsubscribed, a Subscription is restored at
-// every connection, unless the broker still has it (State.Resumed). Messages, Deliveries and All of
-// one Subscription compete for its messages: use one of them.
+// Subscribe requests the filters from the broker and waits until the broker has granted all of
+// them. If the broker refuses a filter, none stays subscribed, and the error is a *RefusedError
+// with the name of that filter. If ctx ends first, Subscribe withdraws the request. The client
+// restores a Subscription at every connection until you unsubscribe, unless the broker still has it
+// (State.Resumed). Messages, Deliveries and All of one Subscription compete for its messages: use
+// one of them.
 //
-// A message goes to every Subscription with a matching filter, and is acknowledged to the broker
-// when all of them have acked it. $share/group/filter receives the messages that match filter.
+// A message goes to every Subscription with a matching filter. The client acknowledges it to the
+// broker when all these Subscriptions have acked it. The shared filter $share/group/filter receives
+// messages that match the part filter.
 func (c *Client) Subscribe(ctx context.Context, f ...Filter) (*Subscription, error) {
 	return c.s.Subscribe(ctx, f...)
 }
 
-// Messages returns the channel of messages that match no Subscription. It is unbuffered, and
-// receiving a message acks it. It is closed when the client ends, and is the same at every call.
+// Messages returns the channel of messages that match no Subscription. The channel is unbuffered,
+// and receiving a message acks it. Every call returns the same channel, which is closed when the
+// client ends.
 func (c *Client) Messages() <-chan Message { return c.s.Messages() }
 
-// Deliveries returns the channel of messages that match no Subscription; call Ack for each. It is
-// buffered (256), closed when the client ends, and the same at every call.
+// Deliveries returns the channel of messages that match no Subscription; call Ack for each message.
+// Every call returns the same channel, which has a buffer of 256 and is closed when the client
+// ends.
 func (c *Client) Deliveries() <-chan Delivery { return c.s.Deliveries() }
 
 // All returns an iterator over the messages that match no Subscription. A message is acked when the
-// loop asks for the next one. Leaving the loop does not ack the last one, so that returning an
-// error is safe: call Ack before break if you have processed it. The iterator has no goroutine. It
-// ends when the client is closed, or with the error of ctx or of the client.
+// loop asks for the next one. Leaving the loop does not ack the last message, so that returning an
+// error is safe. If you have processed that message, call Ack before break. The iterator has no
+// goroutine. It ends when the client is closed, or with an error when ctx ends or the client fails.
 func (c *Client) All(ctx context.Context) iter.Seq2[Delivery, error] { return c.s.All(ctx) }
 
 // Flush waits until no publication is queued or in flight.
 func (c *Client) Flush(ctx context.Context) error { return c.s.Flush(ctx) }
 
-// Sync waits until Options.Store has all changes made before the call: the QoS 1 and 2 publications
-// that were sent on Publishes and have not ended, and the QoS 2 deliveries that were acked. A
+// Sync waits until Options.Store has all changes made before the call. These are the QoS 1 and 2
+// publications that were sent on Publishes and have not ended, and the acks of QoS 2 deliveries. A
 // durable Store then keeps them even if the process is killed. Without Sync, a send on Publishes
 // that has returned promises only that the publication is in memory. Calls from many goroutines
 // share one commit.
 //
 // An error of the Store means that not all changes are stored. A publication that the Store has
-// refused has ended, and its Receipt has the error; a later Sync does not report it. A message
-// received from Messages is acked an instant after the receive, so a Sync right after it may miss
-// it: use Deliveries or All where that matters. Without a Store and KeepSession, Sync returns an
-// error.
+// refused has ended, and its Receipt has the error; a later Sync does not report that error again.
+// A message received from Messages is acked an instant later, so a Sync right after the receive may
+// miss that ack. Where that matters, use Deliveries or All. Without a Store and KeepSession, Sync
+// returns an error.
 func (c *Client) Sync(ctx context.Context) error { return c.s.Sync(ctx) }
 
-// Online returns a channel that is closed while the client is connected. It is a level: call Online
-// again for each wait.
+// Online returns a channel that is closed if the client is connected, or else is closed when it
+// connects next. Call Online again for each wait.
 func (c *Client) Online() <-chan struct{} { return c.s.Online() }
 
 // States returns a channel with the newest State: first the current one, then each change. A slow
-// reader misses all but the last. It is closed when ctx or the client ends.
+// reader misses all changes except the last. The channel is closed when ctx or the client ends.
 func (c *Client) States(ctx context.Context) <-chan State { return c.s.States(ctx) }
 
-// Stats returns counters and gauges. After the end of the client it returns the last ones.
+// Stats returns counters and gauges. After the end of the client, Stats returns their last values.
 func (c *Client) Stats() Stats { return c.s.Stats() }
 
-// Done returns a channel that is closed when the client has ended: its channels are closed, and its
-// goroutines are gone.
+// Done returns a channel that is closed when the client has ended, after all other channels are
+// closed and all goroutines of the client have returned.
 func (c *Client) Done() <-chan struct{} { return c.s.Done() }
 
 // Err returns the reason why the client ended, or nil while it runs and after Close.
 func (c *Client) Err() error { return c.s.Err() }
 
-// Shutdown ends the client in order. It stops delivering messages (the receive channels close),
-// waits until the delivered ones are acked, stops accepting publications, waits until the accepted
-// ones have ended, sends the last acks and DISCONNECT, and closes. If ctx ends first, it closes at
-// once, and the error says how many publications and deliveries were left. With KeepSession and a
-// Store the next client finds them in the Store or at the broker.
+// Shutdown ends the client in order. First it stops delivering messages (the receive channels
+// close) and waits until the delivered messages are acked. Then it stops accepting publications and
+// waits until the accepted publications have ended. At last it sends the remaining acks and
+// DISCONNECT, and closes. If ctx ends first, Shutdown closes at once, and the error says how many
+// publications and deliveries were unfinished. With KeepSession and a Store, the next client finds
+// them in the Store or at the broker.
 func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) }
 
-// Close ends the client at once. It sends DISCONNECT and waits at most a second until the broker
-// has read it and closed the connection, which brokers do at once. Every publication that has not
-// ended gets its Receipt. Close offers Receipts until their channels have taken none for a second;
-// the error says how many were left. All goroutines are gone when Close returns. It can be called
-// any number of times.
+// Close ends the client at once. It sends DISCONNECT and waits for the broker to close the
+// connection, at most a second; brokers close it at once. Every unfinished publication gets its
+// Receipt. Close stops offering Receipts when no channel has accepted one for a second; the error
+// says how many Receipts were lost. When Close returns, all goroutines of the client have returned.
+// It can be called any number of times.
 func (c *Client) Close() error { return c.s.Close() }
 
 // Subscribe is Client.Subscribe with a channel of decoded values. If dec cannot decode a payload,
-// the Event has Err set and must still be acked. ctx bounds the call, not the channel, which is
-// closed when the client ends: to unsubscribe, use Client.Subscribe and decode by hand. dec runs on
-// a goroutine of the client.
+// the Event has Err set and must still be acked. ctx bounds only the call; the channel is closed
+// when the client ends. To unsubscribe earlier, use Client.Subscribe and decode by hand. The client
+// calls dec on one of its goroutines.
 func Subscribe[T any](ctx context.Context, c *Client, dec Decoder[T], f ...Filter) (<-chan Event[T], error) {
 	return stream.Subscribe(ctx, c.s, dec, f...)
 }
 
-// PublishFrom is Client.PublishFrom for values of any type. A value that enc cannot encode is the
-// Tag of a Receipt whose Err wraps ErrNotSent.
+// PublishFrom is Client.PublishFrom for values of any type. If enc cannot encode a value, its
+// Receipt has the value as Tag and an Err that wraps ErrNotSent.
 func PublishFrom[T any](ctx context.Context, c *Client, enc Encoder[T], in <-chan T) <-chan Receipt {
 	return stream.PublishFrom(ctx, c.s, enc, in)
 }
@@ -413,11 +425,11 @@ func JSONTo[T any](topic string, q QoS) Encoder[T] {
 	}
 }
 
-// Match reports whether a topic filter matches a topic name (section 4.7). Wildcards at the
-// beginning do not match topics that begin with $. $share/group/filter matches the same topics as
-// filter.
+// Match reports whether a topic filter matches a topic name (section 4.7). A wildcard at the
+// beginning of the filter does not match a topic that begins with $. A shared filter,
+// $share/group/filter, matches the same topics as its part filter.
 func Match(filter, topic string) bool { return frames.Match(filter, topic) }
 
-// NewMemoryStore returns a Store in memory. If one client after another uses it, a session outlives
-// its Client, but not the process.
+// NewMemoryStore returns a Store in memory. Clients that use it one after another continue one
+// session, which ends with the process.
 func NewMemoryStore() Store { return flow.NewMemoryStore() }
