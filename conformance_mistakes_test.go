@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// rowOf returns the line of a row.
+// rowOf returns the line of doc that begins with the cell row.
 func rowOf(t *testing.T, doc, row string) string {
 	t.Helper()
 	i := strings.Index(doc, "\n| "+row+" |")
@@ -18,7 +18,7 @@ func rowOf(t *testing.T, doc, row string) string {
 	return line + "\n"
 }
 
-// The check reports each kind of mistake in the document.
+// Each case makes one mistake in CONFORMANCE.md, which conformanceProblems must report.
 func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 	doc := read(t, "CONFORMANCE.md")
 	tests := make(testIndex)
@@ -27,7 +27,7 @@ func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 	}
 	const client, borne, nothing, difference = "MQTT-3.1.0-1", "MQTT-3.2.0-1", "MQTT-7.1.1-1", "strings"
 	replace := func(old, new string) string { return strings.Replace(doc, old, new, 1) }
-	// held returns the document with text as the third cell of a row.
+	// held returns the document with text in the third cell of a row, which names the tests.
 	held := func(row, text string) string {
 		line := rowOf(t, doc, row)
 		cells := strings.Split(line, "|")
@@ -83,7 +83,7 @@ func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 	}
 }
 
-// A function that only looks like a test does not count.
+// testsOf must leave out functions that only look like tests.
 func TestConformanceKnowsATestByItsForm(t *testing.T) {
 	const source = `package p
 import "testing"

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// The statements of MQTT 3.1.1, appendix B, by number. The standard prints one number with a
-// hyphen.
+// The numbers of the conformance statements of MQTT 3.1.1 (appendix B). One of them, 3-8.3-4, has a
+// hyphen in the standard.
 const (
-	// bindsClients are the statements about clients and about both sides.
-	bindsClients = `
+	// aboutClients lists the statements about clients and about both sides.
+	aboutClients = `
 1.5.3-1 1.5.3-2 1.5.3-3 2.2.2-1 2.2.2-2 2.3.1-1 2.3.1-2 2.3.1-3 2.3.1-5 2.3.1-6 3.1.0-1 3.1.2-1 3.1.2-2
 3.1.2-3 3.1.2-4 3.1.2-6 3.1.2-9 3.1.2-11 3.1.2-13 3.1.2-14 3.1.2-15 3.1.2-18 3.1.2-19 3.1.2-20 3.1.2-21
 3.1.2-22 3.1.2-23 3.1.3-1 3.1.3-2 3.1.3-3 3.1.3-4 3.1.3-7 3.1.3-10 3.1.3-11 3.3.1-1 3.3.1-2 3.3.1-3 3.3.1-4
@@ -26,19 +26,19 @@ const (
 4.6.0-4 4.7.1-1 4.7.1-2 4.7.1-3 4.7.3-1 4.7.3-2 4.7.3-3 4.8.0-1 4.8.0-2 6.0.0-1 6.0.0-2 6.0.0-3 7.0.0-2
 7.1.2-1`
 
-	// bornByClients are the statements about brokers that concern a client.
-	bornByClients = `
+	// aboutBrokers lists the statements about brokers that a client must cope with.
+	aboutBrokers = `
 2.3.1-4 2.3.1-7 3.1.0-2 3.1.2-5 3.1.2-7 3.1.2-8 3.1.2-10 3.1.2-12 3.1.2-16 3.1.2-17 3.1.2-24 3.1.3-5 3.1.3-6
 3.1.3-8 3.1.3-9 3.1.4-1 3.1.4-2 3.1.4-4 3.1.4-5 3.2.0-1 3.2.2-1 3.2.2-2 3.2.2-3 3.2.2-4 3.2.2-5 3.2.2-6
 3.3.1-5 3.3.1-6 3.3.1-7 3.3.1-8 3.3.1-10 3.3.2-3 3.3.5-1 3.3.5-2 3.8.3-2 3.8.4-1 3.8.4-2 3.8.4-3 3.8.4-4
 3.8.4-5 3.8.4-6 3.9.3-1 3.9.3-2 3.10.4-1 3.10.4-2 3.10.4-3 3.10.4-4 3.10.4-5 3.10.4-6 3.12.4-1 3.14.4-3
 4.6.0-5 4.6.0-6 4.7.2-1 4.7.3-4 6.0.0-4`
 
-	// asksNothing are the statements that concern no client.
+	// asksNothing lists the statements that do not concern clients.
 	asksNothing = `3.1.4-3 3.3.1-9 3.3.1-11 3.3.1-12 4.5.0-1 7.0.0-1 7.1.1-1`
 )
 
-// differences are the rows on the differences of MQTT 3.1 from 3.1.1.
+// differences lists the first cells of the table of differences between MQTT 3.1 and 3.1.1.
 var differences = []string{
 	"CONNECT", "client identifier", "byte 1 of CONNACK", "codes of SUBACK", "DUP on PUBREL, SUBSCRIBE, UNSUBSCRIBE",
 	"retry while connected", "retry of acks", "strings", "length of topics",
@@ -47,12 +47,13 @@ var differences = []string{
 	"brokers without 3.1",
 }
 
-// byReview are the only rows that name no test; their text begins with reviewed.
+// byReview lists the statements that are checked by review. Their rows begin with the constant
+// reviewed instead of the name of a test.
 var byReview = []string{"7.0.0-2"}
 
 const reviewed = "By review: "
 
-// folders maps each folder that may have a test to its path.
+// folders maps the name of each folder whose tests a row may name to the path of that folder.
 var folders = map[string]string{
 	"mqtt": ".", "frames": "frames", "flow": "flow", "flow/boltstore": "flow/boltstore",
 	"stream": "stream", "stream/streamtest": "stream/streamtest", "integration": "integration",
@@ -93,8 +94,8 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 
 	parts := sections(doc)
 	for heading, want := range map[string][]string{
-		"Statements about clients":                    prefixed(bindsClients),
-		"Statements about brokers":                    prefixed(bornByClients),
+		"Statements about clients":                    prefixed(aboutClients),
+		"Statements about brokers":                    prefixed(aboutBrokers),
 		"Statements that require nothing of a client": prefixed(asksNothing),
 		"MQTT 3.1": differences,
 	} {
@@ -148,7 +149,7 @@ func conformanceProblems(doc string, tests testIndex) (problems []string) {
 	return problems
 }
 
-// sections returns the parts of a document by heading.
+// sections returns the text below each heading of level 2 in doc.
 func sections(doc string) map[string]string {
 	parts := make(map[string]string)
 	for _, part := range strings.Split(doc, "\n## ")[1:] {
@@ -158,7 +159,7 @@ func sections(doc string) map[string]string {
 	return parts
 }
 
-// isHead reports whether cells are one of the two header lines of a table.
+// isHead reports whether cells come from one of the two header lines of a table.
 func isHead(cells []string) bool {
 	first := strings.TrimSpace(cells[1])
 	return first == "---" || first == "statement" || first == "difference"
@@ -173,7 +174,7 @@ func prefixed(numbers string) (rows []string) {
 
 var testName = regexp.MustCompile("^`([a-z/]+)\\.((?:Test|Fuzz)[^a-z`.]\\w*)`$")
 
-// splitTest splits a quoted name.
+// splitTest splits a name such as `flow.TestX` into folder and test.
 func splitTest(name string) (folder, test string, ok bool) {
 	m := testName.FindStringSubmatch(name)
 	if m == nil || folders[m[1]] == "" {
@@ -185,7 +186,7 @@ func splitTest(name string) (folder, test string, ok bool) {
 // A testIndex caches the tests of each folder.
 type testIndex map[string]map[string]bool
 
-// testsOf returns the names of the tests and fuzz tests in the test files of a folder.
+// testsOf returns the names of the tests and fuzz tests in a folder.
 func (x testIndex) testsOf(folder string) map[string]bool {
 	if names, ok := x[folder]; ok {
 		return names
@@ -196,7 +197,7 @@ func (x testIndex) testsOf(folder string) map[string]bool {
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {
-			continue // the build reports it
+			continue // the build reports the syntax error
 		}
 		maps.Copy(names, testsOf(f))
 	}

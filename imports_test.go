@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/go-millrace/mqtt"
 
-// imports returns the imports of each package of this module by its path, for the build and for the
-// tests.
+// imports returns the imports of each package of this module: build has those of its ordinary
+// files, tests those of its test files. The keys are the paths of the packages.
 func imports(t *testing.T) (build, tests map[string][]string) {
 	t.Helper()
 	build, tests = map[string][]string{}, map[string][]string{}
@@ -48,7 +48,7 @@ func imports(t *testing.T) (build, tests map[string][]string) {
 		}
 		pkg := path.Join(module, filepath.ToSlash(filepath.Dir(name)))
 		if of[pkg] == nil {
-			of[pkg] = []string{} // found, though it may import nothing
+			of[pkg] = []string{} // the package exists, even if it imports nothing
 		}
 		for _, i := range f.Imports {
 			if p := strings.Trim(i.Path.Value, `"`); !slices.Contains(of[pkg], p) {
@@ -70,8 +70,8 @@ func isStandard(p string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// The layers are frames <- flow <- stream <- mqtt, with link below stream, streamtest beside flow, and
-// boltstore and storetest on top of flow.
+// The layers are frames <- flow <- stream <- mqtt, with link below stream, streamtest beside flow,
+// and boltstore and storetest on top of flow.
 func TestImportsPointOneWay(t *testing.T) {
 	const link = module + "/stream/internal/link"
 	const backoff, websocket = "github.com/jpillora/backoff", "github.com/coder/websocket"
@@ -105,10 +105,10 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// Only the other modules may depend on brokers and other clients.
+// Brokers and other clients may be dependencies of the modules in examples/ and integration/ only.
 func TestModuleNeedsNothingButWhatIsNamed(t *testing.T) {
 	allowed := []string{"github.com/coder/websocket", "github.com/jpillora/backoff", "go.etcd.io/bbolt",
-		"go.uber.org/goleak", "pgregory.net/rapid"} // the last two for tests only
+		"go.uber.org/goleak", "pgregory.net/rapid"} // goleak and rapid are for tests only
 	_, tests := imports(t)
 	for pkg, list := range tests {
 		for _, p := range list {

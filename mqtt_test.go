@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The examples run against an in-process broker that sends every message to its subscribers. A
-// program uses the URL of its broker and &mqtt.Options{} or nil instead.
+// The examples run against a broker in this process, which sends every message to its subscribers.
+// A program uses the URL of its own broker, and nil or &mqtt.Options{}.
 const brokerURL = "mqtt://localhost:1883"
 
 var options = &mqtt.Options{DialContext: dialBroker}
@@ -56,8 +56,8 @@ func ExampleDial() {
 	// Output: the broker has it
 }
 
-// The simplest way to receive is a loop over a Subscription, which acks a message when it asks for
-// the next.
+// The simplest way to receive is a loop over Subscription.All. It acks a message when it asks for
+// the next one.
 func ExampleClient_Subscribe() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -101,8 +101,8 @@ func ExampleClient_Subscribe() {
 	// plant/3/temperature: 22.1
 }
 
-// A client reports everything on channels, so a program can be a single select loop: it receives,
-// answers, and gets the Receipts of the answers.
+// A client reports everything on channels, so a program can be a single select loop. This loop
+// receives questions, publishes answers, and gets the Receipts of the answers.
 func ExampleClient_Publishes() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -125,7 +125,7 @@ func ExampleClient_Publishes() {
 	)
 	for publishes = client.Publishes(); ; {
 		select {
-		case publishes <- next: // accepted: it gets one Receipt
+		case publishes <- next: // next is accepted and gets one Receipt
 			publishes = nil
 		case d, ok := <-deliveries:
 			if !ok {
@@ -158,7 +158,7 @@ func ExampleClient_Publishes() {
 	// answered 42
 }
 
-// A stage of a pipeline: messages go in, Receipts come out, in the same order.
+// PublishFrom is a stage of a pipeline. Messages go in, and Receipts come out in the same order.
 func ExampleClient_PublishFrom() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -190,7 +190,7 @@ type reading struct {
 	Value  float64
 }
 
-// Typed channels, in and out.
+// The channels in both directions carry values of a Go type.
 func ExampleSubscribe() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -234,7 +234,7 @@ func ExampleSubscribe() {
 	// soup is no reading
 }
 
-// A function that takes a Publisher can do nothing but publish.
+// A function that takes a Publisher can publish but not receive.
 func ExamplePublisher() {
 	report := func(ctx context.Context, p mqtt.Publisher) error {
 		return p.Publish(ctx, mqtt.Message{Topic: "report", Payload: []byte("all well")})
@@ -256,8 +256,8 @@ func ExamplePublisher() {
 	// true true true
 }
 
-// With a Store a session outlives its Client: the second client publishes a message that the first
-// accepted while there was no broker.
+// With a Store, a session outlives its Client. The first client accepts a message while there is no
+// broker, and the second client publishes it.
 func ExampleNewMemoryStore() {
 	nobody := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no broker") }
 	receipts := make(chan mqtt.Receipt, 1)
@@ -306,7 +306,7 @@ func ExampleMatch() {
 	// true
 }
 
-// inBubble runs a test with a client whose broker is a script.
+// inBubble runs script in a synctest bubble, with a client and a scripted broker.
 func inBubble(t *testing.T, script func(t *testing.T, client *mqtt.Client, b *streamtest.Broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -447,7 +447,7 @@ func TestJSONToEncodesForItsTopic(t *testing.T) {
 	}
 }
 
-// A value that JSON cannot encode is returned in a Receipt, in order.
+// A value that JSON cannot encode comes back in a Receipt, in the order of the input.
 func TestPublishFromReturnsWhatCannotBeEncoded(t *testing.T) {
 	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
 		b.Respond(&streamtest.Responder{})

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The snippets in the README are exact copies of the tested examples.
+// Each code block of the README that names a file of examples/ is an exact copy of that file.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme := read(t, "README.md")
 	snippet := regexp.MustCompile("(?s)<!-- (examples/\\S+) -->\n```go\n(.*?)```\n")

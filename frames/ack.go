@@ -4,8 +4,8 @@ package frames
 // (sections 3.4 to 3.7) and UNSUBACK (3.11).
 type Ack struct {
 	Kind Type
-	ID   uint16 // the identifier of the packet that it answers, 1 to 65,535
-	DUP  bool   // a PUBREL of 3.1 was sent before; Append ignores DUP for all others
+	ID   uint16 // the identifier of the acknowledged packet, 1 to 65,535
+	DUP  bool   // a PUBREL of 3.1 was sent before; Append ignores DUP in other packets
 }
 
 // Type returns Kind.
@@ -48,7 +48,7 @@ func ParseAck(f Frame, v Version) (Ack, error) {
 	if err := c.end(a.Kind); err != nil {
 		return Ack{}, err
 	}
-	// [MQTT-2.3.1-6] an ack repeats the identifier of the packet it answers, which is never 0.
+	// [MQTT-2.3.1-6] an ack has the identifier of the acknowledged packet, which is never 0.
 	if a.ID == 0 {
 		return Ack{}, &ProtocolError{a.Kind, "packet identifier 0"}
 	}

@@ -13,7 +13,8 @@ func TestAckAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// Only PUBREL of 3.1 has a DUP flag [MQTT-3.6.1-1], so code that resends can always set DUP.
+// Append writes DUP only for a PUBREL of 3.1 [MQTT-3.6.1-1], so code that resends can always set
+// it.
 func TestAckWritesDUPWhereThereIsOne(t *testing.T) {
 	for _, v := range []Version{V31, V311} {
 		for _, kind := range ackKinds {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hotTopic and hotPublish are typical traffic: a short topic that repeats and a payload of 64
+// hotTopic and hotPublish make typical traffic, with a short repeated topic and a payload of 64
 // bytes.
 const hotTopic = "mill/house-7/wheel/speed"
 
@@ -14,15 +14,15 @@ func hotPublish(qos QoS) Publish {
 	return Publish{Message: Message{Topic: hotTopic, Payload: make([]byte, 64), QoS: qos}, ID: 1000}
 }
 
-// twoTopics are two frames to parse in turn: Topics finds a repeated topic by a comparison and two
-// alternating ones by a lookup.
+// twoTopics returns two frames to parse in turn. Topics finds a repeated topic by a comparison, but
+// alternating topics only by a lookup.
 func twoTopics(tb testing.TB) (one, two Frame) {
 	p, q := hotPublish(AtLeastOnce), hotPublish(AtLeastOnce)
 	q.Topic = "mill/house-8/wheel/speed"
 	return frameOf(tb, encode(tb, p, V311)), frameOf(tb, encode(tb, q, V311))
 }
 
-// Each of these functions runs for every message, so it must not allocate.
+// These functions run for every message, so they must not allocate.
 func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	one, two := twoTopics(t)
@@ -46,7 +46,7 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 		{"Message.Validate", func() error { return p1.Validate(V31) }},
 		{"Match", func() error { Match("mill/+/wheel/#", hotTopic); return nil }},
 	} {
-		n := testing.AllocsPerRun(100, func() { // the first run, not counted, adds the topics
+		n := testing.AllocsPerRun(100, func() { // AllocsPerRun does not count its first run, which adds the topics
 			if err := c.run(); err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -61,7 +61,7 @@ func BenchmarkPublishAppend(b *testing.B) {
 	for _, qos := range []QoS{AtMostOnce, AtLeastOnce} {
 		b.Run(qos.String(), func(b *testing.B) {
 			p := hotPublish(qos)
-			buf := make([]byte, 0, 64<<10) // a batch, as a connection fills it
+			buf := make([]byte, 0, 64<<10) // filled with a batch of packets, as by a connection
 			b.ReportAllocs()
 			for b.Loop() {
 				if cap(buf)-len(buf) < 200 {
@@ -105,7 +105,7 @@ func BenchmarkParseAck(b *testing.B) {
 	}
 }
 
-// BenchmarkNext measures a frame among many of one read, without the read.
+// BenchmarkNext measures Next alone: one read returned many frames before.
 func BenchmarkNext(b *testing.B) {
 	for _, p := range []Packet{hotPublish(AtLeastOnce), Ack{Kind: TypePuback, ID: 1}} {
 		b.Run(p.Type().String(), func(b *testing.B) {
@@ -124,7 +124,7 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-// BenchmarkReader includes the reads, from an endless source.
+// BenchmarkReader measures Next and Fill on an endless source.
 func BenchmarkReader(b *testing.B) {
 	for _, keep := range []bool{false, true} {
 		name := map[bool]string{false: "reuse", true: "keep"}[keep]

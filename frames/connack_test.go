@@ -11,6 +11,6 @@ func TestParseConnackRefusesOtherPackets(t *testing.T) {
 
 func FuzzParseConnack(f *testing.F) {
 	seed(f, Connack{}, Connack{SessionPresent: true}, Connack{Code: NotAuthorized}, Connack{Code: 200})
-	// Not exact: 3.1 ignores the first byte.
+	// The parameter exact is false because 3.1 ignores the first byte.
 	fuzzParser(f, false, ParseConnack)
 }

@@ -11,20 +11,20 @@ const maxClientID31 = 23
 
 // Connect is CONNECT, the first packet on a connection (section 3.1).
 type Connect struct {
-	Version      Version // 0: the version passed to Append, or V311 if that is 0 too
+	Version      Version // 0: the version passed to Append; if both are 0, V311
 	ClientID     string  // 3.1: 1 to 23 characters; 3.1.1: may be empty with CleanSession
 	CleanSession bool
-	KeepAlive    uint16   // seconds, 0: none
-	Will         *Message // nil: none
+	KeepAlive    uint16   // seconds; 0: no keep alive
+	Will         *Message // nil: no will
 
-	// The flags tell whether the packet has the field, which may be empty.
+	// A flag tells whether the packet has the field. The field may be empty.
 	UserNameFlag bool
 	UserName     string
 	PasswordFlag bool
 	Password     []byte // any bytes, at most 65,535
 }
 
-// The flags of CONNECT (section 3.1.2.3). The QoS of the will is in the two bits between them.
+// The flags of CONNECT (section 3.1.2.3). Bits 3 and 4 hold the QoS of the will.
 const (
 	connectReserved   byte = 1 << 0
 	connectClean      byte = 1 << 1
@@ -51,7 +51,7 @@ func (c Connect) Validate() error {
 		return err
 	}
 	if c.Will != nil {
-		// [MQTT-3.1.3-10] the topic is UTF-8; [MQTT-4.7.1-1] it has no wildcard.
+		// [MQTT-3.1.3-10] [MQTT-4.7.1-1] the topic is UTF-8 without wildcards.
 		if err := validTopicName("will topic", c.Will.Topic, c.Version); err != nil {
 			return err
 		}
@@ -111,8 +111,8 @@ func (c *Connect) checkLengths() error {
 	return checkLength("password", len(c.Password))
 }
 
-// version returns the version to write: c.Version if set, else v if set, else 3.1.1. It is an error
-// if both are set and differ.
+// version returns the version to write: c.Version if set, else v if set, else 3.1.1. If both are
+// set and differ, version returns an error.
 func (c *Connect) version(v Version) (Version, error) {
 	if c.Version != 0 {
 		if v != 0 && v != c.Version {
@@ -138,7 +138,7 @@ func (c *Connect) flags() (flags byte) {
 		if c.Will.Retain {
 			flags |= connectWillRetain
 		}
-	} // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] without a will these bits stay 0
+	} // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15] without a will, the three will fields are 0
 	if c.UserNameFlag {
 		flags |= connectUserName
 	}
@@ -173,8 +173,8 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	dst = appendField(dst, name)
 	dst = append(dst, byte(v), c.flags()) // [MQTT-3.1.2-2]
 	dst = binary.BigEndian.AppendUint16(dst, c.KeepAlive)
-	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] the identifier is first and always present; will topic, will
-	// message, user name and password follow.
+	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] the identifier is always present and the first field. Will
+	// topic, will message, user name and password follow.
 	dst = appendField(dst, c.ClientID)
 	if c.Will != nil {
 		dst = appendField(dst, c.Will.Topic)
@@ -189,10 +189,10 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	return dst, nil
 }
 
-// ParseConnect parses a CONNECT. If the protocol level is unknown, the result has only Version, and
-// the error is set, so that a broker can answer UnsupportedProtocolVersion [MQTT-3.1.2-2]. The
-// client identifier is checked for its encoding only, since a broker refuses other faults of it by
-// a CONNACK [MQTT-3.1.3-9].
+// ParseConnect parses a CONNECT. If the protocol level is unknown, ParseConnect returns an error
+// and a Connect with only Version set, so that a broker can answer UnsupportedProtocolVersion
+// [MQTT-3.1.2-2]. It checks only the encoding of the client identifier, because a broker answers
+// other faults of the identifier with a CONNACK [MQTT-3.1.3-9].
 func ParseConnect(f Frame) (Connect, error) {
 	const t = TypeConnect
 	if err := f.expect(t, V311); err != nil {
@@ -234,7 +234,7 @@ func ParseConnect(f Frame) (Connect, error) {
 	return p, nil
 }
 
-// fault names the rule that a received CONNECT breaks; "" means none.
+// fault returns the rule that a received CONNECT breaks, or "" if it breaks none.
 func (c *Connect) fault(flags byte) string {
 	switch {
 	case flags&connectReserved != 0 && c.Version != V31:

@@ -105,8 +105,8 @@ func TestConnectAppendDoesNotLookAtContent(t *testing.T) {
 	}
 }
 
-// [MQTT-3.1.2-2] a broker answers an unknown level with a code, so ParseConnect must return the
-// level.
+// [MQTT-3.1.2-2] a broker answers an unknown protocol level with a return code, so ParseConnect
+// must return the level beside its error.
 func TestParseConnectTellsAnUnknownLevel(t *testing.T) {
 	b := encode(t, Connect{ClientID: "c"}, V311)
 	b[8] = 5
@@ -139,6 +139,6 @@ func FuzzParseConnect(f *testing.F) {
 		Connect{ClientID: "c", Will: &Message{Topic: "w", Payload: []byte("m"), QoS: 2, Retain: true}},
 		Connect{ClientID: "c", UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: []byte{0, 0xFF}},
 	)
-	// Not exact: 3.1 does not define bit 0 of the flags.
+	// The parameter exact is false because 3.1 does not define bit 0 of the flags.
 	fuzzParser(f, false, func(f Frame, _ Version) (Connect, error) { return ParseConnect(f) })
 }

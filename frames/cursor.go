@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// cursor reads a body from the front. A getter that finds too few bytes sets bad and returns zero,
-// and so does every later getter; the parser checks bad once, at the end. Returned bytes point into
-// the body.
+// cursor reads a body from the front. A getter that finds too few bytes sets bad and returns zero.
+// Every later getter then returns zero too, so the parser checks bad only once, at the end.
+// Returned bytes point into the body.
 type cursor struct {
 	b   []byte
 	bad bool
@@ -33,7 +33,7 @@ func (c *cursor) uint16() uint16 {
 	return n
 }
 
-// field reads a two-byte length and as many bytes.
+// field reads a two-byte length and returns that number of bytes after it.
 func (c *cursor) field() []byte {
 	n := int(c.uint16())
 	if len(c.b) < n {
@@ -47,7 +47,7 @@ func (c *cursor) field() []byte {
 
 func (c *cursor) fail() { c.b, c.bad = nil, true }
 
-// end returns an error if the body was cut short or has bytes left.
+// end returns an error if the body was too short or still has unread bytes.
 func (c *cursor) end(t Type) error {
 	if c.bad {
 		return cutShort(t)

@@ -6,7 +6,7 @@ type Pingreq struct{}
 // Pingresp is PINGRESP, the answer to PINGREQ (section 3.13).
 type Pingresp struct{}
 
-// Disconnect is DISCONNECT, the last packet from a client, on which the broker discards the will
+// Disconnect is DISCONNECT, the last packet from a client; it makes the broker discard the will
 // (section 3.14).
 type Disconnect struct{}
 

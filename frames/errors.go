@@ -9,12 +9,12 @@ const (
 	MaxPacket    = MaxRemaining + 5 // a whole packet
 )
 
-// InvalidError reports an argument that cannot be sent. Nothing was sent.
+// InvalidError reports an argument that is invalid. Nothing was sent.
 type InvalidError struct {
 	Field  string // the argument, as the standard names it: "topic", "QoS", "client identifier"
-	Reason string // the rule that it breaks
+	Reason string // the rule that the argument breaks
 	Limit  int    // the largest value allowed; 0 if the rule is not a limit
-	Value  int    // the value given, in the unit of Limit
+	Value  int    // the value of the argument, in the unit of Limit
 }
 
 func (e *InvalidError) Error() string {
@@ -27,7 +27,7 @@ func (e *InvalidError) Error() string {
 // ProtocolError reports that the peer broke the standard. The connection must be closed
 // [MQTT-4.8.0-1].
 type ProtocolError struct {
-	Type   Type // of the packet; 0 if unknown
+	Type   Type // type of the packet; 0 if unknown
 	Reason string
 }
 
@@ -43,8 +43,8 @@ func (*ProtocolError) Code() ReasonCode { return ProtocolViolation }
 
 // TooLargeError reports a frame over the limit of its Reader.
 type TooLargeError struct {
-	Size  int // bytes of the whole frame, as its header announces
-	Limit int // bytes
+	Size  int // size of the whole frame in bytes, as its header announces
+	Limit int // limit of the Reader in bytes
 }
 
 func (e *TooLargeError) Error() string {

@@ -2,8 +2,9 @@ package frames
 
 import "fmt"
 
-// Frame is one control packet in the read buffer: its first byte, and the bytes after the remaining
-// length. Body is valid until the next Fill of its Reader, or for ever after Keep.
+// Frame is one control packet in the read buffer. Header is its first byte, and Body has the bytes
+// after the remaining length. Body is valid until the next Fill of its Reader; Keep makes it valid
+// for ever.
 type Frame struct {
 	Header byte
 	Body   []byte
@@ -21,8 +22,9 @@ func (f Frame) Size() int {
 	return n
 }
 
-// possible[b] reports whether some version has a packet that begins with the byte b. The Reader
-// thereby rejects another protocol at its first byte: H of HTTP, 0x15 of a TLS alert.
+// possible[b] reports whether some version has a packet that begins with the byte b. With it the
+// Reader rejects other protocols at their first byte, such as the H of HTTP or the 0x15 of a TLS
+// alert.
 var possible = func() (ok [256]bool) {
 	for t := TypeConnect; t <= TypeDisconnect; t++ {
 		ok[t.first()] = true
@@ -62,8 +64,8 @@ func measure(b []byte) (head, size int, err error) {
 	return 0, 0, nil
 }
 
-// expect rejects a frame that is not of type t or has the wrong flags for t in version v. It is not
-// for PUBLISH, whose flags all have a meaning.
+// expect returns an error if the frame is not of type t or has flags that t does not have in
+// version v. Do not call it for PUBLISH, where every flag has a meaning.
 func (f Frame) expect(t Type, v Version) error {
 	first := f.Header
 	if t.hasDUP(v) {
@@ -79,8 +81,7 @@ func (f Frame) expect(t Type, v Version) error {
 	return reservedFlags(f.Header)
 }
 
-// unexpected returns the error for a frame of another type than t, the type that its parser
-// expects.
+// unexpected returns the error for a frame that came where its parser expects type t.
 func unexpected(f Frame, t Type) error {
 	if !f.Type().known() {
 		return reservedType(f.Header)
@@ -96,8 +97,8 @@ func reservedFlags(header byte) *ProtocolError {
 	return &ProtocolError{Type(header >> 4), fmt.Sprintf("reserved flags %04b", header&0xF)}
 }
 
-// impossible returns the error for a first byte that begins no packet. It does not quote the bytes
-// that follow, which may be a payload.
+// impossible returns the error for a first byte that no packet begins with. The error leaves out
+// the bytes that follow, because they may be a payload.
 func impossible(first byte) error {
 	if Type(first >> 4).known() {
 		return reservedFlags(first)

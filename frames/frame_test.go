@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// M15, M16, C6: the first byte that shows the fault causes the error, before the rest arrives.
+// M15, M16, C6: Next returns the error at the first byte that shows the fault, before the frame is
+// complete.
 func TestReaderRefusesABadHeaderAsSoonAsItShows(t *testing.T) {
 	for _, c := range []struct {
 		name, data string

@@ -28,7 +28,8 @@ func frameOf(t testing.TB, b []byte) Frame {
 	return f
 }
 
-// wantInvalid requires an *InvalidError with the Field, Limit and Value of want and any Reason.
+// wantInvalid requires that err is an *InvalidError with the Field, Limit and Value of want. The
+// Reason is not compared.
 func wantInvalid(t *testing.T, err error, want InvalidError) {
 	t.Helper()
 	var got *InvalidError
@@ -51,7 +52,7 @@ func wantUnappended(t *testing.T, p Packet, v Version, want InvalidError) {
 	wantInvalid(t, err, want)
 }
 
-// seed adds the frames of packets in both versions to a fuzz target.
+// seed adds the encoded packets, in both versions, to a fuzz target.
 func seed(f *testing.F, packets ...Packet) {
 	f.Helper()
 	for _, p := range packets {
@@ -65,7 +66,8 @@ func seed(f *testing.F, packets ...Packet) {
 }
 
 // fuzzParser checks that a parser does not panic, that its errors are violations, and that an
-// accepted packet, encoded and parsed again, is equal. If exact, the encoding must be equal too.
+// accepted packet is the same after it is encoded and parsed again. If exact is true, the encoding
+// must also have the bytes of the first frame.
 func fuzzParser[P Packet](f *testing.F, exact bool, parse func(Frame, Version) (P, error)) {
 	f.Fuzz(func(t *testing.T, header byte, body []byte, v31 bool) {
 		v := V311

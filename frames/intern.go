@@ -1,21 +1,22 @@
 package frames
 
-// Limits of a Topics; together they allow a megabyte of text.
+// Limits of a Topics. Together they allow a megabyte of text.
 const (
 	maxTopics     = 4096 // entries
-	maxTopicBytes = 256  // bytes of the longest topic that is added
+	maxTopicBytes = 256  // longest topic that is added, in bytes
 )
 
 // Topics interns the topics of received messages, so that a repeated topic costs no allocation. Its
 // entries are valid topic names, so the rules are checked once per topic and not once per message.
-// The zero value is ready to use. A Topics belongs to one goroutine, like the Reader beside it.
+// The zero value is ready to use. Only one goroutine at a time may use a Topics.
 type Topics struct {
-	last   string // most streams repeat their topic: a comparison is cheaper than a lookup
+	last   string // the topic of the previous message: comparing with it is cheaper than a lookup
 	byText map[string]string
 }
 
-// Intern returns b as a string. Equal bytes give the same string while the topic is an entry. Text
-// that is not a valid topic name, or is longer than 256 bytes, is returned but not added.
+// Intern returns b as a string. Equal bytes give the same string while the topic is in t. Intern
+// also returns a text that is not a valid topic name or is longer than 256 bytes, but does not add
+// it to t.
 func (t *Topics) Intern(b []byte) string {
 	s, fault := t.topic(b)
 	if fault != "" {
@@ -24,7 +25,7 @@ func (t *Topics) Intern(b []byte) string {
 	return s
 }
 
-// topic returns b as a topic name, or the rule that it breaks. t may be nil.
+// topic returns b as a topic name or, if b is not valid, the rule that it breaks. t may be nil.
 func (t *Topics) topic(b []byte) (topic, fault string) {
 	if t != nil {
 		if t.last == string(b) && len(b) > 0 {
@@ -50,7 +51,8 @@ func (t *Topics) add(topic string) {
 		t.byText = make(map[string]string)
 	}
 	if len(t.byText) == maxTopics {
-		// Removing an arbitrary entry keeps most of the busy topics in a stream of ever new ones.
+		// An arbitrary entry is removed. Most of the busy topics thus stay, even while new topics
+		// keep coming.
 		for old := range t.byText {
 			delete(t.byText, old)
 			break

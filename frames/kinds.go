@@ -2,7 +2,7 @@ package frames
 
 import "strconv"
 
-// Version is a version of MQTT, by the protocol level that CONNECT carries (section 3.1.2.2).
+// Version is a version of MQTT. Its value is the protocol level in CONNECT (section 3.1.2.2).
 type Version byte
 
 // The supported versions.
@@ -11,7 +11,7 @@ const (
 	V311 Version = 4 // MQTT 3.1.1, protocol name MQTT
 )
 
-// String returns the number of the standard: "3.1", "3.1.1".
+// String returns the version number, "3.1" or "3.1.1".
 func (v Version) String() string {
 	switch v {
 	case V31:
@@ -43,7 +43,8 @@ const (
 	ExactlyOnce QoS = 2
 )
 
-// String returns the name in the standard: "at most once", "at least once", "exactly once".
+// String returns the name that the standard uses: "at most once", "at least once" or "exactly
+// once".
 func (q QoS) String() string {
 	switch q {
 	case AtMostOnce:
@@ -58,7 +59,7 @@ func (q QoS) String() string {
 
 // check returns an *InvalidError for field if q is above 2.
 func (q QoS) check(field string) error {
-	// [MQTT-3.3.1-4] QoS 3 is never sent; [MQTT-3-8.3-4] it is never requested either.
+	// [MQTT-3.3.1-4] [MQTT-3-8.3-4] QoS 3 is never sent and never requested.
 	if q > ExactlyOnce {
 		return &InvalidError{Field: field, Reason: "out of range", Value: int(q), Limit: int(ExactlyOnce)}
 	}
@@ -93,7 +94,7 @@ var typeNames = [...]string{
 	TypePingresp: "PINGRESP", TypeDisconnect: "DISCONNECT",
 }
 
-// String returns the name in the standard: "CONNECT", "PUBLISH".
+// String returns the name that the standard uses, such as "CONNECT".
 func (t Type) String() string {
 	if t.known() {
 		return typeNames[t]
@@ -110,18 +111,19 @@ const (
 	flagDUP    byte = 1 << 3
 )
 
-// first returns the first byte of a packet of type t, which is not PUBLISH.
+// first returns the first byte of packets of type t without DUP. t is not PUBLISH.
 func (t Type) first() byte {
 	b := byte(t) << 4
 	switch t {
 	case TypePubrel, TypeSubscribe, TypeUnsubscribe:
-		// [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] their flags are 2, in 3.1 their QoS of 1.
+		// [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] these types have the flags 0010, which mean
+		// QoS 1 in 3.1.
 		b |= flagQoS1
 	}
-	return b // [MQTT-2.2.2-1] the flags of the others are 0
+	return b // [MQTT-2.2.2-1] the flags of the other types are 0
 }
 
-// hasDUP reports whether packets of type t, not PUBLISH, have a DUP flag in version v.
+// hasDUP reports whether packets of type t have a DUP flag in version v. t is not PUBLISH.
 func (t Type) hasDUP(v Version) bool {
 	return v == V31 && (t == TypePubrel || t == TypeSubscribe || t == TypeUnsubscribe)
 }

@@ -2,8 +2,8 @@ package frames
 
 import "strings"
 
-// Match reports whether topic matches filter (section 4.7). Both must be valid. A filter
-// $share/group/filter matches the same topics as filter. Topics are compared byte by byte
+// Match reports whether topic matches filter (section 4.7). Both must be valid. A shared filter,
+// $share/group/filter, matches the same topics as its part filter. Topics are compared byte by byte
 // [MQTT-4.7.3-4]: case, spaces and empty levels count.
 func Match(filter, topic string) bool {
 	filter = Route(filter)
@@ -34,8 +34,8 @@ func Match(filter, topic string) bool {
 	return i == len(topic)
 }
 
-// Route returns the filter that matches the messages of a subscription: filter itself, or the last
-// part of $share/group/filter.
+// Route returns the filter to match with topics. For a shared filter, $share/group/filter, this is
+// the part filter; any other filter is returned unchanged.
 func Route(filter string) string {
 	if shared, ok := strings.CutPrefix(filter, sharePrefix); ok {
 		if _, route, ok := strings.Cut(shared, "/"); ok {

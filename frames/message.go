@@ -7,18 +7,18 @@ type Message struct {
 	Topic   string // no wildcards, at least one character, at most 65,535 bytes
 	Payload []byte // any bytes; may be empty
 	QoS     QoS
-	Retain  bool // published: the broker retains it; received: it was retained
+	Retain  bool // outbound: the broker retains the message; inbound: it was a retained message
 }
 
-// Clone returns m with a copy of the payload, which a Reader cannot overwrite.
+// Clone returns m with a copy of the payload, so that a Reader cannot overwrite it.
 func (m Message) Clone() Message {
 	m.Payload = bytes.Clone(m.Payload)
 	return m
 }
 
-// Validate checks that m can be sent: its QoS, its topic with [ValidTopicName], and that the
-// remaining length of its PUBLISH is at most 268,435,455 bytes. The error is an *InvalidError with
-// Field "QoS", "topic" or "packet".
+// Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], and that
+// the remaining length of the PUBLISH is at most 268,435,455 bytes. The error is an *InvalidError
+// with Field "QoS", "topic" or "packet".
 func (m Message) Validate(v Version) error {
 	if err := m.QoS.check("QoS"); err != nil {
 		return err
@@ -30,8 +30,8 @@ func (m Message) Validate(v Version) error {
 	return err
 }
 
-// remaining returns the remaining length of the PUBLISH that carries m, or an error if it is too
-// large.
+// remaining returns the remaining length of the PUBLISH that carries m, or an error if that length
+// is too large.
 func (m *Message) remaining() (int, error) {
 	n := 2 + len(m.Topic)
 	if m.QoS > AtMostOnce {

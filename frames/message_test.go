@@ -46,12 +46,12 @@ func TestMessageValidateNamesFieldAndLimit(t *testing.T) {
 	}
 }
 
-// E3: the largest packet, and one byte more. The payload is never read.
+// E3: a packet of the largest size, and a packet of one byte more. The payload is never read.
 func TestMessageOfTheLargestPacketIsValidAndOneByteMoreIsNot(t *testing.T) {
 	payload := make([]byte, MaxRemaining)
 	for _, c := range []struct {
 		qos  QoS
-		head int // part of the remaining length before the payload
+		head int // bytes of the remaining length before the payload
 	}{{AtMostOnce, 3}, {AtLeastOnce, 5}, {ExactlyOnce, 5}} {
 		m := Message{Topic: "a", QoS: c.qos, Payload: payload[:MaxRemaining-c.head]}
 		if err := m.Validate(V311); err != nil {

@@ -7,8 +7,8 @@ import "encoding/binary"
 type Packet interface {
 	Type() Type
 
-	// Append appends the packet in the encoding of version v. On error, an *InvalidError, it
-	// returns dst unchanged.
+	// Append appends the packet in the encoding of version v. On error it returns dst unchanged and
+	// an *InvalidError.
 	Append(dst []byte, v Version) ([]byte, error)
 }
 
@@ -40,7 +40,7 @@ func Parse(f Frame, v Version) (Packet, error) {
 	return nil, reservedType(f.Header)
 }
 
-// packet returns a nil Packet if err is not nil.
+// packet returns p and err, but a nil Packet if err is not nil.
 func packet[P Packet](p P, err error) (Packet, error) {
 	if err != nil {
 		return nil, err
@@ -48,13 +48,13 @@ func packet[P Packet](p P, err error) (Packet, error) {
 	return p, nil
 }
 
-// appendLength appends a remaining length (section 2.2.3), whose encoding is that of a Go uvarint.
+// appendLength appends a remaining length (section 2.2.3), which is encoded like a Go uvarint.
 func appendLength(dst []byte, n int) []byte {
 	return binary.AppendUvarint(dst, uint64(n))
 }
 
-// appendField appends the two-byte length of s and s (section 1.5.3). The caller has checked the
-// length.
+// appendField appends the length of s in two bytes, and then s (section 1.5.3). The caller has
+// checked the length.
 func appendField[T string | []byte](dst []byte, s T) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(s)))
 	return append(dst, s...)

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Every parser but Parse accepts some packets and rejects the others, naming the type.
+// Every parser except Parse accepts its own packet types. For any other type its error names the
+// type.
 func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 	packets := []Packet{
 		Connect{ClientID: "c"}, Connack{}, Publish{Message: Message{Topic: "a"}}, Ack{Kind: TypePuback, ID: 1},
@@ -23,7 +24,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 		"Unsubscribe": func(f Frame) error { _, err := ParseUnsubscribe(f, V311); return err },
 		"Empty":       ParseEmpty,
 	}
-	want := map[string]int{"Ack": 5, "Empty": 3} // accepted types, where more than one
+	want := map[string]int{"Ack": 5, "Empty": 3} // number of accepted types; 1 for parsers not listed
 	for name, parse := range parsers {
 		taken := 0
 		for _, p := range packets {
@@ -57,7 +58,7 @@ func TestParsersRefuseThePacketsTheyAreNotFor(t *testing.T) {
 	}
 }
 
-// A frame need not come from a Reader, so the parsers check the flags too.
+// A frame may not come from a Reader, which checks the flags, so the parsers check them too.
 func TestParsersRefuseReservedFlagsOfAnyFrame(t *testing.T) {
 	for _, p := range []Packet{
 		Connect{ClientID: "c"}, Connack{}, Ack{Kind: TypePuback, ID: 1}, Ack{Kind: TypePubrel, ID: 1},

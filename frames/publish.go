@@ -8,8 +8,8 @@ import (
 // Publish is PUBLISH, in either direction (section 3.3).
 type Publish struct {
 	Message
-	DUP bool   // it was sent before, received or not; never set at QoS 0
-	ID  uint16 // 1 to 65,535 at QoS 1 and 2; not in the packet at QoS 0
+	DUP bool   // the packet may have been sent before; never set at QoS 0
+	ID  uint16 // 1 to 65,535 at QoS 1 and 2; ignored at QoS 0
 }
 
 // Type returns TypePublish.
@@ -26,7 +26,8 @@ func (p Publish) Append(dst []byte, _ Version) ([]byte, error) {
 }
 
 // AppendHeader appends the packet without its payload. The caller writes the payload after it, so
-// that a large payload is not copied. Checks and errors are those of Append.
+// that a large payload is not copied. It makes the same checks as Append and returns the same
+// errors.
 func (p Publish) AppendHeader(dst []byte, _ Version) ([]byte, error) {
 	n, err := p.check()
 	if err != nil {
@@ -35,7 +36,7 @@ func (p Publish) AppendHeader(dst []byte, _ Version) ([]byte, error) {
 	return p.appendHeader(dst, n), nil
 }
 
-// check checks that p can be encoded and returns the remaining length.
+// check returns the remaining length of p, or an error if p cannot be encoded.
 func (p *Publish) check() (remaining int, err error) {
 	if err := p.QoS.check("QoS"); err != nil {
 		return 0, err
@@ -64,15 +65,15 @@ func (p *Publish) appendHeader(dst []byte, remaining int) []byte {
 	}
 	dst = appendLength(append(dst, first), remaining)
 	dst = appendField(dst, p.Topic)
-	// [MQTT-2.3.1-5] no identifier at QoS 0.
+	// [MQTT-2.3.1-5] a PUBLISH at QoS 0 has no identifier.
 	if p.QoS > AtMostOnce {
 		dst = binary.BigEndian.AppendUint16(dst, p.ID)
 	}
 	return dst
 }
 
-// ParsePublish parses a PUBLISH. Payload points into f.Body, or is nil if empty. The topic is
-// interned in t, which may be nil. Both versions have the same layout and the same rules.
+// ParsePublish parses a PUBLISH. Payload points into f.Body; an empty payload is nil. t interns the
+// topic; it may be nil. Both versions have the same layout and the same rules.
 func ParsePublish(f Frame, _ Version, t *Topics) (Publish, error) {
 	if f.Type() != TypePublish {
 		return Publish{}, unexpected(f, TypePublish)

@@ -46,7 +46,7 @@ func TestPublishAppendDoesNotLookAtContent(t *testing.T) {
 	}
 }
 
-// E2: the longest topic, and the sizes before and after each step of the remaining length.
+// E2: the longest topic, and the packet sizes at which the remaining length gets one byte longer.
 func TestPublishOfEverySizeComesBack(t *testing.T) {
 	long := strings.Repeat("x", MaxString)
 	for _, m := range []Message{
@@ -75,7 +75,7 @@ func TestPublishOfEverySizeComesBack(t *testing.T) {
 	}
 }
 
-// A 3.1 broker forwards the topics of 3.1.1 clients.
+// On 3.1, a broker may forward a topic of a 3.1.1 client that is too long for 3.1.
 func TestParsePublishTakesLongTopicsIn31(t *testing.T) {
 	p := Publish{Message: Message{Topic: strings.Repeat("x", 40_000)}}
 	if _, err := ParsePublish(frameOf(t, encode(t, p, V31)), V31, nil); err != nil {

@@ -4,13 +4,13 @@ import "io"
 
 // Sizes of a Reader's buffer, in bytes.
 const (
-	minBuffer  = 1 << 10  // at first
+	minBuffer  = 1 << 10  // of the first buffer
 	idleBuffer = 128      // after Shrink
-	maxBuffer  = 64 << 10 // unless a frame is larger
-	minRead    = 512      // the least room that is worth a system call
+	maxBuffer  = 64 << 10 // unless a larger frame arrives
+	minRead    = 512      // least free space for a read
 )
 
-// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
+// maxEmptyReads is the number of consecutive reads without bytes or an error at which Fill fails.
 const maxEmptyReads = 100
 
 // Reader splits a byte stream into frames. Each call of Fill reads once; Next then returns the
@@ -30,20 +30,20 @@ const maxEmptyReads = 100
 //		}
 //	}
 //
-// The buffer starts at 1 KiB and doubles, up to 64 KiB, each time a read fills it. It exceeds that
-// only for a larger frame, and only as the bytes of that frame arrive. A Reader belongs to one
-// goroutine.
+// The buffer starts at 1 KiB and doubles, up to 64 KiB, each time a read fills it. It exceeds 64
+// KiB only for a larger frame, and grows only as the bytes of that frame arrive. Only one goroutine
+// at a time may use a Reader.
 type Reader struct {
 	src   io.Reader
-	limit int // bytes of the largest frame accepted
+	limit int // largest accepted frame, in bytes
 
 	buf  []byte // filled from the front; Keep removes the bytes of kept frames
-	r, w int    // buf[r:w] has arrived and is not returned yet
-	size int    // of the next buffer in bytes, between idleBuffer and maxBuffer
+	r, w int    // buf[r:w] has arrived; Next has not returned it yet
+	size int    // size of the next buffer, from idleBuffer to maxBuffer
 	full bool   // the last read filled buf
 
-	empty int   // reads in a row that returned nothing
-	err   error // returned by the source together with bytes; the next Fill returns it
+	empty int   // consecutive reads that returned neither bytes nor an error
+	err   error // the source returned it together with bytes; the next Fill returns it
 }
 
 // NewReader returns a Reader of src that accepts frames of at most limit bytes, fixed header
@@ -55,9 +55,9 @@ func NewReader(src io.Reader, limit int) *Reader {
 	return &Reader{src: src, limit: limit, size: minBuffer}
 }
 
-// Next returns the next complete frame, or false if there is none: then call Fill. The error is a
-// *ProtocolError or a *TooLargeError. Next returns it as soon as the header shows the fault, and at
-// every later call, because the stream cannot be read past it.
+// Next returns the next complete frame. If it returns false, call Fill. The error is a
+// *ProtocolError or a *TooLargeError. Next returns the error as soon as the header shows the fault.
+// Every later call returns it too, because the stream cannot be read any further.
 func (r *Reader) Next() (Frame, bool, error) {
 	b := r.buf[r.r:r.w]
 	if len(b) == 0 {
@@ -77,11 +77,11 @@ func (r *Reader) Next() (Frame, bool, error) {
 	return Frame{Header: b[0], Body: b[head:size:size]}, true, nil
 }
 
-// Fill calls Read of the source once; call it when Next has returned false. It invalidates the
-// frames returned before, unless they are kept. The error is that of the source, but an io.EOF
-// inside a frame becomes io.ErrUnexpectedEOF. After an error that does not end the stream, such as
-// a deadline, the Reader remains usable. If 100 reads in a row return neither bytes nor an error,
-// Fill returns io.ErrNoProgress.
+// Fill calls Read of the source once. Call Fill when Next has returned false. It invalidates the
+// frames returned before, except kept frames. It returns the error of the source, but
+// io.ErrUnexpectedEOF for an io.EOF inside a frame. After an error that does not end the stream,
+// such as a deadline, the Reader remains usable. If 100 reads in a row return neither bytes nor an
+// error, Fill returns io.ErrNoProgress.
 func (r *Reader) Fill() error {
 	if err := r.err; err != nil {
 		r.err = nil
@@ -92,7 +92,7 @@ func (r *Reader) Fill() error {
 	r.w += n
 	r.full = r.w == len(r.buf)
 	if n > 0 {
-		r.empty, r.err = 0, err // bytes before the error, as io.Reader requires
+		r.empty, r.err = 0, err // the bytes come first, as io.Reader requires
 		return nil
 	}
 	if err != nil {
@@ -124,10 +124,11 @@ func (r *Reader) makeRoom() {
 	if grow {
 		r.size *= 2
 	}
-	outgrown := len(arrived) == 0 && len(r.buf) > maxBuffer // by one large frame, since returned
+	outgrown := len(arrived) == 0 && len(r.buf) > maxBuffer // by a large frame that Next has returned
 	least := min(minRead, r.size)
 	if room := len(r.buf) - len(arrived); room < min(missing, least) || grow || outgrown {
-		// Twice the bytes that have arrived: a header may announce bytes that never come.
+		// At most twice the bytes that have arrived, because a header may announce bytes that never
+		// come.
 		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
 		copy(r.buf, arrived)
 	} else if r.r > 0 {
@@ -136,28 +137,29 @@ func (r *Reader) makeRoom() {
 	r.r, r.w = 0, len(arrived)
 }
 
-// Keep keeps the frames returned since the last Fill valid: the Reader never writes to their memory
-// again. It uses the rest of its buffer while that has enough room, then allocates a new one. The
-// frames of one buffer keep each other in memory. Only a frame cut by the end of a buffer is
-// copied.
+// Keep makes the frames that were returned since the last Fill valid for ever: the Reader never
+// writes to their memory again. The Reader continues in the free part of its buffer and allocates a
+// new buffer when that part is too small. While one kept frame is in use, its whole buffer stays in
+// memory. Only a frame that continues in the next buffer is copied.
 func (r *Reader) Keep() {
 	r.buf = r.buf[r.r:]
 	r.r, r.w = 0, r.w-r.r
 }
 
 // Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill
-// allocates 128 bytes. A buffer that holds part of a frame stays.
+// allocates 128 bytes. If the buffer holds part of a frame, Shrink does nothing.
 func (r *Reader) Shrink() {
 	if r.r == r.w {
 		r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
 	}
 }
 
-// Buffered returns the number of bytes that have arrived and are not returned yet.
+// Buffered returns the number of bytes that have arrived but were not yet returned by Next.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
-// ReadFrame reads until a frame is complete, and keeps it: the caller owns it for ever, uncopied.
-// Errors are those of Next and Fill. It is for brokers and tests, which read one packet at a time.
+// ReadFrame reads until a frame is complete and keeps the frame, so that the caller owns it without
+// a copy. It returns the errors of Next and Fill. Brokers and tests use it to read one packet at a
+// time.
 func ReadFrame(r *Reader) (Frame, error) {
 	for {
 		f, ok, err := r.Next()

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// M16: a header announces 256 MiB, within the limit or over it, and no byte follows.
+// M16: a header announces 256 MiB, within the limit or over the limit, and no byte follows.
 func TestReaderDoesNotAllocateWhatOnlyAHeaderAnnounces(t *testing.T) {
 	for _, limit := range []int{MaxPacket, 1 << 20} {
 		src := &script{steps: slices.Concat([]step{{"\x30\xff\xff\xff\x7f", nil}}, make([]step, 50))}
@@ -88,14 +88,14 @@ func TestReaderWithoutKeepAllocatesNothing(t *testing.T) {
 		}
 	}
 	for range 100 {
-		pull() // until the buffer is full
+		pull() // repeated until the buffer has its full size
 	}
 	if n := testing.AllocsPerRun(100, pull); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// Kept frames stay unchanged while the stream goes on, with cut frames, full buffers and large
+// Kept frames stay unchanged while the Reader reads on through cut frames, full buffers and large
 // frames.
 func TestKeepLeavesFramesToThoseWhoHoldThem(t *testing.T) {
 	var sizes []int
@@ -143,7 +143,7 @@ func TestKeepGoesOnInTheRestOfTheBuffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// 128 reads of 4 bytes leave 512 of the first kilobyte, enough for one more read.
+	// 128 reads of 4 bytes leave 512 bytes of the first kilobyte, enough for one more read.
 	for i, want := range map[int]int{0: 1024, 1: 1020, 128: 512, 129: 1024, 130: 1020, 257: 512, 258: 1024} {
 		if src.sizes[i] != want {
 			t.Errorf("read %d had room for %d bytes, want %d", i, src.sizes[i], want)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// naiveFrames splits data into frames by section 2.2. It also reports whether data ends between two
-// frames, inside one, or in an invalid header.
+// naiveFrames splits data into frames by section 2.2. Its error tells whether data ends between two
+// frames, inside a frame, or in an invalid header.
 func naiveFrames(data []byte, limit int) (frames []Frame, end error) {
 	bad := new(ProtocolError)
 	for len(data) > 0 {
@@ -56,7 +56,7 @@ func naiveFrames(data []byte, limit int) (frames []Frame, end error) {
 	return frames, io.EOF
 }
 
-// FuzzReader takes from cuts the sizes of the reads and which frames to keep.
+// FuzzReader takes two choices from cuts: the sizes of the reads, and which frames to keep.
 func FuzzReader(f *testing.F) {
 	all, _ := stream(f, 0, 1, 130, 600)
 	f.Add(all, []byte{1}, uint16(0))
@@ -67,7 +67,8 @@ func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, cuts []byte, limit uint16) {
 		want, end := naiveFrames(data, max(int(limit), 1))
 		r := NewReader(&cutter{data: data, cuts: cuts}, max(int(limit), 1))
-		var got, kept []Frame // copies of all frames; the kept frames, and copies of the others
+		// got has copies of all frames. kept has the kept frames, and copies of the other frames.
+		var got, kept []Frame
 		var err error
 		for turn := 0; err == nil; turn++ {
 			var f Frame
@@ -113,7 +114,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// cutter returns data in reads of the sizes in cuts, in turn.
+// cutter is a source that returns data in reads of the sizes in cuts, in turn.
 type cutter struct {
 	data, cuts []byte
 	turn       int

@@ -10,11 +10,12 @@ import (
 	"testing/iotest"
 )
 
-// script is a source that answers each Read with its next step: bytes, an error, or both.
+// A script is a source that answers each Read with its next step, which has bytes, an error, or
+// both.
 type script struct {
 	steps []step
 	reads int
-	sizes []int // of the buffers passed to Read
+	sizes []int // sizes of the buffers passed to Read
 }
 
 type step struct {
@@ -68,7 +69,7 @@ func (f *flood) Read(p []byte) (n int, _ error) {
 	return n, nil
 }
 
-// stream returns the bytes of some packets and their frames.
+// stream returns the encoding of packets with the given sizes, and the frames in it.
 func stream(t testing.TB, sizes ...int) (all []byte, frames []Frame) {
 	t.Helper()
 	add := func(p Packet) {
@@ -95,7 +96,7 @@ func bodyLen(packet []byte) (n int) {
 	return n
 }
 
-// readAll returns a copy of every frame of r, until the source ends.
+// readAll reads from r until the source ends, and returns copies of all frames.
 func readAll(r *Reader) (frames []Frame, err error) {
 	for {
 		f, ok, err := r.Next()
@@ -131,7 +132,8 @@ func TestReaderFindsTheSameFramesWhereverTheStreamIsCut(t *testing.T) {
 			t.Fatalf("cut at %d: %d frames, %v", cut, len(got), err)
 		}
 	}
-	// Frames of each size around the sizes of the buffer, so that they are cut at many positions.
+	// The frames have all sizes near the sizes of the buffer, so that they are cut at many
+	// positions.
 	all, want = stream(t, 400, 500, 600, 1000, 1024, 2000, 5000, 70_000, 3, 200_000, 1)
 	for _, src := range []io.Reader{bytes.NewReader(all), iotest.HalfReader(bytes.NewReader(all)), iotest.OneByteReader(bytes.NewReader(all)), iotest.DataErrReader(bytes.NewReader(all))} {
 		if got, err := readAll(NewReader(src, 0)); err != io.EOF || !equalFrames(got, want) {

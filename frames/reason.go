@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// ReasonCode is the result of a request, in the values of MQTT 5 (table 2-6) for all versions: the
-// parsers translate the return codes of 3.1 and 3.1.1. It is an error; compare it with errors.Is. A
-// code of 0x80 or above means that the request failed. In a CONNACK every code but Success refuses
-// the connection.
+// ReasonCode is the result of a request. It has the values of MQTT 5 (table 2-6) in all versions,
+// because the parsers translate the return codes of 3.1 and 3.1.1. A ReasonCode is an error;
+// compare it with errors.Is. A code of 0x80 or above means that the request failed. In a CONNACK
+// every code but Success refuses the connection.
 type ReasonCode byte
 
 // The reason codes that 3.1 and 3.1.1 can express, and the codes of the errors in this package.
 const (
 	Success                    ReasonCode = 0x00
-	UnspecifiedError           ReasonCode = 0x80 // in SUBACK: filter refused (section 3.9.3)
+	UnspecifiedError           ReasonCode = 0x80 // in SUBACK: the filter is refused (section 3.9.3)
 	MalformedPacket            ReasonCode = 0x81
 	ProtocolViolation          ReasonCode = 0x82 // the standard calls it Protocol Error
 	UnsupportedProtocolVersion ReasonCode = 0x84 // CONNACK return code 1 (3.1.1, section 3.2.2.3)
@@ -38,8 +38,8 @@ var reasonNames = map[ReasonCode]string{
 	PacketTooLarge:             "packet too large",
 }
 
-// Error returns the name in the standard, such as "not authorized", or the number of a code without
-// a name.
+// Error returns the name that the standard uses, such as "not authorized". For a code without a
+// name it returns the number.
 func (c ReasonCode) Error() string {
 	if name, ok := reasonNames[c]; ok {
 		return name
@@ -47,8 +47,8 @@ func (c ReasonCode) Error() string {
 	return fmt.Sprintf("reserved reason code %#02x", byte(c))
 }
 
-// connackReturnCodes maps the return codes of CONNACK in 3.1 and 3.1.1. All others are reserved
-// there and keep their value.
+// connackReturnCodes maps the return codes of CONNACK in 3.1 and 3.1.1 to reason codes. Other
+// return codes are reserved and keep their value.
 var connackReturnCodes = [...]ReasonCode{
 	Success, UnsupportedProtocolVersion, ClientIdentifierNotValid, ServerUnavailable, BadUserNameOrPassword, NotAuthorized,
 }
@@ -61,7 +61,7 @@ func reasonOf(returnCode byte) ReasonCode {
 	return ReasonCode(returnCode)
 }
 
-// returnCode is the inverse of reasonOf.
+// returnCode translates a ReasonCode to the return code of CONNACK.
 func (c ReasonCode) returnCode() byte {
 	for i, code := range connackReturnCodes {
 		if code == c {
@@ -71,8 +71,8 @@ func (c ReasonCode) returnCode() byte {
 	return byte(c)
 }
 
-// CodeOf returns the first ReasonCode in the tree of err, else the result of the first method Code
-// in it. It returns UnspecifiedError if there is neither.
+// CodeOf returns the first ReasonCode in the tree of err. If the tree has none, CodeOf returns the
+// result of the first method Code in the tree, or else UnspecifiedError.
 func CodeOf(err error) ReasonCode {
 	var code ReasonCode
 	var coder interface{ Code() ReasonCode }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// C1: each code is an error of its own, and so is each reserved code.
+// C1: every code is a separate error, even the reserved codes.
 func TestReasonCodesAreDistinctComparableErrors(t *testing.T) {
 	seen := map[string]ReasonCode{}
 	for i := range 256 {
@@ -28,7 +28,8 @@ func TestReasonCodesAreDistinctComparableErrors(t *testing.T) {
 	}
 }
 
-// C1, C2: return codes of 3.x are translated both ways, and reserved codes keep their value.
+// C1, C2: the return codes of 3.1 and 3.1.1 are translated in both directions, and reserved codes
+// keep their value.
 func TestReturnCodesAreTranslatedBothWays(t *testing.T) {
 	for raw, want := range map[byte]ReasonCode{
 		0: Success, 1: UnsupportedProtocolVersion, 2: ClientIdentifierNotValid,

@@ -28,8 +28,8 @@ func scan(s string) (seen byte) {
 	return seen
 }
 
-// plain reports whether s has at least eight bytes, so that it can be checked eight at a time, and
-// no byte of any class, like most topics.
+// plain reports whether s has at least eight bytes and no byte of any class, like most topics. It
+// checks eight bytes at a time.
 func plain(s string) bool {
 	const (
 		low  = 0x0101010101010101
@@ -40,18 +40,18 @@ func plain(s string) bool {
 	}
 	var special uint64
 	for i := 0; i < len(s); i += 8 {
-		w := s[min(i, len(s)-8):][:8] // the last eight overlap the previous ones
+		w := s[min(i, len(s)-8):][:8] // the last eight bytes may overlap the previous eight
 		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
 			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
 		wild := (x | ('+'^'#')*low) ^ '+'*low // 0 where x has + or #, which differ in one bit
-		// n-low sets the high bit of a byte that is 0; &^n clears it where n had it set. The high
-		// bits of x itself mark bytes that are not ASCII.
+		// n-low sets the high bit of each byte that is 0 in n; &^n clears the high bits that n had
+		// before. The high bits of x mark bytes that are not ASCII.
 		special |= (x-low)&^x | (wild-low)&^wild | x
 	}
 	return special&high == 0
 }
 
-// The rules that a string can break, in the words of the errors.
+// The rules that a string can break, as the errors name them.
 const (
 	notUTF8   = "not valid UTF-8"
 	withNUL   = "contains U+0000"
@@ -60,22 +60,23 @@ const (
 	overChars = "too long in characters"
 )
 
-// stringFault names the rule that s breaks; "" means none. seen is scan(s). A byte order mark is a
-// character like any other [MQTT-1.5.3-3].
+// stringFault returns the rule that s breaks, or "" if it breaks none. The parameter seen is
+// scan(s). A byte order mark is a character like any other [MQTT-1.5.3-3].
 func stringFault(s string, seen byte) string {
 	// [MQTT-1.5.3-2] a string must not contain U+0000.
 	if seen&hasNUL != 0 {
 		return withNUL
 	}
-	// [MQTT-1.5.3-1] UTF-8 without surrogates; utf8.ValidString rejects them and overlong forms.
+	// [MQTT-1.5.3-1] a string is UTF-8 without surrogates; utf8.ValidString also rejects overlong
+	// forms.
 	if seen&hasMulti != 0 && !utf8.ValidString(s) {
 		return notUTF8
 	}
 	return ""
 }
 
-// ValidString checks s against section 1.5.3: valid UTF-8 without U+0000, at most 65,535 bytes. The
-// error is an *InvalidError that names field.
+// ValidString checks that s is valid UTF-8 without U+0000 and has at most 65,535 bytes (section
+// 1.5.3). The error is an *InvalidError whose Field is the parameter field.
 func ValidString(field, s string) error {
 	if err := checkLength(field, len(s)); err != nil {
 		return err
@@ -86,7 +87,7 @@ func ValidString(field, s string) error {
 	return nil
 }
 
-// checkLength returns an *InvalidError for field if n does not fit a two-byte length
+// checkLength returns an *InvalidError for field if n is too large for a two-byte length
 // [MQTT-4.7.3-3].
 func checkLength(field string, n int) error {
 	if n > MaxString {

@@ -48,8 +48,8 @@ func TestValidString(t *testing.T) {
 	wantInvalid(t, ValidString("f", long+"x"), InvalidError{Field: "f", Value: 65536, Limit: 65535})
 }
 
-// The check of eight bytes at a time must find a special byte at every position, and report no
-// other.
+// scan checks eight bytes at a time. It must find a special byte at every position and must not
+// report an ordinary byte.
 func TestScanSeesEveryByteAtEveryPlace(t *testing.T) {
 	for n := range 26 {
 		for at := range n {

@@ -14,7 +14,7 @@ type Suback struct {
 // Type returns TypeSuback.
 func (Suback) Type() Type { return TypeSuback }
 
-// Append appends the packet. It does not check the codes, and writes reserved ones too.
+// Append appends the packet. It writes all codes unchecked, even reserved codes.
 func (s Suback) Append(dst []byte, _ Version) ([]byte, error) {
 	if s.ID == 0 {
 		return dst, zeroID()
@@ -35,7 +35,7 @@ func (s Suback) Append(dst []byte, _ Version) ([]byte, error) {
 }
 
 // ParseSuback parses a SUBACK. The caller must check the number of codes. 3.1 has no code for a
-// refusal, but its brokers send 0x80, so ParseSuback accepts it in both versions.
+// refusal, but brokers send 0x80 there too, so ParseSuback accepts 0x80 in both versions.
 func ParseSuback(f Frame, v Version) (Suback, error) {
 	const t = TypeSuback
 	if err := f.expect(t, v); err != nil {
@@ -47,17 +47,17 @@ func ParseSuback(f Frame, v Version) (Suback, error) {
 		return Suback{}, cutShort(t)
 	}
 	if s.ID == 0 {
-		// [MQTT-3.8.4-2] the identifier is that of the SUBSCRIBE, which is not 0.
+		// [MQTT-3.8.4-2] a SUBACK has the identifier of its SUBSCRIBE, which is never 0.
 		return Suback{}, &ProtocolError{t, "packet identifier 0"}
 	}
 	if len(c.b) == 0 {
-		// [MQTT-3.8.4-5] one code for each filter, at least one.
+		// [MQTT-3.8.4-5] a SUBACK has one code for each filter, so at least one.
 		return Suback{}, &ProtocolError{t, "no codes"}
 	}
 	s.Codes = make([]ReasonCode, len(c.b))
 	for i, code := range c.b {
 		s.Codes[i] = ReasonCode(code)
-		// [MQTT-3.9.3-2] all codes but 0, 1, 2 and 0x80 are reserved.
+		// [MQTT-3.9.3-2] all codes except 0, 1, 2 and 0x80 are reserved.
 		if code > byte(ExactlyOnce) && s.Codes[i] != UnspecifiedError {
 			return Suback{}, &ProtocolError{t, fmt.Sprintf("reserved code %#02x", code)}
 		}

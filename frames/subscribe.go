@@ -2,14 +2,14 @@ package frames
 
 import "encoding/binary"
 
-// Filter is one subscription: a topic filter and the highest QoS for its messages (section 3.8.3).
+// Filter is a topic filter and the highest QoS requested for its messages (section 3.8.3).
 type Filter struct {
 	Topic string // may have wildcards or the form $share/group/filter
 	QoS   QoS
 }
 
-// Validate checks that f can be sent: its QoS, and its topic with [ValidTopicFilter]. The error is
-// an *InvalidError with Field "QoS" or "filter".
+// Validate checks that f can be sent. It checks the QoS, and the topic with [ValidTopicFilter]. The
+// error is an *InvalidError with Field "QoS" or "filter".
 func (f Filter) Validate(v Version) error {
 	if err := f.QoS.check("QoS"); err != nil {
 		return err
@@ -23,15 +23,15 @@ func (f Filter) Match(topic string) bool { return Match(f.Topic, topic) }
 // Subscribe is SUBSCRIBE (section 3.8).
 type Subscribe struct {
 	ID      uint16 // 1 to 65,535
-	DUP     bool   // it was sent before; Append ignores DUP on 3.1.1
+	DUP     bool   // the packet was sent before; Append ignores DUP on 3.1.1
 	Filters []Filter
 }
 
 // Type returns TypeSubscribe.
 func (Subscribe) Type() Type { return TypeSubscribe }
 
-// Append appends the packet. It checks the identifier, the QoS, the lengths, and that there is a
-// filter; [Filter.Validate] checks the filters.
+// Append appends the packet. It checks the identifier, the QoS, the lengths, and that there is at
+// least one filter. To check the text of a filter, use [Filter.Validate].
 func (s Subscribe) Append(dst []byte, v Version) ([]byte, error) {
 	if len(s.Filters) == 0 {
 		return dst, noFilters() // [MQTT-3.8.3-3]
@@ -53,7 +53,7 @@ func (s Subscribe) Append(dst []byte, v Version) ([]byte, error) {
 		return dst, err
 	}
 	for _, f := range s.Filters {
-		packet = append(appendField(packet, f.Topic), byte(f.QoS)) // [MQTT-3-8.3-4] upper bits 0
+		packet = append(appendField(packet, f.Topic), byte(f.QoS)) // [MQTT-3-8.3-4] the upper bits are 0
 	}
 	return packet, nil
 }

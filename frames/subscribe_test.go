@@ -36,7 +36,7 @@ func TestSubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 		{Subscribe{Filters: []Filter{{Topic: "a"}}}, InvalidError{Field: "packet identifier"}},
 		{Subscribe{ID: 1, Filters: []Filter{{Topic: "a", QoS: 3}}}, InvalidError{Field: "QoS", Value: 3, Limit: 2}},
 		{Subscribe{ID: 1, Filters: []Filter{{Topic: long}}}, InvalidError{Field: "filter", Value: 65536, Limit: 65535}},
-		{ // 4096 times 65,538 bytes and the identifier
+		{ // the identifier, and 4096 filters of 65,538 bytes
 			Subscribe{ID: 1, Filters: slices.Repeat([]Filter{{Topic: long[1:]}}, 4096)},
 			InvalidError{Field: "packet", Value: 2 + 4096*65538, Limit: MaxRemaining},
 		},
@@ -45,7 +45,8 @@ func TestSubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// Only 3.1 has the DUP flag [MQTT-3.8.1-1] [MQTT-3.10.1-1], so code that resends can always set it.
+// Append writes DUP only in 3.1 [MQTT-3.8.1-1] [MQTT-3.10.1-1], so code that resends can always set
+// it.
 func TestSubscribeAndUnsubscribeWriteDUPIn31Only(t *testing.T) {
 	for _, c := range []struct {
 		v    Version
@@ -63,7 +64,7 @@ func TestSubscribeAndUnsubscribeWriteDUPIn31Only(t *testing.T) {
 	}
 }
 
-// E5, for the encoding alone.
+// E5, only for the encoding.
 func TestSubscribeHoldsManyFilters(t *testing.T) {
 	s := Subscribe{ID: 1, Filters: slices.Repeat([]Filter{{Topic: "a/+", QoS: 1}}, 10_000)}
 	got, err := ParseSubscribe(frameOf(t, encode(t, s, V311)), V311)

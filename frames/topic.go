@@ -8,11 +8,11 @@ import (
 // maxTopic31 is the longest topic of MQTT 3.1, in characters.
 const maxTopic31 = 32767
 
-// sharePrefix begins a shared subscription, $share/group/filter: standard in MQTT 5, an extension
-// in earlier versions.
+// sharePrefix begins the filter of a shared subscription, $share/group/filter. Shared subscriptions
+// are standard in MQTT 5 and an extension in earlier versions.
 const sharePrefix = "$share/"
 
-// ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 it may have at most
+// ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 the name may have at most
 // 32,767 characters. The error is an *InvalidError with Field "topic".
 func ValidTopicName(topic string, v Version) error { return validTopicName("topic", topic, v) }
 
@@ -23,8 +23,9 @@ func validTopicName(field, topic string, v Version) error {
 	return checkTopicLength(field, topic, v)
 }
 
-// topicFault names the rule that a topic name breaks; "" means none. It does not check lengths: a
-// received topic always fits, and a 3.1 broker forwards longer topics from 3.1.1 clients.
+// topicFault returns the rule that a topic name breaks, or "" if it breaks none. It does not check
+// the length: a received topic always fits its length field, and on 3.1 a broker may forward a
+// longer topic of a 3.1.1 client.
 func topicFault(topic string) string {
 	// [MQTT-4.7.3-1] a topic has at least one character.
 	if topic == "" {
@@ -53,9 +54,10 @@ func checkTopicLength(field, topic string, v Version) error {
 	return nil
 }
 
-// ValidTopicFilter checks a topic filter against section 4.7 of 3.1.1. On 3.1 it may have at most
-// 32,767 characters. In $share/group/filter the group must be nonempty and without a wildcard, and
-// filter must be a valid filter. The error is an *InvalidError with Field "filter".
+// ValidTopicFilter checks a topic filter against section 4.7 of 3.1.1. On 3.1 the filter may have
+// at most 32,767 characters. In $share/group/filter, the part group must be nonempty and without
+// wildcards, and the part filter must be a valid filter. The error is an *InvalidError with Field
+// "filter".
 func ValidTopicFilter(filter string, v Version) error {
 	if fault := filterFault(filter); fault != "" {
 		return &InvalidError{Field: "filter", Reason: fault}
@@ -63,7 +65,7 @@ func ValidTopicFilter(filter string, v Version) error {
 	return checkTopicLength("filter", filter, v)
 }
 
-// filterFault names the rule that a topic filter breaks; "" means none.
+// filterFault returns the rule that a topic filter breaks, or "" if it breaks none.
 func filterFault(filter string) string {
 	if fault := stringFault(filter, scan(filter)); fault != "" {
 		return fault // [MQTT-3.8.3-1] [MQTT-3.10.3-1] [MQTT-4.7.3-2]

@@ -65,7 +65,7 @@ func TestTopicsOf65535BytesAreTheLongest(t *testing.T) {
 }
 
 func TestTopicsOf32767CharactersAreTheLongestIn31(t *testing.T) {
-	for _, c := range []string{"x", "ä"} { // characters, not bytes
+	for _, c := range []string{"x", "ä"} { // the limit counts characters, not bytes
 		long := strings.Repeat(c, 32767)
 		if err := ValidTopicName(long, V31); err != nil {
 			t.Error(err)

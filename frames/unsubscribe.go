@@ -3,15 +3,15 @@ package frames
 // Unsubscribe is UNSUBSCRIBE (section 3.10). The broker answers with an [Ack] of kind TypeUnsuback.
 type Unsubscribe struct {
 	ID     uint16   // 1 to 65,535
-	DUP    bool     // it was sent before; Append ignores DUP on 3.1.1
+	DUP    bool     // the packet was sent before; Append ignores DUP on 3.1.1
 	Topics []string // filters, byte for byte as in SUBSCRIBE
 }
 
 // Type returns TypeUnsubscribe.
 func (Unsubscribe) Type() Type { return TypeUnsubscribe }
 
-// Append appends the packet. It checks the identifier, the lengths, and that there is a filter;
-// [ValidTopicFilter] checks the filters.
+// Append appends the packet. It checks the identifier, the lengths, and that there is at least one
+// filter. To check the text of a filter, use [ValidTopicFilter].
 func (u Unsubscribe) Append(dst []byte, v Version) ([]byte, error) {
 	if len(u.Topics) == 0 {
 		return dst, noFilters() // [MQTT-3.10.3-2]

@@ -15,7 +15,7 @@ func TestUnsubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 		{Unsubscribe{ID: 1}, InvalidError{Field: "filters"}},
 		{Unsubscribe{Topics: []string{"a"}}, InvalidError{Field: "packet identifier"}},
 		{Unsubscribe{ID: 1, Topics: []string{long}}, InvalidError{Field: "filter", Value: 65536, Limit: 65535}},
-		{ // 4097 times 65,537 bytes and the identifier
+		{ // the identifier, and 4097 filters of 65,537 bytes
 			Unsubscribe{ID: 1, Topics: slices.Repeat([]string{long[1:]}, 4097)},
 			InvalidError{Field: "packet", Value: 2 + 4096*65537, Limit: MaxRemaining},
 		},

@@ -18,9 +18,9 @@ import (
 //	bytes
 //
 // The version is 3.1, 3.1.1 or both. The way is "=" if the bytes parse to the packet in text and
-// the packet encodes to the bytes, "<" if the bytes only parse to it, "!" if parsing fails with an
-// error that contains text. Bytes are hex digits and Go strings, on any number of lines up to an
-// empty one. Lines that begin with # are comments.
+// this packet encodes to the bytes. It is "<" if the bytes parse to the packet but are not its
+// encoding, and "!" if parsing fails with an error that contains text. Bytes are hex digits and Go
+// strings, on any number of lines; an empty line ends them. Lines that begin with # are comments.
 type vector struct {
 	line      int
 	version   Version
@@ -34,7 +34,7 @@ func readVectors(t *testing.T, file string) (vectors []vector) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var open []vector // the same bytes, once for each version
+	var open []vector // the vectors that the next bytes belong to, one for each version
 	for i, line := range strings.Split(string(text)+"\n", "\n") {
 		switch {
 		case strings.HasPrefix(line, "#"):
@@ -83,7 +83,7 @@ func readBytes(line string) (b []byte, err error) {
 	return b, err
 }
 
-// describe returns the text of a packet in the form of the vectors.
+// describe returns a packet as text, in the form that the vectors use.
 func describe(p Packet) string {
 	b := []byte(p.Type().String())
 	add := func(format string, args ...any) { b = fmt.Appendf(b, " "+format, args...) }
