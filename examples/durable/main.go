@@ -1,5 +1,6 @@
-// Durable publishes a reading every second from a session on disk. Stop the broker, kill this
-// program with SIGKILL, start both again: each reading that it printed as stored arrives.
+// Durable publishes a reading every second from a session on disk. To try it, stop the broker, kill
+// this program with SIGKILL, and start both again. Every reading that it has printed as stored
+// arrives.
 package main
 
 import (
@@ -31,7 +32,7 @@ func run(ctx context.Context, broker string) error {
 	defer store.Close()
 	receipts := make(chan mqtt.Receipt, 64)
 	client, err := mqtt.Open(broker, &mqtt.Options{
-		ClientID: "gateway-7", KeepSession: true, Store: store, // publications of the last run leave first
+		ClientID: "gateway-7", KeepSession: true, Store: store, // the client sends publications of the last run first
 		Window: 20, Ack: receipts, DiscardUnclaimed: true,
 	})
 	if err != nil {
@@ -53,7 +54,7 @@ func run(ctx context.Context, broker string) error {
 				continue
 			}
 			if err := client.Sync(ctx); err != nil && ctx.Err() == nil {
-				return err // such as a full disk; the Receipt has the same error
+				return err // for example a full disk; the Receipt has the same error
 			}
 			fmt.Printf("stored    reading %d\n", n)
 			n++
@@ -62,7 +63,7 @@ func run(ctx context.Context, broker string) error {
 		case <-ctx.Done():
 			grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			err := client.Shutdown(grace) // publications without an ack stay in the store
+			err := client.Shutdown(grace) // unfinished publications stay in the store
 			return errors.Join(err, store.Close())
 		}
 	}

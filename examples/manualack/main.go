@@ -1,5 +1,5 @@
-// Manualack runs three workers that acknowledge messages in the order in which they finish. Its
-// output shows that the acks leave in the order of arrival.
+// Manualack runs three workers. Each calls Ack when it has finished a job, so the calls are out of
+// order. The output shows that the client sends the acks in order of arrival.
 package main
 
 import (
@@ -13,7 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-// jobs returns a round of jobs. The payload is the duration of the job; the first is the longest.
+// jobs returns the jobs of one round. The payload is the duration of the job; the first job is the
+// longest.
 func jobs(int) (round []mqtt.Message) {
 	for _, effort := range []string{"600ms", "200ms", "100ms", "150ms"} {
 		round = append(round, mqtt.Message{Topic: "jobs", QoS: mqtt.AtLeastOnce, Payload: []byte(effort)})
@@ -59,7 +60,7 @@ func run(ctx context.Context, broker string) error {
 	return err
 }
 
-// acks is a log handler that prints the PUBACK packets the client sends.
+// acks is a log handler that prints the PUBACK packets of the client.
 type acks struct{ slog.Handler }
 
 func (acks) Enabled(context.Context, slog.Level) bool { return true }

@@ -1,4 +1,5 @@
-// Pipeline receives, transforms and publishes lines, at least once from end to end.
+// Pipeline receives lines, transforms them and publishes the results. It processes every line at
+// least once.
 package main
 
 import (
@@ -20,7 +21,7 @@ func run(ctx context.Context, broker string) error {
 	return pipeline(ctx, client)
 }
 
-// lines returns a round of messages for the broker in this process.
+// lines returns the messages that the broker in this process publishes in one round.
 func lines(n int) []mqtt.Message {
 	return []mqtt.Message{{Topic: "lines", QoS: mqtt.AtLeastOnce, Payload: fmt.Appendf(nil, "the mill turns, round %d", n)}}
 }

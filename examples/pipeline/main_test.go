@@ -44,7 +44,7 @@ func TestTheResultOfEachLineIsPublishedInOrder(t *testing.T) {
 		}
 	}
 
-	line(0) // retained: the pipeline receives it when it subscribes
+	line(0) // line 0 is retained, so the pipeline receives it when it subscribes
 	p := exampletest.Start(t, "-broker", broker.URL)
 	p.Expect(`^LINE 0$`)
 	for i := 1; i <= last; i++ {

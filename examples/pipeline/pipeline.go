@@ -8,7 +8,7 @@ import (
 )
 
 // pipeline receives lines, transforms them and publishes the results. It acknowledges a line when
-// the broker has acknowledged the result: at least once, from end to end.
+// the broker has acknowledged the result, so every line is processed at least once.
 func pipeline(ctx context.Context, client *mqtt.Client) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "lines", QoS: mqtt.AtLeastOnce})
 	if err != nil {
@@ -28,7 +28,7 @@ func pipeline(ctx context.Context, client *mqtt.Client) error {
 		select {
 		case r := <-receipts:
 			if r.Err != nil {
-				return r.Err // the line is not acknowledged: the broker sends it again
+				return r.Err // the line has no ack, so the broker sends it again
 			}
 			r.Tag.(mqtt.Delivery).Ack()
 			fmt.Printf("%s\n", r.Payload)

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// A connector dials through an HTTP proxy with CONNECT (RFC 9110, section 9.3.6).
+// A connector connects through an HTTP proxy with the method CONNECT (RFC 9110, section 9.3.6).
 type connector struct {
 	proxy   string // host:port
 	user    *url.Userinfo
-	forward proxy.Dialer // dials the proxy
+	forward proxy.Dialer // connects to the proxy
 }
 
 func newConnector(u *url.URL, forward proxy.Dialer) (proxy.Dialer, error) {
@@ -70,7 +70,8 @@ func (c *connector) connect(conn net.Conn, addr string) (net.Conn, error) {
 	return &tunnel{Conn: conn, in: in}, nil
 }
 
-// A tunnel returns the bytes that arrived behind the proxy's answer, then those of the connection.
+// A tunnel is a connection through a proxy. Read first returns the bytes that arrived together with
+// the answer of the proxy.
 type tunnel struct {
 	net.Conn
 	in *bufio.Reader // nil once it is empty

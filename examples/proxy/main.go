@@ -1,5 +1,5 @@
-// Proxy connects to its broker through a SOCKS5 or HTTP proxy, given by the flag or by the
-// environment (ALL_PROXY, and NO_PROXY for the exceptions).
+// Proxy connects to its broker through a SOCKS5 or HTTP proxy. The flag -via or the environment
+// variable ALL_PROXY has the URL of the proxy; NO_PROXY lists hosts to connect to directly.
 //
 //	proxy -broker mqtts://broker.example -via socks5://user:password@localhost:1080
 //	proxy -broker wss://broker.example/mqtt -via http://localhost:3128
@@ -29,7 +29,7 @@ func run(ctx context.Context, broker string) error {
 		return err
 	}
 	// TLS and WebSocket run inside the connection that DialContext returns. With mqtts and wss the
-	// proxy sees only the broker's address.
+	// proxy sees the address of the broker but no MQTT packet.
 	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{DialContext: dial})
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func through(address string) (dialer, error) {
 	if address != "" {
 		u, err := url.Parse(address)
 		if err != nil {
-			return nil, errors.New("-via is not a URL") // err would show the URL, which may hold a password
+			return nil, errors.New("-via is not a URL") // err would contain the URL and its password
 		}
 		if d, err = proxy.FromURL(u, proxy.Direct); err != nil {
 			return nil, err

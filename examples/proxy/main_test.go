@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-// kinds holds the handshake of each kind of proxy, by the scheme of its URL.
+// kinds maps the scheme of a proxy URL to the handshake of that kind of proxy.
 var kinds = map[string]func(*bufio.ReadWriter) (string, error){"socks5": socks5, "http": httpConnect}
 
 func startBroker(t *testing.T) *demo.Broker {
@@ -77,7 +77,7 @@ func TestAProxyThatRefusesIsAnErrorWithoutThePassword(t *testing.T) {
 	}
 }
 
-// TLS and WebSocket go through the tunnel.
+// Connections with TLS and WebSocket go through the tunnel of the proxy too.
 func TestEveryTransportGoesThroughEachProxy(t *testing.T) {
 	b := startBroker(t)
 	behind := strings.TrimPrefix(b.URL, "mqtt://")
@@ -112,10 +112,10 @@ func TestEveryTransportGoesThroughEachProxy(t *testing.T) {
 	}
 }
 
-// startTLS puts TLS in front of a broker.
+// startTLS starts a TLS server that relays to a broker.
 func startTLS(t *testing.T, broker string) (url string, roots *x509.CertPool) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(nil) // only for its certificate
+	s := httptest.NewUnstartedServer(nil) // only its certificate is used
 	s.StartTLS()
 	defer s.Close()
 	roots = x509.NewCertPool()
@@ -124,7 +124,7 @@ func startTLS(t *testing.T, broker string) (url string, roots *x509.CertPool) {
 	return "mqtts://" + serve(t, func(conn net.Conn) { relay(tls.Server(conn, config), broker) }), roots
 }
 
-// startWebSocket puts a WebSocket in front of a broker.
+// startWebSocket starts a WebSocket server that relays to a broker.
 func startWebSocket(t *testing.T, broker string) (url string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

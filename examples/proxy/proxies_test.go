@@ -16,15 +16,16 @@ import (
 
 const user, password = "miller", "grain+flour"
 
-// A testProxy relays all bytes after its handshake.
+// A testProxy is a proxy that relays all bytes after its handshake.
 type testProxy struct {
 	addr string
 
 	mu    sync.Mutex
-	asked []string // host:port of each tunnel
+	asked []string // host:port of each requested tunnel
 }
 
-// startProxy starts a proxy. handshake returns the address at the other end of the tunnel.
+// startProxy starts a proxy. The function handshake reads the request of a client and returns the
+// address at the other end of the tunnel.
 func startProxy(t *testing.T, handshake func(*bufio.ReadWriter) (addr string, err error)) *testProxy {
 	t.Helper()
 	p := new(testProxy)
@@ -49,7 +50,7 @@ func (p *testProxy) tunnels() []string {
 	return p.asked
 }
 
-// serve accepts connections until the end of the test, then closes the open ones.
+// serve accepts connections until the end of the test, and then closes the open connections.
 func serve(t *testing.T, handle func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,7 +87,7 @@ func serve(t *testing.T, handle func(net.Conn)) (addr string) {
 	return l.Addr().String()
 }
 
-// relay passes bytes between a client and addr until one of them ends.
+// relay copies bytes between a client and addr, in both directions, until one side closes.
 func relay(client io.ReadWriteCloser, addr string) {
 	target, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -102,7 +103,7 @@ func relay(client io.ReadWriteCloser, addr string) {
 	back.Wait()
 }
 
-// socks5 is the server side of RFC 1928 with the login of RFC 1929.
+// socks5 is the server side of the SOCKS5 handshake (RFC 1928) with the login of RFC 1929.
 func socks5(rw *bufio.ReadWriter) (string, error) {
 	read := func(n int) []byte {
 		b := make([]byte, n)
@@ -140,7 +141,7 @@ func socks5(rw *bufio.ReadWriter) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
 }
 
-// httpConnect is the server side of CONNECT.
+// httpConnect is the server side of the HTTP method CONNECT.
 func httpConnect(rw *bufio.ReadWriter) (string, error) {
 	r, err := http.ReadRequest(rw.Reader)
 	if err != nil {

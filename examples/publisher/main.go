@@ -23,7 +23,7 @@ func run(ctx context.Context, broker string) error {
 		return err
 	}
 	defer client.Close()
-	var p mqtt.Publisher = client // Subscribe would not compile
+	var p mqtt.Publisher = client // p.Subscribe would not compile
 
 	var printing sync.WaitGroup
 	printing.Go(func() { demo.PrintStates(p.States(context.Background())) })
@@ -47,7 +47,7 @@ func run(ctx context.Context, broker string) error {
 	return err
 }
 
-// hello returns one round of messages.
+// hello returns the messages of one round.
 func hello(n int) []mqtt.Message {
 	return []mqtt.Message{
 		{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce, Payload: fmt.Appendf(nil, "hello world 0, round %d", n)},

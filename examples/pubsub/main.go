@@ -31,7 +31,7 @@ func run(ctx context.Context, broker string) error {
 	}
 	defer client.Close()
 
-	// The client closes the channel of each loop when it ends.
+	// When the client ends, it closes the channel of each loop, and the loop ends too.
 	var printing sync.WaitGroup
 	printing.Go(func() { demo.PrintStates(client.States(context.Background())) })
 	sub, err := client.Subscribe(ctx, topics...)
@@ -64,7 +64,7 @@ func run(ctx context.Context, broker string) error {
 	return err
 }
 
-// hello returns one round of messages.
+// hello returns the messages of one round.
 func hello(n int) (round []mqtt.Message) {
 	for _, t := range topics {
 		round = append(round, mqtt.Message{Topic: t.Topic, QoS: t.QoS, Payload: fmt.Appendf(nil, "hello world %d, round %d", t.QoS, n)})

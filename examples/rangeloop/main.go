@@ -10,7 +10,7 @@ import (
 
 func main() { demo.Main(rangeLoop, demo.Feed{Round: temperatures}) }
 
-// temperatures returns a round of messages for the broker in this process.
+// temperatures returns the messages that the broker in this process publishes in one round.
 func temperatures(n int) []mqtt.Message {
 	return []mqtt.Message{
 		{Topic: "plant/boiler/temperature", QoS: mqtt.AtLeastOnce, Payload: fmt.Append(nil, 60+n%10)},

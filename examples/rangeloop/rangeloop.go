@@ -22,6 +22,6 @@ func rangeLoop(ctx context.Context, broker string) error {
 			return err // ctx or the client has ended
 		}
 		fmt.Printf("%s: %s\n", d.Topic, d.Payload)
-	} // asking for the next message acknowledges this one
+	} // each turn of the loop acknowledges the message of the turn before
 	return nil
 }

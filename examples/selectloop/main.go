@@ -1,4 +1,4 @@
-// Selectloop uses MQTT channels in a select loop, beside a ticker and a context.
+// Selectloop receives and publishes in one select loop, together with a ticker and a context.
 package main
 
 import (
@@ -8,7 +8,7 @@ import (
 
 func main() { demo.Main(selectLoop, demo.Feed{Round: commands}) }
 
-// commands returns a round of messages for the broker in this process.
+// commands returns the messages that the broker in this process publishes in one round.
 func commands(n int) []mqtt.Message {
 	return []mqtt.Message{{Topic: "lamp/set", QoS: mqtt.ExactlyOnce, Payload: []byte([...]string{"off", "on"}[n%2])}}
 }

@@ -1,5 +1,5 @@
-// Subscriber prints the messages of three topics, at QoS 0, 1 and 2. It reconnects and subscribes
-// again for ever, and prints each change of the connection.
+// Subscriber prints the messages of three topics, at QoS 0, 1 and 2. Whenever the connection is
+// lost, it reconnects and subscribes again. It prints each change of the connection.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 
 var every = flag.Duration("every", 5*time.Second, "`interval` at which the broker in this process publishes")
 
-// hello returns one round of messages for the broker in this process.
+// hello returns the messages that the broker in this process publishes in one round.
 func hello(n int) []mqtt.Message {
 	return []mqtt.Message{
 		{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce, Payload: fmt.Appendf(nil, "hello world 0, round %d", n)},
@@ -32,7 +32,7 @@ func run(ctx context.Context, broker string) error {
 		return err
 	}
 	defer client.Close()
-	var s mqtt.Subscriber = client // Publish would not compile
+	var s mqtt.Subscriber = client // s.Publish would not compile
 
 	var printing sync.WaitGroup
 	printing.Go(func() { demo.PrintStates(s.States(context.Background())) })

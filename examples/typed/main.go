@@ -1,4 +1,4 @@
-// Typed sends Go values as JSON through a channel and receives them from one.
+// Typed publishes Go values as JSON from a channel, and receives Go values on another channel.
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(ctx context.Context, broker string) error {
 			} else {
 				fmt.Printf("received  %s: %.1f °C\n", e.Value.Sensor, e.Value.Celsius)
 			}
-			e.Ack() // an undecodable message too: a missing ack holds back all later ones
+			e.Ack() // also without a value, because a missing ack holds back all later acks
 		}
 	})
 	printing.Go(func() {
@@ -63,7 +63,7 @@ func run(ctx context.Context, broker string) error {
 	return err
 }
 
-// measure returns one round of readings.
+// measure returns the readings of one round.
 func measure(n int) []Reading {
 	return []Reading{{Sensor: "kitchen", Celsius: 20 + float64(n)/2, Taken: time.Now()}}
 }

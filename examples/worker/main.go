@@ -1,5 +1,5 @@
-// Worker takes its share of the jobs of a group. Start as many workers as you need, on any number
-// of machines, each with its own name:
+// Worker is one of a group of processes that share jobs through a shared subscription. Start any
+// number of workers, on any number of machines. Give each worker its own name:
 //
 //	worker -broker mqtt://broker.example -id worker-1
 //	worker -broker mqtt://broker.example -id worker-2
@@ -33,7 +33,7 @@ func jobs(n int) []mqtt.Message {
 func main() { demo.Main(run, demo.Feed{Round: jobs, Every: every}) }
 
 func run(ctx context.Context, broker string) error {
-	// If this worker dies, its unfinished jobs wait for it in the kept session.
+	// If this worker dies, its unfinished jobs stay in its kept session until it starts again.
 	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{ClientID: *id, KeepSession: true})
 	if err != nil {
 		return err
@@ -50,11 +50,11 @@ func run(ctx context.Context, broker string) error {
 	working.Go(func() {
 		for d := range sub.Deliveries() {
 			fmt.Printf("%-9s %s of %s\n", d.Topic[len("jobs/"):], d.Payload, *id)
-			d.Ack() // after the work: the broker sends an unfinished job again
+			d.Ack() // only after the work, so that the broker sends an unfinished job again
 		}
 	})
 
-	<-ctx.Done() // Ctrl-C: the jobs already delivered are still done and acknowledged
+	<-ctx.Done() // Ctrl-C: the worker still does the jobs that it has received
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if *leave {

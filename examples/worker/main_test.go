@@ -41,7 +41,7 @@ func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
 	publish(0, 200)
 	workers[0].Expect(`^grind     sack \d+ of one$`)
 	workers[1].Expect(`^grind     sack \d+ of two$`)
-	// A job in flight to a worker that leaves would be lost to the group.
+	// Wait for all jobs: if a worker stops, no other worker gets the jobs in flight to it.
 	exampletest.ExpectTogether(t, 200, `^grind `, workers...)
 	seen := make(map[string]int)
 	for _, line := range workers[0].Interrupt() {
@@ -59,7 +59,7 @@ func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
 	}
 }
 
-// sack returns the number in a line about a job.
+// sack returns the number of the sack in a line that a worker has printed.
 func sack(line string) (n string) {
 	fmt.Sscanf(line, "grind sack %s of", &n)
 	return n

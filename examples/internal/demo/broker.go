@@ -26,10 +26,10 @@ type Broker struct {
 	feeding sync.WaitGroup
 }
 
-// A Feed describes the messages a broker publishes by itself, from the first subscription on.
+// A Feed describes the messages that a Broker publishes by itself after the first subscription.
 type Feed struct {
-	Round func(n int) []mqtt.Message // as in Rounds; nil: no messages
-	Every *time.Duration             // nil: a second
+	Round func(n int) []mqtt.Message // returns the messages of round n; nil: no messages
+	Every *time.Duration             // interval between two rounds; nil: a second
 }
 
 func (f Feed) run(ctx context.Context, publish func(mqtt.Message)) {
@@ -44,8 +44,8 @@ func (f Feed) run(ctx context.Context, publish func(mqtt.Message)) {
 
 // StartBroker starts a Broker that publishes feed.
 func StartBroker(feed Feed) (*Broker, error) {
-	// By default the broker disconnects clients with more than 1,024 publications in flight and
-	// drops messages to slow clients.
+	// By default, mochi disconnects a client with more than 1,024 publications in flight and drops
+	// messages to slow clients.
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.ReceiveMaximum = math.MaxUint16
 	limits.MaximumInflight = math.MaxUint16
@@ -99,7 +99,8 @@ func (b *Broker) Close() error {
 	return b.Server.Close()
 }
 
-// audience accepts every client and closes subscribed at the first subscription.
+// audience is a hook of mochi. It accepts every client and closes subscribed at the first
+// subscription.
 type audience struct {
 	auth.AllowHook
 	once       sync.Once

@@ -29,7 +29,7 @@ func (d *door) Address() string         { return d.Addr().String() }
 func (d *door) Protocol() string        { return d.Addr().Network() }
 func (d *door) Init(*slog.Logger) error { return nil }
 
-// Serve is called once, by Server.Serve, on its own goroutine.
+// Serve accepts connections. Server.Serve calls it once, on a separate goroutine.
 func (d *door) Serve(establish listeners.EstablishFn) {
 	for {
 		conn, err := d.Accept()
@@ -42,7 +42,7 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 		} else {
 			d.conns[conn] = true
 			d.users.Go(func() {
-				establish(d.id, conn) // until the client is gone
+				establish(d.id, conn) // returns when the client is gone
 				d.mu.Lock()
 				defer d.mu.Unlock()
 				delete(d.conns, conn)
@@ -52,7 +52,7 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// Close closes the connections and waits until mochi has finished with them.
+// Close closes all connections and waits until mochi has finished with them.
 func (d *door) Close(listeners.CloseFn) {
 	d.Listener.Close()
 	d.mu.Lock()

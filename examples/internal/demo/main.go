@@ -1,5 +1,5 @@
-// Package demo holds the code that the examples share and that is not their point: the -broker
-// flag, a broker in the process, signals, the exit code.
+// Package demo holds code that all examples need: the -broker flag, a broker in the process,
+// signals and the exit code.
 package demo
 
 import (
@@ -15,10 +15,10 @@ import (
 
 // Main is the main function of an example. It parses the flags and calls run with the URL of the
 // broker and a context that Ctrl-C and SIGTERM end. It exits with code 1 if run returns an error
-// other than the end of the context.
+// other than that of the ended context.
 //
-// Without -broker Main starts a broker in the process. That broker publishes feed, for examples
-// that only subscribe.
+// Without -broker, Main starts a broker in the process. This broker publishes the messages of feed,
+// for examples that only subscribe.
 func Main(run func(ctx context.Context, broker string) error, feed Feed) {
 	url := flag.String("broker", "", "`URL` of the broker; without it a broker runs in this process")
 	flag.Parse()

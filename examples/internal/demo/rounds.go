@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Rounds returns a channel of the values of round(1) and, after each interval, of the next round.
-// It is closed when ctx ends.
+// Rounds returns a channel that gets the values of round(1) at once and, after each interval, the
+// values of the next round. The channel is closed when ctx ends.
 func Rounds[T any](ctx context.Context, interval time.Duration, round func(n int) []T) <-chan T {
 	values := make(chan T)
 	go func() {

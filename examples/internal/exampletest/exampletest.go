@@ -19,8 +19,8 @@ import (
 
 const asExample = "MILLRACE_RUN_EXAMPLE"
 
-// Main is the TestMain of an example. Start starts the test binary itself; in that process Main
-// runs main and fails if main leaves goroutines behind.
+// Main is the TestMain of an example. Start runs the test binary again as a child process. In the
+// child, Main runs main and fails if main leaves goroutines behind.
 func Main(m *testing.M, main func()) {
 	if os.Getenv(asExample) == "" {
 		goleak.VerifyTestMain(m)
@@ -34,14 +34,14 @@ func Main(m *testing.M, main func()) {
 	os.Exit(0)
 }
 
-// patience is the timeout for a line and for the end of the program.
+// patience is the timeout for each expected line and for the end of the program.
 const patience = 30 * time.Second
 
 // Program is a running example.
 type Program struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	lines  chan string // closed at the end of the output
+	lines  chan string // lines of the output; closed at its end
 	seen   []string
 	stderr strings.Builder
 	ended  bool
@@ -52,7 +52,7 @@ func Start(t *testing.T, args ...string) *Program {
 	t.Helper()
 	p := &Program{t: t, cmd: exec.Command(os.Args[0], args...), lines: make(chan string)}
 	p.cmd.Env = append(os.Environ(), asExample+"=1",
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // otherwise the race detector sleeps for a second at the end
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // without this, the race detector sleeps for a second at the end
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -86,7 +86,7 @@ func Start(t *testing.T, args ...string) *Program {
 	return p
 }
 
-// Expect waits until each pattern has matched a different line, in any order.
+// Expect waits until every pattern has matched a line of its own, in any order.
 func (p *Program) Expect(patterns ...string) {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -114,8 +114,8 @@ func (p *Program) Expect(patterns ...string) {
 	}
 }
 
-// ExpectTogether waits until n lines in total, over all programs, have matched pattern. Lines read
-// before count.
+// ExpectTogether waits until n lines of all programs together have matched pattern. Lines that were
+// read before the call count too.
 func ExpectTogether(t *testing.T, n int, pattern string, programs ...*Program) {
 	t.Helper()
 	wanted := regexp.MustCompile(pattern)
@@ -141,8 +141,8 @@ func ExpectTogether(t *testing.T, n int, pattern string, programs ...*Program) {
 	}
 }
 
-// Interrupt ends the program as Ctrl-C does and returns all lines it has printed. The program must
-// exit by itself, without an error and without a leaked goroutine.
+// Interrupt ends the program like Ctrl-C and returns all lines that it has printed. The program
+// must exit without an error and without a leaked goroutine.
 func (p *Program) Interrupt() []string {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -163,7 +163,7 @@ func (p *Program) Fail(pattern string) {
 	}
 }
 
-// end reads the rest of the output and returns how the program ended.
+// end reads the remaining output and returns the exit error of the program.
 func (p *Program) end() error {
 	p.t.Helper()
 	timeout := time.After(patience)
