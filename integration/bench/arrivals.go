@@ -13,21 +13,21 @@ type arrivals struct {
 
 func newArrivals() *arrivals { return &arrivals{all: make(chan time.Time, 1)} }
 
-// expect returns a channel that receives once, when n more messages have arrived.
+// expect returns a channel that gets one value, when n more messages have arrived.
 func (a *arrivals) expect(n int) <-chan time.Time {
 	a.left.Store(int64(n))
 	return a.all
 }
 
-// one counts a message; the callback calls it.
+// one counts a message. The callback of the client calls it.
 func (a *arrivals) one() {
 	if a.left.Add(-1) == 0 {
 		a.all <- time.Now()
 	}
 }
 
-// concurrently calls do n times, from at most w goroutines, and returns the first error when all
-// have ended. It fills the window of a client whose publish call returns with the ack.
+// concurrently calls do n times, from at most w goroutines. When all goroutines have ended, it
+// returns the first error. It fills the window of a client whose publish call waits for the ack.
 func concurrently(w, n int, do func() error) error {
 	w = min(w, n)
 	var begun atomic.Int64

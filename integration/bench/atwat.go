@@ -8,10 +8,10 @@ import (
 	atwat "github.com/at-wat/mqtt-go"
 )
 
-// atWat is at-wat/mqtt-go. It receives in a handler set with Handle. It publishes with Publish of
-// BaseClient, which returns with the ack, from as many goroutines as the window allows: the
-// ReconnectClient above it runs one call after another and so never has more than one message in
-// flight. At QoS 0 the call returns at once, and one goroutine costs least.
+// atWat is at-wat/mqtt-go. It receives in a handler set with Handle. It publishes with
+// BaseClient.Publish, which waits for the ack, from as many goroutines as the window allows. It
+// does not use ReconnectClient, which runs one call after another and so has at most one message in
+// flight. At QoS 0 the call returns at once, and one goroutine is cheapest.
 var atWat = contender{name: "at-wat/mqtt-go", connect: connectAtWat}
 
 type atWatSession struct {
@@ -23,7 +23,7 @@ type atWatSession struct {
 }
 
 func connectAtWat(s *scenario, id string) (session, error) {
-	if s.Kind == durable { // the library keeps messages in memory only
+	if s.Kind == durable { // the library has no store on disk
 		return nil, errUnsupported
 	}
 	client, err := atwat.DialContext(background, s.URL)
@@ -40,7 +40,8 @@ func connectAtWat(s *scenario, id string) (session, error) {
 	return a, nil
 }
 
-// ping replaces the KeepAlive of the library, which ends only at its next ping.
+// ping replaces the KeepAlive of the library, which does not notice the end of a client before its
+// next ping.
 func (a *atWatSession) ping(each time.Duration) {
 	defer close(a.pinged)
 	due := time.NewTicker(each)
@@ -57,7 +58,8 @@ func (a *atWatSession) ping(each time.Duration) {
 	}
 }
 
-// publish makes a new message for each call, since the client writes the identifier into it.
+// publish makes a new message for each call, because the client writes the identifier into the
+// message.
 func (a *atWatSession) publish() error {
 	return a.client.Publish(background, &atwat.Message{Topic: topic, QoS: atwat.QoS(a.s.QoS), Payload: a.payload})
 }
@@ -70,7 +72,7 @@ func (a *atWatSession) Publish(n int) error {
 	return concurrently(workers, n, a.publish)
 }
 
-// subscribe subscribes to the filters and calls one for each message.
+// subscribe subscribes to the filters and calls the function one for each message.
 func (a *atWatSession) subscribe(one func()) error {
 	a.client.Handle(atwat.HandlerFunc(func(*atwat.Message) { one() }))
 	var wanted []atwat.Subscription
@@ -119,7 +121,7 @@ func (a *atWatSession) Echo(rtt []time.Duration) error {
 	return nil
 }
 
-// await waits for a value from arrived, or the end of the connection.
+// await waits for a value from arrived or for the end of the connection.
 func (a *atWatSession) await(arrived <-chan time.Time, at *time.Time) error {
 	select {
 	case *at = <-arrived:

@@ -8,13 +8,13 @@ import (
 	"sync/atomic"
 )
 
-// A broker is a null broker for one run: it routes nothing. It counts or acknowledges inbound
-// messages, and sends subscribers as many messages as their window allows. In an echo scenario it
-// returns each message on the same connection.
+// A broker is a null broker for one run: it does not route messages. It counts or acknowledges
+// inbound messages and sends each subscriber as many messages as its window allows. In an echo
+// scenario it returns each message on the same connection.
 type broker struct {
 	s        *scenario
 	listener net.Listener
-	lines    sync.WaitGroup // goroutines of connections
+	lines    sync.WaitGroup // the goroutines of the connections
 
 	completed atomic.Int64  // publications counted (QoS 0) or completely acknowledged
 	all       chan struct{} // closed when all publications of the scenario are completed
@@ -29,8 +29,8 @@ type broker struct {
 // A server is the broker of a run.
 type server interface {
 	done() <-chan struct{} // closed when all publications have been counted or acknowledged
-	flood()                // starts to send messages to the subscribers
-	messages() int64       // sent to subscribers
+	flood()                // starts sending messages to the subscribers
+	messages() int64       // number of messages sent to subscribers
 	close() error          // stops the broker and returns the errors of the run
 }
 
@@ -83,7 +83,7 @@ func (b *broker) fail(err error) {
 	b.errs = append(b.errs, fmt.Errorf("the null broker: %w", err))
 }
 
-// complete counts n more publications.
+// complete adds n to the number of completed publications.
 func (b *broker) complete(n int) {
 	total := int64(b.s.Messages)
 	if now := b.completed.Add(int64(n)); now >= total && now-int64(n) < total {
@@ -95,7 +95,7 @@ func (b *broker) messages() int64 { return b.sent.Load() }
 
 func (b *broker) done() <-chan struct{} { return b.all }
 
-// flood starts to send messages to the subscribers.
+// flood starts sending messages to the subscribers.
 func (b *broker) flood() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

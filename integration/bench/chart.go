@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A chart shows the speed of the contenders as multiples of that of paho.mqtt.golang.
+// A chart shows how many times as fast as paho.mqtt.golang each contender is.
 type chart struct {
 	groups []group
 }
@@ -23,7 +23,7 @@ type bar struct {
 	times float64 // multiple of paho.mqtt.golang; 0 if the contender failed
 }
 
-// limitName is the name of the faster limit.
+// limitName is the name in the chart of the faster of the two limits.
 const limitName = "the limit"
 
 // newChart builds the chart from the results of its scenarios.
@@ -44,7 +44,7 @@ func newChart(results []result) (*chart, error) {
 	return &c, nil
 }
 
-// bars returns the bars of a scenario.
+// bars returns one bar for each contender of a scenario.
 func bars(results []result, scenario string) []bar {
 	results = slices.DeleteFunc(slices.Clone(results), func(r result) bool { return r.Scenario != scenario })
 	base := find(results, pahoName)

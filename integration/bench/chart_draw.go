@@ -59,20 +59,21 @@ func writeChart(path string, results []result) error {
 	canvas := vgsvg.New(chartWidth, vg.Length(rows)*rowHeight+chartMargin)
 	area := draw.New(canvas)
 	area.FillPolygon(color.White, []vg.Point{area.Min, {X: area.Min.X, Y: area.Max.Y}, area.Max, {X: area.Max.X, Y: area.Min.Y}})
-	p.Draw(draw.Crop(area, chartFree, -3*chartFree, chartFree, -chartFree)) // another font may be wider
+	p.Draw(draw.Crop(area, chartFree, -3*chartFree, chartFree, -chartFree)) // leaves room for a wider font
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// Without that family the viewer would use serifs; these families have the same width.
+	// A viewer without the first font family would use a font with serifs. The other families have
+	// the same width.
 	const family = "font-family:Liberation Sans"
 	drawn := bytes.ReplaceAll(svg.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
 	return os.WriteFile(path, drawn, 0o666)
 }
 
-// plot lays out the chart: one row for each bar, from the top, and half a row between groups. The
-// axis is logarithmic and bars begin at 1: a contender that is twice as slow has a bar to the left,
-// as long as the bar to the right of one that is twice as fast.
+// plot lays out the chart. Each bar has a row, and groups have half a row between them. The axis is
+// logarithmic and bars begin at 1. Faster contenders have a bar to the right and slower contenders
+// a bar to the left; twice as fast and half as fast have the same length.
 func (c *chart) plot() (p *plot.Plot, rows float64, err error) {
 	p = plot.New()
 	p.Title.Text = "Messages a second as multiple of " + pahoName + ", 64 B, window 100, log scale"
@@ -110,7 +111,7 @@ func (c *chart) plot() (p *plot.Plot, rows float64, err error) {
 	return p, rows, nil
 }
 
-// length returns the length of the bar, 0 if the contender failed.
+// length returns the length of the bar, or 0 if the contender failed.
 func (b *bar) length() float64 {
 	if b.times <= 0 {
 		return 0
@@ -118,7 +119,7 @@ func (b *bar) length() float64 {
 	return math.Log10(b.times)
 }
 
-// draw adds the bar and its label, which is right of both the bar and 1.
+// draw adds the bar and its label. The label is to the right of the bar and of the line at 1.
 func (b *bar) draw(p *plot.Plot, y float64) error {
 	drawn, err := plotter.NewBarChart(plotter.Values{b.length()}, barHeight)
 	if err != nil {
@@ -150,7 +151,7 @@ func sans(s *plottext.Style, size vg.Length) {
 	s.Font.Size = size
 }
 
-// decades returns ticks at 1, 2 and 5 of each decade, labelled with the numbers and not their
+// decades returns ticks at 1, 2 and 5 in each decade. Their labels show the numbers, not the
 // logarithms.
 func decades(least, most float64) plot.ConstantTicks {
 	var ticks []plot.Tick

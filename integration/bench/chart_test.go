@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// rate returns a result with one round.
+// rate returns the result of a contender with one round at the given rate.
 func rate(scenario, contender string, perSecond int) result {
 	return result{Scenario: scenario, Contender: contender, Rounds: []measurement{{Messages: perSecond, Seconds: 1}}}
 }

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// An assignment is the task of a child, which gets it as JSON in the environment.
+// An assignment is the task of a child. The child gets it as JSON in the environment.
 //
 // The child connects, writes "ready" to its standard output, reads "go" from its standard input,
 // and runs. A publishing child then waits for "done", which the parent writes when the broker has
-// counted all messages. Last the child writes "result" and its measurement. Instead of all this it
-// may write "unsupported", or "failed" and the reason.
+// counted all messages. At the end the child writes "result" and its measurement. At any time it
+// may instead write "unsupported", or "failed" and the reason.
 type assignment struct {
 	Contender string
 	Scenario  scenario
@@ -63,7 +63,7 @@ type child struct {
 
 	mu sync.Mutex // guards sessions while one is closed
 
-	// For receivers: all sessions have subscribed before the first message arrives.
+	// Receivers use these: no message arrives before all sessions have subscribed.
 	subscribed sync.WaitGroup
 	begun      chan struct{}
 }
@@ -97,7 +97,7 @@ func (a assignment) carryOut(all []contender) error {
 	return inParallel(len(c.sessions), 32, c.close)
 }
 
-// close ends a session, once.
+// close ends a session. A second call for the same session does nothing.
 func (c *child) close(i int) error {
 	c.mu.Lock()
 	s := c.sessions[i]
@@ -109,7 +109,7 @@ func (c *child) close(i int) error {
 	return s.Close()
 }
 
-// connect makes the sessions, 32 at a time.
+// connect connects all sessions, 32 at a time.
 func (c *child) connect(all []contender) error {
 	s := &c.Scenario
 	for _, k := range all {
@@ -140,14 +140,14 @@ func inParallel(n, limit int, do func(i int) error) error {
 	}()
 	for range n {
 		if err := <-errs; err != nil {
-			return err // the other calls end with the process
+			return err // the exit of the process ends the other calls
 		}
 	}
 	return nil
 }
 
-// begin writes "ready" and starts the measurement at "go". A receiver starts it before "ready",
-// since the first messages may arrive before "go".
+// begin writes "ready" and starts the measurement when it reads "go". A receiver starts the
+// measurement before "ready", because the first messages may arrive before "go".
 func (c *child) begin() error {
 	if err := c.meter.prepare(&c.assignment); err != nil {
 		return err
@@ -200,7 +200,7 @@ func (c *child) receive() error {
 				c.subscribed.Done()
 				<-c.begun
 			})
-			if s.Clients > 1 { // a session that keeps receiving would slow down the others
+			if s.Clients > 1 { // a session that continues to receive would slow down the other sessions
 				go c.close(i)
 			}
 			return err

@@ -8,30 +8,30 @@ import (
 // A contender is one way to use one client library.
 type contender struct {
 	name    string
-	connect func(s *scenario, id string) (session, error) // one connected client
+	connect func(s *scenario, id string) (session, error) // connects one client
 
-	// command, if set, returns the program that runs as the child instead of this one, and its
-	// arguments. An error at the first call is the reason to skip the contender.
+	// command, if set, returns the program that runs as the child instead of this program, and its
+	// arguments. If the first call returns an error, the contender is skipped for that reason.
 	command func(s *scenario) ([]string, error)
 
-	end func() error // if set, removes the files that command has made
+	end func() error // if set, removes the files that command has created
 }
 
-// A session is one connected client. A method that a contender does not support returns
-// errUnsupported before it does anything.
+// A session is one connected client. If a contender does not support a method, the method does
+// nothing and returns errUnsupported.
 type session interface {
-	// Publish sends n messages of s.body() to topic with s.Window of them in flight, and returns
-	// when all are complete: at QoS 0 as far as the library reports it, at QoS 1 and 2 when the
-	// exchange has ended.
+	// Publish sends n messages with the payload s.body() to topic, at most s.Window of them in
+	// flight. It returns when the exchange of every message has ended. At QoS 0 it returns when the
+	// library reports the messages sent, if the library does report this.
 	Publish(n int) error
 
-	// Receive subscribes to s.filters() at s.QoS and calls subscribed when the broker has granted
-	// them. subscribed returns when messages begin to arrive. Receive returns when the consumer has
-	// received n messages.
+	// Receive subscribes to s.filters() at s.QoS and calls the function subscribed when the broker
+	// has granted the filters. This call returns when messages begin to arrive. Receive returns
+	// when the consumer has received n messages.
 	Receive(n int, subscribed func()) error
 
-	// Echo subscribes to topic at s.QoS and fills rtt with round trips, one after another: each is
-	// the time from publishing a message to receiving it.
+	// Echo subscribes to topic at s.QoS and fills rtt with the times of round trips, one after
+	// another. A round trip lasts from publishing a message until it is received.
 	Echo(rtt []time.Duration) error
 
 	Close() error
@@ -39,7 +39,8 @@ type session interface {
 
 var errUnsupported = errors.New("the client does not support this scenario")
 
-// unsupported is embedded by sessions that support only some methods.
+// unsupported has the methods of a session, which all return errUnsupported. Sessions that support
+// only some methods embed it.
 type unsupported struct{}
 
 func (unsupported) Publish(int) error          { return errUnsupported }

@@ -2,13 +2,13 @@ package main
 
 import "slices"
 
-// others holds the clients other than millrace.
+// others lists the contenders that are not millrace.
 var others = []contender{paho, pahoV5, atWat, libmosquitto}
 
 // contenders returns all contenders, in the order of the tables.
 func contenders() []contender { return slices.Concat(ours, others, limits) }
 
-// peers returns the names of the clients other than millrace.
+// peers returns the names of the contenders that are not millrace.
 func peers() []string {
 	var names []string
 	for _, c := range others {

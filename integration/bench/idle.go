@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// idle measures the memory and goroutines of a client that has published one message and then was
-// idle for two pings.
+// idle measures the memory and goroutines of a client that published one message and then only sent
+// two pings.
 func (c *child) idle(before uint64) error {
 	s := &c.Scenario
 	if err := c.begin(); err != nil {

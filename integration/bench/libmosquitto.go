@@ -14,17 +14,18 @@ import (
 	"time"
 )
 
-// libmosquitto is the C library, in a C program. Its network loop runs in the publishing thread,
-// and the callback of each ack publishes the next message: this costs less than a loop in its own
-// thread (at QoS 0 as much). It sets TCP_NODELAY, which the library's documents recommend for
-// latency: without it writes wait for delayed TCP acks, 40 ms each, at QoS 0 as well as in an echo.
+// libmosquitto is the C library, used by a C program. The network loop runs in the publishing
+// thread, and the callback of each ack publishes the next message. This is cheaper than a loop in a
+// separate thread; at QoS 0 the costs are equal. The program sets TCP_NODELAY, which the documents
+// of the library recommend for latency. Without it, writes wait up to 40 ms for delayed TCP acks,
+// both at QoS 0 and in an echo.
 var libmosquitto = contender{name: "libmosquitto", command: libmosquittoCommand, end: removeLibmosquitto}
 
 //go:embed libmosquitto.c
 var libmosquittoSource []byte
 
-// libmosquittoProgram is the path of the compiled program, set by the first command, cleared by
-// end.
+// libmosquittoProgram is the path of the compiled program. The first call of command sets it, and
+// end clears it.
 var libmosquittoProgram string
 
 func libmosquittoCommand(s *scenario) ([]string, error) {
@@ -47,7 +48,7 @@ func libmosquittoCommand(s *scenario) ([]string, error) {
 	return append(argv, topic), nil
 }
 
-// buildLibmosquitto compiles the program in a new folder.
+// buildLibmosquitto compiles the C program in a new folder.
 func buildLibmosquitto() error {
 	cc, err := exec.LookPath("cc")
 	if err != nil {

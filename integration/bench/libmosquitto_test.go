@@ -55,7 +55,7 @@ func TestLibmosquittoSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 	missing("there is no C compiler, cc")
-	// A compiler that finds no header.
+	// This compiler cannot find mosquitto.h.
 	if err := os.WriteFile(filepath.Join(dir, "cc"), []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

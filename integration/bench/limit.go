@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// limits are the upper bounds for a client: programs that write packets encoded before the run, in
-// batches, and parse no more of an answer than they must. The first does everything in one
-// goroutine. The second separates reader and writer, as a client does that accepts messages at any
-// time.
+// limits are two minimal programs whose speed is an upper bound for a client. They write packets
+// that were encoded before the run, in batches, and parse only the necessary parts of the answers.
+// The first program does everything in one goroutine. The second has a reader and a writer, like a
+// client that accepts messages at any time.
 var limits = []contender{
 	{name: "limit, one goroutine", connect: connectLimit(func(r *raw) session { return &oneGoroutine{raw: r} })},
 	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r, spares: make(chan []byte, 64)} })},
 }
 
-const limitBatch = 64 << 10 // bytes of one write
+const limitBatch = 64 << 10 // size of one write in bytes
 
-// raw is a connection of the limit.
+// raw is the connection of a limit program.
 type raw struct {
 	s       *scenario
 	conn    net.Conn
@@ -46,7 +46,7 @@ func newRaw(s *scenario, conn net.Conn) *raw {
 
 func (r *raw) connect(id string) error {
 	body := appendText(nil, "MQTT")
-	body = append(body, 4, 2, 0, 0) // 3.1.1, clean session, no keep-alive
+	body = append(body, 4, 2, 0, 0) // level 4, the flag clean session, no keep alive
 	body = appendText(body, id)
 	r.out = append(appendHeader(nil, typeConnect, len(body)), body...)
 	if err := r.flush(); err != nil {
@@ -60,7 +60,7 @@ func (r *raw) Close() error {
 	return errors.Join(r.flush(), r.conn.Close())
 }
 
-// flush writes the packets in out.
+// flush writes and clears the buffer out.
 func (r *raw) flush() error {
 	if len(r.out) == 0 {
 		return nil
@@ -70,7 +70,7 @@ func (r *raw) flush() error {
 	return err
 }
 
-// read calls packet for each complete packet of one read.
+// read reads once and calls the function packet for each complete packet.
 func (r *raw) read(packet func(first byte, body []byte) error) error {
 	n, err := r.conn.Read(r.in[len(r.in):cap(r.in)])
 	if n == 0 && err != nil {
@@ -124,8 +124,8 @@ func (r *raw) subscribe(filters ...string) error {
 	return r.await(typeSuback)
 }
 
-// answered handles an ack for a publication. done counts completed exchanges; an ack to send is
-// appended to out.
+// answered handles an ack for a publication. The result done is 1 if an exchange is complete, or
+// else 0. If an ack must be sent, it is appended to out.
 func answered(first byte, body []byte, out []byte) (_ []byte, done int, err error) {
 	switch first {
 	case typePuback, typePubcomp:
@@ -137,7 +137,8 @@ func answered(first byte, body []byte, out []byte) (_ []byte, done int, err erro
 	return out, 0, fmt.Errorf("packet of type %d is not an ack", first>>4)
 }
 
-// arrived handles a packet to a subscriber. n counts messages; an ack to send is appended to out.
+// arrived handles a packet to a subscriber. The result n is 1 for a message, or else 0. If an ack
+// must be sent, it is appended to out.
 func arrived(first byte, body []byte, out []byte) (_ []byte, n int, err error) {
 	if first&0xf0 == typePublish && qosOf(first) == 0 {
 		return out, 1, nil
@@ -157,7 +158,7 @@ func arrived(first byte, body []byte, out []byte) (_ []byte, n int, err error) {
 	return out, n, err
 }
 
-// nextID returns the identifier after id.
+// nextID returns the packet identifier after id.
 func nextID(id uint16) uint16 {
 	if id++; id == 0 {
 		id = 1
@@ -165,7 +166,7 @@ func nextID(id uint16) uint16 {
 	return id
 }
 
-// writeOnly writes n messages at QoS 0, which get no ack.
+// writeOnly writes n messages at QoS 0 and waits for no acks.
 func (r *raw) writeOnly(n int) error {
 	batch, each := r.message.repeat(limitBatch)
 	size := len(batch) / each

@@ -2,7 +2,7 @@ package main
 
 import "time"
 
-// oneGoroutine fills the window, then reads, in turns.
+// oneGoroutine is the limit with one goroutine, which fills the window and reads in turns.
 type oneGoroutine struct{ *raw }
 
 func (l *oneGoroutine) Publish(n int) error {

@@ -2,19 +2,19 @@ package main
 
 import "time"
 
-// twoGoroutines has a reader that sends orders to the writer.
+// twoGoroutines is the limit with a reader and a writer. The reader sends orders to the writer.
 type twoGoroutines struct {
 	*raw
 	spares chan []byte
 }
 
-// An order is the result of one read, for the writer.
+// An order tells the writer the result of one read.
 type order struct {
 	done int    // completed exchanges, or messages received
 	out  []byte // acks to send
 }
 
-// spare returns the buffer of a finished order for reuse.
+// spare returns the buffer of a finished order, which can be used again.
 func (l *twoGoroutines) spare(out []byte) {
 	select {
 	case l.spares <- out[:0]:
@@ -22,9 +22,9 @@ func (l *twoGoroutines) spare(out []byte) {
 	}
 }
 
-// reads starts a goroutine that reads, calls take for each packet and sends an order for each read.
-// It closes orders when want are done or the connection ends. failed gets at most one error, before
-// orders is closed.
+// reads starts a goroutine that reads, calls the function take for each packet and sends an order
+// for each read. The goroutine closes orders when want messages are done or the connection ends.
+// Before that it may send one error to failed.
 func (l *twoGoroutines) reads(want int, take func(first byte, body, out []byte) ([]byte, int, error)) (orders <-chan order, failed <-chan error) {
 	ch, errs := make(chan order, 64), make(chan error, 1)
 	go func() {

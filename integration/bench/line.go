@@ -13,30 +13,30 @@ const (
 	brokerWrite = 128 << 10 // size of one write to a subscriber at QoS 0 in bytes
 )
 
-// A line is the broker's end of one connection. It answers each read with one write.
+// A line is the side of the broker in one connection. It answers each read with one write.
 type line struct {
 	b          *broker
 	conn       net.Conn
-	subscribed atomic.Bool // set by the reader, read by flood
+	subscribed atomic.Bool // the reader sets it, flood reads it
 
 	// Owned by the reader.
 	v5        bool
 	source    publication // the message for subscribers
 	in, out   []byte
-	completed int      // publications that the acks in out complete
+	completed int      // number of publications that the acks in out complete
 	held      []byte   // echo at QoS 2: the message between PUBLISH and PUBREL
-	came      int      // QoS 1 messages received while Hold is set
-	owed      []uint16 // identifiers of QoS 1 messages without ack, oldest first
+	came      int      // number of QoS 1 messages received while Hold is set
+	owed      []uint16 // identifiers of unacknowledged QoS 1 messages, oldest first
 	over      bool     // DISCONNECT has arrived
 }
 
 func newLine(b *broker, conn net.Conn) *line { return &line{b: b, conn: conn} }
 
-// serve answers packets until the connection ends. It returns an error only for packets that a
-// client must not send; an I/O error ends the connection and is not reported.
+// serve answers packets until the connection ends. It returns an error if the client sends a packet
+// that a client must not send. For an I/O error it returns nil.
 func (l *line) serve() error {
 	size := brokerRead
-	if l.b.s.Kind == idle { // there are five thousand lines
+	if l.b.s.Kind == idle { // so that five thousand lines need little memory
 		size = 1 << 10
 	}
 	l.in = make([]byte, 0, size)
@@ -63,7 +63,8 @@ func (l *line) serve() error {
 	return nil
 }
 
-// take handles the complete packets in the buffer and makes room for the rest of an incomplete one.
+// take handles the complete packets in the buffer and makes room for the missing part of an
+// incomplete packet.
 func (l *line) take() error {
 	rest := l.in
 	for {
@@ -86,12 +87,12 @@ func (l *line) take() error {
 	}
 }
 
-// packet answers one packet; whole is the packet including its header.
+// packet answers one packet. The parameter whole is the packet with its header.
 func (l *line) packet(first byte, body, whole []byte) error {
 	switch first & 0xf0 {
 	case typePublish:
 		return l.publish(first, body, whole)
-	case typePuback, typePubcomp & 0xf0: // the message is complete: the next one reuses its identifier
+	case typePuback, typePubcomp & 0xf0: // the exchange is complete, and the next message reuses its identifier
 		id, err := idOf(first, body)
 		if l.b.s.Kind == receive {
 			l.out = l.source.append(l.out, id)
@@ -150,14 +151,14 @@ func (l *line) publish(first byte, body, whole []byte) error {
 		}
 		return nil
 	}
-	if back { // the identifier of the client is valid here too: the two directions are separate
+	if back { // the echo can have the identifier of the client, because each direction has its own identifiers
 		l.out = append(l.out, whole...)
 	}
 	return nil
 }
 
-// hold acknowledges the oldest message when more than Hold have no ack, and all of them at the last
-// message.
+// hold acknowledges the oldest message when more than Hold messages have no ack. At the last
+// message it acknowledges all of them.
 func (l *line) hold(id uint16) {
 	l.owed = append(l.owed, id)
 	l.came++
@@ -214,7 +215,8 @@ func (l *line) subscribe(body []byte) error {
 	return nil
 }
 
-// flood sends as many messages as the window allows; then each ack at QoS 1 or 2 triggers one more.
+// flood sends as many messages as the window allows. After that, each ack at QoS 1 or 2 makes the
+// line send one more message.
 func (l *line) flood() {
 	if l.b.s.QoS > 0 {
 		var first []byte

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A script is a connection that returns the input in pieces and records the output.
+// A script is a connection that returns its input in pieces and records the output.
 type script struct {
 	net.Conn
 	pieces [][]byte
@@ -33,7 +33,7 @@ func (c *script) Write(p []byte) (int, error) {
 	return c.out.Write(p)
 }
 
-// serveScript serves the pieces with a null broker.
+// serveScript runs a null broker on a connection that delivers the pieces.
 func serveScript(t *testing.T, s scenario, pieces ...[]byte) (*script, *broker) {
 	t.Helper()
 	c := &script{pieces: slices.Clone(pieces)}
@@ -45,7 +45,7 @@ func serveScript(t *testing.T, s scenario, pieces ...[]byte) (*script, *broker) 
 }
 
 // packets returns the packets of a client that connects, subscribes and publishes at each QoS, and
-// the answers.
+// the expected answers.
 func packets(payload int) (in, out []byte) {
 	in = append(in, typeConnect, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'x')
 	in = append(in, typeSubscribe, 11, 0, 9, 0, 1, 'a', 1, 0, 2, 'b', '#', 2)
@@ -96,7 +96,7 @@ func TestTheNullBrokerAnswersHoweverItsReadsAreCut(t *testing.T) {
 
 func TestTheNullBrokerSpeaksVersion5(t *testing.T) {
 	in := []byte{typeConnect, 14, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 0, 0, 0, 1, 'x'}
-	in = append(in, typeSubscribe, 9, 0, 9, 2, 11, 1, 0, 1, 'a', 1) // with a subscription identifier
+	in = append(in, typeSubscribe, 9, 0, 9, 2, 11, 1, 0, 1, 'a', 1) // with the property subscription identifier
 	want := []byte{typeConnack, 3, 0, 0, 0, typeSuback, 4, 0, 9, 0, 1}
 	if c, _ := serveScript(t, scenario{}, in); !bytes.Equal(c.out.Bytes(), want) {
 		t.Errorf("% x, want % x", c.out.Bytes(), want)

@@ -2,7 +2,7 @@
 
 package main
 
-// A load has no data on this system.
+// A load is empty, because this system does not report the CPU times of other processes.
 type load struct{}
 
 func newLoad() load { return load{} }

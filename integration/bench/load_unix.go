@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A load holds the CPU times of the machine and of this program at one moment. Figures from a
-// machine with other load mean little, so the program reports that load.
+// A load holds the CPU times of the machine and of this program at one moment. On a machine with
+// other load the figures mean little, so the program reports the other load.
 type load struct {
 	at        time.Time
 	idle, own float64 // CPU seconds: idle, and of this process and its children
@@ -19,8 +19,8 @@ type load struct {
 
 func newLoad() load { return load{at: time.Now(), idle: idleSeconds(), own: ownSeconds()} }
 
-// others returns the share of the CPUs that other processes have used since l; ok is false if the
-// system does not report it.
+// others returns the share of the CPUs that other processes have used since l. If the system does
+// not report it, ok is false.
 func (l load) others() (part float64, ok bool) {
 	now := newLoad()
 	all := now.at.Sub(l.at).Seconds() * float64(runtime.NumCPU())

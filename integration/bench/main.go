@@ -100,7 +100,7 @@ func (c *settings) start(w io.Writer) error {
 	return c.write(report.results)
 }
 
-// write writes the files named by the flags.
+// write writes the files that the flags name.
 func (c *settings) write(results []result) error {
 	if c.chart != "" {
 		if err := writeChart(c.chart, results); err != nil {
@@ -117,8 +117,8 @@ func (c *settings) write(results []result) error {
 	return os.WriteFile(c.json, append(text, '\n'), 0o666)
 }
 
-// available returns the contenders that match clients and can run, and writes to w why others are
-// skipped.
+// available returns the contenders that match the regular expression clients and can run. It writes
+// to w why it skips the others.
 func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender {
 	var list []contender
 	for _, k := range all {
@@ -136,7 +136,7 @@ func available(w io.Writer, all []contender, clients *regexp.Regexp) []contender
 	return list
 }
 
-// progress returns the writer for the name of the current run: stderr if it is a terminal.
+// progress returns the writer for the names of the runs. It is stderr if that is a terminal.
 func progress() io.Writer {
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		return os.Stderr

@@ -19,13 +19,13 @@ var clumsy = contender{name: "clumsy", connect: func(*scenario, string) (session
 	return nil, errors.New("both hands are left ones")
 }}
 
-// The test binary also runs as the child of a run.
+// TestMain also serves as the main function of the child processes.
 func TestMain(m *testing.M) {
 	beChild(append(contenders(), clumsy))
 	goleak.VerifyTestMain(m)
 }
 
-// runs returns the output of the program and the results.
+// runs runs the program and returns its output and its results.
 func runs(t *testing.T, c settings) (string, []result) {
 	t.Helper()
 	c.rounds, c.aim, c.json = 1, time.Millisecond, filepath.Join(t.TempDir(), "results")

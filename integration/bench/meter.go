@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A meter measures this process from start to stop.
+// A meter measures this process between the calls of start and stop.
 type meter struct {
 	files  []*os.File
 	begun  time.Time
@@ -69,7 +69,7 @@ func (m *meter) stop(result *measurement) error {
 	return err
 }
 
-// memoryInUse returns the size of heap and stacks without garbage.
+// memoryInUse returns the size of heap and stacks after garbage collection.
 func memoryInUse() uint64 {
 	least := ^uint64(0)
 	for range 3 {
@@ -81,7 +81,7 @@ func memoryInUse() uint64 {
 	return least
 }
 
-// quantile returns the value below which the given part of all lies. It sorts all.
+// quantile returns the value below which the given part of the values in all lies. It sorts all.
 func quantile(all []time.Duration, part float64) time.Duration {
 	slices.Sort(all)
 	return all[min(int(float64(len(all))*part), len(all)-1)]

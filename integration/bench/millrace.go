@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// ours are the ways to use millrace.
+// ours lists the contenders that are millrace, one for each way to use it.
 var ours = []contender{
 	{name: "PublishFrom", connect: millrace(func(m *mill) session { return &publishFrom{mill: m} })},
 	{name: "Publishes", connect: millrace(func(m *mill) session { return &publishes{mill: m} })},
@@ -18,14 +18,15 @@ var ours = []contender{
 	{name: "All", connect: millrace(func(m *mill) session { return &all{mill: m} })},
 }
 
-// A mill is a connected client, embedded by each way of use.
+// A mill is a connected client. The session of each way to use millrace embeds it.
 type mill struct {
 	s      *scenario
 	client *mqtt.Client
 	store  *boltstore.Store // durable only
 }
 
-// background is the context of all calls: a run is never cancelled, its process is killed.
+// background is the context of all calls. A run is not cancelled through its context; its process
+// is killed.
 var background = context.Background()
 
 func millrace(use func(*mill) session) func(*scenario, string) (session, error) {
@@ -36,7 +37,8 @@ func millrace(use func(*mill) session) func(*scenario, string) (session, error) 
 			KeepAlive: s.keepAlive(),
 			Window:    s.Window,
 			Queue:     buffered,
-			// A client that only publishes has no consumer for messages from the broker.
+			// A client that only publishes has no consumer, so it must drop messages from the
+			// broker.
 			DiscardUnclaimed: s.Kind != receive && s.Kind != echo,
 		}
 		if s.Kind == durable {

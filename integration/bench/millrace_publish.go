@@ -10,7 +10,7 @@ import (
 // every message.
 const buffered = 1024
 
-// publishFrom publishes through one stage.
+// publishFrom publishes through one call of PublishFrom.
 type publishFrom struct {
 	unsupported
 	*mill
@@ -18,7 +18,8 @@ type publishFrom struct {
 
 func (p *publishFrom) Publish(n int) error {
 	in, m := make(chan mqtt.Message, buffered), p.message()
-	var outstanding chan struct{} // durable: publications queued beyond the window would share its commits
+	// durable: publications beyond the window would share commits, so outstanding limits them.
+	var outstanding chan struct{}
 	if p.s.Kind == durable {
 		outstanding = make(chan struct{}, p.s.Window)
 	}
@@ -43,7 +44,7 @@ func (p *publishFrom) Publish(n int) error {
 	return failed
 }
 
-// publishes sends on the channel; one Ack channel takes all Receipts.
+// publishes sends on the channel Publishes. One Ack channel gets all Receipts.
 type publishes struct {
 	unsupported
 	*mill
@@ -76,7 +77,7 @@ func (p *publishes) Publish(n int) error {
 	return nil
 }
 
-// publishCall publishes with the blocking call, from as many goroutines as the window allows.
+// publishCall publishes with Publish, which blocks, from as many goroutines as the window allows.
 type publishCall struct {
 	unsupported
 	*mill

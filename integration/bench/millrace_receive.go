@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// messages receives over the channel whose hand-off acknowledges the message.
+// messages receives from the channel Messages, where a receive acks the message.
 type messages struct {
 	unsupported
 	*mill
@@ -39,7 +39,7 @@ func (r *messages) Echo(rtt []time.Duration) error {
 	})
 }
 
-// deliveries receives over the buffered channel and acks each message.
+// deliveries receives from the channel Deliveries, which is buffered, and acks each message.
 type deliveries struct {
 	unsupported
 	*mill
@@ -73,7 +73,7 @@ func (r *deliveries) Echo(rtt []time.Duration) error {
 	})
 }
 
-// all receives with the iterator.
+// all receives with the iterator All.
 type all struct {
 	unsupported
 	*mill

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// mosquittoPath returns the path of mosquitto, empty if it is not installed.
+// mosquittoPath returns the path of mosquitto, or "" if it is not installed.
 var mosquittoPath = sync.OnceValue(func() string {
 	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -23,8 +23,8 @@ var mosquittoPath = sync.OnceValue(func() string {
 	return ""
 })
 
-// A mosquitto is a broker process for one run. Once a second it publishes the number of messages it
-// has received; the monitor subscribes to that.
+// A mosquitto is a broker process for one run. Once a second, mosquitto publishes the number of
+// messages that it has received. The monitor subscribes to this number.
 type mosquitto struct {
 	dir     string
 	cmd     *exec.Cmd
@@ -77,7 +77,7 @@ func (m *mosquitto) start(addr string) error {
 	return m.cmd.Start()
 }
 
-// watch subscribes to the count as soon as the broker listens.
+// watch subscribes to the number of received messages as soon as the broker listens.
 func (m *mosquitto) watch(s *scenario, addr string) error {
 	var conn net.Conn
 	var err error

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// The packets that the null broker and the limit encode and parse: a first byte, a length of one to
-// four bytes, a body.
+// The null broker and the limit programs encode and parse these packets. A packet has a first byte,
+// a length of one to four bytes, and a body.
 const (
 	typeConnect    = 1 << 4
 	typeConnack    = 2 << 4
@@ -28,8 +28,8 @@ var (
 	errShort  = errors.New("a packet is shorter than its fields")
 )
 
-// frame returns the start and the end of the body of the first packet in b. end is 0 if the header
-// is incomplete, and may lie beyond b.
+// frame returns the start and the end of the body of the first packet in b. If the header is
+// incomplete, end is 0. If the body is incomplete, end is greater than len(b).
 func frame(b []byte) (body, end int, err error) {
 	length, shift := 0, 0
 	for i := 1; i < len(b); i++ {
@@ -86,10 +86,10 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 }
 
-// A publication is an encoded PUBLISH for a run; only the identifier changes.
+// A publication is an encoded PUBLISH that is sent again and again; only its identifier changes.
 type publication struct {
 	bytes []byte
-	id    int // offset of the identifier; 0 at QoS 0, which has none
+	id    int // offset of the identifier; 0 at QoS 0, where there is no identifier
 }
 
 func newPublication(qos byte, payload []byte, v5 bool) publication {
@@ -122,7 +122,7 @@ func (p *publication) append(b []byte, id uint16) []byte {
 	return b
 }
 
-// repeat returns enough copies to fill size bytes, and their number.
+// repeat returns copies of the packet that fill at least size bytes, and the number of copies.
 func (p *publication) repeat(size int) (b []byte, n int) {
 	for len(b) < size || n == 0 {
 		b = p.append(b, 0)

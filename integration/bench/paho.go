@@ -13,10 +13,10 @@ const pahoName = "paho.mqtt.golang"
 
 var paho = contender{name: pahoName, connect: connectPaho}
 
-// A pahoSession publishes asynchronously and waits for the tokens in another goroutine, as the
-// library's documents recommend, and receives in a handler that does not block. They also recommend
-// SetOrderMatters(false); that is not slower at QoS 1 and 2, but at QoS 0 it starts a goroutine for
-// each message, which takes longer.
+// A pahoSession publishes asynchronously and waits for the tokens in another goroutine, and it
+// receives in a handler that does not block. The documents of the library recommend both. They also
+// recommend SetOrderMatters(false). At QoS 1 and 2 this setting is not slower, but at QoS 0 it is,
+// because the library then starts a goroutine for each message.
 type pahoSession struct {
 	s       *scenario
 	client  mqtt3.Client
@@ -44,14 +44,14 @@ func (p *pahoSession) Close() error {
 }
 
 func (p *pahoSession) Publish(n int) error {
-	if p.s.QoS == 0 { // wait only for the last one: the broker counts them
+	if p.s.QoS == 0 { // wait only for the last token, because the broker counts the messages
 		for range n - 1 {
 			p.client.Publish(topic, 0, false, p.payload)
 		}
 		return finish(p.client.Publish(topic, 0, false, p.payload))
 	}
-	// One token is with the publisher and one with the waiter; those and the channel make up the
-	// window.
+	// The publisher holds one token and the waiting goroutine another. These two and the tokens in
+	// the channel fill the window.
 	if p.s.Window == 1 {
 		for range n {
 			if err := finish(p.client.Publish(topic, p.s.QoS, false, p.payload)); err != nil {

@@ -11,8 +11,8 @@ import (
 
 // pahoV5 is paho.golang, over MQTT 5. It receives in one function in OnPublishReceived, which the
 // documents prefer to a Router. It publishes with Publish from as many goroutines as the window
-// allows, since AsyncSend does not report which messages were acknowledged. At QoS 0 the call
-// returns at once, and one goroutine costs least.
+// allows, because AsyncSend does not report which messages were acknowledged. At QoS 0 the call
+// returns at once, and one goroutine is cheapest.
 var pahoV5 = contender{name: "paho.golang", connect: connectPahoV5}
 
 type pahoV5Session struct {
@@ -63,7 +63,7 @@ func (p *pahoV5Session) Publish(n int) error {
 	m := p.message()
 	return concurrently(workers, n, func() error {
 		answer, err := p.client.Publish(background, m)
-		if err == nil && answer.ReasonCode >= 0x80 { // the library reports no error for a PUBREC that refuses
+		if err == nil && answer.ReasonCode >= 0x80 { // the library returns no error when PUBREC has an error code
 			err = fmt.Errorf("refused with %#x", answer.ReasonCode)
 		}
 		return err
@@ -104,7 +104,7 @@ func (p *pahoV5Session) Echo(rtt []time.Duration) error {
 	for i := range rtt {
 		back := p.arrivals.expect(1)
 		start := time.Now()
-		// AsyncSend reports no ack; the echo is the proof of arrival.
+		// AsyncSend does not report the ack, but the echo proves that the message arrived.
 		_, err := p.client.PublishWithOptions(background, m, mqtt5.PublishOptions{Method: mqtt5.PublishMethod_AsyncSend})
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func (p *pahoV5Session) Echo(rtt []time.Duration) error {
 	return nil
 }
 
-// await waits for a value from arrived, or the end of the connection.
+// await waits for a value from arrived or for the end of the connection.
 func (p *pahoV5Session) await(arrived <-chan time.Time, at *time.Time) error {
 	select {
 	case *at = <-arrived:

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// with calls use with a session of c that is connected to a null broker.
+// with connects a session of c to a null broker and passes the session to use.
 func with(t *testing.T, c *contender, s scenario, use func(session, *broker) error) {
 	t.Helper()
 	defer goleak.VerifyNone(t)
@@ -91,7 +91,7 @@ func TestAPeerEchoes(t *testing.T) {
 func TestAPeerReturnsFromPublishWithTheAcks(t *testing.T) {
 	for _, c := range []contender{paho, pahoV5, atWat} {
 		t.Run(c.name, func(t *testing.T) {
-			// The broker acknowledges nothing until it has an eleventh message.
+			// The broker sends its first ack when it has received eleven messages.
 			s := scenario{Kind: publish, QoS: 1, Window: 10, Messages: 11, Hold: 10}
 			with(t, &c, s, func(s session, b *broker) error {
 				ended := make(chan error, 1)

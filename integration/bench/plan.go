@@ -8,14 +8,14 @@ import (
 // A trial is a scenario of the plan, with its contenders and targets.
 type trial struct {
 	scenario
-	who     []string // the contenders; nil: all that support it
+	who     []string // the contenders; nil: all that support the scenario
 	targets []target
-	group   string // the title of a table with one row for each scenario; empty: the trial has its own table
-	label   string // of the row
+	group   string // title of a table in which each trial has one row; empty: the trial has its own table
+	label   string // the text of this row
 	rounds  int    // the maximum number of rounds; 0: no limit
 }
 
-// A plan is a list of trials under construction.
+// A plan collects trials.
 type plan struct {
 	quick  bool
 	trials []trial
@@ -44,7 +44,7 @@ func trials(quick bool) []trial {
 	return p.trials
 }
 
-// add adds a trial with the targets of its scenario to the plan.
+// add adds to the plan a trial of the scenario, with the targets of that scenario.
 func (p *plan) add(t trial) {
 	t.Clients, t.Filters = max(t.Clients, 1), max(t.Filters, 1)
 	if t.Name == "" {
@@ -72,19 +72,20 @@ func (p *plan) messages(k kind) {
 	}
 }
 
-// idle adds the idle clients, with one use of millrace: an idle client is the same in every use.
+// idle adds the trial of idle clients. Millrace takes part once, because an idle client is the same
+// however it is used.
 func (p *plan) idle() {
 	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}, rounds: 1}
 	t.who = append([]string{"Publishes"}, peers()...)
-	if p.quick { // each client takes some seconds
+	if p.quick { // because each client takes some seconds
 		t.Clients, t.who = 1000, t.who[:2]
 	}
 	t.Messages = t.Clients
 	p.add(t)
 }
 
-// throughMosquitto adds the CPU cost of publishing to a real broker. The count of the broker
-// arrives once a second, so there is no rate and no calibration.
+// throughMosquitto adds trials for the CPU cost of publishing to a real broker. Mosquitto reports
+// its count only once a second, so there is no rate and no calibration.
 func (p *plan) throughMosquitto() {
 	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
 	if p.quick {
@@ -93,19 +94,19 @@ func (p *plan) throughMosquitto() {
 	p.add(t)
 }
 
-// flatCosts adds three tables, which show that the cost of a message in millrace does not grow with
-// the number of filters, publications in flight and clients.
+// flatCosts adds three tables. They show that the cost of a message in millrace does not grow with
+// the number of filters, of publications in flight and of clients.
 func (p *plan) flatCosts() {
 	row := func(group, who, label string, s scenario) {
 		s.Name = fmt.Sprintf("%s: %s", group, label)
 		p.add(trial{scenario: s, group: group, label: label, who: []string{who}})
 	}
-	const many = 1_000_000 // so that startup costs do not count
+	const many = 1_000_000 // so many that the cost of startup is negligible
 	for _, n := range []int{1, 100, 10_000} {
 		row("receive QoS 1, 64 B, window 100, by filters subscribed", "All", fmt.Sprint(n),
 			scenario{Kind: receive, QoS: 1, Payload: 64, Window: 100, Filters: n})
 	}
-	for _, n := range []int{16, 1000, 60_000} { // the broker acknowledges the oldest message at each new one
+	for _, n := range []int{16, 1000, 60_000} { // each new message makes the broker acknowledge the oldest
 		row("publish QoS 1, 64 B, by publications in flight", "PublishFrom", fmt.Sprint(n),
 			scenario{Kind: publish, QoS: 1, Payload: 64, Window: n + 1000, Hold: n, Messages: many})
 	}
@@ -115,7 +116,7 @@ func (p *plan) flatCosts() {
 	}
 }
 
-// describe returns the name of a scenario, made of the fields in which it differs from others.
+// describe returns the name of a scenario. It consists of the fields that differ between scenarios.
 func (s *scenario) describe() string {
 	name := fmt.Sprintf("%v QoS %d, %s", s.Kind, s.QoS, size(s.Payload))
 	if s.Kind == idle {

@@ -11,12 +11,14 @@ type report struct {
 	results  []result
 	verdicts []string
 
-	// The trials and rows of an incomplete group; its table is written after the last trial.
+	// The trials and rows of an incomplete group. The table of the group is written after its last
+	// trial.
 	group []trial
 	rows  []row
 }
 
-// take writes the results of a trial, or keeps them for the table of its group.
+// take writes the results of a trial. If the trial belongs to a group, take keeps the results for
+// the table of the group.
 func (p *report) take(t *trial, results []result) {
 	p.results = append(p.results, results...)
 	if len(p.group) > 0 && t.group != p.group[0].group {
@@ -45,7 +47,7 @@ func (p *report) take(t *trial, results []result) {
 	fmt.Fprintln(p.w)
 }
 
-// flush writes the table of a group, with multiples of its first row.
+// flush writes the table of a group, with multiples of the figures in its first row.
 func (p *report) flush() {
 	if len(p.rows) > 0 {
 		t := &p.group[0]

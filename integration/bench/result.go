@@ -4,11 +4,11 @@ import "slices"
 
 // A measurement is the result of one run, which the child writes as JSON.
 type measurement struct {
-	Messages int     // counted by the broker or the consumer
+	Messages int     // number counted by the broker or the consumer
 	Seconds  float64 // from "go" to the end
-	CPU      float64 // user and system seconds of the process in that time
+	CPU      float64 // CPU seconds of the process, user and system, in that time
 
-	Sent int64 // receive: messages from the broker, including those dropped or not yet read
+	Sent int64 // receive: messages sent by the broker, even if dropped or not yet read
 
 	// Zero if the child is not a Go program.
 	Mallocs    uint64
@@ -17,10 +17,10 @@ type measurement struct {
 	Syscalls uint64 // reads and writes of the process; zero if the system does not count them
 	Wakeups  uint64 // voluntary context switches of the process
 
-	// Echo only, in seconds.
+	// Round trips in seconds, for echo only.
 	P50, P99 float64
 
-	// Idle only, for each client.
+	// Cost of each client, for idle only.
 	Memory     float64 // bytes
 	Goroutines float64
 }
@@ -36,7 +36,7 @@ type result struct {
 // A figure summarizes one quantity over the rounds.
 type figure struct{ Median, Min, Max float64 }
 
-// figure summarizes the values that of returns for the rounds.
+// figure summarizes the values that the function of returns for the rounds.
 func (r *result) figure(of func(*measurement) float64) figure {
 	if len(r.Rounds) == 0 {
 		return figure{}
@@ -50,7 +50,7 @@ func (r *result) figure(of func(*measurement) float64) figure {
 	return figure{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
 
-// The quantities that the tables and the chart show.
+// These functions return the quantities that the tables and the chart show.
 func (m *measurement) rate() float64          { return float64(m.Messages) / m.Seconds }
 func (m *measurement) cpuPerMillion() float64 { return 1e6 * m.CPU / float64(m.Messages) }
 func (m *measurement) allocs() float64        { return float64(m.Mallocs) / float64(m.Messages) }

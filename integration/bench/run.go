@@ -22,7 +22,7 @@ type run struct {
 	assignment
 	contender *contender
 	server    server
-	input     io.Writer     // of the child
+	input     io.Writer     // standard input of the child
 	over      chan struct{} // closed when the child has ended
 	result    measurement
 }
@@ -82,7 +82,7 @@ func (r *run) play() error {
 	return err
 }
 
-// command returns the child: this program, or the program of the contender.
+// command returns the command that starts the child: this program, or the program of the contender.
 func (r *run) command() (*exec.Cmd, error) {
 	if r.contender.command != nil {
 		argv, err := r.contender.command(&r.Scenario)

@@ -10,17 +10,18 @@ import (
 	"time"
 )
 
-// A runner runs scenarios, each in rounds in which the contenders take turns.
+// A runner runs scenarios. In each round of a scenario the contenders take turns.
 type runner struct {
 	rounds   int
 	aim      time.Duration // the intended duration of one run
-	longer   int           // factor of aim in scenarios with a target for rate or latency; 0: 1
+	longer   int           // aim is multiplied by it in scenarios with a target for rate or latency; 0 means 1
 	profiles string        // folder for CPU profiles; empty: none
 	traces   string        // folder for execution traces; empty: none
 	progress io.Writer
 }
 
-// An entry is a contender in a scenario, with a number of messages that takes it the intended time.
+// An entry is a contender in a scenario, with the number of messages that it can handle in the
+// intended time.
 type entry struct {
 	contender *contender
 	scenario  scenario
@@ -81,10 +82,10 @@ func (r *runner) calibrate(e *entry) error {
 	}
 	aim := r.aim
 	if len(times[e.scenario.Name]) > 0 {
-		aim *= time.Duration(max(1, r.longer)) // lessens the weight of the start: the fastest are a quarter faster over a second
+		aim *= time.Duration(max(1, r.longer)) // reduces the weight of the start: over a second the fastest contenders are a quarter faster
 	}
 	if e.scenario.Kind == receive && e.scenario.Clients > 1 {
-		aim *= 4 // the socket buffers of all clients fill first
+		aim *= 4 // the run must be longer because the socket buffers of all clients fill first
 	}
 	// The run must be long enough for the window to slide many times and for the first allocations
 	// to have little weight.
@@ -126,7 +127,7 @@ func (r *runner) run(e *entry, round int) (measurement, error) {
 	return run.execute()
 }
 
-// plain returns a file name for a title.
+// plain turns a title into a file name.
 func plain(title string) string {
 	return strings.NewReplacer(", ", "_", " ", "-", "/", "-").Replace(title)
 }

@@ -8,16 +8,16 @@ import (
 
 // A scenario describes one run; the child process gets it as JSON.
 type scenario struct {
-	Name     string // in the table
+	Name     string // title in the table
 	Kind     kind
 	QoS      byte
-	Payload  int    // bytes
-	Window   int    // unacknowledged at once
-	Messages int    // of all clients together
-	Clients  int    // in one process
-	Filters  int    // per client
-	Hold     int    // publish: messages that the broker receives before it acknowledges the first
-	Through  string // the broker: empty for the null broker, or mosquitto
+	Payload  int    // size in bytes
+	Window   int    // maximum number of unacknowledged messages
+	Messages int    // number of messages of all clients together
+	Clients  int    // number of clients in the process
+	Filters  int    // number of filters of each client
+	Hold     int    // publish: number of messages that the broker leaves unacknowledged
+	Through  string // name of the broker: "mosquitto", or empty for the null broker
 	URL      string // "tcp://127.0.0.1:port" of the broker
 	Dir      string // durable: an empty folder for the stores of the run
 }
@@ -29,7 +29,7 @@ const (
 	publish kind = iota // Publish
 	receive             // Receive
 	echo                // Echo
-	idle                // Publish of one QoS 1 message, then nothing but pings
+	idle                // Publish of one QoS 1 message, then only pings
 	durable             // Publish, with a store on disk for unacknowledged messages
 )
 
@@ -37,7 +37,7 @@ var kinds = [...]string{publish: "publish", receive: "receive", echo: "echo", id
 
 func (k kind) String() string { return kinds[k] }
 
-// MarshalText encodes the name, so that JSON does not depend on the numbers.
+// MarshalText encodes the name of the kind, so that JSON does not depend on the numbers.
 func (k kind) MarshalText() ([]byte, error) { return []byte(kinds[k]), nil }
 
 // UnmarshalText is the inverse of MarshalText.
@@ -54,8 +54,8 @@ func (k *kind) UnmarshalText(text []byte) error {
 // topic is the topic of all messages.
 const topic = "bench/topic"
 
-// filters returns the filters of each client, subscribed in one SUBSCRIBE. Messages match only the
-// first.
+// filters returns the filters that each client subscribes to in one SUBSCRIBE. Messages match only
+// the first filter.
 func (s *scenario) filters() []string {
 	list := []string{topic}
 	for i := 1; i < s.Filters; i++ {
@@ -64,8 +64,8 @@ func (s *scenario) filters() []string {
 	return list
 }
 
-// keepAlive returns the keep-alive interval: short for idle clients, whose pings are measured, and
-// otherwise longer than a run.
+// keepAlive returns the keep-alive interval. It is short for idle clients, whose pings are
+// measured, and longer than a run for all others.
 func (s *scenario) keepAlive() time.Duration {
 	if s.Kind == idle {
 		return 3 * time.Second

@@ -12,7 +12,7 @@ import (
 type column struct {
 	title string
 	of    func(*measurement) float64
-	scale float64 // factor from the value to the figure shown
+	scale float64 // the table shows the value multiplied by scale
 }
 
 var (
@@ -52,8 +52,8 @@ type row struct {
 	result *result
 }
 
-// writeTable writes the median, minimum and maximum of each column, and the multiple of the median
-// of base.
+// writeTable writes the median, minimum and maximum of each column, and the median as a multiple of
+// the median of base.
 func writeTable(w io.Writer, title string, cols []column, rows []row, base *result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, title)
@@ -70,7 +70,7 @@ func writeTable(w io.Writer, title string, cols []column, rows []row, base *resu
 		for _, c := range cols {
 			f := row.result.figure(c.of)
 			if f.Max == 0 && (c.title == allocsColumn.title || c.title == bytesColumn.title) {
-				fmt.Fprint(t, "\t-") // not a Go program
+				fmt.Fprint(t, "\t-") // this contender is not a Go program
 				continue
 			}
 			fmt.Fprintf(t, "\t%s [%s %s]", number(f.Median*c.scale), number(f.Min*c.scale), number(f.Max*c.scale))
@@ -104,7 +104,8 @@ func multiple(r, base *result, of func(*measurement) float64) (float64, bool) {
 	return r.figure(of).Median / b, b > 0
 }
 
-// number formats v with three significant digits, or with all digits before the point.
+// number formats v with three significant digits, but always with all digits before the decimal
+// point.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 1e6:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// resultsOf returns results with the given rates.
+// resultsOf returns one result for each of the given rates.
 func resultsOf(rates map[string][]float64) []result {
 	var list []result
 	for _, c := range contenders() {

@@ -9,10 +9,10 @@ import (
 
 // A target is a required figure of millrace in one scenario.
 type target struct {
-	who      string // one of ours, or best or worst
+	who      string // a contender of millrace, or "best" or "worst"
 	quantity column
-	multiple bool    // limit is a multiple of paho.mqtt.golang
-	limit    float64 // in the unit of the column, or the multiple
+	multiple bool    // limit is a multiple of the value of paho.mqtt.golang
+	limit    float64 // required value in the unit of the column, or required multiple
 	most     bool    // limit is a maximum, otherwise a minimum
 }
 
@@ -21,7 +21,7 @@ const (
 	worst = "the worst of ours"
 )
 
-// times holds the targets that are multiples of paho.mqtt.golang, by scenario.
+// times maps scenarios to their targets that are multiples of the value of paho.mqtt.golang.
 var times = map[string][]target{
 	"publish QoS 0, 64 B":              {rateOf("PublishFrom", 60), rateOf("Publishes", 25)},
 	"publish QoS 1, 64 B, window 1":    {rateOf(best, 1.15)},
@@ -45,8 +45,8 @@ func latencyOf(who string, most float64) target {
 	return target{who: who, quantity: p50Column, multiple: true, limit: most, most: true}
 }
 
-// asked reports whether a quick run includes the scenario: it includes scenarios with a target of
-// their own, and one of the scenarios at window 1000.
+// asked reports whether a quick run includes the scenario. A quick run has the scenarios with
+// targets of their own, and one scenario at window 1000.
 func asked(s *scenario) bool {
 	return len(times[s.Name]) > 0 || s.Kind == idle || s.Through != "" || s.Name == "receive QoS 1, 64 B, window 1000"
 }
@@ -74,8 +74,8 @@ func targetsOf(s *scenario) []target {
 	return list
 }
 
-// judge returns the value reached, the contender that reached it, and whether it meets the target;
-// ok is false if there is no result.
+// judge returns the measured value, the contender that reached it, and whether the value meets the
+// target. If there is no result, ok is false.
 func (t *target) judge(results []result) (value float64, who string, met, ok bool) {
 	base := find(results, pahoName)
 	for i := range results {
@@ -98,7 +98,7 @@ func (t *target) judge(results []result) (value float64, who string, met, ok boo
 	return value, who, (value <= t.limit) == t.most || value == t.limit, ok
 }
 
-// verdict returns a line with the target and the value reached.
+// verdict returns a line with the target and the measured value.
 func (t *target) verdict(results []result) string {
 	bound, sign := "at least", ""
 	if t.most {

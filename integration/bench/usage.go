@@ -4,7 +4,7 @@ import "time"
 
 // usage holds the counters that the system keeps for a process.
 type usage struct {
-	cpu      time.Duration // user and system
-	switches int64         // voluntary context switches: a thread had no work and slept
+	cpu      time.Duration // user and system time
+	switches int64         // voluntary context switches, when a thread had no work and slept
 	syscalls uint64        // read and write calls
 }

@@ -2,5 +2,5 @@
 
 package main
 
-// used returns zeros on this system: only times and allocations are measured.
+// used returns zeros, because only times and allocations are measured on this system.
 func used() usage { return usage{} }

@@ -11,10 +11,10 @@ import (
 )
 
 // used returns the usage of this process. Wake-ups are the voluntary context switches of getrusage.
-// The scheduler latencies of runtime/metrics would not do: they sample one in eight, count
-// goroutines that needed no thread to wake, and do not exist for clients not written in Go. System
-// calls come from /proc/self/io of Linux and include reads that found no data: this needs no
-// wrapper around the connection and is the same for every client.
+// The scheduler latencies of runtime/metrics are unsuitable. They sample one event in eight, count
+// goroutines for which no thread had to wake, and exist only for clients written in Go. The numbers
+// of system calls come from /proc/self/io of Linux and include reads that found no data. They need
+// no wrapper around the connection and mean the same for every client.
 func used() usage {
 	var u usage
 	var r syscall.Rusage
