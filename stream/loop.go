@@ -37,9 +37,6 @@ func (l *loop) tick() {
 	l.log.refresh()
 }
 
-// awaiting reports whether an answer of the broker to one of our packets is awaited.
-func (l *loop) awaiting() bool { return l.sender.InFlight() > 0 || l.subs.UnderWay() > 0 }
-
 // progress returns the state that Shutdown waits for.
 func (l *loop) progress() progress {
 	return progress{

@@ -58,7 +58,7 @@ func (l *loop) deliver(p *packet) {
 			l.inboxes.push(set.inbox, &d, len(sets) > 1)
 			d.seq++
 		}
-	case l.unwanted(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
+	case l.settings.discardUnclaimed || l.subs.Unsubscribed(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
 		l.count.discarded++
 		if d.acks != nil {
 			l.receiver.Ack(d.seq)
@@ -67,11 +67,6 @@ func (l *loop) deliver(p *packet) {
 		l.log.noteUnclaimed(d.Topic)
 		l.inboxes.push(l.inboxes.unclaimed, &d, false)
 	}
-}
-
-// unwanted reports whether a message that no Subscription claims is to be acknowledged and dropped.
-func (l *loop) unwanted(topic string) bool {
-	return l.settings.discardUnclaimed || l.subs.Unsubscribed(topic)
 }
 
 // control takes a packet other than PUBLISH.

@@ -86,7 +86,7 @@ func (l *loop) resend() {
 	}
 	at, now := &l.link.resendAt, l.clock.now
 	switch {
-	case !l.awaiting():
+	case l.sender.InFlight() == 0 && l.subs.UnderWay() == 0:
 		*at = 0
 	case *at == 0, l.outbox.backlog() > 0 && *at > now+retry.Initial:
 		*at = now + retry.Initial // a packet sent now may be overdue then

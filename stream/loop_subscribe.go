@@ -79,6 +79,8 @@ func (l *loop) returnMessages(set *filterSet) {
 	}
 	drop(func(s *slot) bool { return s.shared })
 	l.subs.EachWanted(func(other *filterSet, _ bool) { l.inboxes.claim(set.inbox, other, l.subs.Lookup) })
-	l.count.discarded += drop(func(s *slot) bool { return !s.claimed && l.unwanted(s.delivery.Topic) })
+	l.count.discarded += drop(func(s *slot) bool {
+		return !s.claimed && (l.settings.discardUnclaimed || l.subs.Unsubscribed(s.delivery.Topic))
+	})
 	l.inboxes.move(set.inbox, l.inboxes.unclaimed, func(*Delivery) bool { return true })
 }

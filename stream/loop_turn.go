@@ -106,7 +106,7 @@ func (l *loop) throttleReading() {
 			consumed:   consumed,
 			unacked:    l.receiver.Unacked(),
 			backlog:    l.outbox.backlog(),
-			awaiting:   l.awaiting(),
+			awaiting:   l.sender.InFlight() > 0 || l.subs.UnderWay() > 0,
 			delivering: l.ending.delivers(),
 		})
 	})
