@@ -17,14 +17,14 @@ import (
 
 const (
 	aedesVersion   = "1.2.0"
-	aedesWSVersion = "8.23.0" // of ws, the WebSocket package for aedes
+	aedesWSVersion = "8.23.0" // version of ws, the WebSocket package that aedes needs
 )
 
 //go:embed testdata/aedes.js
 var aedesScript []byte
 
-// aedesFolder returns the directory that aedes is installed in. The first call installs it into the
-// user's cache; it fails without node and npm, or without a network.
+// aedesFolder returns the directory where aedes is installed. The first call installs aedes in the
+// cache of the user. It fails without node, npm or a network.
 var aedesFolder = sync.OnceValues(func() (string, error) {
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -46,7 +46,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(fresh) // unless it was renamed
+	defer os.RemoveAll(fresh) // does nothing after the rename
 	want := fmt.Sprintf(`{"private":true,"dependencies":{"aedes":%q,"ws":%q}}`, aedesVersion, aedesWSVersion)
 	if err := os.WriteFile(filepath.Join(fresh, "package.json"), []byte(want), 0o600); err != nil {
 		return "", err
@@ -59,7 +59,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("npm install: %w\n%s", err, out)
 	}
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err // ErrExist: another process was first
+		return "", err // ErrExist means that another process has installed aedes
 	}
 	return dir, nil
 })

@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// refusedAs reports whether err is a broker's answer to a wrong password: return code 4 of CONNACK,
-// or the more general 5.
+// refusedAs reports whether err is a broker's answer to a wrong password: a CONNACK with the return
+// code 4 or the more general code 5.
 func refusedAs(err error) bool {
 	var refused *mqtt.ConnectError
 	return errors.As(err, &refused) && (errors.Is(err, mqtt.BadUserNameOrPassword) || errors.Is(err, mqtt.NotAuthorized))

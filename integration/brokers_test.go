@@ -12,32 +12,32 @@ import (
 type broker struct {
 	name    string
 	version string
-	url     string // of its TCP listener
+	url     string // URL of its TCP listener
 
-	// Set if the setup asks for them.
+	// These are set if the setup asks for them.
 	tlsURL, mutualURL, wsURL, wssURL, unixURL string
 
 	process *mosquitto // nil: the broker runs in the test process
 }
 
 // inOrder reports whether the broker delivers the messages queued for an absent session in order.
-// mochi delivers them in map order.
+// mochi delivers them in the random order of a Go map.
 func (b *broker) inOrder() bool { return b.process != nil }
 
-// A setup configures a broker beyond its TCP listener without authentication.
+// A setup configures a broker. The zero value has only a TCP listener without authentication.
 type setup struct {
-	// cert, unix and webSocket add listeners for TLS, on a unix socket and for WebSockets; cert
-	// with webSocket adds wss too. clients adds a TLS listener that accepts only this client
-	// certificate.
+	// cert adds a listener for TLS, unix a listener on a unix socket, and webSocket a listener for
+	// WebSockets. cert together with webSocket adds wss too. clients adds a TLS listener that
+	// accepts only this client certificate.
 	cert      *certificate
 	clients   *certificate
 	unix      bool
 	webSocket bool
 
-	// user and password, if set, are required to connect.
+	// If user and password are set, clients need them to connect.
 	user, password string
 
-	// deny is a topic filter that every subscriber is refused; only mochi supports it.
+	// The broker refuses every subscription to the topic filter deny. Only mochi supports it.
 	deny string
 
 	// persistent makes mosquitto save its sessions to a file when it is terminated.
@@ -68,7 +68,7 @@ type kind struct {
 	start func(*testing.T, setup) *broker
 }
 
-// kinds returns the kinds of broker that most tests run with, as far as they are installed.
+// kinds returns those kinds of broker for most tests that are installed.
 func kinds(t *testing.T) []kind {
 	all := []kind{{"mochi", startMochi}}
 	if mosquittoPath() == "" {

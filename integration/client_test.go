@@ -17,7 +17,7 @@ import (
 // patience limits every wait for an expected event.
 const patience = 30 * time.Second
 
-// within returns a context that ends after patience, so that a test fails rather than hangs.
+// within returns a context that ends after patience, so that a test cannot hang.
 func within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -25,7 +25,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// dial returns a connected client. It is closed at the end of the test.
+// dial returns a connected client, which is closed at the end of the test.
 func dial(t *testing.T, url string, o mqtt.Options) *mqtt.Client {
 	t.Helper()
 	c, err := mqtt.Dial(within(t), url, withLog(t, o))
@@ -61,9 +61,11 @@ func publish(t *testing.T, c *mqtt.Client, messages ...mqtt.Message) {
 	}
 }
 
-// routed returns when the broker has routed everything that publisher sent. Until then a session
-// that begins or is taken over may get a message twice or not at all. QoS 0 has no ack, and mochi
-// acknowledges before it routes; but a broker routes the messages of one client in order.
+// routed returns when the broker has routed all messages of publisher. Before that, a session that
+// begins or is taken over may get a message twice or not at all. The acks of these messages do not
+// show it, because QoS 0 has no ack and mochi acknowledges before it routes. Therefore routed
+// publishes one more message. A broker routes the messages of one client in order, so the ack of
+// the last message shows that the others were routed.
 func routed(t *testing.T, publisher *mqtt.Client) {
 	t.Helper()
 	publish(t, publisher, text("nowhere", "", 1))
@@ -78,7 +80,7 @@ func subscribe(t *testing.T, c *mqtt.Client, filters ...mqtt.Filter) *mqtt.Subsc
 	return s
 }
 
-// next returns the next value of a channel. It fails the test if none comes.
+// next returns the next value of a channel. If no value comes, it fails the test.
 func next[T any](t *testing.T, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -148,7 +150,7 @@ type wire struct {
 	dialer net.Dialer
 
 	mu    sync.Mutex
-	conn  net.Conn // of the last dial
+	conn  net.Conn // connection of the last dial
 	dials int
 	down  bool
 }
@@ -185,7 +187,7 @@ func (w *wire) cut() {
 	}
 }
 
-// setDown makes later dials fail, or succeed again.
+// setDown makes later dials fail, or lets them succeed again.
 func (w *wire) setDown(down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 )
 
-// A cluster is three NATS servers with JetStream in the test process. A server that starts again
-// keeps the ports of its route and its MQTT listener.
+// A cluster is three NATS servers with JetStream in the test process. When a server starts again,
+// it uses the same ports for its route and its MQTT listener.
 type cluster struct {
 	t       *testing.T
 	nodes   [3]*node
@@ -21,10 +21,11 @@ type cluster struct {
 type node struct {
 	options nats.Options
 	server  *nats.Server
-	url     string // of its MQTT listener
+	url     string // URL of its MQTT listener
 }
 
-// mqttStreams are the streams in which NATS keeps MQTT state. Each has a replica on every node.
+// mqttStreams lists the streams in which NATS keeps MQTT state. Each stream has a replica on every
+// node.
 var mqttStreams = []string{"$MQTT_msgs", "$MQTT_sess", "$MQTT_rmsgs", "$MQTT_out", "$MQTT_qos2in"}
 
 func startCluster(t *testing.T) *cluster {
@@ -65,7 +66,7 @@ func startCluster(t *testing.T) *cluster {
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	n := c.nodes[i]
-	o := n.options // the server modifies its options
+	o := n.options // a copy, because the server modifies its options
 	server, err := nats.NewServer(&o)
 	if err != nil {
 		c.t.Fatal(err)
@@ -98,7 +99,7 @@ func (c *cluster) caughtUp(i int) {
 	})
 }
 
-// await polls a condition, since a server does not signal that its cluster has agreed.
+// await polls a condition, because a server does not signal that its cluster has agreed.
 func (c *cluster) await(what string, holds func() bool) {
 	c.t.Helper()
 	timeout := time.After(patience)

@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A client with an endpoint for each node survives the loss of one node at a time: every message
-// that the cluster acknowledged at QoS 1 arrives, at least once. NATS speaks 3.1.1 only.
+// A client with an endpoint for each node survives the loss of one node at a time. Every message
+// that the cluster acknowledged at QoS 1 arrives at least once. NATS speaks 3.1.1 only.
 func TestAClusterThatLosesANodeLosesNoMessage(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -56,7 +56,7 @@ func TestAClusterThatLosesANodeLosesNoMessage(t *testing.T) {
 	}
 	arrived := make(map[int]int)
 	var newest time.Time
-	var silence time.Duration // the longest between new messages
+	var silence time.Duration // the longest time between new messages
 	take := func(n int) {
 		t.Helper()
 		for n += len(arrived); len(arrived) < n; {
@@ -126,7 +126,7 @@ func endpoint(t *testing.T, c *mqtt.Client) string {
 	return next(t, c.States(ctx)).Endpoint
 }
 
-// outages records when a client had no connection.
+// outages records the times when a client had no connection.
 type outages struct {
 	mu   sync.Mutex
 	ends []string

@@ -14,13 +14,13 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// A child is a process of this test binary that plays one role and is killed. It reads its
-// specification as JSON from the environment and commands from standard input, and reports to its
-// parent in lines on standard output.
+// A child is a process of this test binary that publishes or subscribes until it is killed. It
+// reads this specification as JSON from the environment and commands from standard input. It
+// reports to its parent in lines on standard output.
 type child struct {
 	Role    string // publisher or subscriber; also the client identifier
 	URL     string
-	Store   string // path of its file
+	Store   string // path of its store
 	Version mqtt.Version
 	Run     int
 	Stage   bool // whether the publisher uses PublishFrom
@@ -31,12 +31,12 @@ type child struct {
 const (
 	childVariable = "MILLRACE_CRASH_CHILD"
 	crashTopic    = "crash/load"
-	endTopic      = "crash/end" // of the last message
-	perRun        = 1_000_000   // numbers for each run of the publisher
+	endTopic      = "crash/end" // topic of the last message
+	perRun        = 1_000_000   // more than the publications of one run of the publisher
 	finishCommand = "finish"
 )
 
-// crashMessage returns the publication with a number, run*perRun+n; its QoS follows from n.
+// crashMessage returns the publication with the number run*perRun+n. Its QoS depends on n.
 func crashMessage(number int) mqtt.Message {
 	return text(crashTopic, strconv.Itoa(number), qosOf(number))
 }
@@ -59,7 +59,8 @@ func beChild() {
 	os.Exit(0)
 }
 
-// say writes one line, unbuffered, so that the parent reads it even if a kill follows.
+// say writes one line without a buffer, so that the parent gets the line even if the child is
+// killed next.
 func say(format string, args ...any) {
 	if _, err := fmt.Fprintf(os.Stdout, format+"\n", args...); err != nil {
 		os.Exit(1) // the parent has exited
@@ -134,8 +135,8 @@ func (c *child) play() error {
 	return store.Close()
 }
 
-// publish publishes in bursts until it is told to finish. Every publication before a Sync counts as
-// accepted.
+// publish publishes in bursts until the parent tells it to finish. When Sync returns, all
+// publications before it count as accepted.
 func (c *child) publish(ctx context.Context, client *mqtt.Client, random *rand.Rand, finish <-chan struct{}) error {
 	for n := 0; ; {
 		select {
@@ -158,8 +159,8 @@ func (c *child) publish(ctx context.Context, client *mqtt.Client, random *rand.R
 	}
 }
 
-// publishFrom is publish through PublishFrom. A publication counts as accepted when its Receipt
-// comes.
+// publishFrom does the same with PublishFrom. A publication counts as accepted when its Receipt
+// arrives.
 func (c *child) publishFrom(ctx context.Context, client *mqtt.Client, finish <-chan struct{}) error {
 	in := make(chan mqtt.Message)
 	go func() {
@@ -185,8 +186,8 @@ func (c *child) publishFrom(ctx context.Context, client *mqtt.Client, finish <-c
 	return client.Err()
 }
 
-// subscribe takes several deliveries at a time and acknowledges them in another order. At QoS 2 a
-// delivery that was acknowledged before a Sync must not come again.
+// subscribe receives several deliveries at a time and acknowledges them in another order. A QoS 2
+// delivery that was acknowledged before a Sync must not come again after this Sync has returned.
 func (c *child) subscribe(ctx context.Context, client *mqtt.Client, random *rand.Rand, finish <-chan struct{}) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "crash/#", QoS: mqtt.ExactlyOnce})
 	if err != nil {
@@ -202,14 +203,14 @@ func (c *child) subscribe(ctx context.Context, client *mqtt.Client, random *rand
 			select {
 			case d, ok = <-sub.Deliveries():
 			default:
-				if len(hand) > 0 { // nothing more has arrived
+				if len(hand) > 0 { // no further delivery is waiting
 					size = len(hand)
 					continue
 				}
 				select {
 				case d, ok = <-sub.Deliveries():
 				case <-finish:
-					go func() { // acknowledge redeliveries, or Shutdown waits for them
+					go func() { // acknowledges redeliveries, because Shutdown waits for their acks
 						for d := range sub.Deliveries() {
 							say("got %s %s %d", d.Topic, d.Payload, d.QoS)
 							d.Ack()

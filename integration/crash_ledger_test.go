@@ -9,28 +9,28 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A ledger records the publications reported as accepted, and the arrivals.
+// A ledger records the reports of the children: the accepted publications and the arrivals.
 type ledger struct {
 	t *testing.T
 
 	mu       sync.Mutex
 	accepted map[int]int // number of accepted publications, by run of the publisher
-	left     string      // contents of the publisher's store at the end
-	arrivals []arrival   // in order
+	left     string      // description of the publisher's store at the end
+	arrivals []arrival   // all arrivals, in order
 	begin    int         // index of the first arrival of the subscriber's current run
 	run      int
 	distinct map[int]bool
-	credits  chan struct{} // one for each publication that has not arrived
+	credits  chan struct{} // has one value for each publication that has not arrived
 	end      chan struct{} // closed when the last message arrives
-	moved    chan struct{} // cap 1: something has arrived
+	moved    chan struct{} // cap 1; gets a value when a message arrives
 }
 
 // An arrival is one delivery of a message.
 type arrival struct {
 	number  int
 	qos     mqtt.QoS
-	run     int  // of the subscriber
-	settled bool // whether its ack is in the store
+	run     int  // run of the subscriber
+	settled bool // the ack is in the store
 }
 
 // ahead limits the publications that have not arrived while only the subscriber is killed.
@@ -41,7 +41,7 @@ func newLedger(t *testing.T) *ledger {
 		credits: make(chan struct{}, ahead), end: make(chan struct{}), moved: make(chan struct{}, 1)}
 }
 
-// publisher returns a function that records the lines of a publisher's run.
+// publisher returns a function that records the lines of one run of the publisher.
 func (l *ledger) publisher(run int) func(line string) {
 	return func(line string) {
 		l.mu.Lock()
@@ -57,7 +57,7 @@ func (l *ledger) publisher(run int) func(line string) {
 	}
 }
 
-// subscriber returns a function that records the lines of a subscriber's run.
+// subscriber returns a function that records the lines of one run of the subscriber.
 func (l *ledger) subscriber(run int) func(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,7 +86,7 @@ func (l *ledger) arrived(topic, payload string, qos mqtt.QoS) {
 	switch {
 	case topic == endTopic:
 		select {
-		case <-l.end: // again, after a kill of the subscriber
+		case <-l.end: // end is already closed if the subscriber was killed after the last message
 		default:
 			close(l.end)
 		}
@@ -113,8 +113,8 @@ func (l *ledger) settled(n int) {
 	}
 }
 
-// check verifies that nothing is lost, nothing comes twice at QoS 2, and first arrivals are in
-// order.
+// check verifies that no accepted publication is lost, that no QoS 2 message comes twice, and that
+// first arrivals are in order.
 func (l *ledger) check() {
 	l.t.Helper()
 	l.mu.Lock()

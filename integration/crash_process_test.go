@@ -19,13 +19,13 @@ import (
 type process struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	reached chan struct{} // closed after the number of lines given to launch
-	ended   chan struct{} // closed when the process has ended and its lines have been taken
+	reached chan struct{} // closed when the child has written as many lines as launch was told
+	ended   chan struct{} // closed when the process has ended and all its lines were handled
 	err     error         // valid when ended is closed
 }
 
-// launch starts a child. It calls take with each line of the child's output, from one goroutine;
-// take must not block, since it would delay the child.
+// launch starts a child. One goroutine calls the function take with each line of the child's
+// output. This function must not block, because that would delay the child.
 func launch(t *testing.T, c child, after int, take func(line string)) (*process, error) {
 	spec, err := json.Marshal(c)
 	if err != nil {
@@ -36,7 +36,7 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(executable), reached: make(chan struct{}), ended: make(chan struct{})}
-	// A data race ends the child, and thus the test. atexit_sleep_ms saves the delay at exit.
+	// A data race ends the child and so fails the test. atexit_sleep_ms removes the delay at exit.
 	p.cmd.Env = append(os.Environ(), childVariable+"="+string(spec), "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	p.cmd.Stderr = t.Output()
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -58,7 +58,7 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 		r := bufio.NewReader(stdout)
 		for n := 1; ; n++ {
 			line, err := r.ReadString('\n')
-			if err != nil { // an incomplete line does not count
+			if err != nil { // an incomplete line is ignored
 				break
 			}
 			take(strings.TrimSuffix(line, "\n"))
@@ -71,7 +71,7 @@ func launch(t *testing.T, c child, after int, take func(line string)) (*process,
 	return p, nil
 }
 
-// kill sends SIGKILL: nothing in the child runs after it.
+// kill sends SIGKILL, after which no code of the child runs.
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.ended
@@ -91,21 +91,22 @@ func (p *process) finish() error {
 	}
 }
 
-// A killer runs children of one role, one after another, and kills each at a random moment: while
-// it starts, or after some lines of output.
+// A killer runs children of one role, one after another. It kills each child at a random moment,
+// while it starts or after some lines of output.
 type killer struct {
 	t      *testing.T
-	child  child // of the next run
+	child  child // specification of the next run
 	random *rand.Rand
-	lines  int  // most lines before a kill
-	begun  bool // whether it waits for a first line before a kill
+	lines  int  // maximum number of lines before a kill
+	begun  bool // the child must write a line before it is killed
 	begin  func(run int) (take func(line string))
 
 	mu    sync.Mutex
 	fault error
 }
 
-// rounds performs n rounds, and further ones until enough, if not nil, is closed.
+// rounds performs n rounds. If enough is not nil, it performs further rounds until enough is
+// closed.
 func (k *killer) rounds(n int, enough <-chan struct{}) error {
 	for {
 		if n <= 0 {
@@ -150,7 +151,7 @@ func (k *killer) round() error {
 	case <-p.ended:
 	}
 	p.kill()
-	if p.cmd.ProcessState.Exited() { // not killed by the signal
+	if p.cmd.ProcessState.Exited() { // it has exited before the signal
 		return fmt.Errorf("run %d of the %s has ended: %w", k.child.Run, k.child.Role, errors.Join(p.err, k.failure()))
 	}
 	k.child.Run++

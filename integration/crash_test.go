@@ -17,8 +17,8 @@ var (
 	crashSeed = flag.Uint64("crash.seed", 0, "random seed for the moments of the crash tests; 0: another each time")
 )
 
-// withCrashBrokers runs test with mosquitto and with a keeper that cuts connections at random, in
-// both versions.
+// withCrashBrokers runs test in both versions, with mosquitto and with a keeper (a broker of these
+// tests) that cuts connections at random.
 func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	t.Parallel()
 	seed := *crashSeed
@@ -59,9 +59,9 @@ func (c *crash) publishers() *killer {
 	return c.killer("publisher", 12, c.ledger.publisher)
 }
 
-// subscribers returns the killer of subscribers. With mosquitto it waits until they are connected:
-// 2.0.11 starts an exchange anew when a connection ends before it has sent the PUBREL again, and
-// then its PUBLISH looks like a new message.
+// subscribers returns the killer of subscribers. With mosquitto it kills only connected
+// subscribers. If a connection ends before mosquitto 2.0.11 has sent a PUBREL again, mosquitto
+// starts the exchange anew, and its PUBLISH looks like a new message.
 func (c *crash) subscribers() *killer {
 	k := c.killer("subscriber", 300, c.ledger.subscriber)
 	k.begun = c.keeper == nil
@@ -110,7 +110,7 @@ func (c *crash) finishPublisher(k *killer) {
 	}
 }
 
-// end publishes the last message and waits for it. It follows all others.
+// end publishes the last message, which follows all other messages, and waits until it arrives.
 func (c *crash) end() {
 	c.t.Helper()
 	publish(c.t, c.dial("marker"), text(endTopic, "end", 2))
@@ -118,15 +118,15 @@ func (c *crash) end() {
 		select {
 		case <-c.ledger.end:
 			return
-		case <-c.ledger.moved: // other messages may precede it
+		case <-c.ledger.moved: // this may be a message before the last one
 		case <-time.After(patience):
 			c.t.Fatal("the last message did not come")
 		}
 	}
 }
 
-// A publishing process that is killed at random moments loses no accepted publication, sends
-// nothing twice at QoS 2, and keeps the order (K10).
+// A publishing process that is killed at random moments loses no accepted publication, sends no QoS
+// 2 message twice, and keeps the order (K10).
 func TestAKilledPublisherLosesNothingAndRepeatsNothingAtQoS2(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		c.collect()
@@ -140,8 +140,8 @@ func TestAKilledPublisherLosesNothingAndRepeatsNothingAtQoS2(t *testing.T) {
 	})
 }
 
-// A subscribing process that is killed at random moments gets every message. At QoS 2 only a
-// message that it had not acknowledged comes twice (K11).
+// A subscribing process that is killed at random moments gets every message. A QoS 2 message comes
+// twice only if the process had not acknowledged it (K11).
 func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		publisher := c.dial("publisher")
@@ -150,7 +150,7 @@ func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reaches(t, first.reached) // the broker now has the subscription
+		reaches(t, first.reached) // now the broker has the subscription
 		stop := make(chan struct{})
 		stopped := make(chan int)
 		go func() {
@@ -187,7 +187,7 @@ func TestAKilledSubscriberIsHandedNothingTwiceThatItHasSettled(t *testing.T) {
 	})
 }
 
-// finishSubscriber runs the subscriber once more, until the last message has come.
+// finishSubscriber runs the subscriber once more, until the last message has arrived.
 func (c *crash) finishSubscriber(k *killer) {
 	c.t.Helper()
 	p, err := k.start(1)
@@ -200,8 +200,8 @@ func (c *crash) finishSubscriber(k *killer) {
 	}
 }
 
-// The same with publisher and subscriber both killed, independently, and with the keeper killed as
-// well.
+// Publisher and subscriber are both killed, independently of each other. The keeper is killed too,
+// if it is the broker.
 func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T) {
 	withCrashBrokers(t, func(t *testing.T, c *crash) {
 		publishers, subscribers := c.publishers(), c.subscribers()
@@ -213,7 +213,7 @@ func TestAKilledPublisherAndAKilledSubscriberLoseNothingBetweenThem(t *testing.T
 		first.kill()
 		subscribers.child.Run++
 
-		enough := make(chan struct{}) // closed when the subscribers are done; they need messages until then
+		enough := make(chan struct{}) // closed when the subscribers need no more messages
 		done := make(chan error)
 		go func() { done <- publishers.rounds(*kills, enough) }()
 		for left := *kills - 1; left > 0 && err == nil; left -= 8 {

@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: connections that break at any moment lose no message.
+// N3: no message is lost when connections break at any moment.
 func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -26,8 +26,8 @@ func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 	})
 }
 
-// mochi loses a publication if it cannot write the ack, and acknowledges it when it is sent again.
-// The messages that it routes still arrive once and in order.
+// If mochi cannot write an ack, it loses the publication, and still acknowledges it when the client
+// sends it again. The messages that mochi does route arrive once and in order.
 func TestBrokenConnectionsWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -38,12 +38,13 @@ func TestBrokenConnectionsWithMochi(t *testing.T) {
 				for range 20 {
 					f.send(50)
 					f.progress(1 + rand.N(40))
-					f.wires[0].cut() // not the subscriber's: mochi would lose more, and the order
+					// Without the subscriber's connection, mochi would lose more messages and their order.
+					f.wires[0].cut()
 				}
 				f.finish()
 				if f.subscriber.Stats().Connections > 1 {
-					// Under load mochi drops a subscriber, and then delivers its queued messages in
-					// any order.
+					// Under load mochi disconnects a subscriber, and later delivers the queued
+					// messages in any order.
 					t.Log("mochi dropped the subscriber")
 					return
 				}

@@ -20,8 +20,9 @@ const (
 	floodExtra    = 8 << 20 // bytes that a client may use beside ReceiveBytes
 )
 
-// E4. A flood that nobody reads drops the oldest messages and counts each; it bounds memory and
-// keeps the connection. The test measures the memory of the process: it must not run beside others.
+// E4. In a flood that nobody reads, the client drops the oldest messages and counts each of them.
+// Its memory is bounded and the connection stays. The test measures the memory of the process, so
+// it must not run in parallel with other tests.
 func TestAFloodThatNobodyReadsIsBoundedAndCounted(t *testing.T) {
 	for _, payload := range []int{64, 1024} {
 		t.Run(fmt.Sprintf("payloads of %d bytes", payload), func(t *testing.T) { flood(t, payload) })
@@ -33,8 +34,8 @@ func flood(t *testing.T, payload int) {
 	c := dial(t, src.url, mqtt.Options{ClientID: "flooded", KeepAlive: time.Second, ReceiveBytes: floodReceive, NoReconnect: true})
 	sub := subscribe(t, c, mqtt.Filter{Topic: "flood/+", QoS: mqtt.AtLeastOnce})
 	base := memoryInUse()
-	sub.Deliveries()         // opens the channel, which nobody reads yet
-	var most, garbage uint64 // most: above base, after collections; garbage: heap of the process without collection
+	sub.Deliveries()         // creates the channel, from which nobody receives yet
+	var most, garbage uint64 // maximum of live memory above base; maximum of heap objects, live or dead
 	sample := func() { most = max(most, memoryInUse()-base) }
 	for n := 0; n < floodMessages; n += floodChunk {
 		src.write(src.chunk)
@@ -43,12 +44,12 @@ func flood(t *testing.T, payload int) {
 		}
 		garbage = max(garbage, heapObjects())
 		if n == floodMessages/2 {
-			src.ping() // the client answers in the middle of the flood
+			src.ping() // the client is still alive in the middle of the flood
 		}
 	}
 	src.ping()
 	src.write(src.last)
-	src.ping() // the client has read everything before the PINGREQ
+	src.ping() // now the client has read everything
 	sample()
 
 	delivered := 0
@@ -73,8 +74,8 @@ func flood(t *testing.T, payload int) {
 	}
 }
 
-// memoryInUse returns the memory of heap and stacks after a collection: the least of three, since a
-// message received and dropped during a collection survives it.
+// memoryInUse returns the memory of heap and stacks after garbage collection. It takes the minimum
+// of three collections, because messages that are dropped during a collection survive it.
 func memoryInUse() uint64 {
 	least := uint64(math.MaxUint64)
 	for range 3 {
@@ -86,23 +87,23 @@ func memoryInUse() uint64 {
 	return least
 }
 
-// heapObjects returns the bytes of heap objects, live or not yet collected.
+// heapObjects returns the size in bytes of all heap objects, live or not yet collected.
 func heapObjects() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
 }
 
-// A floodSource is the minimal broker of the flood. It writes from one buffer and so allocates
-// nothing while it floods.
+// A floodSource is a minimal broker that sends the flood. It writes from one buffer, so that it
+// allocates nothing meanwhile.
 type floodSource struct {
 	t     *testing.T
 	url   string
 	chunk []byte // floodChunk messages at QoS 0
 	last  []byte // one message at QoS 1
 
-	ready  chan net.Conn // cap 1: sent after SUBACK
-	asks   chan struct{} // one for each PINGREQ
+	ready  chan net.Conn // cap 1; gets the connection after SUBACK
+	asks   chan struct{} // gets one value for each PINGREQ
 	conn   net.Conn
 	pings  int
 	answer []byte

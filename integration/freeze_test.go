@@ -12,7 +12,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// T3: a frozen broker still accepts connections and bytes: only its silence reveals it.
+// T3: a frozen broker still accepts connections and bytes. The client detects it only by its
+// silence.
 func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -24,11 +25,11 @@ func TestAFrozenBrokerIsNoticedAndServedAgain(t *testing.T) {
 			frozen := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			err := f.publisher.Publish(ctx, text(topicOf(1), "100", 1)) // counted as the 101st publication of traffic
+			err := f.publisher.Publish(ctx, text(topicOf(1), "100", 1)) // traffic counts it as publication 101
 			if !errors.Is(err, mqtt.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Publish: got %v, want ErrUnconfirmed because of the deadline", err)
 			}
-			if window == 1 { // the publication before it fills the window
+			if window == 1 { // the previous publication fills the window
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				defer cancel()
 				err := f.publisher.Publish(ctx, text("never", "sent", 2))

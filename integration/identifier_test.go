@@ -8,7 +8,7 @@ import (
 )
 
 // [MQTT-3.1.3-5] Every broker accepts 1 to 23 letters and digits. On 3.1.1 a broker may accept
-// longer identifiers; these brokers do.
+// longer identifiers, and these brokers do.
 func TestClientIdentifiersOfEveryLength(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const all = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,7 +22,7 @@ func TestClientIdentifiersOfEveryLength(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.3-6] A broker assigns an identifier to each client without one.
+// [MQTT-3.1.3-6] A broker assigns a client identifier to each client that sends an empty one.
 func TestClientsWithoutAnIdentifierAreDifferentOnes(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds(t) {

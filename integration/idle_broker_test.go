@@ -13,8 +13,8 @@ import (
 
 const nullRole = "distant broker"
 
-// A distantBroker acknowledges and keeps no state. It runs in a process of its own, so that its
-// memory is not measured with the clients' and it can be killed.
+// A distantBroker is a broker without state that only acknowledges. It runs in a separate process,
+// so that the test can kill it and does not measure its memory.
 type distantBroker struct {
 	t       *testing.T
 	addr    string
@@ -43,7 +43,7 @@ func (b *distantBroker) start() {
 	b.process = p
 }
 
-// serve is the main function of a distant broker: it exits with its parent.
+// serve is the main function of a distant broker. It exits when its parent has exited.
 func (c *child) serve() error {
 	l, err := net.Listen("tcp", c.URL)
 	if err != nil {
@@ -67,13 +67,13 @@ func (c *child) serve() error {
 	}
 }
 
-// answers are encoded packets that are the same for every client.
+// answers has encoded packets that are the same for every client.
 type answers struct{ connack, pingresp []byte }
 
 func packetBytes(p frames.Packet) []byte {
 	b, err := p.Append(nil, mqtt.V311)
 	if err != nil {
-		panic(err) // unreachable: the packets are our own
+		panic(err) // unreachable, because these packets are valid
 	}
 	return b
 }

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	memberMin = time.Second // of the back-off
+	memberMin = time.Second // minimum of the back-off
 	memberMax = 8 * time.Second
 
 	// The client frees its spare memory at PINGRESP. The stopped timer of ConnectTimeout stays in
-	// memory until its time.
+	// memory until it would have fired.
 	memberKeepAlive = 8 * time.Second
 	memberConnect   = 5 * time.Second
 )
@@ -69,11 +69,11 @@ func (m *member) ended() {
 	}
 }
 
-// memberConn signals the events that a test waits for.
+// A memberConn is the connection of a member. It signals the events that a test waits for.
 type memberConn struct {
 	*net.TCPConn
 	member *member
-	n      int // bytes read
+	n      int // number of bytes read
 }
 
 func (c *memberConn) Read(p []byte) (int, error) {

@@ -16,11 +16,11 @@ var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAre
 
 const (
 	fleetMemory = 16 << 10 // bytes for each client
-	fleetRace   = 1000     // most clients with the race detector
+	fleetRace   = 1000     // maximum number of clients with the race detector
 )
 
-// An idle client needs little memory, and many of them do not reconnect in step. The test measures
-// the memory of the process: it must not run beside others.
+// An idle client needs little memory, and many idle clients do not all reconnect at the same time.
+// The test measures the memory of the process, so it must not run in parallel with other tests.
 func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	n := fleetThatFits(t, *fleetSize)
 	b := startDistantBroker(t)
@@ -67,8 +67,8 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	checkSpread(t, returned)
 }
 
-// fleetThatFits raises the limit of open files for n clients. If it cannot, it returns the number
-// of clients that the limit allows.
+// fleetThatFits raises the limit of open files for n clients and returns n. If it cannot raise the
+// limit so far, it returns the number of clients that the limit allows.
 func fleetThatFits(t *testing.T, n int) int {
 	const others = 100
 	if raceDetector && n > fleetRace {
@@ -93,7 +93,7 @@ func fleetThatFits(t *testing.T, n int) int {
 	return n
 }
 
-// checkSpread verifies that the clients do not return all at once.
+// checkSpread verifies that the clients do not reconnect all at the same time.
 func checkSpread(t *testing.T, returned []time.Duration) {
 	t.Helper()
 	const slot = 250 * time.Millisecond

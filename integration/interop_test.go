@@ -10,7 +10,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// mosquitto_pub and mosquitto_sub are independent clients.
+// The client exchanges messages with mosquitto_pub and mosquitto_sub, which are independent
+// clients.
 func TestClientsOfAnotherMake(t *testing.T) {
 	pub, err := exec.LookPath("mosquitto_pub")
 	if err != nil {
@@ -42,7 +43,7 @@ func TestClientsOfAnotherMake(t *testing.T) {
 			expect(t, messages, text(topic, "größe", q))
 
 			m := text(fmt.Sprintf("ours/%d", q), "größe", q)
-			m.Retain = true // so that mosquitto_sub receives it later
+			m.Retain = true // so that mosquitto_sub, which starts later, receives it
 			publish(t, c, m)
 			routed(t, c)
 			want := fmt.Sprintf("%s %d 1 größe\n", m.Topic, q)

@@ -13,15 +13,15 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A keeper is a broker in the test process whose sessions survive every failure: connections can be
-// cut at any packet, and the broker itself can be away. It records a packet before it answers, like
-// a broker that syncs its disk. It checks the packets of clients by the numbers of crashMessage.
+// A keeper is a broker in the test process whose sessions survive every failure. It can cut
+// connections at any packet and can be away itself. It records a packet before it answers, like a
+// broker that syncs its disk. It checks the packets of clients by the numbers of crashMessage.
 type keeper struct {
 	t        *testing.T
 	listener net.Listener
 
 	mu       sync.Mutex
-	away     bool // keeps its port, so that no other broker takes it, and closes every connection
+	away     bool // it closes every connection, but keeps its port so that no other broker can take the port
 	sessions map[string]*kept
 	links    map[*link]bool
 	random   *rand.Rand
@@ -29,17 +29,17 @@ type keeper struct {
 	served   sync.WaitGroup
 }
 
-// kept is the broker's half of a session.
+// kept is a session as the broker keeps it.
 type kept struct {
 	id      string
 	link    *link // nil: offline
 	filters []frames.Filter
 
-	held map[uint16]bool // QoS 2 publications of the client, before PUBREL
-	out  []*outgoing     // messages to the client that are not complete, in order
+	held map[uint16]bool // identifiers of the client's QoS 2 publications before PUBREL
+	out  []*outgoing     // messages to the client whose exchange is not complete, in order
 	next uint16
 
-	// For the checks: the identifier of each publication, and the last publication of each
+	// For the checks: the identifier of each publication, and the last publication with each
 	// identifier.
 	identifiers map[int]uint16
 	numbers     map[uint16]int
@@ -50,7 +50,7 @@ type kept struct {
 type outgoing struct {
 	message frames.Message
 	id      uint16 // 0: not yet sent
-	rel     bool   // whether PUBREC has come
+	rel     bool   // PUBREC has arrived
 }
 
 // A link is one connection.
@@ -61,12 +61,12 @@ type link struct {
 	session *kept
 
 	out  []byte        // under keeper.mu
-	wake chan struct{} // cap 1; closed when the connection has ended
+	wake chan struct{} // cap 1; wakes the writer; closed when the connection has ended
 
 	inFlight int
-	acks     []uint16        // identifiers sent on this connection that await PUBACK or PUBREC, in order
-	recs     map[uint16]bool // identifiers with PUBREC sent on this connection and no PUBREL yet
-	newest   int             // highest publication sent or retransmitted on this connection
+	acks     []uint16        // identifiers of messages sent on this connection that wait for PUBACK or PUBREC, in order
+	recs     map[uint16]bool // identifiers with a PUBREC sent on this connection but without PUBREL
+	newest   int             // highest number of a publication sent or retransmitted on this connection
 }
 
 const keeperWindow = 200
@@ -145,7 +145,8 @@ func (k *keeper) serve(conn net.Conn) {
 	close(l.wake)
 }
 
-// write writes l.out on a goroutine of its own, so that a slow client delays no other.
+// write writes l.out. Each link has a goroutine for it, so that a slow client does not delay other
+// clients.
 func (l *link) write() {
 	for range l.wake {
 		l.k.mu.Lock()
@@ -173,17 +174,17 @@ func (l *link) send(p frames.Packet) {
 	}
 }
 
-// frame handles one packet. An error describes the client's violation; io.EOF is a cut by the
-// broker.
+// frame handles one packet. An error describes the client's violation; io.EOF means that the keeper
+// cuts the connection.
 func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	l.k.mu.Lock()
 	defer l.k.mu.Unlock()
 	if !l.k.links[l] || l.session != nil && l.session.link != l {
-		return true, nil // taken over
+		return true, nil // another connection has taken over the session
 	}
 	cut := l.k.cutEvery > 0 && l.session != nil && l.k.random.IntN(l.k.cutEvery) == 0
 	if cut && l.k.random.IntN(2) == 0 {
-		return true, io.EOF // the packet is lost
+		return true, io.EOF // cut: the packet is lost
 	}
 	packet, err := frames.Parse(f, l.version)
 	if err != nil {
@@ -210,7 +211,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	default:
 		err = fmt.Errorf("%v from a client", p.Type())
 	}
-	if err == nil && cut { // the packet is processed, the answer is lost
+	if err == nil && cut { // cut: the packet is processed, but the answer is lost
 		return true, io.EOF
 	}
 	return false, err
@@ -317,7 +318,8 @@ func (l *link) ack(a frames.Ack) error {
 		return nil
 	}
 	if a.Kind != frames.TypePubcomp {
-		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] Acks come in order, for messages sent on this connection.
+		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] A client sends acks in order, and only for messages of this
+		// connection.
 		if len(l.acks) == 0 || l.acks[0] != a.ID {
 			return fmt.Errorf("%s: %v for %d, want the first of %d", s.id, a.Kind, a.ID, l.acks)
 		}

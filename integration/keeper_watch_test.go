@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// watch checks a PUBLISH of a publisher with the numbers of crashMessage against every earlier
-// PUBLISH of the session, on any connection of any process.
+// watch compares a PUBLISH from a publisher of crashMessage with every earlier PUBLISH of the
+// session, on all connections of all processes.
 func (l *link) watch(p frames.Publish) error {
 	if p.Topic != crashTopic {
 		return nil
@@ -39,13 +39,13 @@ func (l *link) watch(p frames.Publish) error {
 	return nil
 }
 
-// watchRelease checks a PUBREL. If no PUBREC on this connection precedes it, it is a
-// retransmission, which keeps its place among the retransmitted PUBLISH packets.
+// watchRelease checks a PUBREL. A PUBREL without a PUBREC on this connection is a retransmission,
+// which keeps its place among the retransmitted PUBLISH packets.
 func (l *link) watchRelease(id uint16) error {
 	s := l.session
 	number, known := s.numbers[id]
 	if !known {
-		return nil // of a publisher without numbers
+		return nil // the publisher does not use crashMessage
 	}
 	s.released[number] = true
 	if l.recs[id] {

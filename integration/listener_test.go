@@ -8,8 +8,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-// door is a listener for mochi whose Close cannot deadlock. The Close of mochi's own listeners can,
-// with a client that disconnects at the same moment.
+// door is a listener for mochi. In mochi's own listeners, Close can deadlock with a client that
+// disconnects at the same moment.
 type door struct {
 	net.Listener
 	id string
@@ -29,7 +29,7 @@ func (d *door) Address() string         { return d.Addr().String() }
 func (d *door) Protocol() string        { return d.Addr().Network() }
 func (d *door) Init(*slog.Logger) error { return nil }
 
-// Serve is called once, by Server.Serve, on a goroutine of its own.
+// Serve accepts connections. Server.Serve calls it once, on a separate goroutine.
 func (d *door) Serve(establish listeners.EstablishFn) {
 	for {
 		conn, err := d.Accept()
@@ -52,7 +52,7 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// Close closes the connections and waits until mochi has handled that.
+// Close closes all connections and waits until mochi has finished with them.
 func (d *door) Close(listeners.CloseFn) {
 	d.Listener.Close()
 	d.mu.Lock()

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(tests{m})
 }
 
-// tests stops the shared RabbitMQ before goleak counts goroutines.
+// tests runs the tests and stops the shared RabbitMQ before goleak looks for goroutines.
 type tests struct{ *testing.M }
 
 func (t tests) Run() int {

@@ -17,8 +17,8 @@ import (
 
 func startMochi(t *testing.T, s setup) *broker {
 	t.Helper()
-	// With its defaults mochi disconnects a client with more than 1,024 publications in flight and
-	// drops messages to a slow one.
+	// By default, mochi disconnects a client with more than 1,024 publications in flight and drops
+	// messages to a slow client.
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.ReceiveMaximum = math.MaxUint16
 	limits.MaximumInflight = math.MaxUint16
@@ -101,14 +101,14 @@ func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
 	return write || g.deny == "" || topic != g.deny
 }
 
-// turns keeps the messages of a client in order across its connections. mochi routes a message
-// after it has acknowledged it, and may meanwhile read the next one from the client's next
-// connection.
+// turns is a hook that keeps the messages of a client in order across its connections. mochi
+// acknowledges a message before it routes it. Between the two, mochi may already read the next
+// message from the client's next connection.
 type turns struct {
 	mochi.HookBase
 	mu      sync.Mutex
 	ended   sync.Cond
-	passing map[string]*mochi.Client // by client identifier
+	passing map[string]*mochi.Client // keys are client identifiers
 }
 
 func newTurns() *turns {

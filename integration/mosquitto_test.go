@@ -33,12 +33,12 @@ var mosquittoPath = sync.OnceValue(func() string {
 })
 
 var mosquittoVersion = sync.OnceValue(func() string {
-	help, _ := exec.Command(mosquittoPath(), "-h").Output() // it exits with status 3
+	help, _ := exec.Command(mosquittoPath(), "-h").Output() // mosquitto -h exits with status 3
 	line, _, _ := strings.Cut(string(help), "\n")
 	return strings.TrimPrefix(line, "mosquitto version ")
 })
 
-// mosquitto is a process of the broker. After a restart it is another process on the same port.
+// mosquitto is a broker process. After a restart it is a new process on the same port.
 type mosquitto struct {
 	t      *testing.T
 	config string
@@ -53,7 +53,7 @@ type mosquitto struct {
 
 func startMosquitto(t *testing.T, s setup) *broker {
 	t.Helper()
-	for range 5 { // another process may take the port first
+	for range 5 { // tries again, because another process may have taken the port
 		dir := t.TempDir()
 		b := &broker{name: "mosquitto", version: mosquittoVersion(), process: &mosquitto{t: t, config: filepath.Join(dir, "conf")}}
 		if err := os.WriteFile(b.process.config, []byte(b.configure(dir, s)), 0o600); err != nil {
@@ -70,8 +70,8 @@ func startMosquitto(t *testing.T, s setup) *broker {
 	return nil
 }
 
-// configure returns the configuration for s. It sets no limits: beyond max_inflight_messages
-// mosquitto would acknowledge QoS 2 publications and drop them.
+// configure returns the configuration for s. It removes all limits, because above
+// max_inflight_messages mosquitto acknowledges QoS 2 publications and drops them.
 func (b *broker) configure(dir string, s setup) string {
 	t := b.process.t
 	var c strings.Builder
@@ -84,7 +84,7 @@ func (b *broker) configure(dir string, s setup) string {
 		return path
 	}
 	if s.persistent {
-		// Without a limit, 2.0.11 does not save which QoS 2 messages have had their PUBREL, and
+		// Without a limit, 2.0.11 does not save which QoS 2 messages already had a PUBREL, and
 		// sends their PUBLISH again.
 		add("max_inflight_messages 2000")
 	} else {
@@ -95,7 +95,7 @@ func (b *broker) configure(dir string, s setup) string {
 	add("log_dest stderr")
 	add("log_type error\nlog_type warning\nlog_type notice\nlog_type information")
 	if os.Geteuid() == 0 {
-		add("user root") // another user could not access dir
+		add("user root") // because another user cannot access dir
 	}
 	if s.persistent {
 		add("persistence true")
@@ -149,8 +149,8 @@ func (b *broker) configure(dir string, s setup) string {
 	return c.String()
 }
 
-// freePort returns a free port below the range of outgoing connections, so that none of them takes
-// the port while a broker is away.
+// freePort returns a free port below the range of outgoing connections, so that no such connection
+// can take the port while a broker is away.
 func freePort(t *testing.T) int {
 	t.Helper()
 	ports, err := freePorts(1)
@@ -160,7 +160,7 @@ func freePort(t *testing.T) int {
 	return ports[0]
 }
 
-// freePorts returns n such ports.
+// freePorts returns n different ports of freePort.
 func freePorts(n int) (ports []int, err error) {
 	for range 100 * n {
 		port := 20_000 + rand.N(12_000)
@@ -214,8 +214,8 @@ func (m *mosquitto) start() error {
 	}
 }
 
-// probe waits until the broker answers: it logs that it is running shortly before it can be
-// terminated.
+// probe waits until the broker answers. The log message that it is running comes a moment before it
+// can be terminated.
 func (m *mosquitto) probe() error {
 	conn, err := net.Dial("tcp", m.addr)
 	if err != nil {

@@ -1,9 +1,9 @@
 //go:build ignore
 
-// This is the child that plays libmosquitto; go build leaves it alone, and bench
-// compiles it. Its arguments are host, port, kind of scenario, QoS, payload in bytes,
-// window, messages, clients, keep-alive in seconds and topic; with its parent it
-// speaks as every child does.
+// This program is the child process that runs libmosquitto. go build ignores it, and
+// bench compiles it. Its arguments are host, port, kind of scenario, QoS, payload in
+// bytes, window, messages, clients, keep-alive in seconds and topic. It speaks with its
+// parent as the other children do (child.go).
 
 #include <inttypes.h>
 #include <mosquitto.h>
@@ -23,13 +23,13 @@ static struct {
 	void *body;
 } scenario;
 
-// A client is used by one thread at a time.
+// Only one thread at a time uses a client.
 struct client {
 	struct mosquitto *m;
 	pthread_t thread;
 	long want, begun, done; // messages of this client
-	int granted;            // by CONNACK or SUBACK: 0 once it has come well
-	double at;              // when the last one was done
+	int granted;            // 0 after a CONNACK or SUBACK without an error
+	double at;              // time when the last message was done
 };
 
 static void fail(const char *format, ...)
@@ -59,7 +59,7 @@ static void expect(const char *word)
 {
 	char line[64];
 	if (!fgets(line, sizeof line, stdin))
-		exit(1); // the parent has gone
+		exit(1); // the parent has exited
 	line[strcspn(line, "\n")] = 0;
 	if (strcmp(line, word) != 0)
 		fail("the parent says %s instead of %s", line, word);
@@ -80,7 +80,7 @@ static void send_one(struct client *c)
 	check(mosquitto_publish(c->m, NULL, scenario.topic, scenario.payload, scenario.body, scenario.qos, false), "publish");
 }
 
-// loop is what mosquitto_loop_forever does again and again.
+// loop runs the network loop once, as mosquitto_loop_forever does repeatedly.
 static void loop(struct client *c) { check(mosquitto_loop(c->m, 1000, 1), "loop"); }
 
 static void on_connect(struct mosquitto *m, void *obj, int rc)
@@ -97,8 +97,8 @@ static void on_subscribe(struct mosquitto *m, void *obj, int mid, int count, con
 	c->granted = count == 1 && granted[0] == scenario.qos ? 0 : 1;
 }
 
-// on_publish comes with the write of a message at QoS 0, with PUBACK or PUBCOMP else:
-// then there is a place in the window for the next one.
+// on_publish is called when a message at QoS 0 was written, or when PUBACK or PUBCOMP has
+// arrived. The window then has room for the next message.
 static void on_publish(struct mosquitto *m, void *obj, int mid)
 {
 	struct client *c = obj;
@@ -149,9 +149,9 @@ static void connect_one(struct client *c, long i)
 	await(c, "SUBSCRIBE");
 }
 
-// publish_all fills the window, after which each ack brings one more. At QoS 0 there
-// is none: each message is written here, and the loop is called for what the
-// connection does not take at once.
+// publish_all fills the window. After that, each ack publishes one more message. QoS 0 has
+// no window: publish_all writes all messages, and calls the loop to write the bytes that
+// the connection did not accept at once.
 static void publish_all(struct client *c)
 {
 	while (c->begun < c->want && (scenario.qos == 0 || c->begun < scenario.window)) {
@@ -207,7 +207,7 @@ static double *echo(struct client *c)
 	return rtt;
 }
 
-// usage is what the system counts of this process, as the other children read it.
+// usage returns the counters of this process, from the same sources as in the other children.
 struct usage {
 	double time, cpu;
 	long wakeups;
@@ -252,7 +252,7 @@ int main(int argc, char **argv)
 	struct usage before = usage();
 	say("ready");
 	expect("go");
-	if (!is("receive")) // its first messages may be there sooner than the word
+	if (!is("receive")) // its first messages may arrive before "go"
 		before = usage();
 	double *rtt = NULL;
 	if (is("echo"))

@@ -1,6 +1,6 @@
-// A broker for one test, for as long as its standard input is open. The arguments are
-// the user, the password and the files of a certificate and its key; what it prints is
-// where it listens.
+// This program is a broker for one test. It runs while its standard input is open. Its
+// arguments are the user, the password and the files of a certificate and its key. It
+// prints the ports on which it listens.
 const { Aedes } = require('aedes')
 const { createWebSocketStream, WebSocketServer } = require('ws')
 const { readFileSync } = require('fs')
