@@ -70,7 +70,7 @@ func startMosquitto(t *testing.T, s setup) *broker {
 	return nil
 }
 
-// configure returns the configuration for s. It removes all limits, because above
+// configure returns the configuration for s. It lifts the limits, because above
 // max_inflight_messages mosquitto acknowledges QoS 2 publications and drops them.
 func (b *broker) configure(dir string, s setup) string {
 	t := b.process.t
@@ -160,7 +160,7 @@ func freePort(t *testing.T) int {
 	return ports[0]
 }
 
-// freePorts returns n different ports of freePort.
+// freePorts returns n different free ports from the same range.
 func freePorts(n int) (ports []int, err error) {
 	for range 100 * n {
 		port := 20_000 + rand.N(12_000)

@@ -14,12 +14,13 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// names is a name server that either knows no name or returns the same addresses for every name.
+// names is a DNS server. It either knows no name at all or returns the same addresses for every
+// name.
 type names struct {
 	addr  string
 	hosts [][4]byte
 	known atomic.Bool
-	asked atomic.Int32 // queries for addresses of version 4
+	asked atomic.Int32 // number of queries for IPv4 addresses
 }
 
 func startNames(t *testing.T, hosts ...[4]byte) *names {
@@ -53,10 +54,10 @@ func startNames(t *testing.T, hosts ...[4]byte) *names {
 func (n *names) answer(query []byte) []byte {
 	const header, typeA = 12, 1
 	end := header
-	for end < len(query) && query[end] != 0 { // labels
+	for end < len(query) && query[end] != 0 { // skips the labels of the name
 		end += 1 + int(query[end])
 	}
-	end += 1 + 4 // the root, type and class
+	end += 1 + 4 // the root label, the type and the class
 	if end > len(query) {
 		return nil
 	}
@@ -68,7 +69,7 @@ func (n *names) answer(query []byte) []byte {
 	}
 	switch {
 	case !n.known.Load():
-		flags |= 3 // no such name
+		flags |= 3 // response code 3: no such name
 	case isA:
 		answers = uint16(len(n.hosts))
 		for _, host := range n.hosts {
@@ -89,7 +90,8 @@ func (n *names) resolver() *net.Resolver {
 	}}
 }
 
-// N2: if nobody listens at one address of a name, the same attempt tries the next address.
+// N2: if nobody listens at the first address of a name, the same connection attempt tries the next
+// address.
 func TestAllAddressesOfANameAreTried(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		n := startNames(t, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 1})
@@ -110,7 +112,8 @@ func TestAllAddressesOfANameAreTried(t *testing.T) {
 	})
 }
 
-// N1: an unknown name is an error that says so, and every attempt looks the name up again.
+// N1: the error for an unknown name says that the name is unknown, and every attempt looks up the
+// name again.
 func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		n := startNames(t, [4]byte{127, 0, 0, 1})

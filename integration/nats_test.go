@@ -9,8 +9,8 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 )
 
-// startNATS starts a server with JetStream, which its MQTT requires. A server has one MQTT port:
-// each kind of TLS needs another server.
+// startNATS starts NATS servers with JetStream, which MQTT requires. A server has only one MQTT
+// port, so each kind of TLS needs a separate server.
 func startNATS(t *testing.T, s setup) *broker {
 	t.Helper()
 	b := &broker{name: "NATS", version: nats.VERSION}
@@ -34,7 +34,7 @@ func startNATS(t *testing.T, s setup) *broker {
 	return b
 }
 
-// runNATS runs a server until the end of the test and returns its options, with the ports.
+// runNATS runs a server until the end of the test and returns its options, which include the ports.
 func runNATS(t *testing.T, s setup, c *tls.Config) *nats.Options {
 	t.Helper()
 	const anyPort = -1
@@ -52,7 +52,7 @@ func runNATS(t *testing.T, s setup, c *tls.Config) *nats.Options {
 			Host:      "127.0.0.1",
 			Port:      anyPort,
 			TLSConfig: c,
-			AckWait:   2 * time.Second, // until redelivery; 30 s by default
+			AckWait:   2 * time.Second, // time until redelivery; the default is 30 s
 		},
 	}
 	if s.webSocket {

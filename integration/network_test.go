@@ -9,7 +9,8 @@ import (
 )
 
 // N3: both connections break off after any number of bytes, in either direction: within a packet,
-// between a packet and its ack, before CONNACK. Every message arrives in the end, at QoS 2 once.
+// between a packet and its ack, or before CONNACK. Every message arrives in the end, and a QoS 2
+// message arrives once.
 func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -24,8 +25,8 @@ func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
 	})
 }
 
-// N3: with mosquitto only the publisher's connection breaks. If a subscriber's connection breaks
-// before mosquitto has sent the PUBREL again, 2.0.11 starts the whole exchange anew.
+// N3: with mosquitto, only the publisher's connection breaks. If a subscriber's connection breaks
+// before mosquitto 2.0.11 has sent a PUBREL again, mosquitto starts the whole exchange anew.
 func TestPublishersWhoseConnectionsBreakAtAnyByteLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -57,8 +58,8 @@ func breakAnywhere(t *testing.T, f *traffic, proxies ...*proxy) {
 	}
 }
 
-// N3: mochi loses a publication if it cannot write the ack. The test requires that every
-// publication completes once, and that no message arrives twice or out of order.
+// N3: mochi loses a publication if it cannot write the ack, so messages may be missing. The test
+// requires that every publication completes once and that no message arrives twice or out of order.
 func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
@@ -75,7 +76,8 @@ func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 				there.set(manner{})
 				there.each(func(r *relay) { r.cut(false) })
 				f.finish()
-				// If mochi dropped the subscriber, it delivers its queued messages in any order.
+				// If mochi has disconnected the subscriber, it later delivers the queued messages
+				// in any order.
 				if f.subscriber.Stats().Connections == 1 {
 					f.check()
 				}
@@ -84,13 +86,13 @@ func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	})
 }
 
-// anywhere returns an end after a few packets.
+// anywhere returns a random end within the first few packets.
 func anywhere() end {
 	return end{way: way(rand.N(2)), after: rand.N(1000), reset: rand.N(2) == 0}
 }
 
-// On a slow network, and on one that delivers single bytes, every message arrives on the first
-// connection.
+// Every message arrives on the first connection, both on a slow network and on a network that
+// delivers single bytes.
 func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
 	for name, m := range map[string]manner{
 		"slow":           {delay: 5 * time.Millisecond},
@@ -119,8 +121,8 @@ func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
 	}
 }
 
-// T3: half-open connections look alive from both ends. The clients detect the silence and resume on
-// new connections, although the broker keeps the old ones.
+// T3: both ends of a half-open connection look alive. The clients detect the silence and resume
+// their sessions on new connections, although the broker keeps the old connections.
 func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {

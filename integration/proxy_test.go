@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// A proxy passes bytes between clients and a broker and simulates network faults. It ends with the
-// test.
+// A proxy passes bytes between clients and a broker and simulates network faults. It runs until the
+// end of the test.
 type proxy struct {
-	url     string // for clients
+	url     string // URL for clients
 	serving sync.WaitGroup
 
 	mu     sync.Mutex
-	manner manner // of new connections
+	manner manner // manner of new connections
 	relays map[*relay]bool
 	shut   bool
 }
 
-// A manner describes the treatment of a connection. The zero value passes everything on.
+// A manner describes the faults of a connection. The zero value has no faults.
 type manner struct {
-	delay time.Duration // longest delay of the bytes of one read
+	delay time.Duration // maximum delay of the bytes of one read
 	split bool          // write byte by byte
-	ends  func() end    // called for each connection; nil: the proxy breaks no connection
+	ends  func() end    // returns the end of a new connection; nil: connections do not break
 }
 
-// An end is the point where a connection breaks off: after a number of bytes in one direction, by a
-// reset or as if the other side had closed it.
+// An end says where and how a connection breaks off: after a number of bytes in one direction, and
+// either by a reset or as if the other side had closed it.
 type end struct {
 	way   way
 	after int

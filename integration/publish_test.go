@@ -62,7 +62,7 @@ func TestWhatIsSentIsWhatArrives(t *testing.T) {
 		for _, m := range []mqtt.Message{
 			{Topic: "content/every byte", Payload: all},
 			{Topic: "content/Mühle/水車/🌊", Payload: []byte("☕"), QoS: mqtt.AtLeastOnce},
-			{Topic: "content//", QoS: mqtt.ExactlyOnce}, // empty levels, no payload
+			{Topic: "content//", QoS: mqtt.ExactlyOnce}, // the topic has empty levels, and there is no payload
 			{Topic: "content/large", Payload: bytes.Repeat([]byte("millrace"), 100_000), QoS: mqtt.ExactlyOnce},
 			{Topic: "content", Payload: []byte("# matches its parent too")},
 		} {

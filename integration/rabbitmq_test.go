@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// rabbitMQPath returns the path of the script that executes RabbitMQ, or "" if it is not installed.
-// The script on the PATH may be a wrapper that requires another user.
+// rabbitMQPath returns the path of the script that runs RabbitMQ, or "" if RabbitMQ is not
+// installed. It does not use the script on the PATH, which may be a wrapper that requires another
+// user.
 var rabbitMQPath = sync.OnceValue(func() string {
 	for _, name := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "/usr/sbin/rabbitmq-server"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -24,7 +25,8 @@ var rabbitMQPath = sync.OnceValue(func() string {
 	return ""
 })
 
-// rabbitMQ is shared by all tests and started by the first, since it takes ten seconds to start.
+// rabbitMQ is the server that all tests share, because it takes ten seconds to start. The first
+// test that needs it starts it.
 var rabbitMQ struct {
 	once   sync.Once
 	broker *broker
@@ -32,7 +34,8 @@ var rabbitMQ struct {
 	end    func()
 }
 
-// startRabbitMQ returns the shared RabbitMQ, whose setup is everything.
+// startRabbitMQ returns the shared RabbitMQ, which has every listener (see the function
+// everything).
 func startRabbitMQ(t *testing.T, _ setup) *broker {
 	t.Helper()
 	rabbitMQ.once.Do(func() { rabbitMQ.broker, rabbitMQ.end, rabbitMQ.err = runRabbitMQ() })
@@ -49,8 +52,8 @@ func endRabbitMQ() {
 	}
 }
 
-// runRabbitMQ starts RabbitMQ in a directory of its own and an epmd of its own: an epmd started by
-// RabbitMQ would keep running.
+// runRabbitMQ starts RabbitMQ in a separate directory and with a separate epmd (the port mapper of
+// Erlang), because an epmd that RabbitMQ starts would keep running.
 func runRabbitMQ() (_ *broker, end func(), err error) {
 	dir, err := os.MkdirTemp("", "rabbitmq")
 	if err != nil {
@@ -59,7 +62,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 	stop := func() {}
 	end = func() {
 		stop()
-		os.RemoveAll(dir) // with all state, so no process needs an orderly shutdown
+		os.RemoveAll(dir) // removes all state, so no process needs an orderly shutdown
 	}
 	defer func() {
 		if err != nil {
@@ -89,7 +92,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		fmt.Sprintf("web_mqtt.ssl.ip = 127.0.0.1\nweb_mqtt.ssl.port = %d\n", ports[3]) +
 		secured("web_mqtt.ssl.")
 	env := append(os.Environ(),
-		"HOME="+dir, // for its cookie
+		"HOME="+dir, // the directory for the Erlang cookie
 		fmt.Sprintf("ERL_EPMD_PORT=%d", ports[4]),
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[5]),
@@ -100,15 +103,15 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"),
 		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"),
-		"RUNNING_UNDER_SYSTEMD=true", // the script executes the server rather than wait for it
-		// Two schedulers are enough, and none of them waits by spinning.
+		"RUNNING_UNDER_SYSTEMD=true", // makes the script become the server, instead of waiting for it
+		// Two schedulers are enough, and they wait without spinning.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2 +sbwt none +sbwtdcpu none +sbwtdio none",
 	)
 	if err != nil {
 		return nil, end, err
 	}
 
-	// The shell kills both when its input ends: also when this process is killed.
+	// The shell kills both when its input ends, which happens even if this process is killed.
 	const script = `epmd -port $ERL_EPMD_PORT -address 127.0.0.1 >/dev/null 2>&1 & epmd=$!
 "$0" & server=$!
 exec >/dev/null

@@ -2,6 +2,6 @@
 
 package integration
 
-// raceDetector reports whether the race detector is on. It needs more memory and allows about 8,000
-// goroutines.
+// raceDetector is true if the race detector is on. The race detector needs more memory and allows
+// about 8,000 goroutines.
 const raceDetector = true

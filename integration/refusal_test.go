@@ -25,7 +25,7 @@ func (m *mosquitto) setPassword(user, password string) {
 	}
 }
 
-// Dial does not retry after the broker has rejected it.
+// Dial does not retry after the broker has rejected the connection.
 func TestARefusalEndsDialAtOnce(t *testing.T) {
 	withMosquitto(t, setup{user: "miller", password: "grain+flour"}, func(t *testing.T, b *broker, v mqtt.Version) {
 		asked := 0
@@ -48,8 +48,8 @@ func TestARefusalEndsDialAtOnce(t *testing.T) {
 	})
 }
 
-// A running session keeps retrying, at the slowest interval: a password that was changed at the
-// broker may be changed here too.
+// A running session keeps retrying at the longest interval, because the program may get the new
+// password after it was changed at the broker.
 func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *testing.T) {
 	const user, slowest = "miller", time.Second
 	withMosquitto(t, setup{user: user, password: "grain+old"}, func(t *testing.T, b *broker, v mqtt.Version) {
@@ -82,8 +82,8 @@ func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *t
 	})
 }
 
-// NATS closes a 3.1 connection without a CONNACK. The reason is unknown, so the error is no
-// ConnectError.
+// NATS closes a 3.1 connection without a CONNACK. The client cannot know the reason, so the error
+// is not a ConnectError.
 func TestABrokerThatClosesA31ConnectionIsAPlainError(t *testing.T) {
 	t.Parallel()
 	url := fmt.Sprintf("mqtt://127.0.0.1:%d", runNATS(t, setup{}, nil).MQTT.Port)

@@ -9,15 +9,15 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// withWindows runs test with a window of 1 and with a wide one.
+// withWindows runs test with a window of 1 and with a large window.
 func withWindows(t *testing.T, test func(t *testing.T, window int)) {
 	for _, window := range []int{1, 100} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) { test(t, window) })
 	}
 }
 
-// withStores runs test with sessions in memory and with sessions on disk. open returns the stores
-// of the publisher and of the subscriber.
+// withStores runs test with sessions in memory and with sessions on disk. The function open returns
+// the stores of the publisher and of the subscriber.
 func withStores(t *testing.T, test func(t *testing.T, open func(*testing.T) []mqtt.Store)) {
 	t.Run("memory", func(t *testing.T) {
 		test(t, func(*testing.T) []mqtt.Store { return nil })
@@ -46,7 +46,8 @@ func openStore(t *testing.T, path string) mqtt.Store {
 }
 
 // A broker that is terminated during traffic writes its sessions to disk and restores them when it
-// restarts on the same port. Then every accepted publication arrives, at QoS 2 once and in order.
+// restarts on the same port. Then every accepted publication arrives, and QoS 2 messages arrive
+// once and in order.
 func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
@@ -71,12 +72,12 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 	})
 }
 
-// A broker that is killed loses its subscriptions, its sessions and the messages that it
-// acknowledged and did not deliver: without persistence all of them, with persistence those after
-// the last save. The client guarantees the rest: each accepted publication completes once, without
-// an error, since it is retransmitted until the broker acknowledges it; a QoS 2 message that may
-// have been routed is not sent again; the order holds; and the client subscribes again, so that
-// every later publication arrives.
+// A broker that is killed loses its subscriptions, its sessions and the acknowledged messages that
+// it has not delivered. Without persistence it loses all of them, with persistence the changes
+// after the last save. The client still guarantees that each accepted publication completes once
+// and without an error, because it retransmits until the broker acknowledges. It does not send a
+// QoS 2 message again that may have been routed, and it keeps the order. It also subscribes again,
+// so that every later publication arrives.
 func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
@@ -91,7 +92,7 @@ func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 					b.process.restart()
 				}
 				f.send(200)
-				f.finish() // through the restored subscription
+				f.finish() // the last message arrives through the restored subscription
 				first := f.sent
 				f.send(200)
 				f.finish()
@@ -104,8 +105,8 @@ func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 	})
 }
 
-// If a broker has everything that it acknowledged on disk, a kill loses nothing: each session is
-// resumed (K12). No real broker at hand does that, so the test uses a keeper.
+// If a broker writes everything to disk before it acknowledges, a kill loses nothing, and each
+// session is resumed (K12). None of the available brokers does that, so the test uses a keeper.
 func TestABrokerThatIsKilledAndForgetsNothingLosesNothing(t *testing.T) {
 	t.Parallel()
 	withWindows(t, func(t *testing.T, window int) {

@@ -11,7 +11,7 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
 		first := dial(t, b.url, mqtt.Options{Version: v, ClientID: "first"})
 		early := subscribe(t, first, mqtt.Filter{Topic: "kept/+", QoS: mqtt.ExactlyOnce})
-		publish(t, first, text("elsewhere", "", 1)) // mochi looks up retained messages after it has sent SUBACK
+		publish(t, first, text("elsewhere", "", 1)) // mochi sends SUBACK before it looks up retained messages; this ack shows that it has done so
 		late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
 		for _, q := range levels {
 			kept := text("kept/1", "old", q)
@@ -19,7 +19,8 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 			publish(t, publisher, kept)
 			kept.Payload = []byte("new")
 			publish(t, publisher, kept)
-			// An existing Subscription receives it like any other message.
+			// An existing Subscription receives the message without the retain flag, like any
+			// other.
 			expect(t, early.Messages(), text("kept/1", "old", q))
 			expect(t, early.Messages(), text("kept/1", "new", q))
 
@@ -43,9 +44,9 @@ func TestARetainedMessageGreetsNewSubscribersUntilAnEmptyOneDeletesIt(t *testing
 	})
 }
 
-// [MQTT-3.1.2-7] A retained message outlives its publisher's session, [MQTT-3.3.1-5] [MQTT-3.3.1-7]
-// the last one is kept at any QoS, [MQTT-3.3.1-9] [MQTT-3.3.1-12] and a message without RETAIN does
-// not replace it.
+// [MQTT-3.1.2-7] A retained message outlives its publisher's session. [MQTT-3.3.1-5] [MQTT-3.3.1-7]
+// The broker keeps the last retained message at any QoS. [MQTT-3.3.1-9] [MQTT-3.3.1-12] A message
+// without RETAIN does not replace it.
 func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		for _, q := range levels {
@@ -57,7 +58,7 @@ func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 			kept = text(topic, "last", q)
 			kept.Retain = true
 			publish(t, publisher, kept, text(topic, "in passing", q), text("elsewhere", "", 1))
-			if err := publisher.Close(); err != nil { // which ends its clean session
+			if err := publisher.Close(); err != nil { // the clean session of publisher ends here
 				t.Fatal(err)
 			}
 			late := dial(t, b.url, mqtt.Options{Version: v, ClientID: "late"})
@@ -70,8 +71,8 @@ func TestARetainedMessageOutlivesItsPublisher(t *testing.T) {
 	})
 }
 
-// [MQTT-3.8.4-3] A repeated SUBSCRIBE replaces the filter, and its retained messages come again: to
-// both Subscriptions of the client.
+// [MQTT-3.8.4-3] A repeated SUBSCRIBE replaces the filter. The broker sends the retained messages
+// again, and both Subscriptions of the client receive them.
 func TestSubscribingAgainBringsTheRetainedMessageAgain(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})

@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// save makes the broker write its sessions to disk and waits for that: after the signal mosquitto
-// saves before it answers the next CONNECT.
+// save makes the broker write its sessions to disk and waits until this is done. After the signal,
+// mosquitto saves before it answers the next CONNECT.
 func (m *mosquitto) save() {
 	m.t.Helper()
 	m.signal(syscall.SIGUSR1)
@@ -20,8 +20,8 @@ func (m *mosquitto) save() {
 	}
 }
 
-// A broker that is killed when its file is up to date resumes the sessions in it: no message is
-// lost, and none is repeated at QoS 2 (K12).
+// A broker that is killed when its file is up to date resumes the sessions in the file. No message
+// is lost, and no QoS 2 message is repeated (K12).
 func TestABrokerThatIsKilledGoesOnWithTheSessionsThatItHasSaved(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
@@ -30,8 +30,9 @@ func TestABrokerThatIsKilledGoesOnWithTheSessionsThatItHasSaved(t *testing.T) {
 				for range 3 {
 					f.send(200)
 					f.finish()
-					// The first publication carries the acks of the subscriber, the second its
-					// PUBCOMPs; the ack of the last shows that the broker has them.
+					// The first publication is sent together with the acks of the subscriber, the
+					// second with its PUBCOMPs. The ack of the second shows that the broker has all
+					// of them.
 					elsewhere := text("elsewhere", "", 1)
 					publish(t, f.subscriber, elsewhere, elsewhere, elsewhere)
 					b.process.save()

@@ -28,15 +28,16 @@ func TestACleanSessionIsForgottenAndItsSubscriptionsAreRestored(t *testing.T) {
 		if back := until(t, states, func(s mqtt.State) bool { return s.Online }); back.Resumed || back.Err != nil {
 			t.Errorf("back online: resumed %t, error %v", back.Resumed, back.Err)
 		}
-		// An answered SUBSCRIBE shows that the subscriptions are restored, since it follows theirs.
+		// An answer to a further SUBSCRIBE shows that the earlier subscriptions are restored,
+		// because the client restores them first.
 		subscribe(t, c, mqtt.Filter{Topic: "other", QoS: mqtt.AtMostOnce})
 		publish(t, publisher, text("clean", "not missed", 2))
 		expect(t, sub.Messages(), text("clean", "not missed", 2))
 	})
 }
 
-// Messages published at QoS 1 and 2 while a kept session is absent arrive when its next client
-// connects; mochi delivers them in any order.
+// Messages published at QoS 1 and 2 while the client of a kept session is absent arrive when its
+// next client connects. mochi delivers them in any order.
 func TestAKeptSessionMissesNothing(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const n = 50
@@ -61,7 +62,7 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 			t.Errorf("online %t, resumed %t", s.Online, s.Resumed)
 		}
 		var got []string
-		for range n { // this client has no Subscription for them
+		for range n { // this client has no Subscription for these messages
 			d := next(t, c.Deliveries())
 			got = append(got, show(d.Message))
 			d.Ack()
@@ -74,16 +75,16 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 
-		// The broker still has the subscription, and no acknowledged message.
+		// The broker still has the subscription but none of the acknowledged messages.
 		publish(t, publisher, text("kept/2", "online again", 2))
 		if d := next(t, c.Deliveries()); show(d.Message) != show(text("kept/2", "online again", 2)) {
 			t.Errorf("got %s", show(d.Message))
 		} else {
 			d.Ack()
 		}
-		// After a takeover the broker may not read the last acks of the old connection. It has read
-		// them when it answers a later packet, and they leave no later than with the first of two
-		// publications.
+		// After a takeover, the broker may leave the last acks of the old connection unread. The
+		// client sends these acks at the latest with the first of two publications. When the broker
+		// acknowledges the second, it has read them.
 		publish(t, c, text("elsewhere", "", 1), text("elsewhere", "", 1))
 		if err := c.Shutdown(within(t)); err != nil {
 			t.Fatal(err)
@@ -96,9 +97,9 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 	})
 }
 
-// Messages that arrive before the next client has subscribed wait for its Subscription. (mochi
-// rejects a SUBSCRIBE whose identifier belongs to a message in flight to the same client; the
-// identifiers of our SUBSCRIBE packets are high.)
+// If messages arrive before the next client has subscribed, they wait for its Subscription. (mochi
+// rejects a SUBSCRIBE with the identifier of a message in flight to the same client. The
+// identifiers of our SUBSCRIBE packets are high, so this does not happen.)
 func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
@@ -135,7 +136,7 @@ func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
 	})
 }
 
-// A clean session deletes the kept one.
+// A clean session deletes the kept session of the same client identifier.
 func TestACleanSessionEndsTheKeptOne(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
@@ -157,8 +158,8 @@ func TestACleanSessionEndsTheKeptOne(t *testing.T) {
 	})
 }
 
-// The next client on a Store sends the publications that its predecessor accepted and could not
-// confirm, and delivers their Receipts.
+// The next client on a Store sends the unfinished publications of the previous client and delivers
+// their Receipts.
 func TestTheNextClientOnAStoreGoesOnPublishing(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const n = 20
