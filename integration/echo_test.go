@@ -12,8 +12,8 @@ import (
 
 var echoes = flag.Int("echoes", 2_000, "messages in each run of the echo test")
 
-// A program that publishes from inside its receive loop, and waits for the ack there, never
-// deadlocks: at each QoS, with one such loop and with many.
+// A program that publishes inside its receive loop and waits there for the ack never deadlocks. The
+// test does this at each QoS, with one loop and with many loops.
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {

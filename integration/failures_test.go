@@ -19,10 +19,10 @@ import (
 	"github.com/go-millrace/mqtt/stream"
 )
 
-// secrets must not appear in any error or log.
+// secrets lists the strings that must not appear in an error or a log.
 var secrets = struct{ user, password, token, header string }{"secret-user", "secret-password", "secret-token", "secret-header"}
 
-// A failure is a connection attempt that must fail.
+// A failure describes a connection attempt that must fail.
 type failure struct {
 	name   string
 	url    string
@@ -30,7 +30,7 @@ type failure struct {
 	want   func(error) bool
 }
 
-// L and W: the wrapped error gives the reason; neither the error nor the log contains a secret.
+// L and W: the wrapped error gives the reason. Neither the error nor the log contains a secret.
 func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	other := selfSigned(t)
@@ -58,7 +58,7 @@ func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
 	}
 }
 
-// failures returns the failures that apply to the listeners of the broker.
+// failures returns the failures that the listeners of the broker can cause.
 func (b *broker) failures(other *certificate) (all []failure) {
 	all = append(all, failure{"TCP/wrong password", b.url, nil, refusedAs})
 	secure := func(name, url string) {
@@ -96,8 +96,8 @@ func (b *broker) failures(other *certificate) (all []failure) {
 		all = append(all, failure{w.name + "/wrong password", w.url, nil, isAny})
 		nowhere := strings.TrimSuffix(strings.TrimSuffix(w.url, "/mqtt"), "/ws") + "/nowhere"
 		switch b.name {
-		case "mosquitto": // accepts any path
-		case "NATS": // speaks another protocol at all other paths
+		case "mosquitto": // mosquitto accepts any path
+		case "NATS": // NATS speaks another protocol at all other paths
 			all = append(all, failure{w.name + "/other path", nowhere, nil, func(err error) bool {
 				return strings.Contains(err.Error(), "selected no subprotocol")
 			}})
@@ -122,7 +122,7 @@ func isError[E error](err error) bool {
 	return errors.As(err, &e)
 }
 
-// isRemote reports whether err came from the other side: with TLS 1.3 the server rejects a client's
+// isRemote reports whether the other side caused err. With TLS 1.3, the server rejects a client's
 // certificate after the client has completed its half of the handshake.
 func isRemote(err error) bool {
 	var op *net.OpError

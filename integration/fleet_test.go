@@ -13,9 +13,9 @@ import (
 	"github.com/jpillora/backoff"
 )
 
-// R1: when a broker restarts, its clients come back one after another: each waits for a random time
-// in the upper half of its interval. (A test in package stream brings back 500 clients in a bubble,
-// where times are exact.)
+// R1: when a broker restarts, its clients reconnect one after another, because each client waits
+// for a random time in the upper half of its interval. (A test in package stream brings back 500
+// clients in a bubble, where times are exact.)
 func TestAFleetComesBackSpreadOut(t *testing.T) {
 	withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const fleet, interval = 100, time.Second
@@ -72,9 +72,9 @@ func TestAFleetComesBackSpreadOut(t *testing.T) {
 	})
 }
 
-// R2, R4: a client waits longer after each connection that the broker drops behind CONNACK or
-// within the retransmitted message. States give the reason. When the broker keeps connections
-// again, the client reconnects and the message arrives.
+// R2, R4: the broker drops each connection after CONNACK or within the retransmitted message, and
+// the client waits longer each time. States give the reason. When the broker no longer drops
+// connections, the client reconnects and the message arrives.
 func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 	for name, at := range map[string]end{
 		"behind CONNACK":     {way: down, after: 4},
@@ -86,7 +86,7 @@ func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 				p := newProxy(t, b, manner{ends: func() end { return at }})
 				dials := make(chan time.Time, 1000)
 				c, err := mqtt.Open(p.url, withLog(t, mqtt.Options{Version: v, ClientID: "dropped", KeepSession: true,
-					Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // no Jitter: exact intervals
+					Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // without Jitter the intervals are exact
 					DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 						dials <- time.Now()
 						return new(net.Dialer).DialContext(ctx, network, addr)
@@ -101,7 +101,7 @@ func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 				last := next(t, dials)
 				for i := range rounds {
 					lost := until(t, states, func(s mqtt.State) bool { return s.Err != nil })
-					if lost.Online || lost.Attempt != 0 { // the attempt succeeded
+					if lost.Online || lost.Attempt != 0 { // Attempt is 0 because the connection attempt succeeded
 						t.Errorf("after connection %d: %+v", i+1, lost)
 					}
 					at := next(t, dials)

@@ -47,8 +47,8 @@ const up, down way = 0, 1 // to the broker, to the client
 type relay struct {
 	manner manner
 	end    *end
-	to     [2]*net.TCPConn // by destination
-	bytes  [2]atomic.Int64 // passed on, by destination
+	to     [2]*net.TCPConn // index: the way, up or down
+	bytes  [2]atomic.Int64 // bytes passed on; index: the way
 	state  atomic.Int32
 
 	sever sync.Once
@@ -56,8 +56,8 @@ type relay struct {
 }
 
 const (
-	lost  = 1 + iota // half open: bytes are read and dropped, and neither side learns of the other's end
-	stuck            // nothing is read, as if the broker had no room
+	lost  = 1 + iota // half open: bytes are read and dropped, and no side notices when the other closes
+	stuck            // nothing is read, as if the broker had stopped reading
 )
 
 func newProxy(t *testing.T, b *broker, m manner) *proxy {
@@ -163,7 +163,7 @@ func (r *relay) pump(w way, from *net.TCPConn) {
 	}
 }
 
-// pass writes b to the other side and reports whether to read on.
+// pass writes b to the other side and reports whether the relay continues to read.
 func (r *relay) pass(w way, b []byte) bool {
 	select {
 	case <-time.After(rand.N(r.manner.delay + 1)):

@@ -13,10 +13,10 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// N3: the connection breaks off after each byte of a conversation in turn, in either direction, by
-// a reset and as if the broker had closed it: before CONNACK and within it, before SUBACK, within
-// PUBLISH and every ack. The waiting call and the client then return an error that wraps the
-// network's error.
+// N3: the connection breaks off after each byte of a conversation in turn, in either direction,
+// both by a reset and as if the broker had closed it. So it breaks before and within CONNACK,
+// before SUBACK, and within PUBLISH and every ack. The waiting call and the client then return an
+// error that wraps the error of the network.
 func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})
@@ -37,7 +37,7 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 					p.set(manner{ends: func() end { return end{way(w), after, reset} }})
 					n++
 					err := converse(t, p.url, v, n, nil)
-					// The client does not wait for the acks of received messages to be sent.
+					// The client does not wait until it has sent the acks of received messages.
 					if err == nil && after < bytes-12 {
 						t.Fatalf("way %d, after %d of %d bytes, reset %t: no error", w, after, bytes, reset)
 					}
@@ -47,9 +47,10 @@ func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
 	})
 }
 
-// converse subscribes, publishes to itself at QoS 1 and 2, and publishes once more. n makes the
-// client identifier new: mochi may not have seen the end of earlier clients. On success converse
-// calls done before the client closes; otherwise it checks the error and returns it.
+// converse connects a client that subscribes, publishes to itself at QoS 1 and 2, and publishes
+// once more. The client identifier contains n and so is new, because mochi may not have seen the
+// end of earlier clients. On success, converse calls done before the client closes. Otherwise it
+// checks the error and returns it.
 func converse(t *testing.T, url string, v mqtt.Version, n int, done func()) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

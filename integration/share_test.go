@@ -18,7 +18,7 @@ const (
 	shareMembers = 4
 )
 
-// A group has one shared subscription, and counts arrivals by message and by member.
+// A group has the members of one shared subscription, and counts arrivals by message and by member.
 type group struct {
 	t       *testing.T
 	url     string
@@ -27,7 +27,7 @@ type group struct {
 	members [shareMembers]*sharer
 
 	mu    sync.Mutex
-	times map[int]int // arrivals by message number
+	times map[int]int // number of arrivals by message number
 	moved chan struct{}
 }
 
@@ -37,13 +37,13 @@ type sharer struct {
 	wire   *wire
 	store  mqtt.Store
 	client *mqtt.Client
-	got    int           // under group.mu
-	lives  int           // messages before it dies; negative: it does not
+	got    int           // number of messages; guarded by group.mu
+	lives  int           // number of messages before it dies; negative: it does not die
 	dead   chan struct{} // closed when it dies
 }
 
-// newGroup connects all members. The first one dies after it has acknowledged lives messages, with
-// the next one unacknowledged.
+// newGroup connects all members. The first member acknowledges as many messages as lives says,
+// receives one more and dies.
 func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group {
 	t.Helper()
 	g := &group{t: t, url: b.url, qos: q, kept: kept, times: make(map[int]int), moved: make(chan struct{}, 1)}
@@ -58,7 +58,7 @@ func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group 
 	return g
 }
 
-// join connects a member for the first time or again: with its session, if that is kept.
+// join connects a member for the first time or again. A kept session is resumed.
 func (g *group) join(m *sharer) {
 	g.t.Helper()
 	m.wire = new(wire)
@@ -115,7 +115,8 @@ func (g *group) arrives(n int) {
 	}
 }
 
-// check logs the number of messages by member, and verifies that at QoS 2 each came once.
+// check logs the number of messages of each member, and verifies that each QoS 2 message arrived
+// once.
 func (g *group) check(sent int) (got [shareMembers]int) {
 	g.t.Helper()
 	g.mu.Lock()
@@ -136,8 +137,8 @@ func (g *group) check(sent int) (got [shareMembers]int) {
 	return got
 }
 
-// withGroups runs test at QoS 1 and 2, with a first member that dies after it has acknowledged
-// lives messages.
+// withGroups runs test at QoS 1 and 2. The first member of the group dies after it has acknowledged
+// as many messages as lives says.
 func withGroups(t *testing.T, kept bool, lives int, test func(t *testing.T, g *group, send func(n int))) {
 	if mosquittoPath() == "" {
 		t.Log(notInstalled)
@@ -163,10 +164,9 @@ func withGroups(t *testing.T, kept bool, lives int, test func(t *testing.T, g *g
 	}
 }
 
-// Each message goes to one member. mosquitto distributes messages in turn, also to absent members
-// with a kept session: the share of a member that dies waits for it, with its unacknowledged
-// messages, and no other member gets them. After its return, every message has arrived, at QoS 2
-// once.
+// Each message goes to one member. mosquitto distributes the messages to all members in turn, even
+// to absent members with a kept session. If a member dies, its messages wait for it, and no other
+// member gets them. After its return every message arrives, and a QoS 2 message arrives once.
 func TestTheShareOfAMemberThatDiesWaitsForItsReturn(t *testing.T) {
 	n := *shareMessages / shareMembers * shareMembers
 	withGroups(t, true, n/16, func(t *testing.T, g *group, send func(int)) {
@@ -174,7 +174,7 @@ func TestTheShareOfAMemberThatDiesWaitsForItsReturn(t *testing.T) {
 		dead := g.members[0]
 		<-dead.dead
 		g.arrives(n - n/shareMembers + n/16)
-		dead.client.Close() // its wire is down: the broker receives no DISCONNECT
+		dead.client.Close() // its wire is cut, so the broker receives no DISCONNECT
 		g.join(dead)
 		g.arrives(n)
 		for i, got := range g.check(n) {
@@ -185,9 +185,9 @@ func TestTheShareOfAMemberThatDiesWaitsForItsReturn(t *testing.T) {
 	})
 }
 
-// Without a kept session a member that dies leaves the group at once, and the others get its share
-// from then on. Messages in flight to it are lost with its session, although the broker has
-// acknowledged them: a worker should keep its session.
+// Without a kept session, a member that dies leaves the group at once, and the other members get
+// all further messages. Messages in flight to the dead member are lost with its session, although
+// the broker has acknowledged them. A worker should therefore keep its session.
 func TestTheShareOfAMemberWithoutASessionGoesToTheOthers(t *testing.T) {
 	n := *shareMessages
 	withGroups(t, false, n/16, func(t *testing.T, g *group, send func(int)) {
@@ -208,7 +208,7 @@ func TestTheShareOfAMemberWithoutASessionGoesToTheOthers(t *testing.T) {
 	})
 }
 
-// has waits until all messages from first up to end have arrived.
+// has waits until all messages from number first up to end have arrived.
 func (g *group) has(first, end int) {
 	g.t.Helper()
 	timeout := time.After(4 * patience)

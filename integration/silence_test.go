@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handshake connects without our client, for tests that send packets of their own.
+// handshake connects without millrace, for tests that write packets themselves.
 func handshake(t *testing.T, b *broker, p frames.Connect) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", b.url[len("mqtt://"):])
@@ -41,7 +41,7 @@ func send(t *testing.T, conn net.Conn, p frames.Packet, v mqtt.Version) {
 }
 
 // [MQTT-3.1.2-24] A broker disconnects a client that is silent for one and a half times the keep
-// alive. Our client, idle and with the same keep alive, stays connected.
+// alive. An idle millrace client with the same keep alive stays connected.
 func TestAnIdleClientOutlastsASilentOne(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const keepAlive = 3

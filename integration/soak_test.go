@@ -20,7 +20,7 @@ var soakTime = flag.Duration("soak", 5*time.Second, "duration of TestManyPublish
 const (
 	soakPublishers = 100
 	soakFlap       = 50 * time.Millisecond
-	soakAhead      = 5 // most publications without a Receipt of one goroutine that does not wait
+	soakAhead      = 5 // maximum number of publications without a Receipt, for a goroutine that does not wait for each
 )
 
 // E6. A hundred goroutines publish at every QoS while the connection of their kept session breaks
@@ -89,8 +89,8 @@ func TestManyPublishersOverAFlappingConnection(t *testing.T) {
 		*soakTime, flaps, publisher.Stats().Connections, sent, lost[0], got.count.Load())
 }
 
-// startMosquittoOr starts a Responder if mosquitto is not installed. It keeps no sessions, so that
-// messages may arrive twice.
+// startMosquittoOr starts mosquitto, or a Responder if mosquitto is not installed. A Responder
+// keeps no sessions, so messages may arrive twice with it.
 func startMosquittoOr(t *testing.T) (b *broker, exact bool) {
 	if mosquittoPath() != "" {
 		return startMosquitto(t, setup{}), true
@@ -118,7 +118,7 @@ func startMosquittoOr(t *testing.T) (b *broker, exact bool) {
 	return &broker{name: "responder", url: "mqtt://" + l.Addr().String()}, false
 }
 
-// A soakRun is the publications of one goroutine, all at one QoS.
+// A soakRun records the publications of one goroutine, all at one QoS.
 type soakRun struct {
 	t      *testing.T
 	client *mqtt.Client
@@ -135,7 +135,8 @@ func (r *soakRun) next() mqtt.Message {
 	return text(fmt.Sprintf("soak/%d", q), r.name(r.sent-1), q)
 }
 
-// ended handles the result of one publication. Only QoS 0 may be lost, with an error.
+// ended handles the result of one publication. Only a QoS 0 publication may be lost, and then it
+// has an error.
 func (r *soakRun) ended(err error) {
 	switch {
 	case err == nil:
@@ -146,7 +147,7 @@ func (r *soakRun) ended(err error) {
 	}
 }
 
-// wait waits for the result of each publication before the next.
+// wait publishes, and waits for each result before it publishes the next message.
 func (r *soakRun) wait(stop <-chan struct{}) {
 	for {
 		select {
@@ -158,7 +159,7 @@ func (r *soakRun) wait(stop <-chan struct{}) {
 	}
 }
 
-// ahead publishes without waiting for each Receipt. Each publication must have exactly one.
+// ahead publishes without waiting for each Receipt. Each publication must get exactly one Receipt.
 func (r *soakRun) ahead(stop <-chan struct{}) {
 	acks := make(chan mqtt.Receipt, soakAhead)
 	seen := make(map[int]bool)
@@ -169,7 +170,7 @@ func (r *soakRun) ahead(stop <-chan struct{}) {
 		if out < soakAhead && publishes != nil {
 			offer = publishes
 			p = mqtt.Publishing{Message: r.next(), Tag: r.sent - 1, Ack: acks}
-			r.sent-- // until it is accepted
+			r.sent-- // not counted until it is accepted
 		}
 		select {
 		case offer <- p:
@@ -192,7 +193,7 @@ func (r *soakRun) ahead(stop <-chan struct{}) {
 	}
 }
 
-// soaked counts arrivals by payload.
+// soaked counts the arrivals of each payload.
 type soaked struct {
 	count atomic.Int64
 	seen  map[string]int

@@ -20,14 +20,14 @@ func narrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// stick makes the relay stop reading, with a small read buffer.
+// stick makes the relay stop reading and gives it a small read buffer.
 func stick(r *relay) {
 	r.state.Store(stuck)
 	r.to[down].SetReadBuffer(4 << 10)
 }
 
-// fill publishes messages of 64 KiB until none has been accepted for half a second, and returns the
-// number of accepted ones.
+// fill publishes messages of 64 KiB until no message has been accepted for half a second. It
+// returns the number of accepted messages.
 func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
 	t.Helper()
 	m := mqtt.Message{Topic: "large", Payload: make([]byte, 64<<10), QoS: mqtt.AtLeastOnce}
@@ -43,18 +43,19 @@ func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
 }
 
 // T5: when a broker stops reading, Publish blocks or ends with its context, the number of waiting
-// messages is bounded, and Close returns although nothing can be written.
+// messages is bounded, and Close returns although the connection accepts no bytes.
 func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const queue = 8
 		p := newProxy(t, b, manner{})
 		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", Window: 1000, Queue: queue, DialContext: narrow,
-			KeepAlive: -1, WriteTimeout: -1}) // only Close ends it
+			KeepAlive: -1, WriteTimeout: -1}) // so that only Close ends the connection
 		p.each(stick)
 
 		receipts := make(chan mqtt.Receipt, 200)
 		n := fill(t, c, receipts)
-		// The batch being written, the batch that waits, the queue, and the buffers of the network.
+		// The limit covers the batch being written, the waiting batch, the queue, and the network
+		// buffers.
 		if most := 1 + 1 + queue + 20; n < queue || n > most {
 			t.Errorf("%d messages of 64 KiB were accepted, want %d to %d", n, queue, most)
 		}
@@ -78,8 +79,8 @@ func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
 	})
 }
 
-// T5, T2: WriteTimeout ends the connection, and every accepted publication arrives over another
-// one.
+// T5, T2: WriteTimeout ends the connection, and every accepted publication arrives over a new
+// connection.
 func TestABrokerThatStopsReadingIsLeft(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})

@@ -54,7 +54,7 @@ func nullBroker(b *testing.B) (addr string) {
 
 var benchPayload = make([]byte, 64)
 
-// counting counts the publications and commits of a store.
+// A counting store counts its publications and commits.
 type counting struct {
 	flow.Store
 	accepted, commits int
@@ -70,8 +70,8 @@ func (s *counting) Commit(changes []flow.Change) error {
 	return s.Store.Commit(changes)
 }
 
-// durableMillrace publishes n messages, each stored before it is sent, at most window of them
-// unacknowledged.
+// durableMillrace publishes n messages, at most window of them unacknowledged. Each message is
+// stored before it is sent.
 func durableMillrace(b *testing.B, o *boltstore.Options, addr string, window, n int) time.Duration {
 	file, err := boltstore.Open(filepath.Join(b.TempDir(), "session.db"), o)
 	if err != nil {
@@ -111,8 +111,8 @@ func durableMillrace(b *testing.B, o *boltstore.Options, addr string, window, n 
 	return took
 }
 
-// durablePaho does the same with a FileStore, which writes one file for each message and does not
-// sync.
+// durablePaho does the same with paho and its FileStore, which writes one file for each message and
+// does not sync.
 func durablePaho(b *testing.B, addr string, window, n int) time.Duration {
 	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("bench").
 		SetCleanSession(false).SetStore(paho.NewFileStore(b.TempDir())))
@@ -120,7 +120,7 @@ func durablePaho(b *testing.B, addr string, window, n int) time.Duration {
 		b.Fatal(t.Error())
 	}
 	defer c.Disconnect(250)
-	tokens := make(chan paho.Token, window-1) // the loop below holds one more
+	tokens := make(chan paho.Token, window-1) // the loop below holds one more token
 	start := time.Now()
 	go func() {
 		defer close(tokens)
@@ -136,7 +136,7 @@ func durablePaho(b *testing.B, addr string, window, n int) time.Duration {
 	return time.Since(start)
 }
 
-// BenchmarkDurableQoS1 runs every contender once an iteration and reports medians:
+// BenchmarkDurableQoS1 runs every contender once in each iteration and reports medians. Run it with
 //
 //	go test -run '^$' -bench DurableQoS1 -benchtime 5x -v
 func BenchmarkDurableQoS1(b *testing.B) {
@@ -144,7 +144,7 @@ func BenchmarkDurableQoS1(b *testing.B) {
 	windows := []int{1, 16, 256, 4096}
 	type contender struct {
 		name     string
-		messages []int // by window, for about a second each
+		messages []int // number for each window, for runs of about a second
 		run      func(b *testing.B, addr string, window, n int) time.Duration
 	}
 	ours := func(o *boltstore.Options) func(*testing.B, string, int, int) time.Duration {

@@ -30,7 +30,7 @@ func TestSeveralFiltersAreGrantedInTheirOrder(t *testing.T) {
 }
 
 // A message goes once to every Subscription that it matches, however many copies the broker sends
-// for overlapping filters. mochi and mosquitto send one.
+// for overlapping filters. mochi and mosquitto send one copy.
 func TestSubscriptionsThatOverlapEachGetTheMessage(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
@@ -68,7 +68,7 @@ func TestUnsubscribeEndsTheMessagesAndTheChannel(t *testing.T) {
 		if err := going.Err(); err != nil {
 			t.Errorf("Err after Unsubscribe: %v", err)
 		}
-		expect(t, staying.Messages(), text("shared", "after", 2)) // the message to shared did not arrive twice
+		expect(t, staying.Messages(), text("shared", "after", 2)) // so the message to shared has arrived only once
 		if st := c.Stats(); st.Discarded != 0 || st.Unclaimed != 0 {
 			t.Errorf("the broker still sent %d messages", st.Discarded+uint64(st.Unclaimed))
 		}
@@ -81,7 +81,7 @@ func TestUnsubscribeEndsTheMessagesAndTheChannel(t *testing.T) {
 
 func TestARefusedFilterIsNamedAndNothingOfItStays(t *testing.T) {
 	t.Parallel()
-	for _, v := range versions { // mosquitto grants every filter and withholds the messages
+	for _, v := range versions { // not with mosquitto, which grants every filter and withholds the messages
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			b := startMochi(t, setup{deny: "secret"})
@@ -101,8 +101,8 @@ func TestARefusedFilterIsNamedAndNothingOfItStays(t *testing.T) {
 	}
 }
 
-// [MQTT-3.10.4-1] UNSUBSCRIBE removes only identical filters, not others that match the same
-// topics; [MQTT-3.10.4-6] one UNSUBACK answers any number of filters.
+// [MQTT-3.10.4-1] UNSUBSCRIBE removes only identical filters, not other filters that match the same
+// topics. [MQTT-3.10.4-6] One UNSUBACK answers any number of filters.
 func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
@@ -135,11 +135,11 @@ func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 	})
 }
 
-// [MQTT-3.10.4-5] The broker answers UNSUBSCRIBE even if it has no such filter. Here another
-// connection with the client's identifier has removed it.
+// [MQTT-3.10.4-5] The broker answers UNSUBSCRIBE even if it does not have the filter. Here another
+// connection with the client's identifier has removed the filter.
 func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
 	t.Parallel()
-	for _, k := range kinds(t) { // on 3.1 the client would subscribe again
+	for _, k := range kinds(t) { // only 3.1.1, because on 3.1 the client would subscribe again
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			b := k.start(t, setup{})
@@ -155,7 +155,7 @@ func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
 				t.Fatal(err)
 			}
 			send(t, other, frames.Disconnect{}, mqtt.V311)
-			io.Copy(io.Discard, other) // until the broker has closed the connection
+			io.Copy(io.Discard, other) // returns when the broker has closed the connection
 			w.setDown(false)
 			if s := until(t, states, func(s mqtt.State) bool { return s.Online }); !s.Resumed {
 				t.Fatal("the session was not resumed")

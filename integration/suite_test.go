@@ -15,20 +15,20 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// findings are the results of the suite for one broker, in the words of the table.
+// findings holds the results of the suite for one broker, as the table words them.
 type findings struct {
-	connects string // the other fields are empty unless it is "yes"
+	connects string // if it is not "yes", the other fields are empty
 	granted  string // QoS granted to filters of QoS 0, 1 and 2
 	taken    string // arrival of publications at QoS 0, 1 and 2
 	retained string
 	will     string
-	session  string // messages of a kept one
-	copies   int    // of a message that matches two filters
+	session  string // arrival of the messages of a kept session
+	copies   int    // number of copies of a message that matches two filters
 	refusal  string // answer to a wrong password
 }
 
-// A visit is one run of the suite: one version of the protocol over one transport, with a broker
-// that other visits may use at the same time.
+// A visit is one run of the suite with one version of the protocol over one transport. Other visits
+// may use the broker at the same time.
 type visit struct {
 	url      string
 	setup    setup
@@ -66,7 +66,7 @@ func (v *visit) dial(t *testing.T, o mqtt.Options) *mqtt.Client {
 
 func (v *visit) topic(name string) string { return v.name + "/" + name }
 
-// run runs the suite. The broker is expected to give the findings want.
+// run runs the suite. It expects that the findings for the broker are want.
 func (v *visit) run(t *testing.T, want findings) {
 	c, err := mqtt.Dial(within(t), v.address(v.setup.password), withLog(t, v.options("first")))
 	switch {
@@ -125,8 +125,8 @@ func (v *visit) roundTrip(t *testing.T) string {
 	return taken
 }
 
-// retains polls until a retained message is visible, and until it is deleted: NATS acknowledges
-// before every client sees the change.
+// retains polls until a retained message is visible, and later until it is deleted. It polls
+// because NATS acknowledges before every client sees the change.
 func (v *visit) retains(t *testing.T) string {
 	c := v.dial(t, v.options("retains"))
 	defer c.Close()
@@ -170,7 +170,7 @@ func (v *visit) dies(t *testing.T) string {
 	ends(t, mortal)
 	expect(t, sub.Messages(), will)
 
-	// A client that sends DISCONNECT publishes no will.
+	// The broker does not publish the will of a client that sends DISCONNECT.
 	o.DialContext = nil
 	will.Payload = []byte("in spite of DISCONNECT")
 	if err := v.dial(t, o).Close(); err != nil {
@@ -187,8 +187,8 @@ func (v *visit) dies(t *testing.T) string {
 	return saw
 }
 
-// returns resumes a kept session with waiting messages, and subscribes to another topic while they
-// are in flight.
+// returns resumes a kept session with waiting messages, and subscribes to another topic while these
+// messages are in flight.
 func (v *visit) returns(t *testing.T) string {
 	const n = 30
 	publisher := v.dial(t, v.options("publisher"))
@@ -206,12 +206,12 @@ func (v *visit) returns(t *testing.T) string {
 	routed(t, publisher)
 	c = v.dial(t, o)
 	saw := "kept"
-	if s := next(t, c.States(within(t))); s.Resumed != (v.v != mqtt.V31) { // 3.1 has no session present flag
+	if s := next(t, c.States(within(t))); s.Resumed != (v.v != mqtt.V31) { // 3.1 has no flag session present
 		saw = "kept, not said to be present"
 	}
 	subscribe(t, c, mqtt.Filter{Topic: v.topic("other"), QoS: mqtt.AtLeastOnce})
-	// Messages sent as the last connection ended may come twice, or later than the others, marked
-	// as duplicates. mochi marks nearly all.
+	// Messages that were sent when the last connection ended may come twice or late. They are then
+	// marked as duplicates. mochi marks nearly all messages.
 	seen := make(map[int]bool)
 	var first, again []int
 	for len(seen) < n {
@@ -237,17 +237,17 @@ func (v *visit) returns(t *testing.T) string {
 	if !slices.IsSorted(most) {
 		saw += ", no order"
 	}
-	publish(t, c, text(v.topic("elsewhere"), "", 1)) // its ack shows that the broker has the others
+	publish(t, c, text(v.topic("elsewhere"), "", 1)) // its ack shows that the broker has the earlier acks
 	if err := c.Shutdown(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.dial(t, v.options("kept")).Close(); err != nil { // a clean session deletes it
+	if err := v.dial(t, v.options("kept")).Close(); err != nil { // a clean session deletes the kept session
 		t.Fatal(err)
 	}
 	return saw
 }
 
-// overlaps expects want copies of each message that matches two filters of different QoS.
+// overlaps expects that a message which matches two filters of different QoS arrives want times.
 func (v *visit) overlaps(t *testing.T, want int) (copies int) {
 	c := v.dial(t, v.options("overlaps"))
 	defer c.Close()

@@ -26,8 +26,8 @@ var everything = sync.OnceValue(func() setup {
 	return s
 })
 
-// asStandard has the findings of a broker that meets the standard and sends one copy of a message
-// (section 3.3.5 allows more).
+// asStandard has the findings of a broker that meets the standard and sends one copy of each
+// message (section 3.3.5 allows more).
 var asStandard = findings{
 	connects: "yes",
 	granted:  "0, 1, 2",
@@ -43,8 +43,8 @@ var asStandard = findings{
 // out of order.
 const notAlways = "kept, not always in order"
 
-// expected returns the known findings of each kind of broker. Deviations from the standard are
-// asserted too: the table is true, or the test fails.
+// expected returns the known findings of each kind of broker. These include the deviations from the
+// standard, so the test fails if the table is wrong.
 func expected(broker, way string, v mqtt.Version) findings {
 	f := asStandard
 	switch broker {
@@ -63,7 +63,7 @@ func expected(broker, way string, v mqtt.Version) findings {
 		f.copies = 2
 		f.refusal = "bad user name or password"
 		if way == "ws" || way == "wss" {
-			if v == mqtt.V31 { // a server must select one
+			if v == mqtt.V31 { // because a server must select a subprotocol
 				return findings{connects: "no: selects two subprotocols"}
 			}
 			f.will = "also after DISCONNECT"
@@ -73,8 +73,8 @@ func expected(broker, way string, v mqtt.Version) findings {
 	return f
 }
 
-// The same suite runs with every available broker, over every transport, in both versions. It logs
-// the rows of the README's table.
+// The same suite runs with every available broker, over every transport, in both versions. The test
+// logs the rows of the table in the README.
 func TestTheTableOfBrokers(t *testing.T) {
 	t.Parallel()
 	var table tabulation
@@ -116,7 +116,7 @@ func (b *broker) ways() (ways []route) {
 	return ways
 }
 
-// tabulation collects the rows and merges equal ones.
+// A tabulation collects the rows of the table and merges equal rows.
 type tabulation struct {
 	mu   sync.Mutex
 	runs []tableRun
@@ -136,7 +136,7 @@ func (t *tabulation) add(r tableRun) {
 }
 
 // String returns the table in Markdown. A row lists the transports with equal findings, and both
-// versions if they agree.
+// versions if their findings are equal.
 func (t *tabulation) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,8 +30,8 @@ func TestATakenOverClientSaysSo(t *testing.T) {
 }
 
 // R3: two clients with one identifier disconnect each other for ever. No connection lasts, so the
-// intervals grow, and the two do not keep the broker busy. (mochi keeps both if they connect at the
-// same moment.)
+// intervals grow, and the broker has little work. (mochi keeps both if they connect at the same
+// moment.)
 func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {
 	withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const first, rounds = 100 * time.Millisecond, 4
@@ -40,7 +40,7 @@ func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {
 		for i := range dials {
 			dials[i] = make(chan time.Duration, 1000)
 			c, err := mqtt.Open(b.url, withLog(t, mqtt.Options{Version: v, ClientID: "twin",
-				Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // exact, without Jitter
+				Reconnect: &backoff.Backoff{Min: first, Max: 10 * time.Second, Factor: 2}, // without Jitter the intervals are exact
 				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					dials[i] <- time.Since(start)
 					return new(net.Dialer).DialContext(ctx, network, addr)
@@ -50,7 +50,7 @@ func TestTwinsDoNotFightAtFullSpeed(t *testing.T) {
 			}
 			t.Cleanup(func() { c.Close() })
 		}
-		// Each client has been disconnected as often as the other, give or take one.
+		// The two clients have been disconnected equally often, or one of them once more.
 		for _, d := range dials {
 			var at time.Duration
 			for range rounds + 1 {

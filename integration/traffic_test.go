@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// traffic is a publisher and a subscriber with kept sessions, and numbered messages between them,
-// at QoS 1 and 2 in turn.
+// traffic has a publisher and a subscriber with kept sessions. Numbered messages go from one to the
+// other, at QoS 1 and 2 in turn.
 type traffic struct {
 	t          *testing.T
 	window     int
@@ -24,7 +24,7 @@ type traffic struct {
 
 	sent     int
 	receipts chan mqtt.Receipt
-	seen     []int // receipts, by the number of the publication
+	seen     []int // number of receipts, by the number of the publication
 	settled  int
 
 	mu      sync.Mutex
@@ -33,8 +33,8 @@ type traffic struct {
 	mark    int
 }
 
-// newTraffic connects both. stores, if given, are the stores of the publisher and of the
-// subscriber.
+// newTraffic connects publisher and subscriber. If there are stores, the first is for the publisher
+// and the second for the subscriber.
 func newTraffic(t *testing.T, b *broker, v mqtt.Version, window int, keepAlive time.Duration, stores ...mqtt.Store) *traffic {
 	t.Helper()
 	return newTrafficVia(t, b.url, b.url, v, window, keepAlive, stores...)
@@ -77,7 +77,7 @@ const markTopic = "traffic/mark"
 func topicOf(q mqtt.QoS) string { return fmt.Sprintf("traffic/%d", q) }
 func qosOf(i int) mqtt.QoS      { return mqtt.QoS(1 + i%2) }
 
-// send publishes the next n messages; it waits for room, not for receipts.
+// send publishes the next n messages. It waits until they are accepted, but not for their receipts.
 func (f *traffic) send(n int) {
 	f.t.Helper()
 	timeout := time.After(patience)
@@ -92,7 +92,7 @@ func (f *traffic) send(n int) {
 	}
 }
 
-// progress receives n receipts, so that traffic is under way.
+// progress receives n receipts. After that, messages are certainly on their way.
 func (f *traffic) progress(n int) {
 	f.t.Helper()
 	for range n {
@@ -107,8 +107,8 @@ func (f *traffic) progress(n int) {
 	}
 }
 
-// settle waits until every publication has completed. Each must have exactly one receipt, without
-// an error.
+// settle waits until every publication has completed. Each publication must have exactly one
+// receipt, and no error.
 func (f *traffic) settle() {
 	f.t.Helper()
 	f.progress(f.sent - f.settled)
@@ -125,8 +125,8 @@ func (f *traffic) settle() {
 	}
 }
 
-// finish waits for a last message, which follows all others. It is retained, so that a subscriber
-// that reconnects gets it too.
+// finish publishes a last message and waits until it arrives after all others. The message is
+// retained, so that a subscriber that reconnects gets it too.
 func (f *traffic) finish() {
 	f.t.Helper()
 	f.settle()
@@ -155,8 +155,8 @@ func (f *traffic) missing(first int) (none []int) {
 	return none
 }
 
-// check verifies the rules that hold even if the broker loses messages: no message is delivered
-// twice at QoS 2, and first arrivals are in order.
+// check verifies two rules that hold even if the broker loses messages: no QoS 2 message is
+// delivered twice, and first arrivals are in order.
 func (f *traffic) check() {
 	f.t.Helper()
 	f.mu.Lock()
@@ -179,7 +179,7 @@ func (f *traffic) check() {
 		f.sent, len(f.arrived[1]), len(f.arrived[2]), f.publisher.Stats().Connections, f.subscriber.Stats().Connections)
 }
 
-// offline waits until both clients have detected that the broker is away.
+// offline waits until both clients have detected that the broker is absent.
 func (f *traffic) offline() {
 	f.t.Helper()
 	for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {

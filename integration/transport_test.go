@@ -19,7 +19,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// selfSigned returns a certificate for 127.0.0.1, valid now.
+// selfSigned returns a certificate for 127.0.0.1 that is valid now.
 func selfSigned(t *testing.T) *certificate {
 	t.Helper()
 	return selfSignedFor(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
@@ -67,7 +67,7 @@ func signOneself(from, to time.Time) (*certificate, error) {
 	return c, err
 }
 
-// roundTrip publishes a message to itself at each QoS.
+// roundTrip connects a client that publishes a message to itself at each QoS.
 func roundTrip(t *testing.T, url string, o mqtt.Options) {
 	t.Helper()
 	c := dial(t, url, o)
@@ -157,7 +157,7 @@ func TestTLSAndPlainDoNotMeet(t *testing.T) {
 	})
 }
 
-// The client calls TLSConfig for every connection: the broker rejects its first certificate and
+// The client calls TLSConfig for every connection. The broker rejects the first certificate and
 // accepts the next.
 func TestAClientCertificateThatRotates(t *testing.T) {
 	cert, clients, expired := selfSigned(t), selfSigned(t), selfSigned(t)

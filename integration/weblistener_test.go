@@ -15,7 +15,7 @@ import (
 type webListener struct {
 	net.Listener
 	server http.Server
-	conns  chan net.Conn // for Accept
+	conns  chan net.Conn // connections that Accept returns
 	shut   chan struct{} // closed by Close
 	serves sync.WaitGroup
 	once   sync.Once
@@ -60,7 +60,7 @@ func (w *webListener) Close() error {
 	return err
 }
 
-// webConn closes without the closing handshake, since the client may be gone.
+// A webConn closes without the closing handshake, because the client may be gone.
 type webConn struct {
 	net.Conn
 	c *websocket.Conn

@@ -45,7 +45,7 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			// The broker also sent the retained will to the earlier Subscription.
 			expect(t, sub.Messages(), kept)
 		}
-		// A will left behind by Close would have arrived by now.
+		// If the broker published a will after Close, it would have arrived by now.
 		publish(t, watcher, text("will/end", "", 2))
 		m := until(t, sub.Messages(), func(m mqtt.Message) bool { return !m.Retain })
 		if want := text("will/end", "", 2); show(m) != show(want) {
@@ -54,8 +54,9 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 	})
 }
 
-// [MQTT-3.1.2-10] A will is published once and then deleted, [MQTT-3.1.2-12] a client without a
-// will leaves none, [MQTT-3.1.2-16] [MQTT-3.1.2-17] and a will is retained if its flag is set.
+// [MQTT-3.1.2-10] A will is published once and then deleted. [MQTT-3.1.2-12] The broker does not
+// publish a will for a client without one. [MQTT-3.1.2-16] [MQTT-3.1.2-17] A will is retained if
+// its retain flag is set.
 func TestAWillIsPublishedOnce(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
@@ -70,8 +71,8 @@ func TestAWillIsPublishedOnce(t *testing.T) {
 				w.cut()
 				expect(t, sub.Messages(), text(topic, "bye", q))
 
-				// The same client dies again without a will. The will of another client marks the
-				// end.
+				// The same client dies again without a will. The will of another client, which dies
+				// later, marks the end.
 				second := new(wire)
 				dial(t, b.url, mqtt.Options{Version: v, ClientID: "mortal", DialContext: second.DialContext, NoReconnect: true})
 				second.cut()
@@ -95,8 +96,8 @@ func TestAWillIsPublishedOnce(t *testing.T) {
 	})
 }
 
-// [MQTT-3.14.4-3] A client that detects a protocol violation closes without DISCONNECT, so that its
-// will is published; after DISCONNECT the broker deletes the will.
+// [MQTT-3.14.4-3] A client that detects a protocol violation closes without DISCONNECT, so that the
+// broker publishes its will. After DISCONNECT the broker deletes the will.
 func TestAClientThatMeetsAViolationLeavesItsWill(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
