@@ -9,21 +9,21 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// connPhase is the one thing that is going on with the connection.
+// connPhase is the phase of the present connection or attempt.
 type connPhase byte
 
 const (
-	waiting connPhase = iota // for the next attempt, or for the end
+	waiting connPhase = iota // no connection and no attempt
 	dialing                  // the reader makes an attempt
 	up                       // connected
-	failing                  // closed by us; the reader has not let go of it
-	failed                   // the reader has let go of it; the writer may not have
+	failing                  // closed by us; the reader still uses it
+	failed                   // the reader has ended; the writer may still use it
 )
 
-// A connection is the present connection to the broker, or the way to the next one.
-//
-// Invariant: there is at most one attempt or connection. From up to failed there is a conn, in
-// failing and failed a cause; reset leads back to waiting. Only the methods here change the phase.
+// A connection is the present connection to the broker, or the attempt to make the next one.
+// Invariant: there is at most one attempt or connection. In the phases up, failing and failed, conn
+// is set; in failing and failed, cause is set too. The method reset leads back to waiting. Only the
+// methods of connection change the phase.
 type connection struct {
 	phase connPhase
 	conn  *link.Conn
@@ -31,14 +31,14 @@ type connection struct {
 	cause error
 
 	keepAlive flow.KeepAlive
-	resendAt  time.Duration // with Retry: when the first ack is overdue; 0 if none is awaited
+	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
 	backoff   *flow.Backoff
 
 	reader   *reader
-	cancel   context.CancelFunc // of the attempt
+	cancel   context.CancelFunc // ends the attempt
 	endpoint string             // of the present connection, or of the last one
 	states   *stateFeed
-	first    chan<- error // cap 1, for Dial: how the first attempt ended; nil when nobody waits
+	first    chan<- error // cap 1, the result of the first attempt, for Dial; nil when no Dial waits
 }
 
 func newConnection(r *reader, t terms, b *flow.Backoff, endpoint string, first chan<- error) connection {
@@ -48,10 +48,10 @@ func newConnection(r *reader, t terms, b *flow.Backoff, endpoint string, first c
 	}
 }
 
-// online reports whether the session counts as connected, which it does until reset.
+// online reports whether the session counts as connected: from begin until reset.
 func (c *connection) online() bool { return c.phase >= up }
 
-// due returns when the next attempt is due, 0 for none.
+// due returns the time of the next attempt, 0 for none.
 func (c *connection) due() time.Duration { return c.backoff.Due() }
 
 // dial begins an attempt if one is due.
@@ -70,7 +70,7 @@ func (c *connection) dialNow() {
 	c.reader.connect(ctx)
 }
 
-// attemptFailed ends an attempt without success.
+// attemptFailed records that an attempt has failed.
 func (c *connection) attemptFailed(err error) {
 	c.endAttempt()
 	c.phase = waiting
@@ -78,13 +78,13 @@ func (c *connection) attemptFailed(err error) {
 	c.firstResult(err)
 }
 
-// endAttempt releases the context of an attempt, which holds memory.
+// endAttempt cancels the context of an attempt, which frees its memory.
 func (c *connection) endAttempt() {
 	c.cancel()
 	c.cancel = func() {}
 }
 
-// begin takes a new connection into use. sent is when its CONNECT was sent.
+// begin takes a new connection into use, whose CONNECT was sent at the time sent.
 func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
 	c.phase, c.conn, c.endpoint = up, conn, conn.Endpoint
@@ -93,7 +93,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.backoff.Up(now)
 }
 
-// announce shows that the session is connected.
+// announce publishes the State of a connected session.
 func (c *connection) announce() {
 	c.states.set(func(s *State) {
 		s.Online, s.Resumed, s.Attempt, s.Err, s.Endpoint = true, c.terms.resumed, 0, nil, c.endpoint
@@ -109,8 +109,8 @@ func (c *connection) firstResult(err error) {
 	}
 }
 
-// fail closes the connection, without DISCONNECT, so that the broker publishes the will. Other
-// state is changed when the reader and the writer have let go.
+// fail closes the connection without DISCONNECT, so that the broker publishes the will. All other
+// state stays as it is until the reader and the writer no longer use the connection.
 func (c *connection) fail(err error) {
 	if c.phase == up {
 		c.phase, c.cause = failing, err
@@ -118,13 +118,13 @@ func (c *connection) fail(err error) {
 	}
 }
 
-// readerGone records that the reader has let go of the connection, with the reason.
+// readerGone records that the reader has ended with err.
 func (c *connection) readerGone(err error) {
 	c.fail(err)
 	c.phase = failed
 }
 
-// announceLost shows that the session is not connected, and why.
+// announceLost publishes the State of a session that has lost its connection because of err.
 func (c *connection) announceLost(err error) {
 	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err = false, false, 0, err })
 }
@@ -135,19 +135,20 @@ func (c *connection) reset() {
 	c.phase, c.conn, c.cause, c.resendAt = waiting, nil, nil, 0
 }
 
-// linger closes our side of the connection and reads on until the broker has closed its own
-// [MQTT-3.14.4-1]. A connection that is closed while bytes come in is reset, and a broker that is
-// reset may drop everything that it has not read: the last acks, and the DISCONNECT that keeps the
-// will from being published. LimitClose ends the wait for a broker that does not close.
+// linger closes our side of the connection and reads on until the broker has closed its side
+// [MQTT-3.14.4-1]. If we closed the whole connection while bytes come in, TCP would reset it. After
+// a reset the broker may drop everything that it has not read: the last acks, and the DISCONNECT
+// that keeps it from publishing the will. LimitClose ends the wait for a broker that does not close
+// its side.
 func (c *connection) linger() {
 	c.conn.CloseWrite()
 	for e := (event{}); e.err == nil; {
-		e = <-c.reader.events // packets count no more
+		e = <-c.reader.events // packets are ignored from here on
 	}
 	c.conn.Close()
 }
 
-// pingAt returns when keep alive has something to do, 0 for never.
+// pingAt returns the time of the next keep alive check, 0 for none.
 func (c *connection) pingAt(now time.Duration, paused bool) time.Duration {
 	if c.phase != up {
 		return 0

@@ -1,31 +1,32 @@
-// Package stream is the session: goroutines, connections and the channels between them and the
-// user. Package mqtt, the face, passes its types and methods on; they are documented here in full:
-// [Options], [Subscription], [Delivery], [Publishing], [Receipt], [State], [Stats].
+// Package stream implements the session: its goroutines, its connections, and the channels to the
+// user. Package mqtt re-exports the types and methods of this package, which documents them in
+// full: [Options], [Subscription], [Delivery], [Publishing], [Receipt], [State], [Stats].
 //
 // # Goroutines
+// Each session has at most three goroutines. It has two while it has little to write, and one while
+// it waits for the next attempt to connect:
 //
-// Each session has three at most, two while it has little to write, and one while it waits to
-// connect:
-//
-//   - The loop owns all protocol state (package flow). It is one select, and it never waits for a
-//     user, the network or a disk. It writes a small batch without Store changes itself, as far as
-//     the socket accepts it at once.
+//   - The loop owns all protocol state (package flow). It runs one select statement, and never
+//     waits for a user, the network or a disk. A small batch without Store changes it writes
+//     itself, as far as the socket accepts the bytes at once.
 //   - The reader of a connection decodes all packets that one read returned, and passes them to the
-//     loop as one batch. Before it runs the dialer, which makes the connection and ends.
+//     loop as one batch. The goroutine of the dialer, which makes the connection, ends when the
+//     reader starts.
 //   - The writer commits the changes of a batch to the Store, then writes its bytes in one call.
-//     Meanwhile the loop fills the next batch. It ends with a PINGRESP, and the next batch that
-//     needs it starts another: an idle session does not keep its stack.
+//     Meanwhile the loop fills the next batch. A PINGRESP, the sign of an idle session, ends the
+//     writer, so that its stack is freed. The next batch that needs a writer starts a new one.
 //
-// Beside them there is one goroutine for each receive channel in use, for each PublishFrom, and for
-// each Ack channel while it lags.
+// In addition there is one goroutine for each receive channel in use, for each PublishFrom, and for
+// each Ack channel whose receiver lags behind.
 //
 // # Owners
 //
-// The loop passes values between owners, each a struct of its own file with its invariant above it:
-// connection (the way to the broker), terms (the values that it agreed on), outbox (bytes and Store
-// changes on their way), intake (publications to be accepted), receipts (their ends), inboxes
-// (deliveries not yet handed over), throttle (whether to read on), ending (how far the session is
-// on its way to the end), clock. None of them knows the loop. ARCHITECTURE.md has the map.
+// The loop passes values between owners. An owner is a struct in a file of its own, with its
+// invariant above it: connection (the present connection to the broker, or the next attempt), terms
+// (the parameters of that connection), outbox (bytes and Store changes to be written), intake
+// (publications to be accepted), receipts (the results of publications), inboxes (deliveries not
+// yet handed over), throttle (whether to read on), ending (how far the end of the session has
+// come), clock. None of them knows the loop. ARCHITECTURE.md has the map.
 //
 // # Channels inside
 //
@@ -36,7 +37,7 @@
 //	wakeups           anyone -> loop          nobody     1: look at the shared lists
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
-//	batches, answers  loop -> writer -> loop  loop       1: there is one batch under way
+//	batches, answers  loop -> writer -> loop  loop 1: at most one batch is under way
 //	closing           Close -> loop           Close      a level
 //	intakeEnds, ending, quit, done            loop       levels, in this order
 //

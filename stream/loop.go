@@ -2,9 +2,9 @@ package stream
 
 import "github.com/go-millrace/mqtt/flow"
 
-// A loop is the owner of the owners: it passes values between them, on one goroutine, and never
-// waits for a user, the network or a disk. Slow work has a goroutine of its own, and a full channel
-// has a list.
+// A loop holds the owners of all state and passes values between them, on one goroutine. It never
+// waits for a user, the network or a disk. Slow work runs on other goroutines, and values for a
+// full channel wait in a list.
 type loop struct {
 	settings *settings
 	commands <-chan command
@@ -28,7 +28,7 @@ type loop struct {
 	ending   ending
 }
 
-// A command is a function that a call of a user runs on the loop.
+// A command is a function that a method of Session runs on the loop.
 type command func(*loop)
 
 // tick begins a turn.
@@ -46,7 +46,7 @@ func (l *loop) progress() progress {
 	}
 }
 
-// snapshot returns the counters, and the gauges of the moment.
+// snapshot returns the counters and the present values of the gauges.
 func (l *loop) snapshot() Stats {
 	st := l.count.stats()
 	st.Sent = l.outbox.sent

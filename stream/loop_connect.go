@@ -5,7 +5,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// event takes an event of the reader.
+// event handles an event of the reader.
 func (l *loop) event(e event) {
 	switch {
 	case e.conn != nil:
@@ -21,7 +21,7 @@ func (l *loop) event(e event) {
 	}
 }
 
-// reconnect schedules the next attempt, or ends a session that wants none.
+// reconnect schedules the next attempt, or ends the session if NoReconnect is set.
 func (l *loop) reconnect(cause error) {
 	if l.settings.noReconnect {
 		l.life.fail(cause)
@@ -31,8 +31,8 @@ func (l *loop) reconnect(cause error) {
 	l.link.backoff.Schedule(l.clock.now, link.CredentialsRejected(cause))
 }
 
-// connected begins a connection. Subscriptions go out first, then publications in flight, then new
-// ones.
+// connected begins a connection. SUBSCRIBE packets go out first, then publications in flight, then
+// new publications.
 func (l *loop) connected(c *link.Conn) {
 	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
 	l.count.connections++
@@ -56,7 +56,8 @@ func (l *loop) connected(c *link.Conn) {
 	l.link.announce()
 }
 
-// connectionLost ends a connection that has failed, when reader and writer have let go of it.
+// connectionLost ends a failed connection. It is called when reader and writer no longer use the
+// connection.
 func (l *loop) connectionLost() {
 	err, code := l.link.cause, l.link.code()
 	lasted := l.link.backoff.Down(l.clock.now)
@@ -68,7 +69,7 @@ func (l *loop) connectionLost() {
 	}
 }
 
-// disconnected tells each owner that its connection is gone, and resets all per-connection state.
+// disconnected tells each owner that the connection is gone, and resets all per-connection state.
 func (l *loop) disconnected(cause error) {
 	kept := l.link.terms.kept
 	l.link.reset()

@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// end is the last thing that the loop does.
+// end shuts every part of the session down. It is the last call of the loop.
 func (l *loop) end() {
 	close(l.life.ending)
 	l.endIntake()
@@ -35,7 +35,7 @@ func (l *loop) end() {
 	close(l.life.done)
 }
 
-// endIntake accepts nothing more.
+// endIntake refuses all publishings from now on, and the Publish calls that wait to be accepted.
 func (l *loop) endIntake() {
 	l.life.endIntake()
 	for _, call := range l.intake.calls.close() {
@@ -43,8 +43,8 @@ func (l *loop) endIntake() {
 	}
 }
 
-// hangUp writes the rest and DISCONNECT, after which nothing is sent [MQTT-3.14.4-2], and ends the
-// connection. One that has failed is closed without.
+// hangUp writes the packets that are left, then DISCONNECT, after which nothing is sent
+// [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
 	if l.link.phase == up {
 		defer l.link.conn.LimitClose()()
@@ -67,14 +67,14 @@ func (l *loop) hangUp() {
 	}
 }
 
-// awaitWriter takes the result of the batch that the writer has.
+// awaitWriter waits for the batch that the writer has, if any, and handles its result.
 func (l *loop) awaitWriter() {
 	if l.outbox.busy {
 		l.written(<-l.outbox.answers())
 	}
 }
 
-// endPublications gives every publication that has not ended its Receipt.
+// endPublications sends a Receipt for every publication that has none yet.
 func (l *loop) endPublications() {
 	cause := l.life.closed()
 	switch {
@@ -88,7 +88,7 @@ func (l *loop) endPublications() {
 	stored := l.outbox.journal != nil
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)
-		if sent || stored && e.Message.QoS > frames.AtMostOnce { // the next client with this Store sends it
+		if sent || stored && e.Message.QoS > frames.AtMostOnce { // the next client with this Store sends the message
 			err = unconfirmed(cause)
 		}
 		l.receipts.complete(&e, err)
@@ -96,7 +96,7 @@ func (l *loop) endPublications() {
 	l.receipts.wakeStages()
 }
 
-// endCalls ends the calls that wait for the broker.
+// endCalls answers the calls of users that wait for the broker or the Store.
 func (l *loop) endCalls() {
 	cause := l.life.closed()
 	l.subs.EachWanted(func(set *filterSet, asking bool) {
@@ -116,8 +116,8 @@ func (l *loop) endCalls() {
 	l.link.firstResult(cause)
 }
 
-// closeError detaches the Store and returns everything that could not be done, with the number of
-// Receipts left.
+// closeError detaches the Store and returns the error of Close: the number of Receipts left, if
+// any, the last failed commit, and the error of Detach.
 func closeError(store flow.Store, failing error, left int) (err error) {
 	if left > 0 {
 		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)

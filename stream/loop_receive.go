@@ -2,8 +2,8 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// receive takes the packets of one read. A run of PUBLISH packets is delivered under one lock of
-// the inboxes.
+// receive handles the packets of one read. It locks the inboxes only once for consecutive PUBLISH
+// packets.
 func (l *loop) receive(packets []packet) {
 	l.link.keepAlive.Heard(l.clock.now, l.link.conn.BytesIn())
 	l.count.reads++
@@ -17,12 +17,11 @@ func (l *loop) receive(packets []packet) {
 		l.control(&packets[i])
 		i++
 	}
-	clear(packets) // the payloads have owners now
+	clear(packets) // the inboxes hold the payloads now
 	l.log.logUnclaimed()
 }
 
-// deliverRun delivers the PUBLISH packets at the beginning of packets, and returns how many there
-// are.
+// deliverRun delivers the PUBLISH packets at the beginning of packets, and returns their number.
 func (l *loop) deliverRun(packets []packet) (n int) {
 	l.inboxes.lock()
 	defer l.inboxes.unlock()
@@ -41,7 +40,7 @@ func (l *loop) deliver(p *packet) {
 		l.throttle.qos0Read = true
 	}
 	if !l.ending.delivers() {
-		return // neither taken nor acknowledged: a kept session gets it again
+		return // without an ack, the broker sends the message again to a kept session
 	}
 	sets := l.subs.Lookup(p.message.Topic)
 	d := Delivery{Message: p.message, Duplicate: p.dup}
@@ -87,7 +86,7 @@ func (l *loop) control(p *packet) {
 	}
 }
 
-// takeAcks takes the deliveries over that consumers have acknowledged.
+// takeAcks passes the acks of consumers on to the receiver.
 func (l *loop) takeAcks() {
 	for _, seq := range l.inboxes.acks.take() {
 		l.receiver.Ack(seq)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// accept takes p and whatever other publishings are ready, up to a batch.
+// accept adds p to the queue, and up to acceptBatch-1 other publishings that are ready.
 func (l *loop) accept(p Publishing) {
 	l.add(p)
 	for n := 1; n < acceptBatch && l.sender.Queued() < l.intake.limit; n++ {
@@ -33,16 +33,16 @@ func (l *loop) add(p Publishing) {
 	l.sender.Add(p.Message, o)
 }
 
-// acceptCalls puts the messages of Publish calls, which have validated them, at the end of the
-// queue.
+// acceptCalls puts the messages of Publish calls at the end of the queue. The calls have validated
+// their messages.
 func (l *loop) acceptCalls() {
 	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
 		call.handle = l.sender.Add(call.message, owner{tag: call})
 	}
 }
 
-// admit puts as much of a run into the queue as there is room for. The rest waits in front of
-// whatever comes next.
+// admit puts as many messages of a run into the queue as there is room for. The remaining messages
+// wait at the intake, and are accepted before any later publishing.
 func (l *loop) admit(run stageRun) {
 	for len(run.messages) > 0 {
 		room := l.intake.limit - l.sender.Queued()
@@ -63,7 +63,7 @@ func (l *loop) admit(run stageRun) {
 	}
 }
 
-// transmit puts the publications that the window lets through into the batch, up to its size.
+// transmit adds publications to the batch until the batch or the in-flight window is full.
 func (l *loop) transmit() {
 	for !l.outbox.full() {
 		if l.sender.AtRun() {
@@ -78,7 +78,7 @@ func (l *loop) transmit() {
 	}
 }
 
-// resend sends again the packets that have waited too long for their ack.
+// resend retransmits packets whose ack is overdue, if Options.Retry is set.
 func (l *loop) resend() {
 	retry := l.settings.retry
 	if retry == nil {
@@ -101,7 +101,7 @@ func (l *loop) resend() {
 	}
 }
 
-// flush hands the batch to the writer if that is idle.
+// flush hands the batch to the writer if the writer is idle.
 func (l *loop) flush() {
 	if l.outbox.err != nil {
 		l.link.fail(l.outbox.err)
@@ -120,7 +120,7 @@ func (l *loop) flush() {
 	}
 }
 
-// written takes the result of a batch.
+// written handles the result of a batch.
 func (l *loop) written(w written) {
 	if w.commit != nil {
 		l.uncommitted(w.commit)
@@ -136,16 +136,16 @@ func (l *loop) written(w written) {
 	}
 }
 
-// uncommitted handles a failed commit: no change in the batch was applied, and its bytes are lost
-// with the connection [MQTT-4.8.0-2]. The publications accepted in it end with the error rather
-// than wait, half accepted, for a disk that may stay full. When the rest of its changes fails
-// again, publications accepted meanwhile end too: else ever more would wait.
+// uncommitted handles a failed commit. No change in the batch was applied, and the bytes of the
+// batch are lost with the connection [MQTT-4.8.0-2]. New publications in this commit end with the
+// error, since the disk may stay full for long. The other changes are committed again. When that
+// commit fails too, publications accepted meanwhile also end; otherwise more and more would wait.
 func (l *loop) uncommitted(err error) {
 	again := l.outbox.failing() != nil
 	l.log.Error("store", "error", err)
 	l.link.fail(err)
 	end := func(e flow.Ended[owner]) {
-		e.ID = 0 // it never left
+		e.ID = 0 // the message was never sent
 		l.receipts.complete(&e, notSent(err))
 	}
 	l.outbox.uncommitted(err, l.clock.now, func(changes []flow.Change) []flow.Change {
@@ -157,7 +157,7 @@ func (l *loop) uncommitted(err error) {
 	})
 }
 
-// acknowledged takes a PUBACK, PUBREC or PUBCOMP.
+// acknowledged handles a PUBACK, PUBREC or PUBCOMP.
 func (l *loop) acknowledged(a frames.Ack) {
 	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.handed, l.clock.now)
 	switch outcome {
@@ -173,7 +173,8 @@ func (l *loop) acknowledged(a frames.Ack) {
 	}
 }
 
-// withdraw takes a publication back that its caller gave up.
+// withdraw ends a publication whose caller has given up, and removes it from the queue if it was
+// not yet sent.
 func (l *loop) withdraw(h flow.Handle, cause error) {
 	e, ok := l.sender.Find(h)
 	if !ok {
@@ -204,7 +205,7 @@ func (l *loop) withdrawStage(st *publishStage) {
 	}
 }
 
-// refuseResting ends the rest of a run that found no room in the queue.
+// refuseResting ends the messages of a run that wait for room in the queue.
 func (l *loop) refuseResting(cause error) {
 	if run := l.intake.takeRest(); len(run.messages) > 0 {
 		l.receipts.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})

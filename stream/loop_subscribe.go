@@ -5,13 +5,13 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// subscribe begins a Subscription. It claims the messages that wait unclaimed and match.
+// subscribe begins a Subscription, which claims the unclaimed messages that match its filters.
 func (l *loop) subscribe(set *filterSet) {
 	l.subs.Add(set, set.filters, l.link.online())
 	l.inboxes.claim(l.inboxes.unclaimed, set, l.subs.Lookup)
 }
 
-// suback takes the broker's answer to a SUBSCRIBE.
+// suback handles the broker's answer to a SUBSCRIBE.
 func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 	a, err := l.subs.Suback(id, codes)
 	if err != nil {
@@ -34,7 +34,7 @@ func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 	}
 }
 
-// unsuback takes the broker's answer to an UNSUBSCRIBE.
+// unsuback handles the broker's answer to an UNSUBSCRIBE.
 func (l *loop) unsuback(id uint16) {
 	set, ended, err := l.subs.Unsuback(id)
 	switch {
@@ -45,7 +45,7 @@ func (l *loop) unsuback(id uint16) {
 	}
 }
 
-// abandon ends a Subscription whose caller waits no longer for the broker.
+// abandon ends a Subscription whose caller has stopped waiting for the SUBACK.
 func (l *loop) abandon(set *filterSet, cause error) {
 	mayBeAsked := l.link.online() || l.link.terms.kept
 	if !l.subs.Abandon(set, mayBeAsked) {
@@ -64,9 +64,10 @@ func (l *loop) unsubscribe(set *filterSet, reply chan<- error) {
 	}
 }
 
-// returnMessages returns the messages claimed by a Subscription that failed. A message with copies
-// elsewhere is dropped. Others go to the Subscriptions that match. Of the rest, messages that came
-// for its filters alone are dropped, and messages claimed from the unclaimed ones go back to them.
+// returnMessages empties the inbox of a Subscription that failed. A message that other
+// Subscriptions have too is dropped. A message that matches other Subscriptions goes to them. A
+// message that was unclaimed before goes back to the unclaimed messages. Any other message is
+// dropped if it is unwanted, and becomes unclaimed otherwise.
 func (l *loop) returnMessages(set *filterSet) {
 	drop := func(unwanted func(*slot) bool) (n uint64) {
 		l.inboxes.drop(set.inbox, unwanted, func(d *Delivery) {

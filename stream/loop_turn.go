@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// run is the goroutine of the loop.
+// run is the body of the loop's goroutine.
 func (l *loop) run() {
 	l.link.dialNow()
 	for l.ending != over {
@@ -17,8 +17,8 @@ func (l *loop) run() {
 	l.end()
 }
 
-// wait receives one thing to do. It returns at once if the turn before has made room for messages
-// that wait. A channel that must not be listened to now is nil.
+// wait receives one event and handles it. It returns at once if messages wait at the intake and the
+// queue now has room for them. A channel that must not be received from now is nil.
 func (l *loop) wait() {
 	queued := l.sender.Queued()
 	if l.intake.ready(queued) {
@@ -61,7 +61,7 @@ func (l *loop) wait() {
 	}
 }
 
-// turn does everything that has become possible, and flushes the batch.
+// turn does everything that the last event made possible, and flushes the batch.
 func (l *loop) turn() {
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
@@ -83,7 +83,7 @@ func (l *loop) turn() {
 	l.receipts.wakeStages()
 	if l.link.phase == failed && !l.outbox.busy {
 		l.connectionLost()
-		l.flush() // the Store need not wait for the next connection
+		l.flush() // commits the changes without waiting for the next connection
 	}
 	l.intake.flushed(l.sender.Len())
 	if l.ending != over {
@@ -97,7 +97,7 @@ func (l *loop) turn() {
 		l.outbox.retryAt(), l.throttle.restUntil)
 }
 
-// throttleReading decides whether the next turn listens to the reader.
+// throttleReading decides whether the loop receives from the reader in its next turn.
 func (l *loop) throttleReading() {
 	was := l.throttle.paused
 	l.inboxes.measure(func(bytes int, consumed uint64) (wakeAt int) {
@@ -111,7 +111,7 @@ func (l *loop) throttleReading() {
 		})
 	})
 	if was && !l.throttle.paused {
-		l.link.keepAlive.Resumed(l.clock.now) // the silence was ours
+		l.link.keepAlive.Resumed(l.clock.now) // we did not read, so the broker was not silent
 	}
 }
 
@@ -126,7 +126,7 @@ func (l *loop) ping() {
 	}
 }
 
-// shrink gives memory back: a PINGRESP is the sign of an idle connection.
+// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection.
 func (l *loop) shrink() {
 	unused := l.sender.Len() == 0
 	if unused {

@@ -19,124 +19,133 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Options configure a session. The zero value, and nil, are ready to use. Open and Dial copy and
-// check them once; an error names the field and the limit that it breaks.
+// Options configure a session. The zero value and a nil *Options select the defaults. Open and Dial
+// copy and check the Options once. An error names the field, and the limit that the field exceeds.
 type Options struct {
 	// Version of the protocol; 0 is V311.
 	Version frames.Version
 
 	// ClientID names the session at the broker. On 3.1 it has 1 to 23 characters. On 3.1.1 it may
-	// be empty unless KeepSession is set; the broker then makes one up (section 3.1.3.1).
+	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1).
 	ClientID string
 
-	// Username and Password, at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
-	// precedence over those in the URL. A password needs a user name.
+	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
+	// precedence over the user name and password in the URL. A password requires a user name.
 	Username string
 	Password []byte
 
-	// Credentials, if set, is asked for user name and password at every connection, so that tokens
-	// can expire. Its context ends with ConnectTimeout. An error fails the attempt. An empty user
-	// name with a nil password sends neither. A broker that rejects them ends Dial; later it is
-	// asked again at the longest interval of Reconnect.
+	// Credentials, if set, is called at every connection attempt and returns user name and
+	// password, so that tokens can expire. Its context ends after ConnectTimeout. If it returns an
+	// error, the attempt fails. If it returns an empty user name and a nil password, CONNECT has
+	// neither. Dial fails if the broker rejects the credentials. When the broker rejects them
+	// later, the next attempt follows after the longest interval of Reconnect.
 	Credentials func(context.Context) (user string, password []byte, err error)
 
 	// KeepSession asks the broker to keep the session when the connection ends (CleanSession 0,
-	// section 3.1.2.4), and keeps the client's part of it.
+	// section 3.1.2.4). The client keeps its own part of the session too.
 	KeepSession bool
 
 	// KeepAlive is the longest silence towards the broker (section 3.1.2.10), up to 65,535 s, in
-	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches it off.
+	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches keep alive off.
 	KeepAlive time.Duration
 
 	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is 10 s, negative is
 	// unlimited.
 	ConnectTimeout time.Duration
 
-	// WriteTimeout bounds how long a write may make no progress. 0 is 10 s, negative is unlimited:
-	// KeepAlive does not end a write under way.
+	// WriteTimeout bounds how long a write may make no progress. 0 is 10 s, negative is unlimited.
+	// KeepAlive does not end a write that is under way.
 	WriteTimeout time.Duration
 
 	// Will is published by the broker when the connection ends without DISCONNECT (section
-	// 3.1.2.5). Its payload has at most 65,535 bytes. The text of 3.1 allows only ASCII there, but
-	// any bytes are sent.
+	// 3.1.2.5). Its payload has at most 65,535 bytes. MQTT 3.1 allows only ASCII in that payload,
+	// but the client sends any bytes.
 	Will *frames.Message
 
-	// TLS configures mqtts and wss; without an endpoint of these schemes it is an error. nil
-	// verifies the broker against the roots of the system. An empty ServerName is the host in the
-	// URL, nil NextProtos are mqtt (with wss always http/1.1), and the least version is at least
-	// TLS 1.2.
+	// TLS configures TLS for mqtts and wss. It is an error to set TLS without an endpoint of these
+	// schemes. nil verifies the broker against the root certificates of the system. An empty
+	// ServerName becomes the host in the URL. nil NextProtos become mqtt; with wss they are always
+	// http/1.1. A minimum version below TLS 1.2 is raised to TLS 1.2.
 	TLS *tls.Config
 
-	// TLSConfig, if set, is asked for the TLS configuration at every connection, so that
-	// certificates can rotate. Its context ends with ConnectTimeout. An error fails the attempt.
+	// TLSConfig, if set, is called at every connection attempt and returns the TLS configuration,
+	// so that certificates can rotate. Its context ends after ConnectTimeout. If it returns an
+	// error, the attempt fails.
 	TLSConfig func(context.Context) (*tls.Config, error)
 
-	// Header, if set, is asked at every connection for the HTTP headers of the WebSocket handshake
-	// (ws, wss), such as a token. Its context ends with ConnectTimeout. An error fails the attempt.
+	// Header, if set, is called at every connection attempt and returns the HTTP headers of the
+	// WebSocket handshake (ws, wss), such as a token. Its context ends after ConnectTimeout. If it
+	// returns an error, the attempt fails.
 	Header func(context.Context) (http.Header, error)
 
 	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The standard demands
-	// mqtt (section 6), and a server that does not select it is rejected otherwise.
+	// the subprotocol mqtt (section 6). Without this option the client rejects a server that does
+	// not select it.
 	AnySubprotocol bool
 
-	// DialContext makes connections; nil is that of net.Dialer. network is tcp or unix. TLS and
-	// WebSocket are added to the connection that it returns. A proxy belongs here.
+	// DialContext makes connections; nil is the method of net.Dialer. The argument network is tcp
+	// or unix. The client adds TLS and WebSocket to the returned connection. To use a proxy, set
+	// DialContext.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Fallbacks are more endpoints, in the forms of the URL. One without user and password has
-	// those of the URL. An attempt tries the endpoints in turn, each within ConnectTimeout,
-	// beginning with the one that was connected last. At first that is the URL. The order of the
-	// others differs from client to client, so that a fleet that loses a broker spreads over the
-	// remaining ones. State.Endpoint tells which is in use.
+	// Fallbacks are the URLs of more endpoints, in the same form as the URL given to Open. A
+	// fallback without user name and password uses those of that URL. An attempt tries the
+	// endpoints in turn, each within ConnectTimeout. It begins with the endpoint of the last
+	// connection, or with the URL given to Open if there was no connection. The order of the other
+	// endpoints differs from client to client, so that clients that lose a broker together spread
+	// over the remaining brokers. State.Endpoint tells which endpoint is in use.
 	Fallbacks []string
 
 	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535. 0 is 1, which
-	// keeps the order even when a connection is lost.
+	// keeps messages in order even when a connection is lost.
 	Window int
 
 	// Queue is how many accepted publications may wait for the window or for a connection. With a
 	// longer queue PublishFrom makes larger batches. 0 is 1,024.
 	Queue int
 
-	// ReceiveBytes bounds the messages that were received and not yet handed over: payload, topic
-	// and 128 bytes for each. From half of it on, or 1 MiB, reading rests for up to 2 ms after each
-	// read while a consumer takes messages. Beyond it the oldest QoS 0 messages are dropped. When
-	// it is full of QoS 1 and 2, reading pauses; while an ack of the broker is awaited, only at
-	// four times as much, since a consumer that publishes may wait for that ack behind its own
-	// messages. Messages on their way to a consumer are not counted: up to 64 or 64 KiB for each
-	// channel, and the buffer of Deliveries. 0 is 16 MiB.
+	// ReceiveBytes bounds the memory of messages that were received and not yet handed over. A
+	// message counts with its payload, its topic and 128 bytes more. 0 is 16 MiB. // // When half
+	// of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms after each
+	// read while a consumer takes messages. Beyond ReceiveBytes the oldest QoS 0 messages are
+	// dropped. When QoS 1 and 2 messages alone exceed ReceiveBytes, reading pauses. While an ack of
+	// the broker is awaited, reading pauses only at four times ReceiveBytes, since a consumer that
+	// publishes may wait for that ack, which lies behind messages for the same consumer. Messages
+	// on their way to a consumer are not counted: for each channel, up to 64 messages or 64 KiB,
+	// and the buffer of Deliveries.
 	ReceiveBytes int
 
-	// MaxPacket is the largest packet accepted from the broker, in bytes. 0 is 1 MiB, the most is
-	// 268,435,460.
+	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
+	// the maximum is 268,435,460.
 	MaxPacket int
 
-	// Reconnect gives the intervals between attempts; it is copied. nil is 100 ms doubling to a
-	// minute, with Jitter. With Jitter each interval is spread over its upper half, so that a fleet
-	// does not return in step; without, it is exact.
+	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,
+	// doubling up to a minute, with Jitter. With Jitter each interval is a random time in its upper
+	// half, so that many clients do not reconnect at the same moment. Without Jitter the intervals
+	// are exact.
 	Reconnect *backoff.Backoff
 
-	// NoReconnect ends the session with its first connection.
+	// NoReconnect ends the session when its first connection ends or its first attempt fails.
 	NoReconnect bool
 
 	// Retry retransmits packets without an acknowledgment while the connection is up. nil leaves
-	// that to TCP.
+	// retransmission to TCP.
 	Retry *flow.Retry
 
-	// Store keeps the session beyond the client. nil: the session lives as long as the client.
-	// Without KeepSession a session that it holds is ended.
+	// Store keeps the session beyond the life of the client. With nil the client keeps the session
+	// in memory. If KeepSession is not set, Open discards the session that the Store holds.
 	Store flow.Store
 
-	// Ack takes the Receipts of publishings without an Ack of their own, also of those recovered
-	// from Store.
+	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
+	// publications recovered from Store.
 	Ack chan<- Receipt
 
-	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims. Otherwise they
-	// wait for Messages, Deliveries and All of the client.
+	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims. Otherwise these
+	// messages wait until they are taken with Messages, Deliveries or All of the client.
 	DiscardUnclaimed bool
 
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
-	// discards. Its handler runs on the session's own goroutines and should not block.
+	// logs nothing. The log handler runs on the session's own goroutines and should not block.
 	Logger *slog.Logger
 }
 
@@ -149,8 +158,8 @@ const (
 	defaultMaxPacket      = 1 << 20
 )
 
-// withDefaults returns a checked copy of o with every zero replaced by its default, and with 0 for
-// limits that are off.
+// withDefaults returns a checked copy of o in which defaults replace zero values, and 0 stands for
+// a time limit that is off.
 func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	var c Options
 	if o != nil {
@@ -224,7 +233,7 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 	case o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket:
 		return link.BadOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
 	}
-	// CONNECT announces whole seconds, and that is the keep alive: rounded up.
+	// CONNECT carries whole seconds, so the keep alive is rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
 	c := o.link()
 	return c.Validate(endpoints)

@@ -2,7 +2,8 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// A packet is the content of one inbound frame. Its type tells which fields count.
+// A packet is the content of one inbound packet. The field kind decides which of the other fields
+// are used.
 type packet struct {
 	kind    frames.Type
 	dup     bool
@@ -12,16 +13,16 @@ type packet struct {
 	codes   []frames.ReasonCode
 }
 
-// batchPackets bounds how many packets of one read go to the loop at once.
+// batchPackets bounds how many packets the reader sends to the loop at once.
 const batchPackets = 512
 
-// decode appends the complete frames in the buffer to batch, up to batchPackets.
+// decode parses the complete packets in the buffer and appends them to batch, up to batchPackets.
 func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []packet) ([]packet, error) {
 	payloads := false
 	for len(batch) < batchPackets {
 		f, ok, err := r.Next()
 		if err != nil {
-			return batch, prefixed(err) // the buffer is not read into again
+			return batch, prefixed(err) // the connection ends, so the buffer keeps the payloads of batch
 		}
 		if !ok {
 			break
@@ -34,12 +35,13 @@ func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []p
 		payloads = payloads || len(p.message.Payload) > 0
 	}
 	if payloads {
-		r.Keep() // they lie in the buffer, and belong to the consumers now
+		r.Keep() // the payloads lie in the buffer, which now belongs to the consumers
 	}
 	return batch, nil
 }
 
-// parse accepts the packets that a broker may send. Any other ends the connection [MQTT-4.8.0-1].
+// parse accepts the packets that a broker may send. Any other packet ends the connection
+// [MQTT-4.8.0-1].
 func (p *packet) parse(f frames.Frame, v frames.Version, topics *frames.Topics) error {
 	switch p.kind {
 	case frames.TypePublish:

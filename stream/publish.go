@@ -7,8 +7,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Publish publishes m and waits until its QoS exchange is complete. When ctx ends before that, m is
-// withdrawn if it was still queued (ErrNotSent); otherwise it may arrive (ErrUnconfirmed).
+// Publish publishes m and waits until its QoS exchange is complete. When ctx ends first and m is
+// still queued, m is withdrawn and the error wraps ErrNotSent. When ctx ends later in the exchange,
+// m may still arrive and the error wraps ErrUnconfirmed.
 func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	if err := m.Validate(s.settings.version); err != nil {
 		return notSent(err)
@@ -30,26 +31,29 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 		return notSent(context.Cause(ctx))
 	}
 	s.call(func(l *loop) { l.withdraw(call.handle, context.Cause(ctx)) })
-	// Withdrawn or not, the receipt is there now: a ready result beats an ended context.
+	// Whether m was withdrawn or not, its Receipt is there now. A ready result beats an ended
+	// context.
 	r := <-call.receipt
 	s.calls.end(call)
 	return r.Err
 }
 
-// Publishes returns the channel that takes publishings. It is unbuffered: a send that returns has
-// been accepted and gets exactly one Receipt. It is never closed; select it with Done.
+// Publishes returns the channel that accepts publishings. The channel is unbuffered: when the send
+// returns, the session has accepted the publishing, which gets exactly one Receipt. The channel is
+// never closed, so use it in a select together with Done.
 func (s *Session) Publishes() chan<- Publishing { return s.publishes }
 
 // PublishFrom publishes the messages of in and returns the Receipts, in the order of the messages.
-// The channel is closed when in is closed and all its messages have ended, or when ctx or the
-// session ends; it must be read until then. When ctx ends, messages still queued are withdrawn.
+// The stage of this call stops receiving when in is closed, or when ctx or the session ends. It
+// closes the returned channel after the last Receipt. Read that channel until it is closed. When
+// ctx ends, messages still queued are withdrawn.
 func (s *Session) PublishFrom(ctx context.Context, in <-chan frames.Message) <-chan Receipt {
 	return publishFrom(ctx, s, func(m, to *frames.Message) error { *to = *m; return nil }, in)
 }
 
-// PublishFrom is Session.PublishFrom for values of any type: enc makes messages of them. A value
-// that cannot be encoded comes back as the Tag of a Receipt whose Err wraps ErrNotSent and the
-// reason.
+// PublishFrom is Session.PublishFrom for values of any type, which the function enc converts to
+// messages. A value for which enc fails comes back as the Tag of a Receipt whose Err wraps
+// ErrNotSent and the reason.
 func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Message, error), in <-chan T) <-chan Receipt {
 	encode := func(v *T, to *frames.Message) (err error) {
 		*to, err = enc(*v)

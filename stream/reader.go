@@ -11,20 +11,20 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// A reader makes connections, one at a time, and passes events on: an attempt that failed, a
-// connection, the packets of each read, the end of a connection. It waits for nothing but the
-// network and the receiver of its events.
+// A reader makes connections, one at a time, and sends events to the loop: a failed attempt, a new
+// connection, the packets of one read, the end of a connection. It waits only for the network and
+// for the loop.
 type reader struct {
 	dialer *link.Dialer
 	topics frames.Topics // topic names of earlier packets, owned by the reading goroutine
 
 	events  chan event    // unbuffered, never closed
-	quit    chan struct{} // closed when nobody receives events any more
+	quit    chan struct{} // closed when the loop receives no more events
 	running sync.WaitGroup
 }
 
-// An event is a connection, the packets of one read, or the error of an attempt or a connection
-// that has ended.
+// An event is a new connection, the packets of one read, or the error that ended an attempt or a
+// connection.
 type event struct {
 	conn    *link.Conn
 	packets []packet // owned by the receiver until it receives the next event
@@ -38,8 +38,8 @@ func newReader(d *link.Dialer) *reader {
 // connect starts one attempt. ctx ends the attempt, not the connection.
 func (r *reader) connect(ctx context.Context) { r.running.Go(func() { r.run(ctx) }) }
 
-// run makes a connection and starts another goroutine to read it, whose stack dialing has not made
-// large.
+// run makes a connection and starts another goroutine to read from it. The stack of that goroutine
+// is small, while dialing has grown the stack of this one.
 func (r *reader) run(ctx context.Context) {
 	c, err := r.dialer.Dial(ctx)
 	ok := r.tell(event{conn: c, err: err})
@@ -52,9 +52,9 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// tell passes an event on; false after stop. It is not inlined: it would take room on the stack of
-// a goroutine that waits for the network, and the runtime takes half of a stack back that is little
-// used.
+// tell sends an event to the loop. It returns false after stop. If tell were inlined, it would take
+// room on the stack of a goroutine that waits for the network, and the runtime halves only a stack
+// of which little is used.
 //
 //go:noinline
 func (r *reader) tell(e event) bool {
@@ -66,14 +66,14 @@ func (r *reader) tell(e event) bool {
 	}
 }
 
-// read decodes all packets that a read returned and passes them on as one batch. Two batches
-// alternate: the receiver of one is done with the other.
+// read decodes all packets that one read returned and sends them to the loop as one batch. Two
+// batch buffers alternate. When the loop has received one batch, it no longer uses the other.
 func (r *reader) read(c *link.Conn) error {
 	var batch, other []packet
 	for {
 		var err error
 		batch, err = decode(c.Reader, c.Version, &r.topics, batch[:0])
-		last := len(batch) < batchPackets // there is no more in the buffer
+		last := len(batch) < batchPackets // the buffer has no more complete packets
 		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
 		if len(batch) > 0 {
 			if !r.tell(event{packets: batch}) {
@@ -105,8 +105,8 @@ func readError(err error) error {
 	return fmt.Errorf("mqtt: read: %w", err)
 }
 
-// stop ends the reader: events are not delivered any more. The connection must have been closed.
+// stop ends the reader and drops its events. The connection must have been closed before.
 func (r *reader) stop() { close(r.quit) }
 
-// wait returns when its goroutines are gone.
+// wait returns when the goroutines of the reader are gone.
 func (r *reader) wait() { r.running.Wait() }

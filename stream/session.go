@@ -11,22 +11,22 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Session is one MQTT session across any number of connections. Its methods can be called from any
-// goroutine.
+// Session is one MQTT session across any number of connections. Its methods are safe for concurrent
+// use.
 type Session struct {
 	settings  settings
 	commands  chan command      // unbuffered, to the loop, never closed
 	publishes chan<- Publishing // to the loop, never closed
-	runs      chan<- stageRun   // the same
-	calls     *publishCalls     // of Publish
-	counts    *receiptCounts    // of stages and lagging Ack channels
+	runs      chan<- stageRun   // to the loop, never closed
+	calls     *publishCalls     // calls of Publish that the loop has not accepted
+	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
 	states    *stateFeed
 	life      *life
 }
 
-// Open starts a session and does not wait for the broker. The error is about the arguments or the
-// Store.
+// Open starts a session and does not wait for the broker. It returns an error only for bad
+// arguments or a failing Store.
 func Open(rawURL string, o *Options) (*Session, error) { return open(rawURL, o, nil) }
 
 func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
@@ -90,8 +90,9 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 	return l
 }
 
-// Dial is Open, and waits for the first connection. If the first attempt fails, or ctx ends before
-// it has succeeded, the session is closed and the error says why. ctx bounds Dial only.
+// Dial opens a session as Open does and waits for the first connection. If the first attempt fails,
+// or ctx ends before the attempt has succeeded, Dial closes the session and returns the reason. ctx
+// bounds the call of Dial, not the session.
 func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -117,7 +118,8 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 	return s, nil
 }
 
-// call runs f on the loop and waits for it; false when the session is ending.
+// call runs f on the loop and waits until f has returned. It returns false, without running f, when
+// the session is ending.
 func (s *Session) call(f command) bool {
 	ran := make(chan struct{})
 	select {
@@ -129,11 +131,12 @@ func (s *Session) call(f command) bool {
 	}
 }
 
-// Err returns nil while the session runs and after Close; otherwise why it ended.
+// Err returns the reason why the session ended by itself. It returns nil while the session runs,
+// and after Close.
 func (s *Session) Err() error { return s.life.Err() }
 
-// Done returns a channel that is closed when the session has ended: all its channels are closed,
-// all its goroutines are gone.
+// Done returns a channel that is closed when the session has ended. By then all receive channels
+// are closed and all goroutines of the session are gone.
 func (s *Session) Done() <-chan struct{} { return s.life.done }
 
 // Messages is Subscription.Messages for the messages that no Subscription claims.
@@ -147,10 +150,10 @@ func (s *Session) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return s.inboxes.unclaimed.All(ctx)
 }
 
-// Online returns a channel that is closed while the session is connected. It is a level: get it
-// anew for each wait.
+// Online returns a channel that is closed while the session is connected. Call Online again for
+// each wait, since every lost connection brings a new channel.
 func (s *Session) Online() <-chan struct{} { return s.states.Online() }
 
-// States returns a channel with the newest State: first the present one, then each change, of which
-// a slow reader misses all but the last. It is closed when ctx or the session ends.
+// States returns a channel that first has the present State, then each new one. A slow reader gets
+// only the newest State. The channel is closed when ctx or the session ends.
 func (s *Session) States(ctx context.Context) <-chan State { return s.states.States(ctx) }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 )
 
-// Shutdown ends the session in order: it stops handing out messages (the receive channels close),
-// waits until those handed out are acknowledged, stops accepting publishings, waits until those
-// accepted have ended, sends the last acks and DISCONNECT, and closes. When ctx ends first it
-// closes at once, and the error says how many publications and deliveries were left; with
-// KeepSession and a Store the next session finds them there, or at the broker.
+// Shutdown ends the session in steps. It closes the receive channels, waits until consumers have
+// acknowledged every message handed out so far, stops accepting publishings, waits until every
+// accepted publishing has its Receipt, sends the last acks and DISCONNECT, and closes the session.
+// When ctx ends first, Shutdown closes the session at once, and the error says how many
+// publications and deliveries were left unfinished. With KeepSession and a Store the next session
+// gets the unfinished publications from the Store and the unfinished deliveries from the broker.
 func (s *Session) Shutdown(ctx context.Context) error {
 	s.call(func(l *loop) {
 		l.ending.advance(settling)
@@ -30,20 +31,19 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// Close ends the session at once: encoded packets are written, DISCONNECT is sent, and the broker
-// is given until a second has passed to read it and to close (it does so at once); all publications
-// end with their Receipts, and every goroutine is gone when it returns. It can be called any number
-// of times; the error names everything that failed.
-//
-// Receipts go to channels that take them; a channel that takes none for a second loses them, and
-// the error says how many.
+// Close ends the session at once. It writes the packets that are already encoded, then DISCONNECT,
+// and waits up to one second for the broker to close the connection. Every publication gets its
+// Receipt, and when Close returns, every goroutine of the session is gone. Close can be called any
+// number of times. Its error names everything that failed. If no channel accepts a Receipt for a
+// second, Close drops the Receipts that are left, and its error says how many.
 func (s *Session) Close() error {
 	s.life.close()
 	<-s.life.done
 	return s.life.closeErr
 }
 
-// Stats returns the counters and gauges of the session. After its end it returns the last.
+// Stats returns the counters and gauges of the session. After the end of the session it returns
+// their last values.
 func (s *Session) Stats() Stats {
 	var st Stats
 	if !s.call(func(l *loop) { st = l.snapshot() }) {

@@ -28,7 +28,8 @@ type Stats struct {
 	StoreFailing bool // the last commit to the Store failed; it is tried again
 }
 
-// counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the others.
+// counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the
+// others.
 type counters struct {
 	acknowledged, received, discarded uint64
 	bytesIn, bytesOut                 uint64

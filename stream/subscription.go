@@ -9,19 +9,19 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// A Subscription is a set of topic filters with channels of its own. It is restored at every
-// connection until Unsubscribe.
+// A Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe is
+// called, the session restores the Subscription at every new connection.
 type Subscription struct {
 	session *Session
 	set     *filterSet
 }
 
-// Subscribe asks the broker for the filters and waits until it has granted all of them. If it
-// refuses one, none stays and the error is a *RefusedError; if ctx ends first, the filters are
-// unsubscribed. Messages can arrive before Subscribe returns; they wait in the Subscription.
-//
-// Messages that wait unclaimed and match are claimed by the new Subscription. A message goes to
-// every Subscription that it matches.
+// Subscribe asks the broker for the filters and waits until the broker has granted all of them. If
+// the broker refuses a filter, Subscribe unsubscribes the granted ones and returns a *RefusedError.
+// If ctx ends first, the filters are unsubscribed. Messages that arrive before Subscribe returns
+// wait in the Subscription. A message that no Subscription has claimed so far moves to the new
+// Subscription if a filter matches it. A message that arrives later goes to every Subscription with
+// a matching filter.
 func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Subscription, error) {
 	if err := checkFilters(s.settings.version, filters); err != nil {
 		return nil, err
@@ -65,19 +65,19 @@ func checkFilters(v frames.Version, filters []frames.Filter) error {
 	return nil
 }
 
-// Messages returns the channel whose hand-off acknowledges a message: nothing is lost before the
-// hand-off, nothing is known after it. It is unbuffered, closed after its last value, and the same
-// at every call.
+// Messages returns a channel that acknowledges each message when the consumer receives it. A
+// message is not lost before that receive, but a consumer that fails afterwards does not get it
+// again. The channel is unbuffered, closed after its last value, and the same at every call.
 func (sub *Subscription) Messages() <-chan frames.Message { return sub.set.inbox.Messages() }
 
-// Deliveries returns the channel of messages that their consumer acknowledges with Ack. It is
-// buffered (256), closed after its last value, and the same at every call.
+// Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel has
+// a buffer of 256, is closed after its last value, and is the same at every call.
 func (sub *Subscription) Deliveries() <-chan Delivery { return sub.set.inbox.Deliveries() }
 
-// All returns an iterator over the messages, without a goroutine. A message is acknowledged when
-// the loop asks for the next one; leaving the loop does not acknowledge the last one. It ends
-// without an error when the client was closed or unsubscribed, otherwise with the reason: that of
-// ctx, or Err.
+// All returns an iterator over the messages, which needs no goroutine. A message is acknowledged
+// when the range loop asks for the next message; a break leaves the last message unacknowledged.
+// The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the
+// error: the cause of ctx, or Err.
 func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return sub.set.inbox.All(ctx)
 }
@@ -85,14 +85,16 @@ func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
 // Granted returns the QoS that the broker granted for each filter, in order.
 func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
 
-// Err returns why the channels ended; nil while they have not, and after Unsubscribe or Close. A
-// broker that refuses a filter when the Subscription is restored ends it with a *RefusedError.
+// Err returns the reason why the channels ended. It returns nil while they are open, and after
+// Unsubscribe or Close. If the broker refuses a filter when the session restores the Subscription,
+// the Subscription ends with a *RefusedError.
 func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 
-// Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The channels hand over the
-// messages that have arrived, then close: read them to the end, since a message that is left
-// withholds the acks of all later ones. Filters that another Subscription of the session has too
-// stay subscribed. When ctx ends first, the Subscription ends all the same.
+// Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The channels still deliver
+// the messages that have arrived, then they are closed. Read the channels to the end, since one
+// unread message withholds the acks of all later messages. A filter that another Subscription of
+// the session shares stays subscribed. When ctx ends before the UNSUBACK, Unsubscribe returns its
+// cause, and the Subscription ends nevertheless.
 func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	s := sub.session
 	reply := make(chan error, 1)

@@ -7,9 +7,10 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// terms are the values that a connection has agreed on. From the handshake on they are read in
-// place of the Options, which are one side's wish. Before the first connection they are that wish,
-// and after a connection they are its last terms.
+// terms are the parameters of a connection as client and broker have agreed on them. The Options
+// are only what the client asks for, so code reads the terms after the handshake. Before the first
+// connection the terms equal the Options. After a connection they keep its values until the next
+// handshake.
 type terms struct {
 	version   frames.Version
 	clientID  string
@@ -18,7 +19,7 @@ type terms struct {
 	maxPacket int           // the largest packet that may be sent, in bytes
 	kept      bool          // the session outlives the connection
 	resumed   bool          // the broker had our session when the connection began
-	doubtful  bool          // the session is kept, and the version does not tell whether the broker had it
+	doubtful  bool          // the session is kept, but CONNACK of this version does not say whether the broker had it
 }
 
 // wantedTerms are the terms before the first connection.
