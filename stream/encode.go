@@ -5,8 +5,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The packets that an outbox encodes. One that does not fit the terms of the connection is not
-// added: err tells of it, and the loop closes the connection.
+// The methods here encode packets into the batch being filled. A packet that does not fit the terms of the connection is not added. Then outbox.err is set, and the loop closes the connection.
 
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
@@ -18,14 +17,14 @@ func (o *outbox) publish(p *frames.Publish) {
 	}
 }
 
-// publishNext adds a message of a run; false when the batch is full.
+// publishNext adds a message of a run. It returns false when the batch is full.
 func (o *outbox) publishNext(m *frames.Message) bool {
 	p := frames.Publish{Message: *m}
 	o.publish(&p)
 	return !o.full()
 }
 
-// transmit adds a PUBLISH or a PUBREL of the sender.
+// transmit adds a PUBLISH or a PUBREL that flow.Sender returned.
 func (o *outbox) transmit(out *flow.Outgoing) {
 	if out.Type == frames.TypePubrel {
 		o.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
@@ -43,7 +42,7 @@ func (o *outbox) ack(a frames.Ack) {
 	}
 }
 
-// acks adds the acks of deliveries that may leave, in order of arrival.
+// acks adds the acks that flow.Receiver allows to be sent, in the order in which the messages arrived.
 func (o *outbox) acks(r *flow.Receiver) {
 	for a, ok := r.Next(); ok; a, ok = r.Next() {
 		o.ack(a)
@@ -62,8 +61,7 @@ func (o *outbox) packet(p frames.Packet) {
 	}
 }
 
-// added takes the batch with a packet appended, unless that failed or is beyond the limit of the
-// connection.
+// added stores the batch with its new packet in bytes, unless the encoding failed with err or the packet is larger than the connection allows. before is the length of the batch without the packet.
 func (o *outbox) added(before int, bytes []byte, err error) bool {
 	if size := len(bytes) - before; err == nil && size > o.maxPacket {
 		err = &frames.TooLargeError{Size: size, Limit: o.maxPacket}

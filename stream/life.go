@@ -2,13 +2,11 @@ package stream
 
 import "sync"
 
-// life is shared by all parts of a session: the way to its end, the goroutines that Close waits
-// for, and the means to wake the loop. The levels are closed in this order: closing by Close, the
-// others by the loop.
+// life is shared by all parts of a session. It has the channels that mark the steps to the end, the goroutines that Close waits for, and the channel that wakes the loop. The channels closing, intakeEnds, ending and done are closed in this order. Close closes closing, and the loop closes the other three.
 type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
-	closing    chan struct{} // Close wants the end
-	intakeEnds chan struct{} // nothing more is accepted
+	closing    chan struct{} // Close was called
+	intakeEnds chan struct{} // no more publishings are accepted
 	ending     chan struct{} // the loop takes no more commands
 	done       chan struct{} // every goroutine is gone
 	closeOnce  sync.Once
@@ -33,10 +31,10 @@ func newLife() *life {
 	}
 }
 
-// close asks for the end. It can be called any number of times.
+// close asks the loop to end the session. It can be called any number of times.
 func (l *life) close() { l.closeOnce.Do(func() { close(l.closing) }) }
 
-// endIntake closes intakeEnds. It is the loop's, and can be called twice.
+// endIntake closes intakeEnds. Only the loop calls it, at most twice.
 func (l *life) endIntake() {
 	select {
 	case <-l.intakeEnds:
@@ -45,7 +43,7 @@ func (l *life) endIntake() {
 	}
 }
 
-// start runs f on a goroutine that Close waits for; false when it is too late.
+// start runs f on a goroutine that Close waits for. It returns false, without running f, after endHelpers.
 func (l *life) start(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +54,7 @@ func (l *life) start(f func()) bool {
 	return true
 }
 
-// endHelpers lets no more helpers start and waits for the running ones.
+// endHelpers keeps new helpers from starting and waits for the running helpers.
 func (l *life) endHelpers() {
 	l.mu.Lock()
 	l.noMoreHelpers = true
@@ -71,7 +69,7 @@ func (l *life) fail(err error) {
 	l.err = err
 }
 
-// Err returns nil while the session runs and after Close, otherwise why it ended.
+// Err returns the reason why the session ended by itself. It returns nil while the session runs, and after Close.
 func (l *life) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,8 +84,7 @@ func (l *life) closed() error {
 	return ErrClosed
 }
 
-// wake makes the loop look at the shared lists: deliveries acknowledged, room in the inboxes,
-// goroutines that have ended.
+// wake makes the loop check the lists that it shares with other goroutines: acknowledged deliveries, room in the inboxes, helpers that have ended.
 func (l *life) wake() {
 	select {
 	case l.wakeups <- struct{}{}:

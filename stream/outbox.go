@@ -9,12 +9,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An outbox encodes packets, and holds everything on its way to the Store and to the connection:
-// the batch being filled, the batch being written, and the changes that a failed commit left.
+// An outbox encodes packets, and holds the bytes and changes on their way to the connection and the Store: the batch being filled, the batch being written, and the changes of a failed commit.
 //
 // Invariant: at most one batch is being written, and the changes of a batch are committed before
-// its bytes are written. After a failed commit its changes come again, alone and before any other
-// batch.
+// its bytes are written. After a failed commit its changes are committed again, alone and before any other batch.
 type outbox struct {
 	log       *packetLog
 	version   frames.Version // of the connection
@@ -27,11 +25,11 @@ type outbox struct {
 	filling batch
 	current batch // being written, if busy
 	busy    bool
-	spare   buffers // of the last batch
-	idle    bool    // the writer may rest
+	spare   buffers // of the last batch, to be used again
+	idle    bool    // the writer may end
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
-	failed failedCommit // with err nil: the last commit succeeded
+	failed failedCommit // err is nil if the last commit succeeded
 
 	writer writer
 	syncs  []syncCall
@@ -52,13 +50,10 @@ type syncCall struct {
 }
 
 const (
-	// batchBytes bounds the publications in a batch. Acks are added beyond it.
+	// batchBytes bounds the publications in a batch. Acks are added even to a full batch.
 	batchBytes = 64 << 10
 
-	// smallBatch is the most that the loop writes itself, if the socket accepts all of it at once.
-	// Passing a batch to the writer and hearing from it takes two changes of goroutine, mostly
-	// between cores, and with a window of 100 the broker waits for both: a fifth of the time. A
-	// larger batch is worth them, since the loop fills the next one meanwhile.
+	// smallBatch is the size in bytes of the largest batch that the loop writes itself, if the socket accepts all of it at once. Passing a batch to the writer and getting its answer takes two switches between goroutines, mostly between cores. With a window of 100 the broker waits for both switches, which costs a fifth of the time. A larger batch is worth the switches, since the loop fills the next batch meanwhile.
 	smallBatch = 16 << 10
 
 	commitRetry = time.Second
@@ -73,7 +68,7 @@ func (o *outbox) connected(conn wire, t terms) {
 	o.conn, o.version, o.maxPacket = conn, t.version, t.maxPacket
 }
 
-// disconnected ends a connection: the bytes that wait for it are dropped.
+// disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err = nil, nil
 	o.filling.bytes = o.filling.bytes[:0]
@@ -82,13 +77,13 @@ func (o *outbox) disconnected() {
 // number returns the number of the batch being filled.
 func (o *outbox) number() uint64 { return o.filling.number }
 
-// full reports whether the batch being filled has room for no more publications.
+// full reports whether the batch being filled has no room for another publication.
 func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
 
 // backlog returns how many bytes the batch being filled has.
 func (o *outbox) backlog() int { return len(o.filling.bytes) }
 
-// writing reports whether there are bytes being written or to be written.
+// writing reports whether bytes are being written or wait to be written.
 func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || o.current.conn != nil }
 
 // empty reports whether nothing waits for the Store or the connection.
@@ -96,9 +91,7 @@ func (o *outbox) empty() bool {
 	return !o.busy && len(o.filling.bytes) == 0 && len(o.failed.changes)+o.journal.Len() == 0
 }
 
-// flush hands the batch being filled to the Store and the connection if no other is being written:
-// changes always, bytes with a connection. It returns how many bytes were handed over, and whether
-// the batch is done already.
+// flush passes the batch being filled to the Store and the connection, unless another batch is being written. Without a connection the batch has only changes. flush returns how many bytes it passed on, and whether the batch is already written.
 func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	if o.busy || now < o.failed.retryAt {
 		return 0, false
@@ -121,8 +114,7 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	return bytes, o.write(full)
 }
 
-// write writes b at once, which it reports, if b is small, has no changes and the connection
-// accepts all of it. Otherwise the writer does.
+// write writes b itself if b is small, has no changes, and the connection accepts all bytes at once. Then it returns true. Otherwise it passes b to the writer.
 func (o *outbox) write(b batch) (done bool) {
 	o.current, o.busy = b, true
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
@@ -137,17 +129,16 @@ func (o *outbox) write(b batch) (done bool) {
 	return false
 }
 
-// answers returns the channel on which the writer's answer comes, nil when none is awaited.
+// answers returns the channel of the writer's answers, nil while there is no writer.
 func (o *outbox) answers() <-chan written { return o.writer.answers }
 
-// failing returns why the last commit failed, nil if it succeeded.
+// failing returns the error of the last commit, nil if that commit succeeded.
 func (o *outbox) failing() error { return o.failed.err }
 
-// retryAt returns when a failed commit is to be repeated.
+// retryAt returns the time at which a failed commit is repeated.
 func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
 
-// committed records that the current batch was committed, and written if it had bytes. It returns
-// the number of the batch and whether it had.
+// committed records that the current batch was committed, and written if it had bytes. It returns the number of the batch and whether the batch had bytes.
 func (o *outbox) committed() (number uint64, hadBytes bool) {
 	number, hadBytes = o.current.number, o.current.conn != nil
 	o.failed.err = nil
@@ -156,8 +147,7 @@ func (o *outbox) committed() (number uint64, hadBytes bool) {
 	return number, hadBytes
 }
 
-// uncommitted records that the commit of the current batch failed, and with it the writing of its
-// bytes. A second later the changes are committed as revise returns them.
+// uncommitted records that the commit of the current batch failed, so that its bytes were not written. A second later the outbox commits the changes that revise returns.
 func (o *outbox) uncommitted(err error, now time.Duration, revise func([]flow.Change) []flow.Change) {
 	number := o.current.number
 	o.handed = min(o.handed, number-1)
@@ -177,7 +167,7 @@ func (o *outbox) release() {
 	}
 }
 
-// sync answers reply when the changes made so far are committed.
+// sync sends a result to reply when the changes made so far are committed, or a commit fails.
 func (o *outbox) sync(reply chan<- error) {
 	switch {
 	case o.journal.Len() > 0:
@@ -191,7 +181,7 @@ func (o *outbox) sync(reply chan<- error) {
 	}
 }
 
-// answerSyncs answers the calls that wait for a batch up to number.
+// answerSyncs sends err to the calls of Sync that wait for a batch with a number up to number.
 func (o *outbox) answerSyncs(number uint64, err error) {
 	done := 0
 	for done < len(o.syncs) && o.syncs[done].number <= number {
@@ -204,7 +194,7 @@ func (o *outbox) answerSyncs(number uint64, err error) {
 // retryNow makes the next flush repeat a failed commit without waiting.
 func (o *outbox) retryNow() { o.failed.retryAt = 0 }
 
-// shrink gives the memory of an idle session back. The writer rests after its next answer.
+// shrink frees the memory of an idle session. The writer ends after its next answer.
 func (o *outbox) shrink(unused bool) {
 	if unused {
 		o.spare = buffers{}
@@ -220,7 +210,7 @@ func (o *outbox) rest() {
 	}
 }
 
-// end ends the writer, which must have answered, and returns when its goroutine is gone.
+// end ends the writer and returns when its goroutine is gone. No answer of the writer may be outstanding.
 func (o *outbox) end() {
 	o.writer.rest()
 	o.writer.running.Wait()

@@ -8,8 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A batch is the work of the writer in one step: commit the changes, then write the bytes that
-// depend on them.
+// A batch is one job of the writer, which commits the changes and then writes the bytes that depend on them.
 type batch struct {
 	number uint64
 	buffers
@@ -22,10 +21,10 @@ type buffers struct {
 	bytes   []byte
 }
 
-// A wire is the part of a connection that batches are written to.
+// A wire is the interface of a connection that batches are written to.
 type wire interface {
 	io.Writer
-	TryWrite([]byte) int // writes as much as is accepted without waiting
+	TryWrite([]byte) int // writes as many bytes as the connection accepts without waiting
 }
 
 // written is the writer's answer. At most one of the errors is set.
@@ -34,13 +33,11 @@ type written struct {
 	write  error
 }
 
-// A writer commits and writes one batch at a time on a goroutine of its own, which ends while the
-// session is idle: then its stack and its channels take no memory. The next batch is sent only
-// after the answer to the one before, so neither channel blocks its sender.
+// A writer commits and writes one batch at a time, on a goroutine of its own. The goroutine ends when the session is idle, so that its stack and its channels take no memory. The next batch is sent only after the answer to the previous batch, so neither channel blocks its sender.
 type writer struct {
 	store   flow.Store
 	batches chan batch   // cap 1; nil while there is no goroutine
-	answers chan written // cap 1; the same
+	answers chan written // cap 1; nil while there is no goroutine
 	running sync.WaitGroup
 }
 
@@ -54,7 +51,7 @@ func (w *writer) write(b batch) {
 	w.batches <- b
 }
 
-// rest ends the goroutine, which must have answered.
+// rest ends the goroutine. No answer of the goroutine may be outstanding.
 func (w *writer) rest() {
 	if w.batches != nil {
 		close(w.batches)
