@@ -42,7 +42,7 @@ func (b *inbox) Deliveries() <-chan Delivery {
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	ok := b.all.life.start(func() {
 		defer close(ch)
-		stop := b.all.stop
+		stop := b.all.stopping()
 		chunk := make([]Delivery, 0, 8)
 		for chunk = b.take(nil, chunk); len(chunk) > 0; chunk = b.take(nil, chunk[:0]) {
 			for i, d := range chunk {
@@ -74,7 +74,7 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 // client was closed or unsubscribed, otherwise with the reason: that of ctx, or Err.
 func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
-		stop := b.all.stop
+		stop := b.all.stopping()
 		var chunk []Delivery
 		next := 0
 		leave := func() {

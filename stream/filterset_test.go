@@ -40,7 +40,7 @@ func TestEveryCallOfUnsubscribeIsAnsweredOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if !isClosed(set.inbox.over) {
+	if !set.inbox.finished {
 		t.Error("the inbox goes on")
 	}
 }

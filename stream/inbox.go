@@ -7,24 +7,24 @@ import (
 
 // An inbox is the place where the messages of one Subscription wait, or the unclaimed ones.
 type inbox struct {
-	all  *inboxes
-	wake chan struct{} // cap 1, from the loop and from consumers that leave messages behind
-	over chan struct{} // closed by the loop: no more messages come
+	all *inboxes
 
-	// Guarded by all.mu.
+	// Guarded by all.mu. The channels are made with the first consumer.
+	wake     chan struct{} // cap 1, from the loop and from consumers that leave messages behind
+	over     chan struct{} // closed by the loop: no more messages come
 	line     list.List
 	count    int
 	bytes    int
 	idle     int // consumers that wait
 	waking   bool
-	finished bool  // over is closed
+	finished bool  // no more messages come
 	err      error // why
 	messages chan frames.Message
 	delivers chan Delivery
 }
 
 func (b *inboxes) newInbox() *inbox {
-	return &inbox{all: b, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	return &inbox{all: b}
 }
 
 func (b *inbox) add(d *Delivery) {
@@ -43,7 +43,9 @@ func (b *inbox) finish(err error) {
 	defer b.all.mu.Unlock()
 	if !b.finished {
 		b.finished, b.err = true, err
-		close(b.over)
+		if b.over != nil {
+			close(b.over)
+		}
 	}
 }
 
@@ -82,14 +84,18 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 			x.mu.Unlock()
 			return dst
 		}
+		if b.wake == nil {
+			b.wake, b.over = make(chan struct{}, 1), make(chan struct{})
+		}
 		b.idle++
+		stop := x.stopChannel()
 		x.mu.Unlock()
 
 		canceled := false
 		select {
 		case <-b.wake:
 		case <-b.over:
-		case <-x.stop:
+		case <-stop:
 		case <-cancel:
 			canceled = true
 		}

@@ -17,9 +17,8 @@ type inboxes struct {
 	limit     int // ReceiveBytes
 	highWater int // bytes above which takes count as consumed
 	life      *life
-	unclaimed *inbox        // messages that no Subscription claims
-	acks      *ackList      // of all deliveries
-	stop      chan struct{} // closed when nothing is handed out any more
+	unclaimed *inbox   // messages that no Subscription claims
+	acks      *ackList // of all deliveries
 
 	mu       sync.Mutex
 	slots    []slot // slot 0 stays unused
@@ -30,10 +29,11 @@ type inboxes struct {
 	bytes    int
 	count    int
 	dropped  uint64
-	consumed uint64   // takes from an inbox above half of highWater
-	wakeAt   int      // wake the loop, once, when no more bytes than this are left; -1: do not
-	wakeable []*inbox // have consumers to be woken when the lock is left
-	stopped  bool
+	consumed uint64        // takes from an inbox above half of highWater
+	wakeAt   int           // wake the loop, once, when no more bytes than this are left; -1: do not
+	wakeable []*inbox      // have consumers to be woken when the lock is left
+	stopped  bool          // nothing is handed out any more
+	stop     chan struct{} // closed when stopped; made with the first consumer
 }
 
 // A slot holds one message that waits.
@@ -45,7 +45,7 @@ type slot struct {
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
-	b := &inboxes{limit: limit, highWater: highWater, life: l, stop: make(chan struct{}), wakeAt: -1}
+	b := &inboxes{limit: limit, highWater: highWater, life: l, wakeAt: -1}
 	b.unclaimed = b.newInbox()
 	b.acks = &ackList{wake: l.wake}
 	return b
@@ -165,13 +165,33 @@ func (b *inboxes) wakeLoop() {
 	}
 }
 
+// stopping returns a channel that is closed when nothing is handed out any more.
+func (b *inboxes) stopping() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stopChannel()
+}
+
+// stopChannel is stopping for a caller that holds the lock.
+func (b *inboxes) stopChannel() <-chan struct{} {
+	if b.stop == nil {
+		b.stop = make(chan struct{})
+		if b.stopped {
+			close(b.stop)
+		}
+	}
+	return b.stop
+}
+
 // stopAll ends all handing out. The messages stay, unacknowledged.
 func (b *inboxes) stopAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.stopped {
 		b.stopped = true
-		close(b.stop)
+		if b.stop != nil {
+			close(b.stop)
+		}
 	}
 }
 
