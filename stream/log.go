@@ -12,8 +12,13 @@ type packetLog struct {
 	*slog.Logger
 	packets bool // Debug is enabled, asked once a turn
 
-	unclaimed map[string]struct{} // topics that were logged or are to be
-	newTopics []string            // to be logged
+	unclaimed *unclaimedTopics // nil while there are none
+}
+
+// unclaimedTopics are topics that no Subscription matches.
+type unclaimedTopics struct {
+	noted    map[string]struct{} // logged, or in unlogged
+	unlogged []string
 }
 
 // maxUnclaimedTopics bounds the topics remembered. Further ones are not logged.
@@ -69,23 +74,27 @@ func (l *packetLog) received(packets []packet) {
 	}
 }
 
-// noteUnclaimed makes logUnclaimed log, once per topic, that no Subscription matches.
+// noteUnclaimed makes logUnclaimed log, once per topic, that no Subscription matches the topic.
 func (l *packetLog) noteUnclaimed(topic string) {
-	if _, ok := l.unclaimed[topic]; ok || len(l.unclaimed) >= maxUnclaimedTopics {
+	if l.unclaimed == nil {
+		l.unclaimed = &unclaimedTopics{noted: make(map[string]struct{})}
+	}
+	u := l.unclaimed
+	if _, ok := u.noted[topic]; ok || len(u.noted) >= maxUnclaimedTopics {
 		return
 	}
-	if l.unclaimed == nil {
-		l.unclaimed = make(map[string]struct{})
-	}
-	l.unclaimed[topic] = struct{}{}
-	l.newTopics = append(l.newTopics, topic)
+	u.noted[topic] = struct{}{}
+	u.unlogged = append(u.unlogged, topic)
 }
 
-// logUnclaimed logs the new topics. It is called without a lock, since a log handler is code of the
-// user.
+// logUnclaimed logs the topics noted since the last call. The caller holds no lock, because a log
+// handler is code of the user.
 func (l *packetLog) logUnclaimed() {
-	for _, topic := range l.newTopics {
+	if l.unclaimed == nil {
+		return
+	}
+	for _, topic := range l.unclaimed.unlogged {
 		l.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
 	}
-	l.newTopics = l.newTopics[:0]
+	l.unclaimed.unlogged = l.unclaimed.unlogged[:0]
 }

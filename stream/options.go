@@ -248,9 +248,11 @@ func (o *Options) link() link.Config {
 			CleanSession: !o.KeepSession,
 			KeepAlive:    uint16(o.KeepAlive / time.Second),
 			Will:         o.Will,
+			UserName:     o.Username,
+			Password:     o.Password,
 		},
-		Username: o.Username, Password: o.Password, Credentials: o.Credentials,
-		TLS: o.TLS, TLSConfig: o.TLSConfig, Header: o.Header, AnySubprotocol: o.AnySubprotocol,
+		Credentials: o.Credentials,
+		TLS:         o.TLS, TLSConfig: o.TLSConfig, Header: o.Header, AnySubprotocol: o.AnySubprotocol,
 		DialContext: o.DialContext, ConnectTimeout: o.ConnectTimeout, WriteTimeout: o.WriteTimeout,
 		MaxPacket: o.MaxPacket, Logger: o.Logger,
 	}

@@ -25,8 +25,8 @@ type outbox struct {
 	filling batch
 	current batch // being written, if busy
 	busy    bool
-	spare   buffers // of the last batch, to be used again
 	idle    bool    // the writer may end
+	spare   buffers // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
 	failed failedCommit // err is nil if the last commit succeeded

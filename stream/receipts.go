@@ -26,7 +26,6 @@ type receipts struct {
 	life    *life
 	log     *slog.Logger
 	lagging map[chan<- Receipt]*ackQueue
-	warned  bool
 	stages  []*publishStage // that have results in this turn
 }
 
@@ -73,12 +72,9 @@ func (r *receipts) send(o owner, receipt Receipt) {
 
 // queue begins the queue of a channel that is full.
 func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
-	if !r.warned {
-		r.warned = true
-		r.log.Warn("an Ack channel is full and its Receipts wait: buffer it for the publications that its owner keeps outstanding", "cap", cap(ack))
-	}
-	if r.lagging == nil {
+	if r.lagging == nil { // the first time
 		r.lagging = make(map[chan<- Receipt]*ackQueue)
+		r.log.Warn("an Ack channel is full and its Receipts wait: buffer it for the publications that its owner keeps outstanding", "cap", cap(ack))
 	}
 	q := &ackQueue{ack: ack, counts: r.counts, queue: []Receipt{receipt}}
 	r.lagging[ack] = q

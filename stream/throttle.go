@@ -13,9 +13,9 @@ type throttle struct {
 	limit     int           // ReceiveBytes
 	paused    bool          // reading waits for consumers
 	crowded   bool          // set when the inboxes rise above the high-water mark, cleared when they fall to half of it
+	qos0Read  bool          // QoS 0 messages were read since the last decision
 	restUntil time.Duration // nothing is read before this time
 	consumed  uint64        // load.consumed at the last rest
-	qos0Read  bool          // QoS 0 messages were read since the last decision
 }
 
 const (

@@ -14,13 +14,9 @@ import (
 // Config is everything that a Dialer needs to know. The functions are asked at every connection;
 // their context ends with ConnectTimeout, and their error fails the attempt.
 type Config struct {
-	// Connect is the CONNECT packet but for user name and password.
-	Connect frames.Connect
-
-	// Username and Password take precedence over those in the URL of an endpoint, and Credentials
-	// over both.
-	Username    string
-	Password    []byte
+	// Connect is the CONNECT packet of every connection. Its user name and password take precedence over
+	// those in the URL of an endpoint, and Credentials, if set, over both.
+	Connect     frames.Connect
 	Credentials func(context.Context) (user string, password []byte, err error)
 
 	// TLS is the configuration of secure endpoints, nil for the defaults. TLSConfig, if set, is
@@ -59,8 +55,8 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 
 // login returns the user name and the password for an endpoint: of the Config, or else of the URL.
 func (c *Config) login(e *Endpoint) (user string, password []byte) {
-	if c.Username != "" || c.Password != nil || e.user == nil {
-		return c.Username, c.Password
+	if c.Connect.UserName != "" || c.Connect.Password != nil || e.user == nil {
+		return c.Connect.UserName, c.Connect.Password
 	}
 	if p, ok := e.user.Password(); ok {
 		password = []byte(p)

@@ -42,7 +42,7 @@ func TestLoginPrecedence(t *testing.T) {
 	if user, password := login(config, url); user != "ann" || password != "pw" {
 		t.Errorf("of the URL: %s, %s", user, password)
 	}
-	config.Username, config.Password = "bob", []byte("word")
+	config.Connect.UserName, config.Connect.Password = "bob", []byte("word")
 	if user, password := login(config, url); user != "bob" || password != "word" {
 		t.Errorf("of the Config: %s, %s", user, password)
 	}
