@@ -37,7 +37,7 @@
 //	wakeups           anyone -> loop          nobody     1: look at the shared lists
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
-//	batches, answers  loop -> writer -> loop  loop 1: at most one batch is under way
+//	jobs, answers     loop -> writer -> loop  loop 1: at most one batch is under way
 //	closing           Close -> loop           Close      a level
 //	intakeEnds, ending, quit, done            loop       levels, in this order
 //

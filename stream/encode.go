@@ -5,7 +5,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The methods here encode packets into the batch being filled. A packet that does not fit the terms of the connection is not added. Then outbox.err is set, and the loop closes the connection.
+// The methods here encode packets into the batch being filled. A packet that does not fit the terms
+// of the connection is not added. Then outbox.err is set, and the loop closes the connection.
 
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
@@ -42,7 +43,8 @@ func (o *outbox) ack(a frames.Ack) {
 	}
 }
 
-// acks adds the acks that flow.Receiver allows to be sent, in the order in which the messages arrived.
+// acks adds the acks that flow.Receiver allows to be sent, in the order in which the messages
+// arrived.
 func (o *outbox) acks(r *flow.Receiver) {
 	for a, ok := r.Next(); ok; a, ok = r.Next() {
 		o.ack(a)
@@ -61,7 +63,9 @@ func (o *outbox) packet(p frames.Packet) {
 	}
 }
 
-// added stores the batch with its new packet in bytes, unless the encoding failed with err or the packet is larger than the connection allows. before is the length of the batch without the packet.
+// added stores the batch with its new packet in bytes, unless the encoding failed with err or the
+// packet is larger than the connection allows. before is the length of the batch without the
+// packet.
 func (o *outbox) added(before int, bytes []byte, err error) bool {
 	if size := len(bytes) - before; err == nil && size > o.maxPacket {
 		err = &frames.TooLargeError{Size: size, Limit: o.maxPacket}

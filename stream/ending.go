@@ -1,7 +1,8 @@
 package stream
 
-// ending is the stage that the end of the session has reached. It only moves forward.
-// Shutdown goes through all four stages. Close, NoReconnect and a fatal error lead from any stage directly to over.
+// ending is the stage that the end of the session has reached. It only moves forward. Shutdown goes
+// through all four stages. Close, NoReconnect and a fatal error lead from any stage directly to
+// over.
 type ending byte
 
 const (
@@ -30,7 +31,8 @@ type progress struct {
 	unwritten    bool // bytes or changes wait for the writer
 }
 
-// next moves a Shutdown to its next stage if p allows it, and reports whether the stage has changed.
+// next moves a Shutdown to its next stage if p allows it, and reports whether the stage has
+// changed.
 func (e *ending) next(p progress) bool {
 	was := *e
 	if *e == settling && p.deliveries == 0 {

@@ -2,7 +2,10 @@ package stream
 
 import "sync"
 
-// life is shared by all parts of a session. It has the channels that mark the steps to the end, the goroutines that Close waits for, and the channel that wakes the loop. The channels closing, intakeEnds, ending and done are closed in this order. Close closes closing, and the loop closes the other three.
+// life is shared by all parts of a session. It has the channels that mark the steps to the end, the
+// goroutines that Close waits for, and the channel that wakes the loop. The channels closing,
+// intakeEnds, ending and done are closed in this order. Close closes closing, and the loop closes
+// the other three.
 type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
 	closing    chan struct{} // Close was called
@@ -43,7 +46,8 @@ func (l *life) endIntake() {
 	}
 }
 
-// start runs f on a goroutine that Close waits for. It returns false, without running f, after endHelpers.
+// start runs f on a goroutine that Close waits for. It returns false, without running f, after
+// endHelpers.
 func (l *life) start(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +73,8 @@ func (l *life) fail(err error) {
 	l.err = err
 }
 
-// Err returns the reason why the session ended by itself. It returns nil while the session runs, and after Close.
+// Err returns the reason why the session ended by itself. It returns nil while the session runs,
+// and after Close.
 func (l *life) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +89,8 @@ func (l *life) closed() error {
 	return ErrClosed
 }
 
-// wake makes the loop check the lists that it shares with other goroutines: acknowledged deliveries, room in the inboxes, helpers that have ended.
+// wake makes the loop check the lists that it shares with other goroutines: acknowledged
+// deliveries, room in the inboxes, helpers that have ended.
 func (l *life) wake() {
 	select {
 	case l.wakeups <- struct{}{}:

@@ -9,10 +9,12 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An outbox encodes packets, and holds the bytes and changes on their way to the connection and the Store: the batch being filled, the batch being written, and the changes of a failed commit.
+// An outbox encodes packets, and holds the bytes and changes on their way to the connection and the
+// Store: the batch being filled, the batch being written, and the changes of a failed commit.
 //
 // Invariant: at most one batch is being written, and the changes of a batch are committed before
-// its bytes are written. After a failed commit its changes are committed again, alone and before any other batch.
+// its bytes are written. After a failed commit its changes are committed again, alone and before
+// any other batch.
 type outbox struct {
 	log       *packetLog
 	version   frames.Version // of the connection
@@ -53,7 +55,11 @@ const (
 	// batchBytes bounds the publications in a batch. Acks are added even to a full batch.
 	batchBytes = 64 << 10
 
-	// smallBatch is the size in bytes of the largest batch that the loop writes itself, if the socket accepts all of it at once. Passing a batch to the writer and getting its answer takes two switches between goroutines, mostly between cores. With a window of 100 the broker waits for both switches, which costs a fifth of the time. A larger batch is worth the switches, since the loop fills the next batch meanwhile.
+	// smallBatch is the size in bytes of the largest batch that the loop writes itself, if the
+	// socket accepts all of it at once. Passing a batch to the writer and getting its answer takes
+	// two switches between goroutines, mostly between cores. With a window of 100 the broker waits
+	// for both switches, which costs a fifth of the time. A larger batch is worth the switches,
+	// since the loop fills the next batch meanwhile.
 	smallBatch = 16 << 10
 
 	commitRetry = time.Second
@@ -84,14 +90,16 @@ func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
 func (o *outbox) backlog() int { return len(o.filling.bytes) }
 
 // writing reports whether bytes are being written or wait to be written.
-func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || o.current.conn != nil }
+func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || len(o.current.bytes) > 0 }
 
 // empty reports whether nothing waits for the Store or the connection.
 func (o *outbox) empty() bool {
 	return !o.busy && len(o.filling.bytes) == 0 && len(o.failed.changes)+o.journal.Len() == 0
 }
 
-// flush passes the batch being filled to the Store and the connection, unless another batch is being written. Without a connection the batch has only changes. flush returns how many bytes it passed on, and whether the batch is already written.
+// flush passes the batch being filled to the Store and the connection, unless another batch is
+// being written. Without a connection the batch has only changes. flush returns how many bytes it
+// passed on, and whether the batch is already written.
 func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	if o.busy || now < o.failed.retryAt {
 		return 0, false
@@ -107,25 +115,26 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	}
 	full := o.filling
 	if bytes = len(full.bytes); bytes > 0 {
-		full.conn, o.handed = o.conn, full.number
+		o.handed = full.number
 	}
 	o.filling = batch{number: full.number + 1, buffers: buffers{o.spare.changes[:0], o.spare.bytes[:0]}}
 	o.spare = buffers{}
 	return bytes, o.write(full)
 }
 
-// write writes b itself if b is small, has no changes, and the connection accepts all bytes at once. Then it returns true. Otherwise it passes b to the writer.
+// write writes b itself if b is small, has no changes, and the connection accepts all bytes at
+// once. Then it returns true. Otherwise it passes b to the writer.
 func (o *outbox) write(b batch) (done bool) {
 	o.current, o.busy = b, true
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
-		n := b.conn.TryWrite(b.bytes)
+		n := o.conn.TryWrite(b.bytes)
 		if n == len(b.bytes) {
 			return true
 		}
 		b.bytes = b.bytes[n:]
 	}
 	o.idle = false
-	o.writer.write(b)
+	o.writer.write(job{b, o.conn})
 	return false
 }
 
@@ -138,16 +147,18 @@ func (o *outbox) failing() error { return o.failed.err }
 // retryAt returns the time at which a failed commit is repeated.
 func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
 
-// committed records that the current batch was committed, and written if it had bytes. It returns the number of the batch and whether the batch had bytes.
+// committed records that the current batch was committed, and written if it had bytes. It returns
+// the number of the batch and whether the batch had bytes.
 func (o *outbox) committed() (number uint64, hadBytes bool) {
-	number, hadBytes = o.current.number, o.current.conn != nil
+	number, hadBytes = o.current.number, len(o.current.bytes) > 0
 	o.failed.err = nil
 	o.answerSyncs(number, nil)
 	o.release()
 	return number, hadBytes
 }
 
-// uncommitted records that the commit of the current batch failed, so that its bytes were not written. A second later the outbox commits the changes that revise returns.
+// uncommitted records that the commit of the current batch failed, so that its bytes were not
+// written. A second later the outbox commits the changes that revise returns.
 func (o *outbox) uncommitted(err error, now time.Duration, revise func([]flow.Change) []flow.Change) {
 	number := o.current.number
 	o.handed = min(o.handed, number-1)
@@ -210,7 +221,8 @@ func (o *outbox) rest() {
 	}
 }
 
-// end ends the writer and returns when its goroutine is gone. No answer of the writer may be outstanding.
+// end ends the writer and returns when its goroutine is gone. No answer of the writer may be
+// outstanding.
 func (o *outbox) end() {
 	o.writer.rest()
 	o.writer.running.Wait()

@@ -148,7 +148,7 @@ func TestBytesEndWithTheirConnection(t *testing.T) {
 		t.Errorf("%d bytes and error %v after the connection", r.backlog(), r.err)
 	}
 	r.flush(0)
-	if number, hadBytes := r.current.number, r.current.conn != nil; number != 1 || hadBytes || r.handed != 0 {
+	if number, hadBytes := r.current.number, len(r.current.bytes) > 0; number != 1 || hadBytes || r.handed != 0 {
 		t.Errorf("batch %d, with bytes %t, %d handed over", number, hadBytes, r.handed)
 	}
 	r.answer(0)

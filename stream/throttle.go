@@ -6,9 +6,15 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A throttle decides whether the session reads on, pauses until consumers have made room, or rests for a moment.
-// Reading pauses when more than ReceiveBytes wait for consumers. While an answer of the broker is awaited, reading pauses only at awaitingFactor times ReceiveBytes. Otherwise a consumer could wait for an answer that is never read, because it lies behind messages for that consumer.
-// Reading rests while consumers take messages from inboxes above the high-water mark, since QoS 0 messages that are read faster than they are taken would only be dropped. Without rests, ten flooded clients on two processors dropped four messages for each delivered one. Each rest is short, and the next rest comes only after such a consumer has taken a message, so a sleeping consumer does not slow down reading. There is no rest while an answer is awaited.
+// A throttle decides whether the session reads on, pauses until consumers have made room, or rests
+// for a moment. Reading pauses when more than ReceiveBytes wait for consumers. While an answer of
+// the broker is awaited, reading pauses only at awaitingFactor times ReceiveBytes. Otherwise a
+// consumer could wait for an answer that is never read, because it lies behind messages for that
+// consumer. Reading rests while consumers take messages from inboxes above the high-water mark,
+// since QoS 0 messages that are read faster than they are taken would only be dropped. Without
+// rests, ten flooded clients on two processors dropped four messages for each delivered one. Each
+// rest is short, and the next rest comes only after such a consumer has taken a message, so a
+// sleeping consumer does not slow down reading. There is no rest while an answer is awaited.
 type throttle struct {
 	limit     int           // ReceiveBytes
 	paused    bool          // reading waits for consumers
@@ -22,7 +28,8 @@ const (
 	awaitingFactor = 4
 	maxRest        = 2 * time.Millisecond
 
-	// maxBacklog is how many bytes may wait for a busy writer. It keeps acks from piling up for a broker that does not read.
+	// maxBacklog is how many bytes may wait for a busy writer. It keeps acks from piling up for a
+	// broker that does not read.
 	maxBacklog = 1 << 20
 
 	// maxHighWater is enough to keep consumers busy during a rest. More in the inboxes has no use.
@@ -42,7 +49,8 @@ type load struct {
 	delivering bool   // inbound messages are accepted
 }
 
-// decide sets whether reading goes on, pauses or rests. It returns the number of waiting bytes at which the next decision is due, -1 for none.
+// decide sets whether reading goes on, pauses or rests. It returns the number of waiting bytes at
+// which the next decision is due, -1 for none.
 func (t *throttle) decide(now time.Duration, l load) (wakeAt int) {
 	limits := 1
 	if l.awaiting {

@@ -8,11 +8,17 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A batch is one job of the writer, which commits the changes and then writes the bytes that depend on them.
+// A batch is one job of the writer, which commits the changes and then writes the bytes that depend
+// on them.
 type batch struct {
 	number uint64
 	buffers
-	conn wire // nil if there are only changes
+}
+
+// A job is a batch, and the connection for its bytes.
+type job struct {
+	batch
+	conn wire
 }
 
 // buffers hold the content of a batch.
@@ -33,42 +39,44 @@ type written struct {
 	write  error
 }
 
-// A writer commits and writes one batch at a time, on a goroutine of its own. The goroutine ends when the session is idle, so that its stack and its channels take no memory. The next batch is sent only after the answer to the previous batch, so neither channel blocks its sender.
+// A writer commits and writes one batch at a time, on a goroutine of its own. The goroutine ends
+// when the session is idle, so that its stack and its channels take no memory. The next batch is
+// sent only after the answer to the previous batch, so neither channel blocks its sender.
 type writer struct {
 	store   flow.Store
-	batches chan batch   // cap 1; nil while there is no goroutine
+	jobs    chan job     // cap 1; nil while there is no goroutine
 	answers chan written // cap 1; nil while there is no goroutine
 	running sync.WaitGroup
 }
 
-// write passes a batch to the goroutine and starts it if there is none.
-func (w *writer) write(b batch) {
-	if w.batches == nil {
-		batches, answers := make(chan batch, 1), make(chan written, 1)
-		w.batches, w.answers = batches, answers
-		w.running.Go(func() { runWriter(w.store, batches, answers) })
+// write passes a job to the goroutine and starts it if there is none.
+func (w *writer) write(j job) {
+	if w.jobs == nil {
+		jobs, answers := make(chan job, 1), make(chan written, 1)
+		w.jobs, w.answers = jobs, answers
+		w.running.Go(func() { runWriter(w.store, jobs, answers) })
 	}
-	w.batches <- b
+	w.jobs <- j
 }
 
 // rest ends the goroutine. No answer of the goroutine may be outstanding.
 func (w *writer) rest() {
-	if w.batches != nil {
-		close(w.batches)
-		w.batches, w.answers = nil, nil
+	if w.jobs != nil {
+		close(w.jobs)
+		w.jobs, w.answers = nil, nil
 	}
 }
 
-func runWriter(store flow.Store, batches <-chan batch, answers chan<- written) {
-	for b := range batches {
+func runWriter(store flow.Store, jobs <-chan job, answers chan<- written) {
+	for j := range jobs {
 		var w written
-		if len(b.changes) > 0 {
-			if err := store.Commit(b.changes); err != nil {
+		if len(j.changes) > 0 {
+			if err := store.Commit(j.changes); err != nil {
 				w.commit = fmt.Errorf("mqtt: store: %w", err)
 			}
 		}
-		if w.commit == nil && len(b.bytes) > 0 {
-			if _, err := b.conn.Write(b.bytes); err != nil {
+		if w.commit == nil && len(j.bytes) > 0 {
+			if _, err := j.conn.Write(j.bytes); err != nil {
 				w.write = fmt.Errorf("mqtt: write: %w", err)
 			}
 		}

@@ -14,8 +14,8 @@ import (
 // Config is everything that a Dialer needs to know. The functions are asked at every connection;
 // their context ends with ConnectTimeout, and their error fails the attempt.
 type Config struct {
-	// Connect is the CONNECT packet of every connection. Its user name and password take precedence over
-	// those in the URL of an endpoint, and Credentials, if set, over both.
+	// Connect is the CONNECT packet of every connection. Its user name and password take precedence
+	// over those in the URL of an endpoint, and Credentials, if set, over both.
 	Connect     frames.Connect
 	Credentials func(context.Context) (user string, password []byte, err error)
 
