@@ -5,25 +5,22 @@ import (
 	"sync/atomic"
 )
 
-// An ackQueue hands Receipts to one Ack channel that lags, in order, on a goroutine of its own, so
-// that one dead reader delays nobody else's Receipts. The goroutine ends when the channel has
-// caught up.
+// An ackQueue sends Receipts to one Ack channel that was full, in order, on a goroutine of its own, so that a blocked reader does not delay the Receipts of other channels. The goroutine ends when the queue is empty.
 type ackQueue struct {
 	ack    chan<- Receipt
 	counts *receiptCounts
 
 	mu    sync.Mutex
 	queue []Receipt
-	ended bool // the queue is empty and the goroutine ends
+	ended bool // the queue was found empty, so the goroutine ends
 }
 
-// receiptCounts count the goroutines that hand Receipts to channels of the user, and the Receipts
-// that they hold.
+// receiptCounts count the goroutines that send Receipts to channels of the user, and the Receipts that these goroutines hold.
 type receiptCounts struct {
-	senders atomic.Int64
-	waiting atomic.Int64  // Receipts that their channels have not taken yet
-	taken   atomic.Int64  // Receipts that they took
-	abandon chan struct{} // closed by the loop, when the session ends and no channel takes any
+	senders atomic.Int64  // the goroutines
+	waiting atomic.Int64  // Receipts that were not yet sent
+	taken   atomic.Int64  // Receipts that were sent
+	abandon chan struct{} // closed by the loop to make the senders give up at the end of the session
 }
 
 func newReceiptCounts() *receiptCounts { return &receiptCounts{abandon: make(chan struct{})} }
@@ -33,7 +30,7 @@ func (c *receiptCounts) took(n int) {
 	c.taken.Add(int64(n))
 }
 
-// push appends r; false when the goroutine has ended.
+// push appends r. It returns false when the goroutine has ended.
 func (q *ackQueue) push(r Receipt) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -45,7 +42,7 @@ func (q *ackQueue) push(r Receipt) bool {
 	return true
 }
 
-// take empties the queue. If it is empty the goroutine must end.
+// take returns all Receipts in the queue and empties it. If there are none, the goroutine must end.
 func (q *ackQueue) take() []Receipt {
 	q.mu.Lock()
 	defer q.mu.Unlock()

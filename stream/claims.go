@@ -8,9 +8,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Messages that change their inbox, or leave it without being handed over.
+// The methods here move messages between inboxes, or drop them.
 
-// move passes the messages that suit from one inbox to another, in order.
+// move moves the messages for which suits returns true from one inbox to another, in order.
 func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -30,12 +30,12 @@ func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	}
 }
 
-// claim passes the messages that match set from one inbox to that of set.
+// claim moves the messages that match set from one inbox to the inbox of set.
 func (b *inboxes) claim(from *inbox, set *filterSet, lookup func(topic string) []*filterSet) {
 	b.move(from, set.inbox, func(d *Delivery) bool { return slices.Contains(lookup(d.Topic), set) })
 }
 
-// drop removes the unwanted messages from an inbox and passes them on.
+// drop removes the unwanted messages from an inbox and calls dropped for each.
 func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Delivery)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,8 +50,7 @@ func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Deli
 	b.wakeLoop()
 }
 
-// purge drops the QoS 1 messages that nobody has been handed, since the broker sends them again. A
-// Subscription that ends keeps its own: messages that still come for it are dropped.
+// purge drops the QoS 1 messages that were not handed over, since the broker sends them again. It keeps the messages of Subscriptions in leaving: for these, later messages are dropped.
 func (b *inboxes) purge(leaving []*filterSet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +66,7 @@ func (b *inboxes) purge(leaving []*filterSet) {
 	b.wakeLoop()
 }
 
-// pending returns how many deliveries wait here without an ack.
+// pending returns the number of waiting deliveries that still need an ack.
 func (b *inboxes) pending(r *flow.Receiver) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +78,7 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 	return n
 }
 
-// walk visits the messages of a line in order. The visit may remove the message.
+// walk calls visit for the messages of a line in order. The function visit may remove its message.
 func (b *inboxes) walk(line *list.List, visit func(i int32)) {
 	for i := line.Head; i != 0; {
 		next := b.byInbox[i].Next

@@ -7,14 +7,12 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// The ways to take messages out of an inbox.
+// The methods here hand messages over to consumers, by channel or iterator.
 
-// deliveriesCap is the buffer of Deliveries: longer than the in-flight window of the brokers in
-// use, so that a broker is not stopped in the middle of a batch.
+// deliveriesCap is the buffer size of Deliveries. It exceeds the in-flight window of common brokers, so that a full buffer does not stop a broker in the middle of a batch.
 const deliveriesCap = 256
 
-// Messages returns the channel whose hand-off acknowledges a message. It is unbuffered, closed
-// after its last value, and the same at every call.
+// Messages returns a channel that acknowledges each message when the consumer receives it. The channel is unbuffered, closed after its last value, and the same at every call.
 func (b *inbox) Messages() <-chan frames.Message {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -25,8 +23,7 @@ func (b *inbox) Messages() <-chan frames.Message {
 	return b.messages
 }
 
-// Deliveries returns the channel of messages that their consumer acknowledges with Ack. It is
-// buffered, closed after its last value, and the same at every call.
+// Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel is buffered, closed after its last value, and the same at every call.
 func (b *inbox) Deliveries() <-chan Delivery {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -37,8 +34,7 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	return b.delivers
 }
 
-// feed starts the goroutine that moves messages from an inbox to ch as the consumer takes them, and
-// closes ch. convert returns the value to send, and whether its hand-off acknowledges the message.
+// feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The function convert returns the value to send, and whether a completed send acknowledges the message.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	ok := b.all.life.start(func() {
 		defer close(ch)
@@ -69,9 +65,7 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	}
 }
 
-// All returns an iterator over the messages. A message is acknowledged when the loop asks for the
-// next one; leaving the loop does not acknowledge the last one. It ends without an error when the
-// client was closed or unsubscribed, otherwise with the reason: that of ctx, or Err.
+// All returns an iterator over the messages. A message is acknowledged when the range loop asks for the next message; a break leaves the last message unacknowledged. The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the error: the cause of ctx, or Err.
 func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		stop := b.all.stopping()
@@ -81,7 +75,7 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 			b.putBack(chunk[next:])
 			next = len(chunk)
 		}
-		defer leave() // the body may end by a panic
+		defer leave() // deferred, since the loop body may panic
 		for !isOver(stop, ctx) {
 			chunk, next = b.take(ctx.Done(), chunk[:0]), 0
 			if len(chunk) == 0 {
@@ -108,7 +102,7 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	}
 }
 
-// isOver reports that no more messages are to be handed out.
+// isOver reports whether stop is closed or ctx has ended.
 func isOver(stop <-chan struct{}, ctx context.Context) bool {
 	select {
 	case <-stop:

@@ -5,7 +5,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An inbox is the place where the messages of one Subscription wait, or the unclaimed ones.
+// An inbox holds the messages that wait for the consumers of one Subscription. One more inbox holds the unclaimed messages.
 type inbox struct {
 	all *inboxes
 
@@ -15,7 +15,7 @@ type inbox struct {
 	line     list.List
 	count    int
 	bytes    int
-	idle     int // consumers that wait
+	idle     int // number of waiting consumers
 	waking   bool
 	finished bool  // no more messages come
 	err      error // why
@@ -37,7 +37,7 @@ func (b *inbox) subtract(d *Delivery) {
 	b.bytes -= cost(d)
 }
 
-// finish says that no more messages come. The waiting ones are still handed over.
+// finish records that no more messages come. The messages that wait are still handed over.
 func (b *inbox) finish(err error) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -49,7 +49,7 @@ func (b *inbox) finish(err error) {
 	}
 }
 
-// Err returns why the channels ended: nil while they have not, and after Unsubscribe or Close.
+// Err returns the reason why the channels ended. It returns nil while they are open, and after Unsubscribe or Close.
 func (b *inbox) Err() error {
 	b.all.mu.Lock()
 	err := b.err
@@ -60,15 +60,13 @@ func (b *inbox) Err() error {
 	return err
 }
 
-// A chunk is the part of an inbox that a consumer takes at once: enough to make the lock cheap,
-// little enough to leave the rest for others.
+// A chunk is the part of an inbox that a consumer takes at once. It is large enough to make the cost of the lock small, and small enough to leave messages for other consumers.
 const (
 	chunkMessages = 64
 	chunkBytes    = 64 << 10
 )
 
-// take waits for messages and moves a chunk of them into dst. It returns none when the inbox has
-// ended, when handing out was stopped or when cancel is closed.
+// take waits for messages, moves a chunk of them to the end of dst, and returns dst. It adds no message when the inbox has ended, after stopAll, or when cancel is closed.
 func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 	x := b.all
 	for {
@@ -111,7 +109,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 	}
 }
 
-// chunk moves a chunk into dst.
+// chunk moves a chunk of messages to the end of dst.
 func (b *inbox) chunk(dst []Delivery) []Delivery {
 	x := b.all
 	if b.bytes > x.highWater/2 {
@@ -126,7 +124,7 @@ func (b *inbox) chunk(dst []Delivery) []Delivery {
 	return dst
 }
 
-// wakeNext wakes another consumer when there are messages left for it.
+// wakeNext wakes another consumer if messages are left.
 func (b *inbox) wakeNext() {
 	if b.count > 0 && b.idle > 0 {
 		select {
@@ -136,7 +134,7 @@ func (b *inbox) wakeNext() {
 	}
 }
 
-// putBack returns messages to the front that were taken and not handed over.
+// putBack returns messages that were taken and not handed over to the front of the inbox.
 func (b *inbox) putBack(rest []Delivery) {
 	if len(rest) == 0 {
 		return
@@ -150,7 +148,7 @@ func (b *inbox) putBack(rest []Delivery) {
 			x.qos0.PushFront(x.byAge, i)
 		}
 	}
-	x.makeRoom(0) // reading must not pause for QoS 0
+	x.makeRoom(0) // QoS 0 messages must not make reading pause
 	b.wakeNext()
 	x.mu.Unlock()
 	x.life.wake() // Shutdown counts the messages that were not handed over

@@ -7,15 +7,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// inboxes hold the messages that were received and not yet handed over, for all Subscriptions of a
-// session together: one lock, one limit, one slab. The loop adds the messages of a read under one
-// lock; consumers take up to a chunk.
-//
-// Invariant: bytes and count are the sums over all slots in use. Each of these is in the line of
-// its inbox, and in qos0 if it is QoS 0. A line is in order of arrival.
+// inboxes hold the messages that were received and not yet handed over. All Subscriptions of a session share one lock, one limit and one array of slots. The loop locks once to add the messages of a read, and a consumer locks once to take a chunk of messages.
+// Invariant: bytes and count are the sums over all slots in use. Each slot in use is in the list line of its inbox, and in the list qos0 if its message is QoS 0. The messages of a line are in order of arrival.
 type inboxes struct {
 	limit     int // ReceiveBytes
-	highWater int // bytes above which takes count as consumed
+	highWater int // in bytes; see throttle
 	life      *life
 	unclaimed *inbox   // messages that no Subscription claims
 	acks      *ackList // of all deliveries
@@ -36,12 +32,12 @@ type inboxes struct {
 	stop     chan struct{} // closed when stopped; made with the first consumer
 }
 
-// A slot holds one message that waits.
+// A slot holds one waiting message.
 type slot struct {
 	delivery Delivery
 	inbox    *inbox
 	shared   bool // other Subscriptions have copies
-	claimed  bool // it had waited unclaimed before its Subscription came
+	claimed  bool // the message was moved here from another inbox
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
@@ -51,15 +47,15 @@ func newInboxes(limit, highWater int, l *life) *inboxes {
 	return b
 }
 
-// overhead is the cost of a message beside its payload and topic.
+// overhead is counted for each message in addition to its payload and topic, in bytes.
 const overhead = 128
 
 func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
 
-// lock lets the loop push the messages of a read.
+// lock locks the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
 
-// unlock leaves the lock and wakes the consumers whose inboxes have got messages.
+// unlock wakes the consumers of inboxes with new messages, and unlocks the inboxes.
 func (b *inboxes) unlock() {
 	wakeable := b.wakeable
 	b.wakeable = b.wakeable[:0]
@@ -73,8 +69,7 @@ func (b *inboxes) unlock() {
 	b.mu.Unlock()
 }
 
-// push appends d to an inbox, between lock and unlock. When there is no room, the oldest QoS 0
-// messages go; QoS 1 and 2 are never dropped.
+// push appends d to an inbox. It is called between lock and unlock. When there is no room, the oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
 func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 	if size := cost(d); b.bytes+size > b.limit {
 		b.makeRoom(size)
@@ -92,7 +87,7 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 	b.wakeLater(box)
 }
 
-// wakeLater makes unlock wake a consumer that waits for box.
+// wakeLater adds box to wakeable if a consumer waits there, so that unlock wakes the consumer.
 func (b *inboxes) wakeLater(box *inbox) {
 	if box.idle > 0 && !box.waking {
 		box.waking = true
@@ -100,8 +95,7 @@ func (b *inboxes) wakeLater(box *inbox) {
 	}
 }
 
-// makeRoom drops QoS 0 messages, the oldest first, until size more bytes are within the limit or
-// none are left.
+// makeRoom drops QoS 0 messages, the oldest first, until there is room for size more bytes or no QoS 0 message is left.
 func (b *inboxes) makeRoom(size int) {
 	for b.bytes+size > b.limit && b.qos0.Head != 0 {
 		b.remove(b.qos0.Head)
@@ -134,7 +128,7 @@ func (b *inboxes) grow() int32 {
 	return int32(len(b.slots) - 1)
 }
 
-// remove takes a message out of every list.
+// remove removes the message in slot i from every list and frees the slot.
 func (b *inboxes) remove(i int32) {
 	s := &b.slots[i]
 	s.inbox.line.Remove(b.byInbox, i)
@@ -148,16 +142,14 @@ func (b *inboxes) remove(i int32) {
 	b.free = append(b.free, i)
 }
 
-// measure passes on how many bytes wait, and how often consumers took from an inbox above half of
-// the high-water mark. The consumer that leaves no more bytes than decide returns wakes the loop,
-// once; -1 for none.
+// measure calls decide with the number of waiting bytes and the count consumed. When the waiting bytes have fallen to the number that decide returns, the consumer that took the last of them wakes the loop, once. -1 wakes nobody.
 func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wakeAt = decide(b.bytes, b.consumed)
 }
 
-// wakeLoop wakes the loop, once, if no more bytes are left than it waits for.
+// wakeLoop wakes the loop, once, if the waiting bytes have fallen to wakeAt.
 func (b *inboxes) wakeLoop() {
 	if b.bytes <= b.wakeAt {
 		b.wakeAt = -1
@@ -195,7 +187,7 @@ func (b *inboxes) stopAll() {
 	}
 }
 
-// shrink gives the memory of empty inboxes back.
+// shrink frees the memory of the inboxes if all of them are empty.
 func (b *inboxes) shrink() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +196,7 @@ func (b *inboxes) shrink() {
 	}
 }
 
-// snapshot fills in the figures of the inboxes.
+// snapshot sets the fields of st that concern the inboxes.
 func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,31 +9,28 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An intake takes publications in.
-//
-// Invariant: a publication that was received was accepted. So none is received while the queue is
-// full, and the rest of a run that found no room rests here, in front of everything that is
-// received later.
+// An intake accepts publications from users.
+// Invariant: every publication that was received is accepted. So no publication is received while the queue is full. If a run has more messages than the queue has room for, the remaining messages wait in resting and are accepted before any publication that is received later.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered
 	limit     int             // Options.Queue
-	resting   stageRun        // the rest of a run
+	resting   stageRun        // the part of a run that found no room
 
-	noYield time.Duration // until when publishers are not waited for
+	noYield time.Duration // until this time, another does not yield to publishers
 
 	calls     *publishCalls
 	taken     []*publishCall // spare memory
-	callsLeft bool           // calls wait that found no room
+	callsLeft bool           // calls wait for room in the queue
 
-	flushes []chan struct{} // calls of Flush, closed when no publication is left
+	flushes []chan struct{} // one for each call of Flush, closed when no publication is left
 }
 
 func newIntake(limit int, calls *publishCalls) intake {
 	return intake{calls: calls, publishes: make(chan Publishing), runs: make(chan stageRun), limit: limit}
 }
 
-// channels returns the channels to receive from, nil while the queue is full. queued is its length.
+// channels returns the channels to receive from. Both are nil while the queue, whose length is queued, is full.
 func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
 	if queued >= in.limit {
 		return nil, nil
@@ -41,30 +38,30 @@ func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
 	return in.publishes, in.runs
 }
 
-// takeCalls returns calls of Publish to be accepted. The slice is valid until the next call.
+// takeCalls returns the Publish calls to be accepted now. The slice is valid until takeCalls is called again.
 func (in *intake) takeCalls(queued int) []*publishCall {
 	clear(in.taken)
 	in.taken, in.callsLeft = in.calls.take(in.taken[:0], max(0, in.limit-queued))
 	return in.taken
 }
 
-// rests reports whether the rest of a run waits for room.
+// rests reports whether a part of a run waits for room.
 func (in *intake) rests() bool { return len(in.resting.messages) > 0 }
 
-// ready reports whether there is room for messages that wait for it here.
+// ready reports whether messages wait here and the queue has room for them.
 func (in *intake) ready(queued int) bool { return (in.rests() || in.callsLeft) && queued < in.limit }
 
-// leaveRest keeps the rest of a run.
+// leaveRest keeps the part of a run that found no room.
 func (in *intake) leaveRest(run stageRun) { in.resting = run }
 
-// takeRest returns the rest of a run and forgets it.
+// takeRest returns the part of a run that found no room, and removes it from the intake.
 func (in *intake) takeRest() stageRun {
 	run := in.resting
 	in.resting = stageRun{}
 	return run
 }
 
-// flushed ends the calls of Flush if no publication is left. pending is how many have no Receipt.
+// flushed ends the calls of Flush if no publication is left. pending is the number of accepted publications without a Receipt.
 func (in *intake) flushed(pending int) {
 	if len(in.flushes) == 0 || pending > 0 || in.rests() {
 		return
@@ -75,13 +72,12 @@ func (in *intake) flushed(pending int) {
 	in.flushes = nil
 }
 
-// dropFlush forgets a call of Flush that waits no longer.
+// dropFlush forgets a call of Flush that has stopped waiting.
 func (in *intake) dropFlush(flush chan struct{}) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f chan struct{}) bool { return f == flush })
 }
 
-// take splits the first part off a run: at most room messages, which are all QoS 0 or none of them.
-// It reports whether they are QoS 0 and worth a flow.Run.
+// take splits the first part off a run. The part has at most room messages, and does not mix QoS 0 with QoS 1 and 2. worthRun reports whether the messages are QoS 0 and enough for a flow.Run.
 func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 	qos0, n := run.messages[0].QoS == frames.AtMostOnce, 1
 	for n < min(room, len(run.messages)) && (run.messages[n].QoS == frames.AtMostOnce) == qos0 {
@@ -92,21 +88,16 @@ func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 	return part, qos0 && n >= flow.MinRun
 }
 
-// acceptBatch is how many publishings are received before a turn.
+// acceptBatch is the maximum number of publishings that the loop receives before a turn.
 const acceptBatch = 256
 
-// A yield that took longer than slowYield found no processor free. Then none is tried for
-// yieldPause times as long.
+// If a yield takes longer than slowYield, all processors are busy. Then the loop does not yield again for yieldPause times the duration of that yield.
 const (
 	slowYield  = 5 * time.Millisecond // half a time slice
 	yieldPause = 20
 )
 
-// another receives the publishing that a publisher has for us now. An empty channel is looked at
-// again after a yield, because the publisher whose send has just returned is about to send its
-// next: without that, each message of a publisher by itself costs a turn and a write call, which
-// takes five times as long. The scheduler now and then resumes the yielding goroutine first, so
-// there are two yields.
+// another receives one more publishing if a publisher is ready to send. When the channel is empty, another yields the processor and tries again, because the publisher whose send has just returned is about to send its next message. Without the yield each message of a single publisher costs a turn and a write call, which takes five times as long. There are two yields, since the scheduler sometimes resumes the yielding goroutine first.
 func (in *intake) another(c *clock) (p Publishing, ok bool) {
 	for yields := 0; ; yields++ {
 		select {

@@ -33,10 +33,7 @@ type publishCall struct {
 }
 
 // publishCalls are the calls of Publish that wait for the loop to accept their message.
-//
-// The last running call wakes the loop, so that the messages of all calls under way leave in one
-// batch. A call runs until its message lies here, and again from its Receipt to its return. Waking
-// the loop for each message took three times as many writes and a fifth more time.
+// A call counts as running until its message is in waiting, and again from its Receipt to its return. The last running call wakes the loop, so that the messages of all calls under way are written in one batch. Waking the loop for each message took three times as many writes and a fifth more time.
 type publishCalls struct {
 	wake    func()
 	running atomic.Int64
@@ -50,7 +47,7 @@ type publishCalls struct {
 // A package-level pool would carry the channels of spare calls from one synctest bubble to another.
 const maxSpareCalls = 64
 
-// begin returns a call that runs.
+// begin returns a running call for m.
 func (p *publishCalls) begin(m frames.Message) *publishCall {
 	p.running.Add(1)
 	p.mu.Lock()
@@ -64,8 +61,7 @@ func (p *publishCalls) begin(m frames.Message) *publishCall {
 	return &publishCall{message: m, receipt: make(chan Receipt, 1)}
 }
 
-// leave puts the message of a running call behind the others; false when nothing is accepted any
-// more.
+// leave appends a running call to those that wait, and the call stops running. It returns false when no more publishings are accepted.
 func (p *publishCalls) leave(call *publishCall) bool {
 	p.mu.Lock()
 	closed := p.closed
@@ -79,7 +75,7 @@ func (p *publishCalls) leave(call *publishCall) bool {
 	return !closed
 }
 
-// answer passes its Receipt to a call, which runs from here on.
+// answer passes the Receipt r to its call, which counts as running again.
 func (p *publishCalls) answer(call *publishCall, r Receipt) {
 	p.running.Add(1)
 	call.receipt <- r
@@ -99,7 +95,7 @@ func (p *publishCalls) end(call *publishCall) {
 	}
 }
 
-// takeBack removes a call whose message was not accepted yet; false when it was.
+// takeBack removes a call from the waiting calls. It returns false if the message was already accepted.
 func (p *publishCalls) takeBack(call *publishCall) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +107,7 @@ func (p *publishCalls) takeBack(call *publishCall) bool {
 	return true
 }
 
-// take moves up to room calls into dst, in their order, and reports whether others are left.
+// take moves up to room waiting calls into dst, in order, and reports whether more calls wait.
 func (p *publishCalls) take(dst []*publishCall, room int) (calls []*publishCall, left bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,7 +117,7 @@ func (p *publishCalls) take(dst []*publishCall, room int) (calls []*publishCall,
 	return dst, len(p.waiting) > 0
 }
 
-// close makes leave fail, and returns the calls that wait.
+// close makes leave return false from now on, and returns the calls that wait.
 func (p *publishCalls) close() (waiting []*publishCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,7 +126,7 @@ func (p *publishCalls) close() (waiting []*publishCall) {
 	return waiting
 }
 
-// shrink gives the memory of an idle session back.
+// shrink frees the memory of an idle session.
 func (p *publishCalls) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,19 +7,17 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// owner tells where the Receipt of a publication goes. The zero owner wants none.
+// owner says where the Receipt of a publication goes. For the zero owner the Receipt is dropped.
 type owner struct {
-	tag any            // of the Receipt; or a *publishCall, in place of ack
-	ack chan<- Receipt // nil for none
+	tag any            // the Tag of the Receipt; or a *publishCall, which gets the Receipt in place of ack
+	ack chan<- Receipt // nil drops the Receipt
 
-	stage *publishStage // in place of ack: PublishFrom
-	place uint64        // in the stage
+	stage *publishStage // set for PublishFrom, and used in place of ack
+	place uint64        // of the message in the stage
 }
 
-// receipts passes the end of each publication to its owner.
-//
-// Invariant: one Receipt for each publication, in the order of their ends for each channel, and no
-// channel holds up another: a channel that is full gets a queue and a goroutine of its own.
+// receipts passes the result of each publication to its owner.
+// Invariant: each publication gets one Receipt, and each channel gets its Receipts in the order in which the publications ended. No channel delays another, since a full channel gets a queue and a goroutine of its own.
 type receipts struct {
 	counts  *receiptCounts
 	calls   *publishCalls
@@ -29,8 +27,7 @@ type receipts struct {
 	stages  []*publishStage // that have results in this turn
 }
 
-// complete tells the owner of a publication, or of a part of a run, how it ended. A stage needs no
-// Receipt made for it.
+// complete passes the result of a publication, or of a part of a run, to its owner. A stage makes its Receipts itself.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	if e.Owner.stage != nil {
 		res := results{e.Owner.place, 1, e.ID, err}
@@ -48,7 +45,7 @@ func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
 }
 
-// send passes a Receipt to the channel of its owner. It never waits.
+// send passes a Receipt to the channel of its owner, and never waits.
 func (r *receipts) send(o owner, receipt Receipt) {
 	receipt.Tag = o.tag
 	ack := o.ack
@@ -70,7 +67,7 @@ func (r *receipts) send(o owner, receipt Receipt) {
 	}
 }
 
-// queue begins the queue of a channel that is full.
+// queue starts the queue of a full channel with its first Receipt.
 func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
 	if r.lagging == nil { // the first time
 		r.lagging = make(map[chan<- Receipt]*ackQueue)
@@ -96,7 +93,7 @@ func (r *receipts) sweep() {
 	}
 }
 
-// stageResult keeps the results of a stage for wakeStages.
+// stageResult stores the results for a stage until wakeStages passes them on.
 func (r *receipts) stageResult(st *publishStage, res results) {
 	if len(st.turn) == 0 {
 		r.stages = append(r.stages, st)
@@ -104,7 +101,7 @@ func (r *receipts) stageResult(st *publishStage, res results) {
 	st.add(res)
 }
 
-// wakeStages passes the results of this turn on: one lock and at most one wake-up for each stage.
+// wakeStages passes the results of this turn to their stages, with one lock and at most one wake-up for each stage.
 func (r *receipts) wakeStages() {
 	for i, st := range r.stages {
 		st.passTurn()
@@ -113,18 +110,17 @@ func (r *receipts) wakeStages() {
 	r.stages = r.stages[:0]
 }
 
-// receiptGrace is how long Close goes on offering Receipts to channels that take none.
+// receiptGrace is how long Close waits for a channel to accept a Receipt.
 const receiptGrace = time.Second
 
-// handOver gives every sender the time it needs, as long as one of them makes progress. It returns
-// how many Receipts were left.
+// handOver waits until all senders have ended, or until no channel has accepted a Receipt for receiptGrace. It returns the number of Receipts left.
 func (r *receipts) handOver() (left int) {
 	c := r.counts
 	grace := time.NewTimer(receiptGrace)
 	defer grace.Stop()
 	for last := c.taken.Load(); c.senders.Load() > 0; {
 		select {
-		case <-r.life.wakeups: // perhaps one has ended
+		case <-r.life.wakeups: // a sender may have ended
 		case <-grace.C:
 			now := c.taken.Load()
 			if now == last {

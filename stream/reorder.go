@@ -2,48 +2,40 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// A reorderBuffer keeps the messages of a publishStage, each until it has its result and all
-// earlier ones have theirs.
-//
-// Places are in a ring: from head to next they are in use, from passed to next they are to be
-// passed on, as a run that is contiguous in memory. Where the next place would not continue it,
-// because the ring begins anew or a message was refused, the buffer is closed until the run is
-// passed on.
+// A reorderBuffer keeps each message of a publishStage until that message and all earlier messages have their results.
+// A message has a place in a ring. The places from head to next are in use. The places from passed to next form the run that is passed to the loop next, and are contiguous in memory. When the next place cannot continue that run, because the ring starts over or a message was refused, the buffer is closed until the run is passed on.
 type reorderBuffer struct {
-	messages   []frames.Message // a power of two long
-	outcomes   []outcome        // beside them
+	messages   []frames.Message // its length is a power of two
+	outcomes   []outcome        // of the messages, at the same index
 	exceptions map[uint64]exception
 
 	head, passed, next uint64
-	refused            bool // the place before next was, behind a run
+	refused            bool // the message at next-1 was refused, and earlier ones form a run
 	closed             bool
 }
 
-// An outcome is the result of a place that has one. Nearly all are without an error, so errors are
-// not in it.
+// An outcome is the result at one place. Errors are rare, so they are kept in exceptions.
 type outcome struct {
 	id   uint16
-	full bool
-	odd  bool // the rest is in exceptions
+	full bool // the result is there
+	odd  bool // exceptions has the rest of the result
 }
 
-// An exception is the rare part of an outcome.
+// An exception has the fields of a Receipt that few outcomes need.
 type exception struct {
 	tag any
 	err error
 }
 
-// results are the outcome of n messages of a stage from a place on. All have the same error, and
-// packet identifiers that rise from id, if they have any. The stage has the messages itself:
-// passing whole Receipts back took a tenth of the time of a publish.
+// results are the outcomes of n consecutive messages of a stage, beginning at place. All n messages have the same error. Their packet identifiers, if any, are consecutive, beginning at id. The messages are not included, since the stage has them: passing whole Receipts back took a tenth of the time of a publish.
 type results struct {
 	place uint64
 	n     uint64
-	id    uint16 // of the first; 0 if they have none
+	id    uint16 // of the first message; 0 if the messages have no identifiers
 	err   error
 }
 
-// add extends r by next, if next continues it.
+// add extends r by next and returns true, if next continues r.
 func (r *results) add(next results) bool {
 	if next.err != nil || r.err != nil || next.place != r.place+r.n {
 		return false
@@ -55,12 +47,12 @@ func (r *results) add(next results) bool {
 	return true
 }
 
-// takes reports whether another place may be reserved, with up to limit in use.
+// takes reports whether another place may be reserved while at most limit places are in use.
 func (b *reorderBuffer) takes(limit int) bool {
 	return !b.closed && b.next-b.passed < stageBatch && b.open() < limit
 }
 
-// reserve returns the next place, to be filled with a message.
+// reserve takes the next place and returns its message, which the caller fills in.
 func (b *reorderBuffer) reserve() *frames.Message {
 	if b.open() == len(b.messages) {
 		b.grow()
@@ -71,7 +63,7 @@ func (b *reorderBuffer) reserve() *frames.Message {
 	return m
 }
 
-// grow makes room. Runs that were passed on stay in the old memory, where nobody writes.
+// grow doubles the ring. The loop still reads runs in the old memory, which is not written to again.
 func (b *reorderBuffer) grow() {
 	old := *b
 	n := max(64, 2*len(old.messages))
@@ -83,7 +75,7 @@ func (b *reorderBuffer) grow() {
 
 func (b *reorderBuffer) at(place uint64) int { return int(place & uint64(len(b.messages)-1)) }
 
-// refuse ends the place reserved last, which is not passed on.
+// refuse records err for the place reserved last. Its message is not passed to the loop.
 func (b *reorderBuffer) refuse(tag any, err error) {
 	place := b.next - 1
 	b.outcomes[b.at(place)].full = true
@@ -103,7 +95,7 @@ func (b *reorderBuffer) except(place uint64, e exception) {
 	b.exceptions[place] = e
 }
 
-// run returns the messages to be passed on.
+// run returns the messages that are to be passed to the loop.
 func (b *reorderBuffer) run() []frames.Message {
 	n := int(b.next - b.passed)
 	if n == 0 {
@@ -116,10 +108,10 @@ func (b *reorderBuffer) run() []frames.Message {
 	return b.messages[from : from+n]
 }
 
-// passOn records that the run was passed on.
+// passOn records that the run was passed to the loop.
 func (b *reorderBuffer) passOn() { b.passed, b.refused, b.closed = b.next, false, false }
 
-// put records the results of places.
+// put records the results of r.n places.
 func (b *reorderBuffer) put(r results) {
 	for i := range r.n {
 		out := &b.outcomes[b.at(r.place+i)]
@@ -133,10 +125,10 @@ func (b *reorderBuffer) put(r results) {
 	}
 }
 
-// open returns how many places are reserved and not popped.
+// open returns the number of places in use.
 func (b *reorderBuffer) open() int { return int(b.next - b.head) }
 
-// first makes the Receipt that is next in order, if it has its result.
+// first stores the Receipt that is next in order in r. It returns false if the result is not there yet.
 func (b *reorderBuffer) first(r *Receipt) bool {
 	if b.head == b.next {
 		return false
@@ -154,13 +146,13 @@ func (b *reorderBuffer) first(r *Receipt) bool {
 	return true
 }
 
-// pop forgets the place that is next in order.
+// pop removes the first message and frees its place.
 func (b *reorderBuffer) pop() {
 	at := b.at(b.head)
 	if b.outcomes[at].odd {
 		delete(b.exceptions, b.head)
 		if len(b.exceptions) == 0 {
-			b.exceptions = nil // a map keeps the room that it once needed
+			b.exceptions = nil // an emptied map would keep its memory
 		}
 	}
 	b.messages[at], b.outcomes[at] = frames.Message{}, outcome{}

@@ -7,22 +7,21 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A publishStage is one call of PublishFrom: a goroutine that takes messages from the user's
-// channel, passes them to the loop in runs, and puts the Receipts into the order of the messages.
+// A publishStage is the state of one call of PublishFrom. Its goroutine receives messages from the user's channel, passes them to the loop in runs, and sends the Receipts in the order of the messages.
 type publishStage struct {
 	ctx     context.Context
-	version frames.Version // that messages must fit
-	limit   int            // of messages without a Receipt
+	version frames.Version // the protocol version that messages are validated for
+	limit   int            // the maximum number of messages without a Receipt
 
 	life     *life
 	counts   *receiptCounts
 	runs     chan<- stageRun     // to the loop
 	withdraw func(*publishStage) // tells the loop that ctx has ended
 
-	out  chan Receipt  // the goroutine sends and closes
+	out  chan Receipt  // the goroutine sends to it and closes it
 	wake chan struct{} // cap 1, from the loop: ended has results
 
-	turn []results // owned by the loop: results of the turn under way
+	turn []results // owned by the loop: results of its present turn
 
 	mu    sync.Mutex
 	ended []results // from the loop to the goroutine
@@ -32,26 +31,22 @@ type publishStage struct {
 	taken []results // spare memory of ended
 }
 
-// A stageRun is a run of messages on its way to the loop. They stay in the memory of the stage, and
-// are the loop's to read until they have ended: copying each into a list, and from there into the
-// queue, took a fifth of the time of a publish.
+// A stageRun is a sequence of messages on its way to the loop. The messages stay in the memory of the stage, which does not change them until each has its result. So the loop reads them without a copy: copying each message into a list, and from there into the queue, took a fifth of the time of a publish.
 type stageRun struct {
 	stage    *publishStage
-	place    uint64 // of the first
+	place    uint64 // of the first message, counted from the start of the stage
 	messages []frames.Message
 }
 
 const (
-	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for
-	// their reader: each time costs a turn of the loop and two changes of goroutine. 256 is a
-	// seventh slower, and more is no faster.
+	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for their reader. Each batch costs a turn of the loop and two switches between goroutines. Batches of 256 are a seventh slower, and larger batches are no faster.
 	stageBatch = 1024
 
-	// fitsAnyTopic is a payload that stays within the limit of a packet with any topic.
+	// fitsAnyTopic is a payload size that fits into a packet together with the longest topic.
 	fitsAnyTopic = 1 << 20
 )
 
-// newStage returns a stage without the ways to its session.
+// newStage returns a stage whose fields life, counts, runs and withdraw are not yet set.
 func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
 	return &publishStage{
 		ctx: ctx, version: v, limit: limit,
@@ -60,20 +55,19 @@ func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
 	}
 }
 
-// encoder is the part of a stage that knows the type of the user's values: it fills places of the
-// reorderBuffer.
+// encoder is the part of a stage that knows the type of the user's values. It fills places of the reorderBuffer.
 type encoder[T any] struct {
 	stage  *publishStage
 	encode func(*T, *frames.Message) error
-	value  T      // here, since encode makes it escape: one allocation for the stage, not one for each value
+	value  T      // a field, so that the stage allocates it once: encode makes it escape to the heap
 	valid  string // the topic of the last message that was valid
 }
 
-// take encodes the value into the next place.
+// take encodes e.value into the next place of the reorderBuffer.
 func (e *encoder[T]) take() {
 	m := e.stage.order.reserve()
 	err := e.encode(&e.value, m)
-	// A topic that comes again is not validated again: a twentieth of the time.
+	// The topic of the previous message is not validated again, which saves a twentieth of the time.
 	again := m.Topic == e.valid && e.valid != "" && m.QoS <= frames.ExactlyOnce && len(m.Payload) <= fitsAnyTopic
 	if err == nil && !again {
 		if err = m.Validate(e.stage.version); err == nil {
@@ -85,7 +79,7 @@ func (e *encoder[T]) take() {
 	}
 }
 
-// takeAll takes the value and all others that the channel has at once; false when it is closed.
+// takeAll encodes e.value and all values that in has ready. It returns false when in is closed.
 func (e *encoder[T]) takeAll(in <-chan T) (open bool) {
 	before := e.stage.order.next
 	e.take()
@@ -101,7 +95,7 @@ func (e *encoder[T]) takeAll(in <-chan T) (open bool) {
 		}
 	}
 	var none T
-	e.value = none // it may be large, and the next one far
+	e.value = none // frees its memory, since the next value may come late
 	e.stage.counts.waiting.Add(int64(e.stage.order.next - before))
 	return open
 }
@@ -153,14 +147,14 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 	}
 }
 
-// leave ends the stage.
+// leave closes the channel of Receipts. The goroutine of the stage calls it last.
 func (st *publishStage) leave() {
 	close(st.out)
 	st.counts.senders.Add(-1)
 	st.life.wake()
 }
 
-// refuse ends the messages that the loop has not taken.
+// refuse ends the messages that were not yet passed to the loop.
 func (st *publishStage) refuse(cause error) {
 	if run := st.order.run(); len(run) > 0 {
 		st.order.put(results{place: st.order.passed, n: uint64(len(run)), err: notSent(cause)})
@@ -168,7 +162,7 @@ func (st *publishStage) refuse(cause error) {
 	}
 }
 
-// collect takes the results over that the loop has passed on.
+// collect moves the results from the loop into the reorderBuffer, and sends Receipts.
 func (st *publishStage) collect() {
 	st.mu.Lock()
 	st.ended, st.taken = st.taken[:0], st.ended
@@ -180,7 +174,7 @@ func (st *publishStage) collect() {
 	st.emit()
 }
 
-// emit sends the Receipts that are next in order for as long as the channel has room.
+// emit sends the Receipts that are next in order, until the channel is full.
 func (st *publishStage) emit() {
 	sent := 0
 	defer func() { st.counts.took(sent) }()
@@ -196,14 +190,14 @@ func (st *publishStage) emit() {
 	}
 }
 
-// add records results in the loop's turn.
+// add records results. The loop calls it during a turn.
 func (st *publishStage) add(r results) {
 	if last := len(st.turn) - 1; last < 0 || !st.turn[last].add(r) {
 		st.turn = append(st.turn, r)
 	}
 }
 
-// passTurn passes the results of the loop's turn to the goroutine.
+// passTurn passes the results of a turn of the loop to the goroutine of the stage.
 func (st *publishStage) passTurn() {
 	st.mu.Lock()
 	if len(st.ended) == 0 {
