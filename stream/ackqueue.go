@@ -5,7 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// An ackQueue sends Receipts to one Ack channel that was full, in order, on a goroutine of its own, so that a blocked reader does not delay the Receipts of other channels. The goroutine ends when the queue is empty.
+// An ackQueue sends Receipts to one Ack channel that was full, in order, on a goroutine of its own,
+// so that a blocked reader does not delay the Receipts of other channels. The goroutine ends when
+// the queue is empty.
 type ackQueue struct {
 	ack    chan<- Receipt
 	counts *receiptCounts
@@ -15,7 +17,8 @@ type ackQueue struct {
 	ended bool // the queue was found empty, so the goroutine ends
 }
 
-// receiptCounts count the goroutines that send Receipts to channels of the user, and the Receipts that these goroutines hold.
+// receiptCounts count the goroutines that send Receipts to channels of the user, and the Receipts
+// that these goroutines hold.
 type receiptCounts struct {
 	senders atomic.Int64  // the goroutines
 	waiting atomic.Int64  // Receipts that were not yet sent

@@ -50,7 +50,9 @@ func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Deli
 	b.wakeLoop()
 }
 
-// purge drops the QoS 1 messages that were not handed over, since the broker sends them again. It keeps the messages of Subscriptions in leaving: for these, later messages are dropped.
+// purge drops the QoS 1 messages that were not handed over, since the broker sends them again. It
+// keeps the messages of the Subscriptions in leaving, since the session drops messages that arrive
+// for those Subscriptions now.
 func (b *inboxes) purge(leaving []*filterSet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,13 +2,13 @@ package stream
 
 import "time"
 
-// A clock is the time of the loop: it stands still during a turn, and wakes the loop at the
-// earliest deadline. Deadlines are durations since the epoch; 0 is none.
+// A clock has the time of the loop, which stands still during a turn, and wakes the loop at the
+// earliest deadline. A deadline is a duration since epoch; 0 means that there is none.
 type clock struct {
 	epoch time.Time
 	now   time.Duration
 	timer *time.Timer
-	armed time.Duration // when the timer fires; 0 if it does not
+	armed time.Duration // the time at which the timer fires; 0 if the timer is off
 }
 
 func newClock() clock {
@@ -20,14 +20,14 @@ func newClock() clock {
 // tick reads the time.
 func (c *clock) tick() { c.now = time.Since(c.epoch) }
 
-// since converts a time to one of this clock.
+// since converts t to a duration since epoch.
 func (c *clock) since(t time.Time) time.Duration { return t.Sub(c.epoch) }
 
 // fired records that the timer has fired.
 func (c *clock) fired() { c.armed = 0 }
 
-// arm sets the timer to the earliest deadline that has not passed. A timer that fires too early
-// does no harm, so it is left alone when that deadline has moved away.
+// arm sets the timer to the earliest deadline that has not passed. If the timer already fires
+// before that deadline, arm leaves it alone, since a turn without work does no harm.
 func (c *clock) arm(deadlines ...time.Duration) {
 	at := time.Duration(0)
 	for _, d := range deadlines {

@@ -9,10 +9,12 @@ import (
 
 // The methods here hand messages over to consumers, by channel or iterator.
 
-// deliveriesCap is the buffer size of Deliveries. It exceeds the in-flight window of common brokers, so that a full buffer does not stop a broker in the middle of a batch.
+// deliveriesCap is the buffer size of Deliveries. It exceeds the in-flight window of common
+// brokers, so that a full buffer does not stop a broker in the middle of a batch.
 const deliveriesCap = 256
 
-// Messages returns a channel that acknowledges each message when the consumer receives it. The channel is unbuffered, closed after its last value, and the same at every call.
+// Messages returns a channel that acknowledges each message when the consumer receives it. The
+// channel is unbuffered, closed after its last value, and the same at every call.
 func (b *inbox) Messages() <-chan frames.Message {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -23,7 +25,8 @@ func (b *inbox) Messages() <-chan frames.Message {
 	return b.messages
 }
 
-// Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel is buffered, closed after its last value, and the same at every call.
+// Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel is
+// buffered, closed after its last value, and the same at every call.
 func (b *inbox) Deliveries() <-chan Delivery {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -34,7 +37,9 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	return b.delivers
 }
 
-// feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The function convert returns the value to send, and whether a completed send acknowledges the message.
+// feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The
+// function convert returns the value to send, and whether a completed send acknowledges the
+// message.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	ok := b.all.life.start(func() {
 		defer close(ch)
@@ -65,7 +70,10 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
 	}
 }
 
-// All returns an iterator over the messages. A message is acknowledged when the range loop asks for the next message; a break leaves the last message unacknowledged. The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the error: the cause of ctx, or Err.
+// All returns an iterator over the messages. A message is acknowledged when the range loop asks for
+// the next message; a break leaves the last message unacknowledged. The iterator ends without an
+// error after Close or Unsubscribe. Otherwise its last pair has the error: the cause of ctx, or
+// Err.
 func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		stop := b.all.stopping()

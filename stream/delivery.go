@@ -6,7 +6,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Delivery is a message that its consumer must acknowledge. The payload may share memory with other consumers and with other messages of the same read. Do not write to the payload. To keep a message for long, keep its Message.Clone.
+// Delivery is a message that its consumer must acknowledge. The payload may share memory with other
+// consumers and with other messages of the same read. Do not write to the payload. To keep a
+// message for long, keep its Message.Clone.
 type Delivery struct {
 	frames.Message
 	Duplicate bool // the DUP flag: the broker may have sent the message before
@@ -15,14 +17,18 @@ type Delivery struct {
 	acks *ackList // nil if no ack is expected
 }
 
-// Ack acknowledges the delivery, so that the broker may forget the message. It can be called from any goroutine, in any order, more than once, and after the connection or the client is gone. Acks are sent in the order in which the messages arrived, so one delivery that is never acknowledged withholds the acks of all later deliveries.
+// Ack acknowledges the delivery, so that the broker may forget the message. It can be called from
+// any goroutine, in any order, more than once, and after the connection or the client is gone. Acks
+// are sent in the order in which the messages arrived, so one delivery that is never acknowledged
+// withholds the acks of all later deliveries.
 func (d Delivery) Ack() {
 	if d.acks != nil {
 		d.acks.add(d.seq)
 	}
 }
 
-// An ackList carries the sequence numbers of acknowledged deliveries from the goroutines of users to the loop. Only the first number in the empty list wakes the loop.
+// An ackList carries the sequence numbers of acknowledged deliveries from the goroutines of users
+// to the loop. Only the first number in the empty list wakes the loop.
 type ackList struct {
 	wake func()
 
@@ -45,7 +51,8 @@ func (a *ackList) add(seq uint64) {
 	}
 }
 
-// take returns the numbers of the deliveries that were acknowledged since the last call. The slice is valid until the next call.
+// take returns the numbers of the deliveries that were acknowledged since the last call. The slice
+// is valid until the next call.
 func (a *ackList) take() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -9,16 +9,17 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// These errors tell the fate of a message or a call. They come wrapped: compare with errors.Is.
+// These errors say what became of a message or a call. They are returned wrapped in other errors,
+// so compare with errors.Is.
 var (
 	// ErrClosed says that the client has ended. It wraps net.ErrClosed.
 	ErrClosed error = &closedError{}
 
-	// ErrNotSent says that nothing of the message left this process and nothing will.
+	// ErrNotSent says that the message was not sent and will not be sent.
 	ErrNotSent error = fateError("not sent")
 
-	// ErrUnconfirmed says that the message may have arrived: it left, or was about to, and no
-	// acknowledgment came. A kept session goes on trying.
+	// ErrUnconfirmed says that the message may have arrived. The message was sent, or was about to
+	// be sent, and no acknowledgment came. A kept session may still send it again.
 	ErrUnconfirmed error = fateError("unconfirmed")
 )
 
@@ -34,7 +35,7 @@ func (e fateError) Error() string { return "mqtt: publication " + string(e) }
 // causedError joins the fate of a message, or ErrClosed, with its cause.
 type causedError struct{ fate, cause error }
 
-// Error has the prefix mqtt: once, that of the fate.
+// Error returns both texts with the prefix mqtt: only at the beginning.
 func (e *causedError) Error() string {
 	return e.fate.Error() + ": " + strings.TrimPrefix(e.cause.Error(), "mqtt: ")
 }
@@ -44,8 +45,8 @@ func (e *causedError) Unwrap() []error { return []error{e.fate, e.cause} }
 func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
 func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
 
-// DowngradedError says that the broker acknowledged a QoS 2 publication at QoS 1: the message
-// arrived there, at least once instead of exactly once.
+// DowngradedError says that the broker acknowledged a QoS 2 publication with PUBACK, as for QoS 1.
+// The message has arrived at the broker, but at least once instead of exactly once.
 type DowngradedError struct{ ID uint16 }
 
 func (e *DowngradedError) Error() string {
@@ -64,17 +65,17 @@ func (e *RefusedError) Error() string {
 }
 
 // ConnectError says that the broker refused the connection. It wraps its field Code, the reason
-// code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that errors.Is(err, frames.NotAuthorized)
-// and the like tell the reason.
+// code of the CONNACK (MQTT 3.1.1, section 3.2.2.3), so that errors.Is(err, frames.NotAuthorized),
+// for example, tells the reason.
 type ConnectError = link.ConnectError
 
 // HTTPError says that the server did not answer the opening handshake of a WebSocket with status
-// 101. Its field Status is the status that it answered with.
+// 101. Its field Status is the HTTP status code of the answer.
 type HTTPError = link.HTTPError
 
-// OptionError names in Field the option, the argument or the part of the URL that cannot be used,
-// and in Reason the rule and the limit that it breaks.
+// OptionError says that an option, an argument or a part of the URL cannot be used. Field names it,
+// and Reason gives the rule or the limit that was broken.
 type OptionError = link.OptionError
 
-// prefixed adds the prefix that each error of this package has, to one of a package below.
+// prefixed adds the prefix of this package's errors to an error of package frames or flow.
 func prefixed(err error) error { return fmt.Errorf("mqtt: %w", err) }

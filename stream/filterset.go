@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A filterSet is the part of a Subscription that the loop knows: an owner of filters in
-// flow.Subscriptions.
+// A filterSet is the part of a Subscription that the loop uses. In flow.Subscriptions it is the
+// owner of its filters.
 type filterSet struct {
 	inbox   *inbox
 	filters []frames.Filter
@@ -17,7 +17,7 @@ type filterSet struct {
 	granted []frames.QoS // one for each filter
 
 	reply   chan error     // cap 1, from the loop: the result of Subscribe
-	leavers []chan<- error // cap 1 each; owned by the loop: calls of Unsubscribe that wait
+	leavers []chan<- error // owned by the loop: the reply channels, each with cap 1, of waiting calls of Unsubscribe
 }
 
 func newFilterSet(box *inbox, filters []frames.Filter) *filterSet {
@@ -29,7 +29,7 @@ func newFilterSet(box *inbox, filters []frames.Filter) *filterSet {
 	}
 }
 
-// grant records the codes of a SUBACK for the filters from first on.
+// grant records the codes of a SUBACK, of which the first is for filters[first].
 func (s *filterSet) grant(first int, codes []frames.ReasonCode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,14 +45,14 @@ func (s *filterSet) Granted() []frames.QoS {
 	return slices.Clone(s.granted)
 }
 
-// end closes the channels of a Subscription that was unsubscribed, when they have handed over the
-// messages that have arrived.
+// end ends a Subscription that was unsubscribed. Its channels are closed after they have handed
+// over the messages that have arrived.
 func (s *filterSet) end() {
 	s.inbox.finish(nil)
 	s.left(nil)
 }
 
-// left answers the calls of Unsubscribe.
+// left sends err to the waiting calls of Unsubscribe.
 func (s *filterSet) left(err error) {
 	for _, reply := range s.leavers {
 		reply <- err

@@ -5,7 +5,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An inbox holds the messages that wait for the consumers of one Subscription. One more inbox holds the unclaimed messages.
+// An inbox holds the messages that wait for the consumers of one Subscription. One more inbox holds
+// the unclaimed messages.
 type inbox struct {
 	all *inboxes
 
@@ -49,7 +50,8 @@ func (b *inbox) finish(err error) {
 	}
 }
 
-// Err returns the reason why the channels ended. It returns nil while they are open, and after Unsubscribe or Close.
+// Err returns the reason why the channels ended. It returns nil while they are open, and after
+// Unsubscribe or Close.
 func (b *inbox) Err() error {
 	b.all.mu.Lock()
 	err := b.err
@@ -60,13 +62,15 @@ func (b *inbox) Err() error {
 	return err
 }
 
-// A chunk is the part of an inbox that a consumer takes at once. It is large enough to make the cost of the lock small, and small enough to leave messages for other consumers.
+// A chunk is the part of an inbox that a consumer takes at once. It is large enough to make the
+// cost of the lock small, and small enough to leave messages for other consumers.
 const (
 	chunkMessages = 64
 	chunkBytes    = 64 << 10
 )
 
-// take waits for messages, moves a chunk of them to the end of dst, and returns dst. It adds no message when the inbox has ended, after stopAll, or when cancel is closed.
+// take waits for messages, moves a chunk of them to the end of dst, and returns dst. It adds no
+// message when the inbox has ended, after stopAll, or when cancel is closed.
 func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 	x := b.all
 	for {

@@ -7,8 +7,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// inboxes hold the messages that were received and not yet handed over. All Subscriptions of a session share one lock, one limit and one array of slots. The loop locks once to add the messages of a read, and a consumer locks once to take a chunk of messages.
-// Invariant: bytes and count are the sums over all slots in use. Each slot in use is in the list line of its inbox, and in the list qos0 if its message is QoS 0. The messages of a line are in order of arrival.
+// inboxes hold the messages that were received and not yet handed over. All Subscriptions of a
+// session share one lock, one limit and one array of slots. The loop locks once to add the messages
+// of a read, and a consumer locks once to take a chunk of messages. Invariant: bytes and count are
+// the sums over all slots in use. Each slot in use is in the list line of its inbox, and in the
+// list qos0 if its message is QoS 0. The messages of a line are in order of arrival.
 type inboxes struct {
 	limit     int // ReceiveBytes
 	highWater int // in bytes; see throttle
@@ -69,7 +72,8 @@ func (b *inboxes) unlock() {
 	b.mu.Unlock()
 }
 
-// push appends d to an inbox. It is called between lock and unlock. When there is no room, the oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
+// push appends d to an inbox. It is called between lock and unlock. When there is no room, the
+// oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
 func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 	if size := cost(d); b.bytes+size > b.limit {
 		b.makeRoom(size)
@@ -95,7 +99,8 @@ func (b *inboxes) wakeLater(box *inbox) {
 	}
 }
 
-// makeRoom drops QoS 0 messages, the oldest first, until there is room for size more bytes or no QoS 0 message is left.
+// makeRoom drops QoS 0 messages, the oldest first, until there is room for size more bytes or no
+// QoS 0 message is left.
 func (b *inboxes) makeRoom(size int) {
 	for b.bytes+size > b.limit && b.qos0.Head != 0 {
 		b.remove(b.qos0.Head)
@@ -142,7 +147,9 @@ func (b *inboxes) remove(i int32) {
 	b.free = append(b.free, i)
 }
 
-// measure calls decide with the number of waiting bytes and the count consumed. When the waiting bytes have fallen to the number that decide returns, the consumer that took the last of them wakes the loop, once. -1 wakes nobody.
+// measure calls decide with the number of waiting bytes and the count consumed. When the waiting
+// bytes have fallen to the number that decide returns, the consumer that took the last of them
+// wakes the loop, once. -1 wakes nobody.
 func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,8 +9,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An intake accepts publications from users.
-// Invariant: every publication that was received is accepted. So no publication is received while the queue is full. If a run has more messages than the queue has room for, the remaining messages wait in resting and are accepted before any publication that is received later.
+// An intake accepts publications from users. Invariant: every publication that was received is
+// accepted. So no publication is received while the queue is full. If a run has more messages than
+// the queue has room for, the remaining messages wait in resting and are accepted before any
+// publication that is received later.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered
@@ -30,7 +32,8 @@ func newIntake(limit int, calls *publishCalls) intake {
 	return intake{calls: calls, publishes: make(chan Publishing), runs: make(chan stageRun), limit: limit}
 }
 
-// channels returns the channels to receive from. Both are nil while the queue, whose length is queued, is full.
+// channels returns the channels to receive from. Both are nil while the queue, whose length is
+// queued, is full.
 func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
 	if queued >= in.limit {
 		return nil, nil
@@ -38,7 +41,8 @@ func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
 	return in.publishes, in.runs
 }
 
-// takeCalls returns the Publish calls to be accepted now. The slice is valid until takeCalls is called again.
+// takeCalls returns the Publish calls to be accepted now. The slice is valid until takeCalls is
+// called again.
 func (in *intake) takeCalls(queued int) []*publishCall {
 	clear(in.taken)
 	in.taken, in.callsLeft = in.calls.take(in.taken[:0], max(0, in.limit-queued))
@@ -61,7 +65,8 @@ func (in *intake) takeRest() stageRun {
 	return run
 }
 
-// flushed ends the calls of Flush if no publication is left. pending is the number of accepted publications without a Receipt.
+// flushed ends the calls of Flush if no publication is left. pending is the number of accepted
+// publications without a Receipt.
 func (in *intake) flushed(pending int) {
 	if len(in.flushes) == 0 || pending > 0 || in.rests() {
 		return
@@ -77,7 +82,8 @@ func (in *intake) dropFlush(flush chan struct{}) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f chan struct{}) bool { return f == flush })
 }
 
-// take splits the first part off a run. The part has at most room messages, and does not mix QoS 0 with QoS 1 and 2. worthRun reports whether the messages are QoS 0 and enough for a flow.Run.
+// take splits the first part off a run. The part has at most room messages, and does not mix QoS 0
+// with QoS 1 and 2. worthRun reports whether the messages are QoS 0 and enough for a flow.Run.
 func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 	qos0, n := run.messages[0].QoS == frames.AtMostOnce, 1
 	for n < min(room, len(run.messages)) && (run.messages[n].QoS == frames.AtMostOnce) == qos0 {
@@ -91,13 +97,18 @@ func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 // acceptBatch is the maximum number of publishings that the loop receives before a turn.
 const acceptBatch = 256
 
-// If a yield takes longer than slowYield, all processors are busy. Then the loop does not yield again for yieldPause times the duration of that yield.
+// If a yield takes longer than slowYield, all processors are busy. Then the loop does not yield
+// again for yieldPause times the duration of that yield.
 const (
 	slowYield  = 5 * time.Millisecond // half a time slice
 	yieldPause = 20
 )
 
-// another receives one more publishing if a publisher is ready to send. When the channel is empty, another yields the processor and tries again, because the publisher whose send has just returned is about to send its next message. Without the yield each message of a single publisher costs a turn and a write call, which takes five times as long. There are two yields, since the scheduler sometimes resumes the yielding goroutine first.
+// another receives one more publishing if a publisher is ready to send. When the channel is empty,
+// another yields the processor and tries again, because the publisher whose send has just returned
+// is about to send its next message. Without the yield each message of a single publisher costs a
+// turn and a write call, which takes five times as long. There are two yields, since the scheduler
+// sometimes resumes the yielding goroutine first.
 func (in *intake) another(c *clock) (p Publishing, ok bool) {
 	for yields := 0; ; yields++ {
 		select {

@@ -10,7 +10,7 @@ import (
 // A packetLog records packets at Debug, never a payload.
 type packetLog struct {
 	*slog.Logger
-	packets bool // Debug is enabled, asked once a turn
+	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
 	unclaimed *unclaimedTopics // nil while there are none
 }
@@ -21,7 +21,7 @@ type unclaimedTopics struct {
 	unlogged []string
 }
 
-// maxUnclaimedTopics bounds the topics remembered. Further ones are not logged.
+// maxUnclaimedTopics bounds the number of topics in unclaimed. Further topics are not logged.
 const maxUnclaimedTopics = 1024
 
 func (l *packetLog) refresh() { l.packets = l.Enabled(context.Background(), slog.LevelDebug) }
@@ -43,7 +43,8 @@ func (l *packetLog) sentAck(a frames.Ack, size int) {
 	}
 }
 
-// sentPacket records a packet of any type; a SUBSCRIBE or an UNSUBSCRIBE with its filters.
+// sentPacket records a packet of any type. The record of a SUBSCRIBE or an UNSUBSCRIBE has the
+// filters.
 func (l *packetLog) sentPacket(p frames.Packet, size int) {
 	if !l.packets {
 		return

@@ -9,19 +9,19 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Publishing is a message on its way out, as it is sent to Publishes.
+// Publishing is a message that a user sends on the channel Publishes.
 type Publishing struct {
 	frames.Message
 	Tag any            // returned in the Receipt
-	Ack chan<- Receipt // takes the Receipt; nil is Options.Ack
+	Ack chan<- Receipt // receives the Receipt; nil means Options.Ack
 }
 
-// Receipt is the end of one publication. Err is nil when the QoS exchange is complete: QoS 0 was
-// written, QoS 1 has its PUBACK, QoS 2 its PUBCOMP.
+// Receipt is the result of one publication. Err is nil when the QoS exchange is complete. For QoS 0
+// the message was written, for QoS 1 PUBACK came, and for QoS 2 PUBCOMP came.
 type Receipt struct {
 	frames.Message
 	Tag any
-	ID  uint16 // the packet identifier; 0 when it never had one
+	ID  uint16 // the packet identifier; 0 if the message never got one
 	Err error
 }
 

@@ -16,8 +16,9 @@ type owner struct {
 	place uint64        // of the message in the stage
 }
 
-// receipts passes the result of each publication to its owner.
-// Invariant: each publication gets one Receipt, and each channel gets its Receipts in the order in which the publications ended. No channel delays another, since a full channel gets a queue and a goroutine of its own.
+// receipts passes the result of each publication to its owner. Invariant: each publication gets one
+// Receipt, and each channel gets its Receipts in the order in which the publications ended. No
+// channel delays another, since a full channel gets a queue and a goroutine of its own.
 type receipts struct {
 	counts  *receiptCounts
 	calls   *publishCalls
@@ -27,7 +28,8 @@ type receipts struct {
 	stages  []*publishStage // that have results in this turn
 }
 
-// complete passes the result of a publication, or of a part of a run, to its owner. A stage makes its Receipts itself.
+// complete passes the result of a publication, or of a part of a run, to its owner. A stage makes
+// its Receipts itself.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	if e.Owner.stage != nil {
 		res := results{e.Owner.place, 1, e.ID, err}
@@ -101,7 +103,8 @@ func (r *receipts) stageResult(st *publishStage, res results) {
 	st.add(res)
 }
 
-// wakeStages passes the results of this turn to their stages, with one lock and at most one wake-up for each stage.
+// wakeStages passes the results of this turn to their stages, with one lock and at most one wake-up
+// for each stage.
 func (r *receipts) wakeStages() {
 	for i, st := range r.stages {
 		st.passTurn()
@@ -113,7 +116,8 @@ func (r *receipts) wakeStages() {
 // receiptGrace is how long Close waits for a channel to accept a Receipt.
 const receiptGrace = time.Second
 
-// handOver waits until all senders have ended, or until no channel has accepted a Receipt for receiptGrace. It returns the number of Receipts left.
+// handOver waits until all senders have ended, or until no channel has accepted a Receipt for
+// receiptGrace. It returns the number of Receipts left.
 func (r *receipts) handOver() (left int) {
 	c := r.counts
 	grace := time.NewTimer(receiptGrace)

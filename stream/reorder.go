@@ -2,8 +2,11 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// A reorderBuffer keeps each message of a publishStage until that message and all earlier messages have their results.
-// A message has a place in a ring. The places from head to next are in use. The places from passed to next form the run that is passed to the loop next, and are contiguous in memory. When the next place cannot continue that run, because the ring starts over or a message was refused, the buffer is closed until the run is passed on.
+// A reorderBuffer keeps each message of a publishStage until that message and all earlier messages
+// have their results. A message has a place in a ring. The places from head to next are in use. The
+// places from passed to next form the run that is passed to the loop next, and are contiguous in
+// memory. When the next place cannot continue that run, because the ring starts over or a message
+// was refused, the buffer is closed until the run is passed on.
 type reorderBuffer struct {
 	messages   []frames.Message // its length is a power of two
 	outcomes   []outcome        // of the messages, at the same index
@@ -27,7 +30,10 @@ type exception struct {
 	err error
 }
 
-// results are the outcomes of n consecutive messages of a stage, beginning at place. All n messages have the same error. Their packet identifiers, if any, are consecutive, beginning at id. The messages are not included, since the stage has them: passing whole Receipts back took a tenth of the time of a publish.
+// results are the outcomes of n consecutive messages of a stage, beginning at place. All n messages
+// have the same error. Their packet identifiers, if any, are consecutive, beginning at id. The
+// messages are not included, since the stage has them: passing whole Receipts back took a tenth of
+// the time of a publish.
 type results struct {
 	place uint64
 	n     uint64
@@ -63,7 +69,8 @@ func (b *reorderBuffer) reserve() *frames.Message {
 	return m
 }
 
-// grow doubles the ring. The loop still reads runs in the old memory, which is not written to again.
+// grow doubles the ring. The loop still reads runs in the old memory, which is not written to
+// again.
 func (b *reorderBuffer) grow() {
 	old := *b
 	n := max(64, 2*len(old.messages))
@@ -128,7 +135,8 @@ func (b *reorderBuffer) put(r results) {
 // open returns the number of places in use.
 func (b *reorderBuffer) open() int { return int(b.next - b.head) }
 
-// first stores the Receipt that is next in order in r. It returns false if the result is not there yet.
+// first stores the Receipt that is next in order in r. It returns false if the result is not there
+// yet.
 func (b *reorderBuffer) first(r *Receipt) bool {
 	if b.head == b.next {
 		return false

@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// restore takes over the session that the Store holds.
+// restore loads the session that the Store holds into sender and receiver.
 func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r *receipts) error {
 	if o.Store == nil {
 		return nil
@@ -35,8 +35,8 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	return nil
 }
 
-// discard ends the session that a Store holds, for a client that wants a clean one [MQTT-3.1.2-6],
-// and gives the publications their Receipts.
+// discard ends the session that the Store holds, since the client asks for a clean session
+// [MQTT-3.1.2-6]. It sends a Receipt for each stored publication.
 func discard(o *Options, snap flow.Snapshot, r *receipts) error {
 	if snap.Empty() {
 		return nil

@@ -7,7 +7,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A publishStage is the state of one call of PublishFrom. Its goroutine receives messages from the user's channel, passes them to the loop in runs, and sends the Receipts in the order of the messages.
+// A publishStage is the state of one call of PublishFrom. Its goroutine receives messages from the
+// user's channel, passes them to the loop in runs, and sends the Receipts in the order of the
+// messages.
 type publishStage struct {
 	ctx     context.Context
 	version frames.Version // the protocol version that messages are validated for
@@ -31,7 +33,10 @@ type publishStage struct {
 	taken []results // spare memory of ended
 }
 
-// A stageRun is a sequence of messages on its way to the loop. The messages stay in the memory of the stage, which does not change them until each has its result. So the loop reads them without a copy: copying each message into a list, and from there into the queue, took a fifth of the time of a publish.
+// A stageRun is a sequence of messages on its way to the loop. The messages stay in the memory of
+// the stage, which does not change them until each has its result. So the loop reads them without a
+// copy: copying each message into a list, and from there into the queue, took a fifth of the time
+// of a publish.
 type stageRun struct {
 	stage    *publishStage
 	place    uint64 // of the first message, counted from the start of the stage
@@ -39,7 +44,9 @@ type stageRun struct {
 }
 
 const (
-	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for their reader. Each batch costs a turn of the loop and two switches between goroutines. Batches of 256 are a seventh slower, and larger batches are no faster.
+	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for
+	// their reader. Each batch costs a turn of the loop and two switches between goroutines.
+	// Batches of 256 are a seventh slower, and larger batches are no faster.
 	stageBatch = 1024
 
 	// fitsAnyTopic is a payload size that fits into a packet together with the longest topic.
@@ -55,7 +62,8 @@ func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
 	}
 }
 
-// encoder is the part of a stage that knows the type of the user's values. It fills places of the reorderBuffer.
+// encoder is the part of a stage that knows the type of the user's values. It fills places of the
+// reorderBuffer.
 type encoder[T any] struct {
 	stage  *publishStage
 	encode func(*T, *frames.Message) error
@@ -67,7 +75,8 @@ type encoder[T any] struct {
 func (e *encoder[T]) take() {
 	m := e.stage.order.reserve()
 	err := e.encode(&e.value, m)
-	// The topic of the previous message is not validated again, which saves a twentieth of the time.
+	// The topic of the previous message is not validated again, which saves a twentieth of the
+	// time.
 	again := m.Topic == e.valid && e.valid != "" && m.QoS <= frames.ExactlyOnce && len(m.Payload) <= fitsAnyTopic
 	if err == nil && !again {
 		if err = m.Validate(e.stage.version); err == nil {

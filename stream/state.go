@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// State tells whether the session is connected, since when and why not.
+// State describes the connection of a session at one moment.
 type State struct {
 	Online   bool
-	Resumed  bool      // the broker had our session (section 3.2.2.2); always false on 3.1, which does not tell
+	Resumed  bool      // the broker had our session (section 3.2.2.2); always false on 3.1, whose CONNACK does not say
 	Attempt  int       // connection attempts since the last one that succeeded
-	Err      error     // why the session is not online, or why the last attempt failed; nil before the first
-	Since    time.Time // of this state
-	Endpoint string    // the last connection's URL without user, password and query; at first that of Open
+	Err      error     // why the session is not online; nil while online and before the first failure
+	Since    time.Time // the time of the change to this State
+	Endpoint string    // the URL of the last connection, at first the URL given to Open, without user, password and query
 }
 
-// A stateFeed shows the newest State to every reader. The loop writes to it and never waits for a
-// reader.
+// A stateFeed sends the newest State to every reader. The loop changes the State and never waits
+// for a reader.
 type stateFeed struct {
 	mu      sync.Mutex
 	state   State
@@ -33,7 +33,8 @@ func newStateFeed(endpoint string) *stateFeed {
 	}
 }
 
-// set shows a new state. A reader that has not received the one before gets the newer one instead.
+// set sends a new State to the readers. A reader that has not received the previous State gets the
+// new State instead.
 func (f *stateFeed) set(change func(*State)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,8 +67,8 @@ func (f *stateFeed) Online() <-chan struct{} {
 	return f.online
 }
 
-// States returns a channel with the present State and each newer one. It is closed when ctx or the
-// feed ends.
+// States returns a channel that first has the present State, then each new State. The channel is
+// closed when ctx or the feed ends.
 func (f *stateFeed) States(ctx context.Context) <-chan State {
 	ch := make(chan State, 1)
 	f.mu.Lock()
@@ -93,7 +94,7 @@ func (f *stateFeed) remove(ch chan State) {
 	}
 }
 
-// close ends all readers after they have been shown the last state.
+// close closes the channels of all readers. A last State in a channel can still be received.
 func (f *stateFeed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,16 +7,17 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Event is a delivery with its decoded value. Err is set if the payload cannot be decoded; such a
-// delivery must be acknowledged, too.
+// Event is a delivery with its decoded value. Err is set if the payload cannot be decoded. A
+// delivery with Err must be acknowledged too.
 type Event[T any] struct {
 	Delivery
 	Value T
 	Err   error
 }
 
-// Subscribe is Session.Subscribe with a channel of decoded values, buffered (256) and closed when
-// the session ends or the broker refuses to restore a filter. ctx bounds the call, not the channel.
+// Subscribe subscribes as Session.Subscribe does, and returns a channel of decoded values. The
+// channel has a buffer of 256. It is closed when the session ends, or when the broker refuses a
+// filter on a later connection. ctx bounds the call, not the life of the channel.
 func Subscribe[T any](ctx context.Context, s *Session, dec func(frames.Message) (T, error), filters ...frames.Filter) (<-chan Event[T], error) {
 	if dec == nil {
 		return nil, link.BadOption("dec", "is nil; Subscribe needs a Decoder")

@@ -11,25 +11,25 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Config is everything that a Dialer needs to know. The functions are asked at every connection;
-// their context ends with ConnectTimeout, and their error fails the attempt.
+// Config is the configuration of a Dialer. Its functions are called at every attempt. Their context
+// ends after ConnectTimeout, and the attempt fails if a function returns an error.
 type Config struct {
 	// Connect is the CONNECT packet of every connection. Its user name and password take precedence
 	// over those in the URL of an endpoint, and Credentials, if set, over both.
 	Connect     frames.Connect
 	Credentials func(context.Context) (user string, password []byte, err error)
 
-	// TLS is the configuration of secure endpoints, nil for the defaults. TLSConfig, if set, is
-	// asked instead.
+	// TLS is the TLS configuration for secure endpoints, nil for the defaults. TLSConfig, if set,
+	// is called in place of TLS.
 	TLS       *tls.Config
 	TLSConfig func(context.Context) (*tls.Config, error)
 
-	// Header gives the HTTP header of a WebSocket handshake; nil for none. AnySubprotocol accepts a
+	// Header, if set, returns the HTTP header of a WebSocket handshake. AnySubprotocol accepts a
 	// server that selects no subprotocol.
 	Header         func(context.Context) (http.Header, error)
 	AnySubprotocol bool
 
-	// DialContext makes the connection under TLS and WebSocket.
+	// DialContext makes the network connection, to which TLS and WebSocket are added.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	ConnectTimeout time.Duration // of an attempt at one endpoint, handshake included; 0 is unlimited
@@ -53,7 +53,8 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 	return nil
 }
 
-// login returns the user name and the password for an endpoint: of the Config, or else of the URL.
+// login returns the user name and the password for an endpoint. It takes both from the Config if
+// either is set there, otherwise from the URL.
 func (c *Config) login(e *Endpoint) (user string, password []byte) {
 	if c.Connect.UserName != "" || c.Connect.Password != nil || e.user == nil {
 		return c.Connect.UserName, c.Connect.Password
@@ -64,7 +65,7 @@ func (c *Config) login(e *Endpoint) (user string, password []byte) {
 	return e.user.Username(), password
 }
 
-// connect returns the first packet of a connection [MQTT-3.1.0-1].
+// connect returns the CONNECT packet, the first packet of a connection [MQTT-3.1.0-1].
 func (c *Config) connect(user string, password []byte) *frames.Connect {
 	p := c.Connect
 	p.UserNameFlag, p.UserName = user != "", user
@@ -72,8 +73,8 @@ func (c *Config) connect(user string, password []byte) *frames.Connect {
 	return &p
 }
 
-// hello returns the encoded CONNECT packet of the next connection to e, with the credentials of the
-// moment.
+// hello returns the encoded CONNECT packet of the next connection to e, with the present
+// credentials.
 func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
 	user, password := c.login(e)
 	if c.Credentials != nil {
@@ -93,9 +94,9 @@ func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
 	return hello, nil
 }
 
-// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It is a
-// copy of the user's, with the host in the URL as ServerName, the protocol that the connection
-// carries, and TLS 1.2 as the least version.
+// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It copies
+// the configuration of the user and fills in ServerName (the host in the URL), NextProtos (the
+// protocol over TLS) and MinVersion (at least TLS 1.2).
 func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error) {
 	if !e.tls {
 		return nil, nil
@@ -114,7 +115,7 @@ func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error
 		t.ServerName = e.host
 	}
 	if e.WebSocket() {
-		t.NextProtos = []string{"http/1.1"} // a WebSocket cannot be opened over HTTP/2 here
+		t.NextProtos = []string{"http/1.1"} // this WebSocket library does not use HTTP/2
 	} else if t.NextProtos == nil {
 		t.NextProtos = []string{"mqtt"}
 	}

@@ -1,6 +1,6 @@
 // Package link makes connections to brokers: it parses the URL of an endpoint, dials, adds TLS and
-// WebSocket, and exchanges CONNECT and CONNACK. A [Dialer] takes a [Config] and gives a [Conn]. The
-// package knows nothing of sessions: its caller decides when to connect, and uses the connection
+// WebSocket, and exchanges CONNECT and CONNACK. A [Dialer] has a [Config] and returns a [Conn]. The
+// package knows nothing of sessions. Its caller decides when to connect, and uses the connection
 // after the handshake.
 package link
 
@@ -14,9 +14,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A Conn is one connection to a broker whose handshake has succeeded. One goroutine reads it
-// through Reader. One at a time writes, with Write or TryWrite. The others are safe for any
-// goroutine.
+// A Conn is one connection to a broker, after CONNECT and CONNACK. Only one goroutine reads,
+// through Reader. Only one goroutine at a time writes, with Write or TryWrite. All other methods
+// are safe for concurrent use.
 type Conn struct {
 	Endpoint string // the broker's URL without user, password and query
 	Version  frames.Version
@@ -24,14 +24,14 @@ type Conn struct {
 	Began    time.Time // when CONNECT was sent
 	Reader   *frames.Reader
 
-	net.Conn               // TLS and WebSocket, if any, included
-	raw      *deadlineConn // the connection under it
-	socket   *socket       // raw, if nothing lies on top of it and it is a socket
+	net.Conn               // the connection with TLS and WebSocket, if used
+	raw      *deadlineConn // the network connection under TLS and WebSocket
+	socket   *socket       // the socket of raw, if there is one and neither TLS nor WebSocket is used
 	bytesIn  atomic.Uint64
 }
 
-// secure adds TLS and WebSocket as the scheme of e asks for: nothing of MQTT is written before the
-// broker is verified.
+// secure adds TLS and WebSocket if the scheme of e demands them. TLS has verified the broker before
+// any MQTT packet is written.
 func (c *Conn) secure(ctx context.Context, e *Endpoint, t *tls.Config, config *Config) (err error) {
 	c.Conn = c.raw
 	if !e.tls && !e.WebSocket() {
@@ -50,11 +50,12 @@ func (c *Conn) secure(ctx context.Context, e *Endpoint, t *tls.Config, config *C
 	return err
 }
 
-// BytesIn returns how many bytes were read since the connection began, parts of packets included.
+// BytesIn returns the number of bytes read since the connection began. Incomplete packets are
+// included.
 func (c *Conn) BytesIn() uint64 { return c.bytesIn.Load() }
 
-// TryWrite writes as much of p as the connection accepts without waiting, which may be nothing, and
-// returns how much.
+// TryWrite writes as many bytes of p as the connection accepts without waiting, and returns their
+// number, which may be 0.
 func (c *Conn) TryWrite(p []byte) int {
 	if c.socket == nil || c.raw.isClosing() {
 		return 0
@@ -62,21 +63,21 @@ func (c *Conn) TryWrite(p []byte) int {
 	return c.socket.try(p)
 }
 
-// Abort closes the connection under TLS: it does not wait for the peer, and does not look like an
-// orderly end.
+// Abort closes the network connection under TLS, without the close message of TLS. It does not wait
+// for the broker, to which the end does not look orderly.
 func (c *Conn) Abort() { c.raw.Close() }
 
-// CloseWrite tells the broker that nothing more comes, on a connection that can be closed in one
+// CloseWrite tells the broker that no more bytes come, if the connection can be closed in one
 // direction.
 func (c *Conn) CloseWrite() {
 	if c, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		c.CloseWrite() // its failure shows in the reads
+		c.CloseWrite() // if it fails, reads fail too
 	}
 }
 
-// LimitClose gives all further writes, and the broker's end of the connection, one second together.
-// It begins with the first of those writes; a slow commit comes before. When it has passed the
-// connection is closed. stop ends the limit.
+// LimitClose limits all further writes, and the wait for the broker to close its side, to one
+// second in total. The second begins with the first of those writes, so a slow commit before it
+// does not count. After the second the connection is closed. The function stop removes the limit.
 func (c *Conn) LimitClose() (stop func()) {
 	c.raw.startClosing()
 	return c.raw.stopClosing

@@ -9,18 +9,18 @@ import (
 )
 
 // A deadlineConn bounds how long a write may make no progress, and how long the end of a connection
-// may take. It lies under TLS, where a write that timed out could not be continued.
+// may take. It lies under TLS, since a write through TLS cannot be continued after a timeout.
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration // of a write without progress; 0 is unlimited
 
 	mu      sync.Mutex
 	writing bool
-	closing bool        // all further writes have closeLimit together
-	end     *time.Timer // closes the connection at the end of closeLimit; nil while that has not begun
+	closing bool        // closeLimit bounds all further writes together
+	end     *time.Timer // closes the connection after closeLimit; nil until closeLimit begins
 }
 
-// closeLimit bounds the last writes of a connection and the wait for the broker to close its end.
+// closeLimit bounds the last writes of a connection and the wait for the broker to close its side.
 const closeLimit = time.Second
 
 func (c *deadlineConn) Write(p []byte) (n int, err error) {
@@ -35,8 +35,8 @@ func (c *deadlineConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// extendDeadline gives a write the full timeout again, or the rest of closeLimit when the
-// connection is closing.
+// extendDeadline sets the write deadline to the full timeout from now. When the connection is
+// closing, it starts closeLimit instead.
 func (c *deadlineConn) extendDeadline() (closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,12 +45,12 @@ func (c *deadlineConn) extendDeadline() (closing bool) {
 	case c.closing:
 		c.startLimit()
 	case c.timeout > 0:
-		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // a connection without deadlines has no timeout
+		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // without support for deadlines, there is no timeout
 	}
 	return c.closing
 }
 
-// endWrite removes the deadline of a write: once passed, it would stop the writes that do not wait.
+// endWrite removes the deadline of a write, since a deadline in the past would make TryWrite fail.
 func (c *deadlineConn) endWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,8 +66,8 @@ func (c *deadlineConn) isClosing() bool {
 	return c.closing
 }
 
-// SetWriteDeadline serves TLS, which sets a deadline of its own when it closes. It must not reach
-// past closeLimit.
+// SetWriteDeadline is called by TLS, which sets its own deadline when it closes. While the
+// connection is closing, that deadline is ignored, so that it cannot extend closeLimit.
 func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// CloseWrite closes the write direction of a connection that has two.
+// CloseWrite closes the write direction, if the connection can close its directions separately.
 func (c *deadlineConn) CloseWrite() error {
 	if c, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -85,8 +85,8 @@ func (c *deadlineConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// startClosing gives the write under way and all further ones closeLimit together, from the first
-// of them on.
+// startClosing limits the write under way and all further writes to closeLimit in total. The time
+// begins at once if a write is under way, otherwise with the next write.
 func (c *deadlineConn) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,8 +96,8 @@ func (c *deadlineConn) startClosing() {
 	}
 }
 
-// startLimit begins closeLimit, once. At its end the connection is closed, since it may ignore
-// deadlines and the broker may not close its end. The caller holds mu.
+// startLimit begins closeLimit, once. After closeLimit the connection is closed, since it may
+// ignore deadlines and the broker may not close its side. The caller holds mu.
 func (c *deadlineConn) startLimit() {
 	if c.end == nil {
 		c.Conn.SetWriteDeadline(time.Now().Add(closeLimit))

@@ -7,7 +7,7 @@ import (
 )
 
 // A Dialer makes the connections of one client, one at a time. It remembers the endpoint that
-// accepted the last one.
+// accepted the last connection.
 type Dialer struct {
 	config    Config
 	endpoints []*Endpoint
@@ -19,8 +19,9 @@ func NewDialer(c Config, endpoints []*Endpoint) *Dialer {
 	return &Dialer{config: c, endpoints: endpoints}
 }
 
-// Dial connects to the first endpoint that accepts, beginning with the one that accepted last. With
-// several endpoints the error tells for each of them why it did not.
+// Dial tries the endpoints in turn, beginning with the endpoint of the last connection, and returns
+// the first connection that succeeds. With several endpoints the error gives the reason for each
+// endpoint tried.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 	var failed endpointErrors
 	for i := range d.endpoints {
@@ -76,7 +77,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 	return c, nil
 }
 
-// withTimeout is context.WithTimeoutCause; a timeout of 0 is unlimited.
+// withTimeout adds a timeout, with its cause, to ctx. A timeout of 0 is unlimited.
 func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout == 0 {
 		return ctx, func() {}

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// An Endpoint is a broker's URL, parsed.
+// An Endpoint is the parsed URL of a broker.
 type Endpoint struct {
 	scheme  string
 	network string // tcp or unix
 	addr    string // host:port, or the path of a unix socket
 	host    string // the name that TLS verifies
 	tls     bool
-	path    string // of a WebSocket, escaped; empty for the others
-	query   string // of a WebSocket; it may hold a token
+	path    string // of a WebSocket, escaped; empty for other schemes
+	query   string // of a WebSocket; the query may hold a token
 	user    *url.Userinfo
 }
 
@@ -52,8 +52,8 @@ var schemes = map[string]struct {
 	"wss":   {port: "443", tls: true, webSocket: true},
 }
 
-// ParseEndpoints parses the URL and the Fallbacks. A fallback without user name and password has
-// those of the URL.
+// ParseEndpoints parses the URL raw and the fallbacks. A fallback without user name and password
+// gets the user name and password of raw.
 func ParseEndpoints(raw string, fallbacks []string) ([]*Endpoint, error) {
 	e, err := parseEndpoint("URL", raw)
 	if err != nil {
@@ -73,8 +73,8 @@ func ParseEndpoints(raw string, fallbacks []string) ([]*Endpoint, error) {
 	return all, nil
 }
 
-// parseEndpoint parses a URL, which errors call by the name of its field. An error of package url
-// quotes its input, which may hold a password, so none of its text is passed on.
+// parseEndpoint parses the URL raw. Errors name field, not the URL. The text of an error of package
+// url is not used, since it quotes the URL, which may hold a password.
 func parseEndpoint(field, raw string) (*Endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// OptionError names the option, or the part of the URL, that cannot be used.
+// OptionError says that an option, or a part of the URL, cannot be used.
 type OptionError struct {
 	Field  string
 	Reason string
@@ -39,7 +39,7 @@ func (e *HTTPError) Error() string {
 	return fmt.Sprintf("mqtt: WebSocket: the server answered %d %s", e.Status, http.StatusText(e.Status))
 }
 
-// endpointErrors tells for each endpoint why it did not accept a connection.
+// endpointErrors has one error for each endpoint that was tried.
 type endpointErrors []error
 
 func (e endpointErrors) Unwrap() []error { return e }
@@ -52,7 +52,7 @@ func (e endpointErrors) Error() string {
 	return "mqtt: " + strings.Join(texts, "; ")
 }
 
-// endpointError adds the endpoint to the error of an attempt to connect to it.
+// endpointError adds the endpoint to the error of a failed attempt.
 type endpointError struct {
 	endpoint *Endpoint
 	err      error
@@ -61,12 +61,12 @@ type endpointError struct {
 func (e *endpointError) Error() string { return "mqtt: " + e.endpoint.String() + ": " + text(e.err) }
 func (e *endpointError) Unwrap() error { return e.err }
 
-// text returns the text of an error that becomes part of another, without the prefix that the whole
-// begins with.
+// text returns the text of err without the prefix mqtt:, for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
-// CredentialsRejected reports whether the broker rejected our credentials; of several endpoints,
-// whether each of them did. Asking again soon is useless then, and looks like an attack.
+// CredentialsRejected reports whether the broker rejected our credentials or, with several
+// endpoints, whether every endpoint did. Then another attempt soon is useless, and looks like an
+// attack.
 func CredentialsRejected(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {
@@ -75,7 +75,7 @@ func CredentialsRejected(err error) bool {
 	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
 }
 
-// wrapped is an error of another package, or a part of a longer one, with the step that failed.
+// wrapped adds the step that failed, and the prefix mqtt:, to an error.
 type wrapped struct {
 	step string
 	err  error
@@ -87,7 +87,7 @@ func (e *wrapped) Unwrap() error { return e.err }
 // wrap adds the step that failed, such as "TLS: ", to err.
 func wrap(step string, err error) error { return &wrapped{step, err} }
 
-// withCause adds the reason why ctx ended to an error that resulted from it.
+// withCause adds the cause of ctx, if ctx has ended, to err.
 func withCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		return &contextError{cause, err}

@@ -37,20 +37,21 @@ func (c *Conn) handshake(hello []byte, config *Config) error {
 	if c.Connack.Code != frames.Success {
 		return &ConnectError{Code: c.Connack.Code}
 	}
-	if c.Connack.SessionPresent && config.Connect.CleanSession { // never set on 3.1, whose CONNACK has no such flag
+	if c.Connack.SessionPresent && config.Connect.CleanSession { // always false on 3.1, whose CONNACK lacks the flag
 		return wrap("", errSessionPresent)
 	}
 	return nil
 }
 
-// errSessionPresent is the violation of a broker that answers a clean session with session present.
+// errSessionPresent says that the broker has set session present although the client asked for a
+// clean session.
 var errSessionPresent = &frames.ProtocolError{
 	Type:   frames.TypeConnack,
 	Reason: "has session present set for a clean session [MQTT-3.2.2-1]",
 }
 
-// A sniffer counts the bytes read and keeps the first of them, for an error that quotes them when
-// the first packet is not CONNACK.
+// A sniffer counts the bytes read and keeps the first bytes. If the first packet is not CONNACK,
+// the error quotes these bytes.
 type sniffer struct {
 	io.Reader
 	bytes *atomic.Uint64
@@ -67,11 +68,13 @@ func (s *sniffer) Read(p []byte) (int, error) {
 
 func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
 
-// isConnect reports whether our own packet came back. It must not be quoted.
+// isConnect reports whether our own CONNECT came back, which must not be quoted, since it may hold
+// a password.
 func (s *sniffer) isConnect() bool { return s.head[0] == byte(frames.TypeConnect)<<4 }
 
-// notConnack names the type of a packet that came in place of CONNACK, whose payload must not be
-// shown. For bytes that are no packet it quotes the first of them.
+// notConnack returns the error for a first packet other than CONNACK. The error names the type of
+// the packet and does not show its payload. For bytes that are not an MQTT packet, the error quotes
+// the first bytes.
 func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
 	if err == nil {
 		if p, err := frames.Parse(f, v); err == nil {

@@ -4,7 +4,7 @@ package link
 
 import "net"
 
-// A socket writes nothing on this system, where no write can be told not to wait.
+// A socket writes nothing on this system, which has no writes that return without waiting.
 type socket struct{}
 
 func socketOf(net.Conn) *socket { return nil }

@@ -7,18 +7,18 @@ import (
 	"syscall"
 )
 
-// A socket writes to a connection of package net without waiting: it writes as much as the
+// A socket writes to a connection of package net without waiting. It writes as many bytes as the
 // operating system accepts at once.
 type socket struct {
 	raw   syscall.RawConn
-	write func(fd uintptr) bool // the method value once; each one allocates
+	write func(fd uintptr) bool // the method value s.once, stored because each method value allocates
 
 	bytes []byte
 	n     int
 }
 
-// socketOf returns nil for a connection that is not a socket of package net: the Write method of a
-// wrapper must not be bypassed.
+// socketOf returns the socket of a connection of package net. It returns nil for any other
+// connection, since the Write method of a wrapper must not be bypassed.
 func socketOf(c net.Conn) *socket {
 	var raw syscall.RawConn
 	var err error
@@ -36,20 +36,20 @@ func socketOf(c net.Conn) *socket {
 	return s
 }
 
-// try returns how much of p was written. The next blocking write reports the error that stopped it,
-// if there was one.
+// try writes the beginning of p and returns the number of bytes written. If an error stops the
+// write, the next blocking write reports that error.
 func (s *socket) try(p []byte) int {
 	s.bytes, s.n = p, 0
 	err := s.raw.Write(s.write)
 	s.bytes = nil
 	if err != nil {
-		return 0 // closed, or past a deadline: nothing was tried
+		return 0 // the socket is closed or its deadline has passed, so nothing was written
 	}
 	return s.n
 }
 
 func (s *socket) once(fd uintptr) bool {
-	// MSG_DONTWAIT: this must not wait even if the user has made the socket blocking.
+	// MSG_DONTWAIT keeps the call from waiting even if the user has made the socket blocking.
 	if n, err := syscall.SendmsgN(int(fd), s.bytes, nil, nil, syscall.MSG_DONTWAIT); err == nil {
 		s.n = n
 	}

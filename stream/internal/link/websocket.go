@@ -14,9 +14,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// dialWebSocket opens a WebSocket over conn, for binary frames [MQTT-6.0.0-1]. Packets and frames
-// need not align
-// [MQTT-6.0.0-2]: each write is a frame, and inbound frames are read as one stream.
+// dialWebSocket opens a WebSocket over conn for binary frames [MQTT-6.0.0-1]. MQTT packets need not
+// be aligned with WebSocket frames [MQTT-6.0.0-2]. Each write becomes one frame, and inbound frames
+// are read as one stream.
 func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Config) (net.Conn, error) {
 	header := make(http.Header)
 	if config.Header != nil {
@@ -30,7 +30,8 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 	if config.Connect.Version == frames.V31 {
 		offer = append(offer, "mqttv3.1")
 	}
-	// The connection and its TLS exist already, so only path and query of the URL count.
+	// The connection and its TLS exist already, so only the path and the query of this URL are
+	// used.
 	target := "http://broker" + e.path
 	if e.query != "" {
 		target += "?" + e.query
@@ -51,7 +52,7 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 	switch {
 	case answer != nil && answer.StatusCode != http.StatusSwitchingProtocols:
 		return nil, &HTTPError{Status: answer.StatusCode}
-	case errors.As(err, &failed): // its text has the query
+	case errors.As(err, &failed): // the text of failed has the query, which may hold a token
 		return nil, wrap("WebSocket: ", failed.Err)
 	case err != nil:
 		return nil, wrap("WebSocket: ", err)
@@ -63,7 +64,8 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 	return websocket.NetConn(context.Background(), c, websocket.MessageBinary), nil
 }
 
-// hostHeader returns the host as a browser names it: without a default port.
+// hostHeader returns the value of the HTTP header Host. As in a browser, a default port is left
+// out.
 func hostHeader(e *Endpoint) string {
 	host, port, err := net.SplitHostPort(e.addr)
 	if err != nil || port != schemes[e.scheme].port {
