@@ -21,6 +21,7 @@ const (
 )
 
 // A connection is the present connection to the broker, or the attempt to make the next one.
+//
 // Invariant: there is at most one attempt or connection. In the phases up, failing and failed, conn
 // is set; in failing and failed, cause is set too. The method reset leads back to waiting. Only the
 // methods of connection change the phase.

@@ -3,12 +3,13 @@
 // full: [Options], [Subscription], [Delivery], [Publishing], [Receipt], [State], [Stats].
 //
 // # Goroutines
+//
 // Each session has at most three goroutines. It has two while it has little to write, and one while
 // it waits for the next attempt to connect:
 //
 //   - The loop owns all protocol state (package flow). It runs one select statement, and never
-//     waits for a user, the network or a disk. A small batch without Store changes it writes
-//     itself, as far as the socket accepts the bytes at once.
+//     waits for a user, the network or a disk. The loop itself writes a small batch without Store
+//     changes, as far as the socket accepts the bytes at once.
 //   - The reader of a connection decodes all packets that one read returned, and passes them to the
 //     loop as one batch. The goroutine of the dialer, which makes the connection, ends when the
 //     reader starts.

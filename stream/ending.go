@@ -1,8 +1,9 @@
 package stream
 
-// ending is the stage that the end of the session has reached. It only moves forward. Shutdown goes
-// through all four stages. Close, NoReconnect and a fatal error lead from any stage directly to
-// over.
+// ending is the stage that the end of the session has reached. It only moves forward.
+//
+// Shutdown goes through all four stages. Close, NoReconnect and a fatal error lead from any stage
+// directly to over.
 type ending byte
 
 const (

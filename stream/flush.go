@@ -34,12 +34,13 @@ func (s *Session) Flush(ctx context.Context) error {
 // QoS 1 and 2 publishings that were sent on Publishes and are not yet complete, and the QoS 2
 // deliveries that were acknowledged. When Sync has returned nil, a durable Store keeps them even if
 // the process dies; until then an accepted publishing may exist in memory only. Concurrent calls
-// share one commit. When Sync returns an error of the Store, the commit failed and the Store has
-// none of its changes. A publishing in a failed commit ends with the error in its Receipt; a later
-// Sync that returns nil says nothing about that publishing. A message received from Messages counts
-// as acknowledged an instant after the receive, so a Sync right after the receive may not include
-// it. Use Deliveries or All where that matters. Sync returns an error if the Options lack a Store
-// or KeepSession.
+// share one commit.
+//
+// When Sync returns an error of the Store, the commit failed and the Store has none of its changes.
+// A publishing in a failed commit ends with the error in its Receipt; a later Sync that returns nil
+// says nothing about that publishing. A message received from Messages counts as acknowledged an
+// instant after the receive, so a Sync right after the receive may not include it. Use Deliveries
+// or All where that matters. Sync returns an error if the Options lack a Store or KeepSession.
 func (s *Session) Sync(ctx context.Context) error {
 	if s.settings.store == nil || !s.settings.kept {
 		return link.BadOption("Sync", "needs a Store and KeepSession")

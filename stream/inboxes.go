@@ -9,9 +9,11 @@ import (
 
 // inboxes hold the messages that were received and not yet handed over. All Subscriptions of a
 // session share one lock, one limit and one array of slots. The loop locks once to add the messages
-// of a read, and a consumer locks once to take a chunk of messages. Invariant: bytes and count are
-// the sums over all slots in use. Each slot in use is in the list line of its inbox, and in the
-// list qos0 if its message is QoS 0. The messages of a line are in order of arrival.
+// of a read, and a consumer locks once to take a chunk of messages.
+//
+// Invariant: bytes and count are the sums over all slots in use. Each slot in use is in the list
+// line of its inbox, and in the list qos0 if its message is QoS 0. The messages of a line are in
+// order of arrival.
 type inboxes struct {
 	limit     int // ReceiveBytes
 	highWater int // in bytes; see throttle

@@ -9,10 +9,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An intake accepts publications from users. Invariant: every publication that was received is
-// accepted. So no publication is received while the queue is full. If a run has more messages than
-// the queue has room for, the remaining messages wait in resting and are accepted before any
-// publication that is received later.
+// An intake accepts publications from users.
+//
+// Invariant: every publication that was received is accepted. So no publication is received while
+// the queue is full. If a run has more messages than the queue has room for, the remaining messages
+// wait in resting and are accepted before any publication that is received later.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered

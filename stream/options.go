@@ -20,7 +20,7 @@ import (
 )
 
 // Options configure a session. The zero value and a nil *Options select the defaults. Open and Dial
-// copy and check the Options once. An error names the field, and the limit that the field exceeds.
+// copy and check the Options once. An error names the field and its limit.
 type Options struct {
 	// Version of the protocol; 0 is V311.
 	Version frames.Version
@@ -35,10 +35,11 @@ type Options struct {
 	Password []byte
 
 	// Credentials, if set, is called at every connection attempt and returns user name and
-	// password, so that tokens can expire. Its context ends after ConnectTimeout. If it returns an
-	// error, the attempt fails. If it returns an empty user name and a nil password, CONNECT has
-	// neither. Dial fails if the broker rejects the credentials. When the broker rejects them
-	// later, the next attempt follows after the longest interval of Reconnect.
+	// password, so that tokens can expire. Its context ends after ConnectTimeout. If Credentials
+	// returns an error, the attempt fails. If it returns an empty user name and a nil password,
+	// CONNECT has neither. Dial fails if the broker rejects the credentials. When the broker
+	// rejects the credentials of a later attempt, the next attempt follows after the longest
+	// interval of Reconnect.
 	Credentials func(context.Context) (user string, password []byte, err error)
 
 	// KeepSession asks the broker to keep the session when the connection ends (CleanSession 0,
@@ -105,14 +106,15 @@ type Options struct {
 	Queue int
 
 	// ReceiveBytes bounds the memory of messages that were received and not yet handed over. A
-	// message counts with its payload, its topic and 128 bytes more. 0 is 16 MiB. // // When half
-	// of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms after each
-	// read while a consumer takes messages. Beyond ReceiveBytes the oldest QoS 0 messages are
-	// dropped. When QoS 1 and 2 messages alone exceed ReceiveBytes, reading pauses. While an ack of
-	// the broker is awaited, reading pauses only at four times ReceiveBytes, since a consumer that
-	// publishes may wait for that ack, which lies behind messages for the same consumer. Messages
-	// on their way to a consumer are not counted: for each channel, up to 64 messages or 64 KiB,
-	// and the buffer of Deliveries.
+	// message counts with its payload, its topic and 128 bytes more. 0 is 16 MiB.
+	//
+	// When half of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms
+	// after each read while a consumer takes messages. Beyond ReceiveBytes the oldest QoS 0
+	// messages are dropped. When QoS 1 and 2 messages alone exceed ReceiveBytes, reading pauses.
+	// While an ack of the broker is awaited, reading pauses only at four times ReceiveBytes, since
+	// a consumer that publishes may wait for that ack, which lies behind messages for the same
+	// consumer. Messages on their way to a consumer are not counted: for each channel, up to 64
+	// messages or 64 KiB, and the buffer of Deliveries.
 	ReceiveBytes int
 
 	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
@@ -120,9 +122,9 @@ type Options struct {
 	MaxPacket int
 
 	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,
-	// doubling up to a minute, with Jitter. With Jitter each interval is a random time in its upper
-	// half, so that many clients do not reconnect at the same moment. Without Jitter the intervals
-	// are exact.
+	// doubling up to a minute, with Jitter. With Jitter an interval is randomly shortened, to half
+	// at most, so that many clients do not reconnect at the same moment. Without Jitter the
+	// intervals are exact.
 	Reconnect *backoff.Backoff
 
 	// NoReconnect ends the session when its first connection ends or its first attempt fails.

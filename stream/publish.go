@@ -44,9 +44,9 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 func (s *Session) Publishes() chan<- Publishing { return s.publishes }
 
 // PublishFrom publishes the messages of in and returns the Receipts, in the order of the messages.
-// The stage of this call stops receiving when in is closed, or when ctx or the session ends. It
-// closes the returned channel after the last Receipt. Read that channel until it is closed. When
-// ctx ends, messages still queued are withdrawn.
+// PublishFrom stops receiving from the channel in when that channel is closed, or when ctx or the
+// session ends. It closes the returned channel after the last Receipt. Read the returned channel
+// until then. When ctx ends, messages still queued are withdrawn.
 func (s *Session) PublishFrom(ctx context.Context, in <-chan frames.Message) <-chan Receipt {
 	return publishFrom(ctx, s, func(m, to *frames.Message) error { *to = *m; return nil }, in)
 }

@@ -16,9 +16,11 @@ type owner struct {
 	place uint64        // of the message in the stage
 }
 
-// receipts passes the result of each publication to its owner. Invariant: each publication gets one
-// Receipt, and each channel gets its Receipts in the order in which the publications ended. No
-// channel delays another, since a full channel gets a queue and a goroutine of its own.
+// receipts passes the result of each publication to its owner.
+//
+// Invariant: each publication gets one Receipt, and each channel gets its Receipts in the order in
+// which the publications ended. No channel delays another, since a full channel gets a queue and a
+// goroutine of its own.
 type receipts struct {
 	counts  *receiptCounts
 	calls   *publishCalls

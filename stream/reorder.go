@@ -3,10 +3,12 @@ package stream
 import "github.com/go-millrace/mqtt/frames"
 
 // A reorderBuffer keeps each message of a publishStage until that message and all earlier messages
-// have their results. A message has a place in a ring. The places from head to next are in use. The
-// places from passed to next form the run that is passed to the loop next, and are contiguous in
-// memory. When the next place cannot continue that run, because the ring starts over or a message
-// was refused, the buffer is closed until the run is passed on.
+// have their results.
+//
+// A message has a place in a ring. The places from head to next are in use. The places from passed
+// to next form the run that is passed to the loop next, and are contiguous in memory. When the next
+// place cannot continue that run, because the ring starts over or a message was refused, the buffer
+// is closed until the run is passed on.
 type reorderBuffer struct {
 	messages   []frames.Message // its length is a power of two
 	outcomes   []outcome        // of the messages, at the same index

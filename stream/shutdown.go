@@ -34,8 +34,10 @@ func (s *Session) Shutdown(ctx context.Context) error {
 // Close ends the session at once. It writes the packets that are already encoded, then DISCONNECT,
 // and waits up to one second for the broker to close the connection. Every publication gets its
 // Receipt, and when Close returns, every goroutine of the session is gone. Close can be called any
-// number of times. Its error names everything that failed. If no channel accepts a Receipt for a
-// second, Close drops the Receipts that are left, and its error says how many.
+// number of times. Its error names everything that failed.
+//
+// If no channel accepts a Receipt for a second, Close drops the Receipts that are left, and its
+// error says how many.
 func (s *Session) Close() error {
 	s.life.close()
 	<-s.life.done

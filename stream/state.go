@@ -10,7 +10,7 @@ import (
 type State struct {
 	Online   bool
 	Resumed  bool      // the broker had our session (section 3.2.2.2); always false on 3.1, whose CONNACK does not say
-	Attempt  int       // connection attempts since the last one that succeeded
+	Attempt  int       // failed connection attempts since the last connection
 	Err      error     // why the session is not online; nil while online and before the first failure
 	Since    time.Time // the time of the change to this State
 	Endpoint string    // the URL of the last connection, at first the URL given to Open, without user, password and query

@@ -17,11 +17,12 @@ type Subscription struct {
 }
 
 // Subscribe asks the broker for the filters and waits until the broker has granted all of them. If
-// the broker refuses a filter, Subscribe unsubscribes the granted ones and returns a *RefusedError.
-// If ctx ends first, the filters are unsubscribed. Messages that arrive before Subscribe returns
-// wait in the Subscription. A message that no Subscription has claimed so far moves to the new
-// Subscription if a filter matches it. A message that arrives later goes to every Subscription with
-// a matching filter.
+// the broker refuses a filter, Subscribe unsubscribes the granted filters and returns a
+// *RefusedError. If ctx ends first, the filters are unsubscribed. Messages that arrive before
+// Subscribe returns wait in the Subscription.
+//
+// A message that no Subscription has claimed so far moves to the new Subscription if a filter
+// matches it. A message that arrives later goes to every Subscription with a matching filter.
 func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Subscription, error) {
 	if err := checkFilters(s.settings.version, filters); err != nil {
 		return nil, err
@@ -93,8 +94,8 @@ func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 // Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The channels still deliver
 // the messages that have arrived, then they are closed. Read the channels to the end, since one
 // unread message withholds the acks of all later messages. A filter that another Subscription of
-// the session shares stays subscribed. When ctx ends before the UNSUBACK, Unsubscribe returns its
-// cause, and the Subscription ends nevertheless.
+// the session shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns
+// the cause of ctx, and the Subscription ends nevertheless.
 func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	s := sub.session
 	reply := make(chan error, 1)

@@ -7,14 +7,17 @@ import (
 )
 
 // A throttle decides whether the session reads on, pauses until consumers have made room, or rests
-// for a moment. Reading pauses when more than ReceiveBytes wait for consumers. While an answer of
-// the broker is awaited, reading pauses only at awaitingFactor times ReceiveBytes. Otherwise a
-// consumer could wait for an answer that is never read, because it lies behind messages for that
-// consumer. Reading rests while consumers take messages from inboxes above the high-water mark,
-// since QoS 0 messages that are read faster than they are taken would only be dropped. Without
-// rests, ten flooded clients on two processors dropped four messages for each delivered one. Each
-// rest is short, and the next rest comes only after such a consumer has taken a message, so a
-// sleeping consumer does not slow down reading. There is no rest while an answer is awaited.
+// for a moment.
+//
+// Reading pauses when more than ReceiveBytes wait for consumers. While an answer of the broker is
+// awaited, reading pauses only at awaitingFactor times ReceiveBytes. Otherwise a consumer could
+// wait for an answer that is never read, because it lies behind messages for that consumer.
+//
+// Reading rests while consumers take messages from inboxes above the high-water mark, since QoS 0
+// messages that are read faster than they are taken would only be dropped. Without rests, ten
+// flooded clients on two processors dropped four messages for each delivered one. Each rest is
+// short, and the next rest comes only after such a consumer has taken a message, so a sleeping
+// consumer does not slow down reading. There is no rest while an answer is awaited.
 type throttle struct {
 	limit     int           // ReceiveBytes
 	paused    bool          // reading waits for consumers
