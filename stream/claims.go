@@ -10,7 +10,7 @@ import (
 
 // The methods here move messages between inboxes, or drop them.
 
-// move moves the messages for which suits returns true from one inbox to another, in order.
+// move transfers the messages for which suits returns true from one inbox to another, in order.
 func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -30,7 +30,7 @@ func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	}
 }
 
-// claim moves the messages that match set from one inbox to the inbox of set.
+// claim transfers the messages that match the filters of set from one inbox to the inbox of set.
 func (b *inboxes) claim(from *inbox, set *filterSet, lookup func(topic string) []*filterSet) {
 	b.move(from, set.inbox, func(d *Delivery) bool { return slices.Contains(lookup(d.Topic), set) })
 }

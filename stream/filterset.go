@@ -45,7 +45,7 @@ func (s *filterSet) Granted() []frames.QoS {
 	return slices.Clone(s.granted)
 }
 
-// end ends a Subscription that was unsubscribed. Its channels are closed after they have handed
+// end finishes a Subscription that was unsubscribed. Its channels are closed after they have handed
 // over the messages that have arrived.
 func (s *filterSet) end() {
 	s.inbox.finish(nil)

@@ -57,10 +57,10 @@ const overhead = 128
 
 func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
 
-// lock locks the inboxes, so that the loop can push the messages of a read.
+// lock acquires the lock of the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
 
-// unlock wakes the consumers of inboxes with new messages, and unlocks the inboxes.
+// unlock wakes the consumers of inboxes with new messages, and releases the lock.
 func (b *inboxes) unlock() {
 	wakeable := b.wakeable
 	b.wakeable = b.wakeable[:0]
@@ -101,8 +101,8 @@ func (b *inboxes) wakeLater(box *inbox) {
 	}
 }
 
-// makeRoom drops QoS 0 messages, the oldest first, until there is room for size more bytes or no
-// QoS 0 message is left.
+// makeRoom drops QoS 0 messages, the oldest first, until size more bytes fit or no QoS 0 message is
+// left.
 func (b *inboxes) makeRoom(size int) {
 	for b.bytes+size > b.limit && b.qos0.Head != 0 {
 		b.remove(b.qos0.Head)
@@ -135,7 +135,7 @@ func (b *inboxes) grow() int32 {
 	return int32(len(b.slots) - 1)
 }
 
-// remove removes the message in slot i from every list and frees the slot.
+// remove deletes the message in slot i from every list and frees the slot.
 func (b *inboxes) remove(i int32) {
 	s := &b.slots[i]
 	s.inbox.line.Remove(b.byInbox, i)
@@ -151,7 +151,7 @@ func (b *inboxes) remove(i int32) {
 
 // measure calls decide with the number of waiting bytes and the count consumed. When the waiting
 // bytes have fallen to the number that decide returns, the consumer that took the last of them
-// wakes the loop, once. -1 wakes nobody.
+// wakes the loop, once. If decide returns -1, no consumer does.
 func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -20,7 +20,7 @@ type intake struct {
 	limit     int             // Options.Queue
 	resting   stageRun        // the part of a run that found no room
 
-	noYield time.Duration // until this time, another does not yield to publishers
+	noYield time.Duration // before this time the loop does not yield to publishers
 
 	calls     *publishCalls
 	taken     []*publishCall // spare memory
@@ -56,7 +56,7 @@ func (in *intake) rests() bool { return len(in.resting.messages) > 0 }
 // ready reports whether messages wait here and the queue has room for them.
 func (in *intake) ready(queued int) bool { return (in.rests() || in.callsLeft) && queued < in.limit }
 
-// leaveRest keeps the part of a run that found no room.
+// leaveRest stores the part of a run that found no room.
 func (in *intake) leaveRest(run stageRun) { in.resting = run }
 
 // takeRest returns the part of a run that found no room, and removes it from the intake.
@@ -83,8 +83,9 @@ func (in *intake) dropFlush(flush chan struct{}) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f chan struct{}) bool { return f == flush })
 }
 
-// take splits the first part off a run. The part has at most room messages, and does not mix QoS 0
-// with QoS 1 and 2. worthRun reports whether the messages are QoS 0 and enough for a flow.Run.
+// take splits the first part off a run. The parameter room bounds the number of messages in that
+// part, which does not mix QoS 0 with QoS 1 and 2. worthRun reports whether the messages are QoS 0
+// and enough for a flow.Run.
 func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
 	qos0, n := run.messages[0].QoS == frames.AtMostOnce, 1
 	for n < min(room, len(run.messages)) && (run.messages[n].QoS == frames.AtMostOnce) == qos0 {
@@ -105,8 +106,8 @@ const (
 	yieldPause = 20
 )
 
-// another receives one more publishing if a publisher is ready to send. When the channel is empty,
-// another yields the processor and tries again, because the publisher whose send has just returned
+// another receives one more publishing, if a publisher is ready to send. When the channel is empty,
+// the loop yields the processor and tries again, because the publisher whose send has just returned
 // is about to send its next message. Without the yield each message of a single publisher costs a
 // turn and a write call, which takes five times as long. There are two yields, since the scheduler
 // sometimes resumes the yielding goroutine first.

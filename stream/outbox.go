@@ -122,8 +122,8 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	return bytes, o.write(full)
 }
 
-// write writes b itself if b is small, has no changes, and the connection accepts all bytes at
-// once. Then it returns true. Otherwise it passes b to the writer.
+// write tries to write b at once, if b is small and has no changes. It returns true if the
+// connection accepted all bytes. Otherwise it passes b to the writer.
 func (o *outbox) write(b batch) (done bool) {
 	o.current, o.busy = b, true
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
@@ -221,7 +221,7 @@ func (o *outbox) rest() {
 	}
 }
 
-// end ends the writer and returns when its goroutine is gone. No answer of the writer may be
+// end stops the writer and returns when its goroutine is gone. No answer of the writer may be
 // outstanding.
 func (o *outbox) end() {
 	o.writer.rest()

@@ -71,7 +71,7 @@ func (r *receipts) send(o owner, receipt Receipt) {
 	}
 }
 
-// queue starts the queue of a full channel with its first Receipt.
+// queue makes an ackQueue for a full channel, with its first Receipt, and starts the goroutine.
 func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
 	if r.lagging == nil { // the first time
 		r.lagging = make(map[chan<- Receipt]*ackQueue)

@@ -134,10 +134,10 @@ func (b *reorderBuffer) put(r results) {
 	}
 }
 
-// open returns the number of places in use.
+// open counts the places in use.
 func (b *reorderBuffer) open() int { return int(b.next - b.head) }
 
-// first stores the Receipt that is next in order in r. It returns false if the result is not there
+// first fills in r, the Receipt that is next in order. It returns false if the result is not there
 // yet.
 func (b *reorderBuffer) first(r *Receipt) bool {
 	if b.head == b.next {

@@ -22,7 +22,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	for _, p := range snap.Publications {
 		err := p.Message.Validate(o.Version)
 		if err == nil && !sender.Restore(p, owner{ack: o.Ack}) {
-			err = errors.New("its place, QoS or identifier is impossible in a sound store")
+			err = errors.New("its place, QoS or packet identifier cannot occur in an intact store")
 		}
 		if err != nil {
 			err = fmt.Errorf("mqtt: store: publication %d with packet identifier %d: %w", p.Seq, p.ID, err)

@@ -156,7 +156,7 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 	}
 }
 
-// leave closes the channel of Receipts. The goroutine of the stage calls it last.
+// leave closes the channel of Receipts. It is the last call of the stage's goroutine.
 func (st *publishStage) leave() {
 	close(st.out)
 	st.counts.senders.Add(-1)

@@ -59,7 +59,7 @@ func (w *writer) write(j job) {
 	w.jobs <- j
 }
 
-// rest ends the goroutine. No answer of the goroutine may be outstanding.
+// rest stops the goroutine. No answer of the goroutine may be outstanding.
 func (w *writer) rest() {
 	if w.jobs != nil {
 		close(w.jobs)
