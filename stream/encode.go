@@ -43,7 +43,7 @@ func (o *outbox) ack(a frames.Ack) {
 	}
 }
 
-// acks adds the acks that flow.Receiver allows to be sent, in the order in which the messages
+// acks adds all acks that the receiver allows to be sent now, in the order in which the messages
 // arrived.
 func (o *outbox) acks(r *flow.Receiver) {
 	for a, ok := r.Next(); ok; a, ok = r.Next() {

@@ -9,8 +9,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// These errors say what became of a message or a call. They are returned wrapped in other errors,
-// so compare with errors.Is.
+// These errors say what became of a message or a call. Test for them with errors.Is, since methods
+// return them wrapped in other errors.
 var (
 	// ErrClosed says that the client has ended. It wraps net.ErrClosed.
 	ErrClosed error = &closedError{}

@@ -139,13 +139,15 @@ func (s *Session) Err() error { return s.life.Err() }
 // are closed and all goroutines of the session are gone.
 func (s *Session) Done() <-chan struct{} { return s.life.done }
 
-// Messages is Subscription.Messages for the messages that no Subscription claims.
+// Messages returns a channel like Subscription.Messages, for the messages that no Subscription
+// claims.
 func (s *Session) Messages() <-chan frames.Message { return s.inboxes.unclaimed.Messages() }
 
-// Deliveries is Subscription.Deliveries for the messages that no Subscription claims.
+// Deliveries returns a channel like Subscription.Deliveries, for the messages that no Subscription
+// claims.
 func (s *Session) Deliveries() <-chan Delivery { return s.inboxes.unclaimed.Deliveries() }
 
-// All is Subscription.All for the messages that no Subscription claims.
+// All returns an iterator like Subscription.All, for the messages that no Subscription claims.
 func (s *Session) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return s.inboxes.unclaimed.All(ctx)
 }

@@ -64,7 +64,7 @@ func (c *Conn) TryWrite(p []byte) int {
 }
 
 // Abort closes the network connection under TLS, without the close message of TLS. It does not wait
-// for the broker, to which the end does not look orderly.
+// for the broker, which sees that the connection was broken off.
 func (c *Conn) Abort() { c.raw.Close() }
 
 // CloseWrite tells the broker that no more bytes come, if the connection can be closed in one

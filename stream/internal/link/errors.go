@@ -61,7 +61,7 @@ type endpointError struct {
 func (e *endpointError) Error() string { return "mqtt: " + e.endpoint.String() + ": " + text(e.err) }
 func (e *endpointError) Unwrap() error { return e.err }
 
-// text returns the text of err without the prefix mqtt:, for use in the middle of a longer text.
+// text returns the error text without the prefix "mqtt: ", for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
 // CredentialsRejected reports whether the broker rejected our credentials or, with several
