@@ -32,8 +32,10 @@ type publishCall struct {
 	handle  flow.Handle
 }
 
-// publishCalls are the calls of Publish that wait for the loop to accept their message.
-// A call counts as running until its message is in waiting, and again from its Receipt to its return. The last running call wakes the loop, so that the messages of all calls under way are written in one batch. Waking the loop for each message took three times as many writes and a fifth more time.
+// publishCalls are the calls of Publish that wait for the loop to accept their message. A call
+// counts as running until its message is in waiting, and again from its Receipt to its return. The
+// last running call wakes the loop, so that the messages of all calls under way are written in one
+// batch. Waking the loop for each message took three times as many writes and a fifth more time.
 type publishCalls struct {
 	wake    func()
 	running atomic.Int64
@@ -61,7 +63,8 @@ func (p *publishCalls) begin(m frames.Message) *publishCall {
 	return &publishCall{message: m, receipt: make(chan Receipt, 1)}
 }
 
-// leave appends a running call to those that wait, and the call stops running. It returns false when no more publishings are accepted.
+// leave appends a running call to those that wait, and the call stops running. It returns false
+// when no more publishings are accepted.
 func (p *publishCalls) leave(call *publishCall) bool {
 	p.mu.Lock()
 	closed := p.closed
@@ -95,7 +98,8 @@ func (p *publishCalls) end(call *publishCall) {
 	}
 }
 
-// takeBack removes a call from the waiting calls. It returns false if the message was already accepted.
+// takeBack removes a call from the waiting calls. It returns false if the message was already
+// accepted.
 func (p *publishCalls) takeBack(call *publishCall) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
