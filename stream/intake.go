@@ -53,8 +53,17 @@ func (in *intake) takeCalls(queued int) []*publishCall {
 // rests reports whether a part of a run waits for room.
 func (in *intake) rests() bool { return len(in.resting.messages) > 0 }
 
-// ready reports whether messages wait here and the queue has room for them.
-func (in *intake) ready(queued int) bool { return (in.rests() || in.callsLeft) && queued < in.limit }
+// ready reports whether there is room for the rest of a run.
+func (in *intake) ready(queued int) bool { return in.rests() && queued < in.limit }
+
+// callsReady reports whether there is room for calls that found none before.
+func (in *intake) callsReady(queued int) bool { return in.callsLeft && queued < in.limit }
+
+// endCalls refuses all further calls, and returns the waiting ones.
+func (in *intake) endCalls() []*publishCall {
+	in.callsLeft = false
+	return in.calls.close()
+}
 
 // leaveRest stores the part of a run that found no room.
 func (in *intake) leaveRest(run stageRun) { in.resting = run }

@@ -63,13 +63,13 @@ func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
 	if n := len(in.takeCalls(1)); n != 2 {
 		t.Fatalf("took %d calls into room for 2", n)
 	}
-	if in.ready(3) || !in.ready(2) {
+	if in.callsReady(3) || !in.callsReady(2) {
 		t.Error("the calls left are ready when there is room, and only then")
 	}
 	if n := len(in.takeCalls(5)); n != 0 {
 		t.Errorf("took %d calls into a queue that is more than full", n)
 	}
-	if n := len(in.takeCalls(0)); n != 2 || in.ready(0) {
+	if n := len(in.takeCalls(0)); n != 2 || in.callsReady(0) {
 		t.Errorf("took %d calls, want the last 2", n)
 	}
 }

@@ -38,7 +38,7 @@ func (l *loop) end() {
 // endIntake refuses all publishings from now on, and the Publish calls that wait to be accepted.
 func (l *loop) endIntake() {
 	l.life.endIntake()
-	for _, call := range l.intake.calls.close() {
+	for _, call := range l.intake.endCalls() {
 		l.intake.calls.answer(call, Receipt{Message: call.message, Err: notSent(l.life.closed())})
 	}
 }

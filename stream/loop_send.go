@@ -36,6 +36,9 @@ func (l *loop) add(p Publishing) {
 // acceptCalls puts the messages of Publish calls at the end of the queue. The calls have validated
 // their messages.
 func (l *loop) acceptCalls() {
+	if !l.ending.accepts() {
+		return
+	}
 	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
 		call.handle = l.sender.Add(call.message, owner{tag: call})
 	}

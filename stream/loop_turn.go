@@ -51,6 +51,7 @@ func (l *loop) wait() {
 	case <-l.life.wakeups:
 		l.tick()
 		l.takeAcks()
+		l.acceptCalls()
 		l.receipts.sweep()
 	case <-l.clock.timer.C:
 		l.clock.fired()
@@ -65,9 +66,6 @@ func (l *loop) wait() {
 func (l *loop) turn() {
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
-	}
-	if l.ending.accepts() {
-		l.acceptCalls()
 	}
 	if l.link.phase == up {
 		l.outbox.acks(l.receiver)
@@ -92,6 +90,9 @@ func (l *loop) turn() {
 	l.throttleReading()
 	if l.ending.draining() && l.ending.next(l.progress()) && !l.ending.accepts() {
 		l.endIntake()
+	}
+	if l.intake.callsReady(l.sender.Queued()) {
+		l.life.wake() // select is fair: the calls compete with everything else
 	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.due(),
 		l.outbox.retryAt(), l.throttle.restUntil)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -814,4 +815,54 @@ func TestBatchIsOneWrite(t *testing.T) {
 			}
 		}, streamtest.Buffer(-1))
 	})
+}
+
+// A call of Publish that found no room is refused by Shutdown, which then ends as ever.
+func TestShutdownEndsWithACallThatFoundNoRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Queue: 1, KeepAlive: noPing})
+		errs := make(chan error, 3)
+		for range 3 { // one in flight, one in the queue, one without room
+			go func() { errs <- s.Publish(context.Background(), message("t", "x", atLeast)) }()
+			synctest.Wait()
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		wantError(t, <-errs, stream.ErrNotSent, stream.ErrClosed)
+		for range 2 {
+			c.Send(ack(puback, streamtest.Next[frames.Publish](c).ID))
+		}
+		wantError(t, <-done, nil)
+		for range 2 {
+			wantError(t, <-errs, nil)
+		}
+	})
+}
+
+// Calls of Publish that use up the queue keep nothing else waiting: not Publishes, not Stats, not Close.
+func TestPublishCallsLeaveRoomForOthers(t *testing.T) {
+	b := streamtest.New(t)
+	b.Respond(new(streamtest.Responder))
+	s := open(t, b, &stream.Options{Queue: 1})
+	<-s.Online()
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for !stop.Load() {
+				s.Publish(t.Context(), message("t", "x", atMost))
+			}
+		})
+	}
+	acks := make(chan stream.Receipt, 1)
+	for range 200 {
+		s.Publishes() <- stream.Publishing{Message: message("t", "x", atMost), Ack: acks}
+		if r := <-acks; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		s.Stats()
+	}
+	s.Close()
+	stop.Store(true)
+	all.Wait()
 }
