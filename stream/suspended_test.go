@@ -19,6 +19,7 @@ func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PINGRESP", pause: still})})
 				c.Expect(frames.Pingreq{})
+				synctest.Wait()           // until the loop has heard that the PINGREQ was written
 				c.Send(frames.Pingresp{}) // suspends the session
 				synctest.Wait()
 				elapse(still)
@@ -46,6 +47,7 @@ func TestSilenceWhileStandingStillIsNotADeadBroker(t *testing.T) {
 		o.Logger = slog.New(&sleeper{at: "PINGRESP", pause: time.Hour})
 		s, c := connected(t, b, o)
 		c.Expect(frames.Pingreq{})
+		synctest.Wait() // until the loop has heard that the PINGREQ was written
 		c.Send(frames.Pingresp{})
 		synctest.Wait()
 		elapse(time.Hour)
