@@ -213,6 +213,11 @@ var (
 	ErrClosed      = stream.ErrClosed      // the client has ended; wraps net.ErrClosed
 	ErrNotSent     = stream.ErrNotSent     // the message was not sent and never will be
 	ErrUnconfirmed = stream.ErrUnconfirmed // the message may have arrived; a kept session resends it
+
+	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS 2
+	// message and then lost the session (CONNACK without session present, section 3.2.2.2).
+	// Publish the message again if a second copy is better than none.
+	ErrSessionLost = stream.ErrSessionLost
 )
 
 // Decoder decodes a message to a value.

@@ -107,14 +107,20 @@ func (s *Sender[T]) requeueUnwritten() {
 	}
 }
 
-// SessionLost handles a broker that has no session for this client: publications in flight are sent
-// as new publications. A QoS 2 publication whose PUBREC was received is still completed with
-// PUBREL, since the broker accepted the message.
-func (s *Sender[T]) SessionLost() {
-	for i := s.publications.Head; i != 0; i = s.links[i].Next {
-		if e := &s.entries[i]; e.state == published {
+// SessionLost handles a broker that has no session for this client. Call it before the first Next of
+// a connection. Publications in flight are sent as new publications. A QoS 2 publication whose
+// PUBREC was received ends: PUBREL would be answered with PUBCOMP, even though the broker has lost
+// the message.
+func (s *Sender[T]) SessionLost(end func(Ended[T])) {
+	for i := s.publications.Head; i != 0; {
+		next := s.links[i].Next
+		switch e := &s.entries[i]; e.state {
+		case published:
 			e.sent = false
+		case released:
+			end(s.finish(i))
 		}
+		i = next
 	}
 }
 

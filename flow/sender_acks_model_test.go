@@ -107,11 +107,15 @@ func (r *senderRun) lost(keep bool) {
 	r.batch += uint64(r.rnd.IntN(2))
 	if r.rnd.IntN(4) == 0 {
 		r.logf("the broker has no session")
-		r.s.SessionLost()
+		var want []*pub
 		for _, p := range r.pubs {
-			if !p.released {
-				p.sent, r.wires[p.token].fresh = false, true
+			if p.released {
+				want = append(want, p)
 			}
+		}
+		r.ends(want, r.s.SessionLost)
+		for _, p := range r.pubs {
+			p.sent, r.wires[p.token].fresh = false, true
 		}
 	}
 }

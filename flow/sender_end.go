@@ -14,7 +14,11 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	}
 	e := &s.entries[h.slot]
 	if e.state == queued {
-		s.finish(h.slot)
+		if e.message.QoS > frames.AtMostOnce && s.journal.withdraw(e.seq) {
+			s.unlink(h.slot) // the store never hears of it
+		} else {
+			s.finish(h.slot)
+		}
 		return true, true
 	}
 	var none T

@@ -99,6 +99,14 @@ func (s *script) lost(keep bool, ends ...string) {
 	s.same("ends", got, ends)
 }
 
+// sessionLost begins a connection whose broker has no session.
+func (s *script) sessionLost(ends ...string) {
+	s.t.Helper()
+	var got []string
+	s.SessionLost(func(e Ended[string]) { got = append(got, e.Owner) })
+	s.same("ends", got, ends)
+}
+
 func (s *script) written(batch uint64, ends ...string) {
 	s.t.Helper()
 	var got []string

@@ -81,7 +81,13 @@ func (e *OwnerError) Error() string {
 
 // Journal collects changes until they are committed. A nil Journal, for a session without a store,
 // drops them.
-type Journal struct{ changes []Change }
+//
+// Invariant: the Accepted changes are in ascending order of Seq. A withdrawn change has Kind 0; at
+// most half of the changes are withdrawn.
+type Journal struct {
+	changes   []Change
+	withdrawn int
+}
 
 func (j *Journal) record(c Change) {
 	if j != nil {
@@ -89,9 +95,52 @@ func (j *Journal) record(c Change) {
 	}
 }
 
+// withdraw removes the Accepted change of a publication, so that other changes of the publication
+// have no effect. It returns false if the journal does not have the change, since the store may then
+// have the publication. However long a commit takes, publications withdrawn meanwhile take no memory.
+func (j *Journal) withdraw(seq uint64) bool {
+	if j == nil {
+		return false
+	}
+	i := j.accepted(seq)
+	if i < 0 {
+		return false
+	}
+	j.changes[i] = Change{Seq: seq}
+	if j.withdrawn++; 2*j.withdrawn >= len(j.changes) {
+		j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return c.Kind == 0 })
+		j.withdrawn = 0
+	}
+	return true
+}
+
+// accepted returns the index of the Accepted change of seq, or -1.
+func (j *Journal) accepted(seq uint64) int {
+	low, high := 0, len(j.changes)
+	for low < high {
+		middle := low + (high-low)/2
+		i := middle // the first change from middle on that has a place in the order
+		for i < high && j.changes[i].Kind > Accepted {
+			i++
+		}
+		switch {
+		case i == high || j.changes[i].Seq > seq:
+			high = middle
+		case j.changes[i].Seq < seq:
+			low = i + 1
+		case j.changes[i].Kind == 0:
+			return -1
+		default:
+			return i
+		}
+	}
+	return -1
+}
+
 // removePublications removes the changes of the publications in seqs.
 func (j *Journal) removePublications(seqs map[uint64]bool) {
-	j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return seqs[c.Seq] })
+	j.changes = slices.DeleteFunc(j.changes, func(c Change) bool { return c.Kind == 0 || seqs[c.Seq] })
+	j.withdrawn = 0
 }
 
 // Clear records that the whole session ended.
@@ -102,7 +151,7 @@ func (j *Journal) Len() int {
 	if j == nil {
 		return 0
 	}
-	return len(j.changes)
+	return len(j.changes) - j.withdrawn
 }
 
 // MoveTo appends the collected changes to dst and empties the journal.
@@ -110,8 +159,12 @@ func (j *Journal) MoveTo(dst []Change) []Change {
 	if j.Len() == 0 {
 		return dst
 	}
-	dst = append(dst, j.changes...)
+	for i := range j.changes {
+		if j.changes[i].Kind != 0 {
+			dst = append(dst, j.changes[i])
+		}
+	}
 	clear(j.changes)
-	j.changes = j.changes[:0]
+	j.changes, j.withdrawn = j.changes[:0], 0
 	return dst
 }

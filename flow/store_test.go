@@ -2,7 +2,10 @@ package flow
 
 import (
 	"reflect"
+	"slices"
 	"testing"
+
+	"github.com/go-millrace/mqtt/frames"
 )
 
 func TestOwnerErrorNamesBoth(t *testing.T) {
@@ -40,6 +43,55 @@ func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {
 	j.MoveTo(nil)
 	if c := j.changes[:1][0]; c.Message.Payload != nil {
 		t.Error("the journal still holds a payload")
+	}
+}
+
+// U32: publications that are withdrawn before a commit leave nothing in the journal.
+func TestWithdrawnPublicationsLeaveTheJournal(t *testing.T) {
+	for _, inTheirOrder := range []bool{true, false} {
+		j := new(Journal)
+		s := NewSender[int](1, new(Identifiers), nil, j)
+		var handles []Handle
+		for i := range 1000 {
+			handles = append(handles, s.Add(message(frames.QoS(1+i%2), i), i))
+			if i == 0 {
+				s.Next(1, 0) // assigns an identifier, so that another change is between them
+			}
+		}
+		if !inTheirOrder {
+			slices.Reverse(handles[1:])
+		}
+		for i, h := range handles[1:] {
+			if gone, _ := s.Withdraw(h); !gone {
+				t.Fatalf("publication %d was not withdrawn", i)
+			}
+			equal(t, "changes", j.Len(), 1000-i)
+			if len(j.changes) > 2*j.Len()+1 {
+				t.Fatalf("the journal has room for %d changes, and %d are left", len(j.changes), j.Len())
+			}
+		}
+		got := j.MoveTo(nil)
+		if len(got) != 2 || got[0].Kind != Accepted || got[1].Kind != Assigned || got[0].Seq != 1 || got[1].Seq != 1 {
+			t.Errorf("left %+v", got)
+		}
+	}
+}
+
+func TestWithdrawnPublicationThatTheStoreMayHaveIsCompleted(t *testing.T) {
+	j := new(Journal)
+	s := NewSender[int](1, new(Identifiers), nil, j)
+	early := s.Add(message(1, 1), 1)
+	j.MoveTo(nil) // a commit takes it
+	late := s.Add(message(1, 2), 2)
+	last := s.Add(message(1, 3), 3)
+	for _, h := range []Handle{late, early} {
+		if gone, _ := s.Withdraw(h); !gone {
+			t.Fatal("not withdrawn")
+		}
+	}
+	got := j.MoveTo(nil)
+	if len(got) != 2 || got[0].Seq != last.seq || got[1].Kind != Completed || got[1].Seq != early.seq {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -121,7 +121,11 @@ func (p plan) check(t *testing.T, x *twin, limit int, receipts chan stream.Recei
 	seen := make(map[any]int)
 	for r := range receipts {
 		seen[r.Tag]++
-		if r.Err != nil && (p.keep || !errors.Is(r.Err, stream.ErrUnconfirmed)) {
+		want := stream.ErrUnconfirmed // of a clean session
+		if p.keep && !p.present {
+			want = stream.ErrSessionLost // past PUBREC
+		}
+		if r.Err != nil && (p.keep && p.present || !errors.Is(r.Err, want)) {
 			t.Errorf("receipt of %v: %v", r.Tag, r.Err)
 		}
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -21,6 +22,11 @@ var (
 	// ErrUnconfirmed says that the message may have arrived. The message was sent, or was about to
 	// be sent, and no acknowledgment came. A kept session may still send it again.
 	ErrUnconfirmed error = fateError("unconfirmed")
+
+	// ErrSessionLost says that the broker lost the session while it had a QoS 2 message of the
+	// client: PUBREC had arrived and PUBCOMP had not. The broker may have passed the message on, so
+	// the client does not send it again. ErrUnconfirmed wraps it.
+	ErrSessionLost = errors.New("mqtt: the broker lost the session")
 )
 
 type closedError struct{}

@@ -54,6 +54,7 @@ func (s *Session) Sync(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.call(func(l *loop) { l.outbox.dropSync(reply) })
 	select {
 	case err := <-reply: // a ready result beats an ended context
 		return err

@@ -145,11 +145,7 @@ func (l *ledger) lost(w *fuzzWire, kept bool) {
 func (l *ledger) forget() {
 	clear(l.held)
 	clear(l.unsure)
-	for id, n := range l.current {
-		if !l.out[n].received { // a publication whose PUBREC was sent continues with PUBREL
-			delete(l.current, id)
-		}
-	}
+	clear(l.current)
 	for n := range l.out {
 		if p := &l.out[n]; !p.released && p.qos > frames.AtMostOnce {
 			p.known = false

@@ -46,7 +46,7 @@ func (l *loop) connected(c *link.Conn) {
 	case t.resumed:
 		l.inboxes.purge(l.subs.Leaving())
 	default:
-		l.sender.SessionLost()
+		l.sender.SessionLost(func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(ErrSessionLost)) })
 		l.receiver.Clear()
 	}
 	for _, set := range l.subs.Restore(t.mayHaveSession(), !t.mayHaveSession() || t.doubtful) {

@@ -81,7 +81,8 @@ func (l *loop) transmit() {
 	}
 }
 
-// resend retransmits packets whose ack is overdue, if Options.Retry is set.
+// resend retransmits packets whose ack is overdue, if Options.Retry is set. It retransmits nothing
+// while reading is paused, nor for Retry.Initial after that.
 func (l *loop) resend() {
 	retry := l.settings.retry
 	if retry == nil {
@@ -91,6 +92,8 @@ func (l *loop) resend() {
 	switch {
 	case l.sender.InFlight() == 0 && l.subs.UnderWay() == 0:
 		*at = 0
+	case l.throttle.paused: // the ack may lie unread
+		*at = now + retry.Initial
 	case *at == 0, l.outbox.backlog() > 0 && *at > now+retry.Initial:
 		*at = now + retry.Initial // a packet sent now may be overdue then
 	case now >= *at:

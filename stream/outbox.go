@@ -192,6 +192,11 @@ func (o *outbox) sync(reply chan<- error) {
 	}
 }
 
+// dropSync forgets a call of Sync whose caller has stopped waiting.
+func (o *outbox) dropSync(reply chan<- error) {
+	o.syncs = slices.DeleteFunc(o.syncs, func(c syncCall) bool { return c.reply == reply })
+}
+
 // answerSyncs sends err to the calls of Sync that wait for a batch with a number up to number.
 func (o *outbox) answerSyncs(number uint64, err error) {
 	done := 0

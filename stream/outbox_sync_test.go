@@ -138,3 +138,18 @@ func TestAnswerSyncsAnswersUpToANumber(t *testing.T) {
 		t.Errorf("%d calls are left", len(r.syncs))
 	}
 }
+
+func TestSyncThatIsGivenUpIsForgotten(t *testing.T) {
+	r := newOutboxRig(t)
+	r.change(1)
+	gone, kept := make(chan error, 1), make(chan error, 1)
+	r.sync(gone)
+	r.sync(kept)
+	r.dropSync(gone)
+	if len(r.syncs) != 1 {
+		t.Errorf("%d calls of Sync wait, want 1", len(r.syncs))
+	}
+	r.answerSyncs(math.MaxUint64, nil)
+	wantUnanswered(t, gone)
+	wantAnswer(t, kept, nil)
+}

@@ -205,8 +205,8 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	})
 }
 
-// K7: the broker has lost the session. Publications in flight are sent without DUP, or continue
-// with PUBREL if PUBREC has arrived. The client forgets inbound identifiers and removes them from
+// K7, U24: the broker has lost the session. Publications in flight are sent without DUP, or end with
+// ErrSessionLost if PUBREC has arrived. The client forgets inbound identifiers and removes them from
 // the store.
 func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	throughout(t, stream.Options{Window: 3}, func(t *testing.T, l *life) {
@@ -219,7 +219,8 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 		l.c.Expect(ack(pubrec, 7), ack(pubrec, 8))
 
 		l.again(false)
-		l.c.Expect(ack(pubrel, 1), publish("out", "2", 1, 2, false), publish("out", "3", 2, 3, false))
+		l.c.Expect(publish("out", "2", 1, 2, false), publish("out", "3", 2, 3, false), publish("out", "4", 1, 4, false))
+		wantError(t, (<-l.acks).Err, stream.ErrUnconfirmed, stream.ErrSessionLost)
 		l.wantIdle()
 		if st := <-l.s.States(t.Context()); st.Resumed {
 			t.Error("State reports a resumed session")
@@ -230,16 +231,16 @@ func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 
 		// From now on the session continues as an ordinary session, in the next process too.
 		l.kill()
-		if snap := l.medium.holds(t, "kept"); len(snap.Received) != 0 || len(snap.Publications) != 4 {
+		if snap := l.medium.holds(t, "kept"); len(snap.Received) != 0 || len(snap.Publications) != 3 {
 			t.Errorf("on the store: %+v", snap)
 		}
 		l.boot()
 		l.up(true)
-		l.c.Expect(ack(pubrel, 1), publish("out", "2", 1, 2, true), publish("out", "3", 2, 3, true))
-		l.c.Send(ack(pubcomp, 1), ack(puback, 2), ack(pubrec, 3))
-		l.c.Expect(ack(pubrel, 3), publish("out", "4", 1, 4, false))
-		l.c.Send(ack(pubcomp, 3), ack(puback, 4))
-		wantReceipts(t, l.acks, 4)
+		l.c.Expect(publish("out", "2", 1, 2, true), publish("out", "3", 2, 3, true), publish("out", "4", 1, 4, true))
+		l.c.Send(ack(puback, 2), ack(pubrec, 3), ack(puback, 4))
+		l.c.Expect(ack(pubrel, 3))
+		l.c.Send(ack(pubcomp, 3))
+		wantReceipts(t, l.acks, 3)
 		l.wantGone()
 	})
 }

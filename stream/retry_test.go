@@ -1,6 +1,8 @@
 package stream_test
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -103,6 +105,44 @@ func TestPubrelIsSentAgainAfterDoublingIntervals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// U48: while reading is paused, the ack may lie unread, so nothing is sent again.
+func TestNothingIsSentAgainWhileReadingIsPaused(t *testing.T) {
+	cost := costOfMessage(t, "in", 1000)
+	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			o := retrying(frames.V311, &flow.Retry{})
+			o.ReceiveBytes = 8 * cost
+			s, c := connected(t, b, o)
+			sub := subscribed(t, s, c, "in", atLeast)
+			asked := goSubscribe(s, filterOf("other", atLeast))
+			request := streamtest.Next[frames.Subscribe](c)
+			published := goPublish(s, message("out", "x", q))
+			p := streamtest.Next[frames.Publish](c)
+			const n = 100
+			for i := range n {
+				c.Send(publish("in", fmt.Sprintf("%01000d", i), atLeast, uint16(i+1), false))
+			}
+			wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
+			c.Grant(request)
+			c.Send(ack(puback+frames.Type(q-1), p.ID)) // PUBACK or PUBREC
+			c.ExpectQuiet(10 * time.Minute)
+			got := sub.Messages()
+			for i := range n {
+				wantPayloads(t, got, fmt.Sprintf("%01000d", i))
+			}
+			for range n + int(q) - 1 {
+				if a := streamtest.Next[frames.Ack](c); a.Kind == pubrel {
+					c.Send(ack(pubcomp, a.ID))
+				}
+			}
+			if err := errors.Join(<-published, <-asked); err != nil {
+				t.Fatal(err)
+			}
+			c.ExpectQuiet(10 * time.Minute)
+		})
+	})
 }
 
 // The interval of a PUBREL does not depend on the interval of its PUBLISH.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -66,6 +67,53 @@ func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lengths is a store that records the number of changes of each commit.
+type lengths struct {
+	flow.Store
+	changes []int
+}
+
+func (s *lengths) Commit(c []flow.Change) error {
+	s.changes = append(s.changes, len(c))
+	return s.Store.Commit(c)
+}
+
+// U32: while a commit hangs, calls that are given up leave nothing behind for the next commit.
+func TestCallsGivenUpWhileACommitHangsAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		recorded := &lengths{Store: flow.NewMemoryStore()}
+		store := &slowDisk{Store: recorded, release: make(chan error)}
+		o := kept(1, nil)
+		o.Store = store
+		s, c := connected(t, b, o)
+		first := goPublish(s, message("out", "first", 1))
+		synctest.Wait()
+		payload := strings.Repeat("x", 10_000)
+		for n := range 3000 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			wantError(t, s.Publish(ctx, message("out", payload, 1+frames.QoS(n%2))), stream.ErrNotSent, context.DeadlineExceeded)
+			wantError(t, s.Sync(ctx), context.DeadlineExceeded)
+			cancel()
+		}
+		last := goPublish(s, message("out", "last", 1))
+		synctest.Wait()
+		close(store.release)
+		for _, payload := range []string{"first", "last"} {
+			p := streamtest.Next[frames.Publish](c)
+			if string(p.Payload) != payload {
+				t.Fatalf("sent %.100q, want %q", p.Payload, payload)
+			}
+			c.Complete(p)
+		}
+		if err := errors.Join(<-first, <-last, s.Close()); err != nil {
+			t.Error(err)
+		}
+		if most := slices.Max(recorded.changes); most > 4 {
+			t.Errorf("a commit of %d changes, want at most 4: %v", most, recorded.changes)
+		}
+	})
 }
 
 // With NoReconnect, an error of the store ends the session, and Err returns that error.
