@@ -13,7 +13,8 @@ import (
 const maxBuffer = 1 << 20
 
 // Commit implements [flow.Store]. Each Commit is one transaction, which is on disk when Commit
-// returns, unless NoSync is set. After an error the same changes can be committed again.
+// returns, unless NoSync is set. After an error the same changes can be committed again. That commit
+// succeeds only when a sync has succeeded.
 func (s *Store) Commit(changes []flow.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,6 +23,9 @@ func (s *Store) Commit(changes []flow.Change) error {
 	}
 	if !s.attached {
 		return fmt.Errorf("boltstore: %s: %w", s.path, errNotAttached)
+	}
+	if err := s.resync(); err != nil {
+		return err
 	}
 	cleared, publications, received := fold(changes)
 	if !cleared && len(publications)+len(received) == 0 {
@@ -58,7 +62,42 @@ func (s *Store) transact(cleared bool, publications []netChange, received []rece
 	if s.buf = t.buf; err != nil || !t.dirty {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	s.unsynced = true // until bbolt has committed without an error
+	err = s.commit(tx)
+	s.unsynced = err != nil
+	return err
+}
+
+// resync writes the header pages again and syncs them, if the last commit failed or the file was
+// opened as it was. If the last sync of a commit fails, the header page that makes the changes valid
+// can be read back, but may not be on disk: the kernel may have dropped the page or count it as
+// clean, so that another sync alone would succeed and write nothing. Without resync, a commit of the
+// same changes would find them in the file and sync nothing, and a later transaction would overwrite
+// pages that the header page on disk still refers to. All other pages of a transaction are synced
+// before its header page is written.
+func (s *Store) resync() error {
+	if !s.unsynced || s.options.NoSync {
+		return nil
+	}
+	err := s.rewriteHeader()
+	if err == nil {
+		err = s.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("boltstore: %s: the last commit is not synced: %w", s.path, err)
+	}
+	s.unsynced = false
+	return nil
+}
+
+// rewriteHeader writes the two header pages as they are read.
+func (s *Store) rewriteHeader() error {
+	pages := make([]byte, 2*s.db.Info().PageSize)
+	if _, err := s.file.ReadAt(pages, 0); err != nil {
+		return err
+	}
+	_, err := s.file.WriteAt(pages, 0)
+	return err
 }
 
 // transaction applies the net effect of a commit to the content of the file. It compares each

@@ -20,9 +20,11 @@
 // batch) writes nothing and syncs nothing.
 //
 // After an error the changes are not in the store, with one exception: if the very last sync fails,
-// the disk may or may not have the changes. In both cases a session commits the same batch again,
-// and the store reaches the same state. If the process is killed before this second commit, it may
-// have reported ErrNotSent for a publication that the next process finds on disk and sends.
+// the disk may or may not have the changes. The store remembers the failure. Before the next commit
+// or Attach it writes the header pages again and syncs them, and it fails as long as this fails, so
+// it reports nothing as stored that was not synced. In both cases a session commits the same batch
+// again, and the store reaches the same state. If the process is killed before this second commit,
+// it may have reported ErrNotSent for a publication that the next process finds on disk and sends.
 //
 // With [Options.NoSync] a commit is written to the operating system and not synced. A killed
 // process still loses nothing. A power failure or a crash of the system may lose the last commits,
@@ -70,6 +72,9 @@
 //   - errors of the system, such as fs.ErrPermission, fs.ErrNotExist (of the folder),
 //     syscall.EROFS, syscall.ENOSPC: all match with errors.Is.
 //   - [fs.ErrClosed]: after Close.
+//
+// The first Attach after Open syncs the file in the same way, since the process before may have been
+// killed after a failed sync.
 //
 // If the disk is full, Commit fails and the store does not change. Commit works again once there is
 // room.

@@ -30,6 +30,7 @@ func (s *Store) openExisting() (missing bool, err error) {
 	if missing, err = s.lockAndCheck(f); missing || err != nil {
 		return missing, errors.Join(err, f.Close())
 	}
+	s.unsynced = true // a process that was killed may have left what it could not sync
 	return false, s.openBolt(f)
 }
 

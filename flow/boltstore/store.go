@@ -37,10 +37,14 @@ type Store struct {
 	attached bool
 	owner    string // the client identifier of the attached session
 	broken   error  // set when bbolt has panicked; bbolt may then hold its locks for ever
+	unsynced bool   // the header pages as read may not be on disk; see resync
 
 	db   *bbolt.DB
 	file *os.File // the file of db; db closes it
 	buf  []byte   // reused for the values of each commit
+
+	commit func(*bbolt.Tx) error // (*bbolt.Tx).Commit
+	sync   func() error          // syncs the file
 }
 
 var _ flow.Store = (*Store)(nil)
@@ -52,7 +56,8 @@ func Open(path string, o *Options) (*Store, error) {
 	if path == "" {
 		return nil, errors.New("boltstore: the path is empty")
 	}
-	s := &Store{path: path}
+	s := &Store{path: path, commit: (*bbolt.Tx).Commit}
+	s.sync = func() error { return s.file.Sync() }
 	if o != nil {
 		s.options = *o
 	}
@@ -82,6 +87,9 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 	}
 	if s.attached {
 		return flow.Snapshot{}, flow.ErrInUse
+	}
+	if err := s.resync(); err != nil {
+		return flow.Snapshot{}, err
 	}
 	info, err := s.file.Stat()
 	if err != nil {
