@@ -29,14 +29,14 @@
 //	PublishFrom, output  the stage   the stage, at its end      256 to 1,024 Receipts
 //	Publishing.Ack       the client  nobody                     yours
 //	Messages             a feeder    the feeder                 none; a receive acks the message
-//	Deliveries           a feeder    the feeder                 256, then ReceiveBytes
-//	Subscribe[T]         a feeder    the feeder                 256, then ReceiveBytes
+//	Deliveries           a feeder    the feeder                 256
+//	Subscribe[T]         a feeder    the feeder                 256
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
 // A channel with the bound "none" is unbuffered. A feeder is the goroutine that sends to one
-// receive channel. Queue and ReceiveBytes are fields of Options; ReceiveBytes bounds all inbound
-// messages together. A stage is the goroutine of one call of PublishFrom. Its output buffers
+// receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which bound all
+// inbound messages together. A stage is the goroutine of one call of PublishFrom. Its output buffers
 // Window+Queue Receipts, at least 256 and at most 1,024. A stage that holds Window+Queue messages
 // stops reading its input. Receipts that do not fit into an Ack channel wait in a queue without
 // bound, and other channels are not delayed.
@@ -80,11 +80,13 @@
 // too, whatever the order of the calls to Ack. Therefore, a message without an ack holds back the
 // acks of all later messages, even in other Subscriptions. A broker stops sending QoS 1 and 2 when
 // it reaches its limit of unacknowledged messages (mosquitto: 20). Give a slow consumer its own
-// Client. A message at QoS 1 or 2 is never dropped. When more than Options.ReceiveBytes waits, the
-// oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
+// Client. A message at QoS 1 or 2 is never dropped. When more than Options.MaxUnread
+// waits, reading pauses. When more than Options.ReceiveBytes of QoS 0 waits, the oldest QoS 0
+// messages are dropped, and Stats.Dropped counts them.
 //
 // No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
-// sends Receipts and delivers messages to the other consumers, and Close works.
+// sends Receipts and delivers messages to the other consumers, up to Options.MaxUnread. Close
+// always works.
 //
 // # Sessions
 //

@@ -188,7 +188,7 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 				t.Error("reading does not pause")
 			}
 			return c
-		}, bye: true, o: stream.Options{ReceiveBytes: 1000}},
+		}, bye: true, o: stream.Options{MaxUnread: 1000}},
 		{name: "an iterator waits", stage: func(t *testing.T, b *streamtest.Broker, s *stream.Session) *streamtest.Conn {
 			c := b.Handshake(false)
 			go func() {

@@ -16,7 +16,7 @@ import (
 
 const (
 	arenaPause   = time.Second // interval between connections
-	arenaReceive = 1000        // ReceiveBytes, with room for a few messages
+	arenaReceive = 1000        // ReceiveBytes and MaxUnread, with room for a few messages
 	arenaQueue   = 6
 	arenaIDs     = 5 // number of packet identifiers for the broker's messages
 )
@@ -59,7 +59,7 @@ func newArena(t *testing.T, setup byte) *arena {
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	a.o = stream.Options{
 		Version: frames.V311, ClientID: "arena", KeepAlive: noPing, Reconnect: every(arenaPause),
-		Window: 1 + int(setup>>3&3), Queue: arenaQueue, ReceiveBytes: arenaReceive, Ack: a.receipts,
+		Window: 1 + int(setup>>3&3), Queue: arenaQueue, ReceiveBytes: arenaReceive, MaxUnread: arenaReceive, Ack: a.receipts,
 		DialContext: a.dial,
 	}
 	if setup&1 != 0 {
@@ -104,10 +104,12 @@ func (a *arena) settle() {
 		a.log.receipt(r.Tag.(int), r.Err)
 	}
 	st := a.s.Stats()
-	// One batch may exceed ReceiveBytes. Reading pauses then, except during Shutdown.
-	limit := 4 * (arenaReceive + 1)
-	if st.InboxBytes > limit && (st.Online && !st.Paused && !a.ending || st.InboxBytes > limit+256*200) {
-		a.t.Fatalf("%d bytes in the inboxes with ReceiveBytes %d; paused: %v", st.InboxBytes, arenaReceive, st.Paused)
+	// One batch may exceed MaxUnread. Reading pauses then, except during Shutdown.
+	if st.UnreadBytes > arenaReceive && (st.Online && !st.Paused && !a.ending || st.UnreadBytes > arenaReceive+256*200) {
+		a.t.Fatalf("%d unread bytes with MaxUnread %d; paused: %v", st.UnreadBytes, arenaReceive, st.Paused)
+	}
+	if qos0 := st.InboxBytes - st.UnreadBytes; qos0 > arenaReceive+200 { // a large message waits alone
+		a.t.Fatalf("%d bytes of QoS 0 with ReceiveBytes %d", qos0, arenaReceive)
 	}
 	if st.Queued > arenaQueue+64 {
 		a.t.Fatalf("%d queued with Queue %d", st.Queued, arenaQueue)

@@ -15,7 +15,7 @@ type inbox struct {
 	over     chan struct{} // closed by the loop: no more messages come
 	line     list.List
 	count    int
-	bytes    int
+	used     usage
 	idle     int // number of waiting consumers
 	waking   bool
 	finished bool  // no more messages come
@@ -30,12 +30,12 @@ func (b *inboxes) newInbox() *inbox {
 
 func (b *inbox) add(d *Delivery) {
 	b.count++
-	b.bytes += cost(d)
+	b.used.add(d.QoS, cost(d))
 }
 
 func (b *inbox) subtract(d *Delivery) {
 	b.count--
-	b.bytes -= cost(d)
+	b.used.add(d.QoS, -cost(d))
 }
 
 // finish records that no more messages come. The messages that wait are still handed over.
@@ -116,7 +116,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 // chunk moves a chunk of messages to the end of dst.
 func (b *inbox) chunk(dst []Delivery) []Delivery {
 	x := b.all
-	if b.bytes > x.highWater/2 {
+	if b.used.qos0 > x.highWater/2 {
 		x.consumed++
 	}
 	for size := 0; b.line.Head != 0 && len(dst) < chunkMessages && size < chunkBytes; {
@@ -152,7 +152,7 @@ func (b *inbox) putBack(rest []Delivery) {
 			x.qos0.PushFront(x.byAge, i)
 		}
 	}
-	x.makeRoom(0) // QoS 0 messages must not make reading pause
+	x.makeRoom(0)
 	b.wakeNext()
 	x.mu.Unlock()
 	x.life.wake() // Shutdown counts the messages that were not handed over

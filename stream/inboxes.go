@@ -11,11 +11,11 @@ import (
 // session share one lock, one limit and one array of slots. The loop locks once to add the messages
 // of a read, and a consumer locks once to take a chunk of messages.
 //
-// Invariant: bytes and count are the sums over all slots in use. Each slot in use is in the list
+// Invariant: used and count are the sums over all slots in use. Each slot in use is in the list
 // line of its inbox, and in the list qos0 if its message is QoS 0. The messages of a line are in
 // order of arrival.
 type inboxes struct {
-	limit     int // ReceiveBytes
+	limit     int // ReceiveBytes, for QoS 0
 	highWater int // in bytes; see throttle
 	life      *life
 	unclaimed *inbox   // messages that no Subscription claims
@@ -27,11 +27,11 @@ type inboxes struct {
 	byAge    []list.Links
 	free     []int32
 	qos0     list.List // of all inboxes, oldest first
-	bytes    int
+	used     usage
 	count    int
 	dropped  uint64
 	consumed uint64        // takes from an inbox above half of highWater
-	wakeAt   int           // wake the loop, once, when no more bytes than this are left; -1: do not
+	wakeAt   usage         // wake the loop, once, when used reaches it
 	wakeable []*inbox      // have consumers to be woken when the lock is left
 	stopped  bool          // nothing is handed out any more
 	stop     chan struct{} // closed when stopped; made with the first consumer
@@ -46,16 +46,11 @@ type slot struct {
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
-	b := &inboxes{limit: limit, highWater: highWater, life: l, wakeAt: -1}
+	b := &inboxes{limit: limit, highWater: highWater, life: l, wakeAt: noUsage}
 	b.unclaimed = b.newInbox()
 	b.acks = &ackList{wake: l.wake}
 	return b
 }
-
-// overhead is counted for each message in addition to its payload and topic, in bytes.
-const overhead = 128
-
-func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
 
 // lock acquires the lock of the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
@@ -74,15 +69,11 @@ func (b *inboxes) unlock() {
 	b.mu.Unlock()
 }
 
-// push appends d to an inbox. It is called between lock and unlock. When there is no room, the
-// oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
+// push appends d to an inbox. It is called between lock and unlock. When there is no room for a
+// QoS 0 message, the oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
 func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
-	if size := cost(d); b.bytes+size > b.limit {
-		b.makeRoom(size)
-		if b.bytes+size > b.limit && d.QoS == frames.AtMostOnce {
-			b.dropped++
-			return
-		}
+	if d.QoS == frames.AtMostOnce {
+		b.makeRoom(cost(d))
 	}
 	i := b.alloc(box, d)
 	b.slots[i].shared = shared
@@ -102,9 +93,9 @@ func (b *inboxes) wakeLater(box *inbox) {
 }
 
 // makeRoom drops QoS 0 messages, the oldest first, until size more bytes fit or no QoS 0 message is
-// left.
+// left. So a message that is larger than the limit waits alone.
 func (b *inboxes) makeRoom(size int) {
-	for b.bytes+size > b.limit && b.qos0.Head != 0 {
+	for b.used.qos0+size > b.limit && b.qos0.Head != 0 {
 		b.remove(b.qos0.Head)
 		b.dropped++
 	}
@@ -123,7 +114,7 @@ func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
 	}
 	s := &b.slots[i]
 	s.delivery, s.inbox = *d, box
-	b.bytes += cost(d)
+	b.used.add(d.QoS, cost(d))
 	b.count++
 	box.add(d)
 	return i
@@ -142,26 +133,26 @@ func (b *inboxes) remove(i int32) {
 	if s.delivery.QoS == frames.AtMostOnce {
 		b.qos0.Remove(b.byAge, i)
 	}
-	b.bytes -= cost(&s.delivery)
+	b.used.add(s.delivery.QoS, -cost(&s.delivery))
 	b.count--
 	s.inbox.subtract(&s.delivery)
 	*s = slot{}
 	b.free = append(b.free, i)
 }
 
-// measure calls decide with the number of waiting bytes and the count consumed. When the waiting
-// bytes have fallen to the number that decide returns, the consumer that took the last of them
-// wakes the loop, once. If decide returns -1, no consumer does.
-func (b *inboxes) measure(decide func(bytes int, consumed uint64) (wakeAt int)) {
+// measure calls decide with the usage and the count consumed. When the usage has fallen to the mark
+// that decide returns, the consumer that took the last of these bytes wakes the loop, once. For
+// noUsage no consumer does.
+func (b *inboxes) measure(decide func(used usage, consumed uint64) (wakeAt usage)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.wakeAt = decide(b.bytes, b.consumed)
+	b.wakeAt = decide(b.used, b.consumed)
 }
 
-// wakeLoop wakes the loop, once, if the waiting bytes have fallen to wakeAt.
+// wakeLoop wakes the loop, once, if the usage has fallen to wakeAt.
 func (b *inboxes) wakeLoop() {
-	if b.bytes <= b.wakeAt {
-		b.wakeAt = -1
+	if b.used.reaches(b.wakeAt) {
+		b.wakeAt = noUsage
 		b.life.wake()
 	}
 }
@@ -210,5 +201,6 @@ func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st.Dropped = b.dropped
-	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.bytes, b.unclaimed.count
+	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.used.total(), b.unclaimed.count
+	st.UnreadBytes = b.used.unread
 }

@@ -36,18 +36,18 @@ func newInboxModel() *inboxModel {
 	return m
 }
 
-func (m *inboxModel) bytes() (n int) {
+func (m *inboxModel) used() (u usage) {
 	for _, line := range m.lines {
 		for _, msg := range line {
-			n += msg.size
+			u.add(msg.qos, msg.size)
 		}
 	}
-	return n
+	return u
 }
 
 // evict drops the oldest QoS 0 messages until size more bytes fit.
 func (m *inboxModel) evict(size int) {
-	for m.bytes()+size > modelLimit && len(m.age) > 0 {
+	for m.used().qos0+size > modelLimit && len(m.age) > 0 {
 		name := m.age[0]
 		m.age = m.age[1:]
 		m.dropped++
@@ -65,12 +65,8 @@ func (m *inboxModel) push(t *rapid.T) {
 	m.real.lock()
 	m.real.push(m.boxes[i], &d, false)
 	m.real.unlock()
-	if m.bytes()+cost(&d) > modelLimit {
+	if qos == 0 {
 		m.evict(cost(&d))
-		if m.bytes()+cost(&d) > modelLimit && qos == 0 {
-			m.dropped++
-			return
-		}
 	}
 	m.lines[i] = append(m.lines[i], modelMessage{name, qos, cost(&d)})
 	if qos == 0 {
@@ -167,22 +163,22 @@ func (m *inboxModel) check(t *rapid.T) {
 	count := 0
 	for i, line := range m.lines {
 		var names []string
-		bytes := 0
+		var used usage
 		m.real.walk(&m.boxes[i].line, func(s int32) { names = append(names, m.real.slots[s].delivery.Topic) })
 		for k, msg := range line {
-			bytes += msg.size
+			used.add(msg.qos, msg.size)
 			if k >= len(names) || names[k] != msg.name {
 				t.Fatalf("inbox %d holds %v, want %v", i, names, line)
 			}
 		}
-		if len(names) != len(line) || m.boxes[i].count != len(line) || m.boxes[i].bytes != bytes {
-			t.Fatalf("inbox %d counts %d and %d bytes, want %d and %d", i, m.boxes[i].count, m.boxes[i].bytes, len(line), bytes)
+		if len(names) != len(line) || m.boxes[i].count != len(line) || m.boxes[i].used != used {
+			t.Fatalf("inbox %d counts %d and %+v, want %d and %+v", i, m.boxes[i].count, m.boxes[i].used, len(line), used)
 		}
 		count += len(line)
 	}
-	if m.real.count != count || m.real.bytes != m.bytes() || m.real.dropped != m.dropped {
-		t.Fatalf("counted %d, %d bytes, %d dropped, want %d, %d, %d",
-			m.real.count, m.real.bytes, m.real.dropped, count, m.bytes(), m.dropped)
+	if m.real.count != count || m.real.used != m.used() || m.real.dropped != m.dropped {
+		t.Fatalf("counted %d, %+v, %d dropped, want %d, %+v, %d",
+			m.real.count, m.real.used, m.real.dropped, count, m.used(), m.dropped)
 	}
 }
 
@@ -196,29 +192,34 @@ func TestInboxesAgreeWithPlainLines(t *testing.T) {
 	})
 }
 
-// The consumer that brings the inboxes down to the mark wakes the loop, once.
+// The consumer that brings the inboxes down to a mark wakes the loop, once.
 func TestTheLoopIsWokenOnceWhenThereIsRoom(t *testing.T) {
-	l := newLife()
-	b := newInboxes(1<<20, 1<<19, l)
-	b.lock()
-	for range 3 * chunkMessages {
-		b.push(b.unclaimed, &Delivery{Message: frames.Message{Topic: "t"}}, false)
-	}
-	b.unlock()
-	perMessage := cost(&Delivery{Message: frames.Message{Topic: "t"}})
-	b.measure(func(bytes int, _ uint64) int {
-		if want := 3 * chunkMessages * perMessage; bytes != want {
-			t.Errorf("%d bytes wait, want %d", bytes, want)
+	for _, q := range []frames.QoS{frames.AtMostOnce, frames.AtLeastOnce} {
+		l := newLife()
+		b := newInboxes(1<<20, 1<<19, l)
+		d := Delivery{Message: frames.Message{Topic: "t", QoS: q}}
+		b.lock()
+		for range 3 * chunkMessages {
+			b.push(b.unclaimed, &d, false)
 		}
-		return chunkMessages * perMessage
-	})
-	for i, wakes := range []int{0, 1, 0} {
-		b.unclaimed.take(nil, nil)
-		if got := len(l.wakeups); got != wakes {
-			t.Errorf("%d wake-ups after chunk %d", got, i+1)
-		}
-		if wakes > 0 {
-			<-l.wakeups
+		b.unlock()
+		b.measure(func(used usage, _ uint64) usage {
+			var want usage
+			if want.add(q, 3*chunkMessages*cost(&d)); used != want {
+				t.Errorf("%+v wait, want %+v", used, want)
+			}
+			mark := noUsage
+			mark.add(q, 1+chunkMessages*cost(&d))
+			return mark
+		})
+		for i, wakes := range []int{0, 1, 0} {
+			b.unclaimed.take(nil, nil)
+			if got := len(l.wakeups); got != wakes {
+				t.Errorf("%v: %d wake-ups after chunk %d", q, got, i+1)
+			}
+			if wakes > 0 {
+				<-l.wakeups
+			}
 		}
 	}
 }

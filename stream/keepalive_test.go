@@ -273,7 +273,7 @@ func TestOtherBytesExtendTheWaitForPingresp(t *testing.T) {
 // unread. The session must not blame the broker for that.
 func TestSleepingConsumerIsNotADeadBroker(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: 2000})
+		s, c := connected(t, b, &stream.Options{MaxUnread: 2000})
 		sub := subscribed(t, s, c, "a", 1)
 		messages := sub.Messages()
 		for n := range 10 {

@@ -54,7 +54,7 @@ func (l *loop) snapshot() Stats {
 	st.InFlight = l.sender.InFlight()
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
-	st.Paused = l.throttle.paused
+	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
 	st.Subscribed = l.subs.Wanted()
 	st.Online = l.link.online()
 	st.StoreFailing = l.outbox.failing() != nil

@@ -95,20 +95,20 @@ func (l *loop) turn() {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.due(),
-		l.outbox.retryAt(), l.throttle.restUntil)
+		l.outbox.retryAt(), l.throttle.restUntil, l.throttle.behindAt)
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
 func (l *loop) throttleReading() {
 	was := l.throttle.paused
-	l.inboxes.measure(func(bytes int, consumed uint64) (wakeAt int) {
+	l.inboxes.measure(func(used usage, consumed uint64) (wakeAt usage) {
 		return l.throttle.decide(l.clock.now, load{
-			waiting:    bytes,
+			waiting:    used,
 			consumed:   consumed,
 			unacked:    l.receiver.Unacked(),
-			backlog:    l.outbox.backlog(),
+			ackBytes:   l.outbox.ackBytes(),
 			awaiting:   l.sender.InFlight() > 0 || l.subs.UnderWay() > 0,
-			delivering: l.ending.delivers(),
+			delivering: l.ending.delivers() && l.link.phase == up,
 		})
 	})
 	if was && !l.throttle.paused {

@@ -105,17 +105,23 @@ type Options struct {
 	// longer queue PublishFrom makes larger batches. 0 is 1,024.
 	Queue int
 
-	// ReceiveBytes bounds the memory of messages that were received and not yet handed over. A
-	// message counts with its payload, its topic and 128 bytes more. 0 is 16 MiB.
+	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.
+	// A message counts with its payload, its topic and 128 bytes more. When there is no room for a
+	// message, the oldest ones are dropped; one that is larger than ReceiveBytes waits alone. 0 is
+	// 16 MiB, or MaxPacket if that is more. ReceiveBytes and MaxPacket may not both be set so that
+	// MaxPacket is larger.
 	//
 	// When half of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms
-	// after each read while a consumer takes messages. Beyond ReceiveBytes the oldest QoS 0
-	// messages are dropped. When QoS 1 and 2 messages alone exceed ReceiveBytes, reading pauses.
-	// While an ack of the broker is awaited, reading pauses only at four times ReceiveBytes, since
-	// a consumer that publishes may wait for that ack, which lies behind messages for the same
-	// consumer. Messages on their way to a consumer are not counted: for each channel, up to 64
-	// messages or 64 KiB, and the buffer of Deliveries.
+	// after each read while a consumer takes messages. Messages on their way to a consumer are not
+	// counted: for each channel, up to 64 messages or 64 KiB, and the buffer of Deliveries.
 	ReceiveBytes int
+
+	// MaxUnread bounds the QoS 1 and 2 messages that were received and not yet handed over, in
+	// bytes counted as for ReceiveBytes. They are never dropped: beyond MaxUnread reading pauses,
+	// and TCP holds the broker back. After a pause of a second, calls that wait for the broker end
+	// with ErrBehind until reading starts again. 0 is 64 MiB, or MaxPacket if that is more.
+	// MaxUnread and MaxPacket may not both be set so that MaxPacket is larger.
+	MaxUnread int
 
 	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
 	// the maximum is 268,435,460.
@@ -157,6 +163,7 @@ const (
 	defaultWriteTimeout   = 10 * time.Second
 	defaultQueue          = 1024
 	defaultReceiveBytes   = 16 << 20
+	defaultMaxUnread      = 64 << 20
 	defaultMaxPacket      = 1 << 20
 )
 
@@ -173,8 +180,12 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	setZero(&c.WriteTimeout, defaultWriteTimeout)
 	setZero(&c.Window, 1)
 	setZero(&c.Queue, defaultQueue)
-	setZero(&c.ReceiveBytes, defaultReceiveBytes)
+	if err := c.checkReceiving(); err != nil {
+		return c, err
+	}
 	setZero(&c.MaxPacket, defaultMaxPacket)
+	setZero(&c.ReceiveBytes, max(defaultReceiveBytes, c.MaxPacket))
+	setZero(&c.MaxUnread, max(defaultMaxUnread, c.MaxPacket))
 	c.ConnectTimeout = max(c.ConnectTimeout, 0)
 	c.WriteTimeout = max(c.WriteTimeout, 0)
 	if c.Will != nil {
@@ -204,6 +215,23 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	return c, c.check(endpoints)
 }
 
+// checkReceiving checks the limits of what is received, before they have their defaults.
+func (o *Options) checkReceiving() error {
+	switch {
+	case o.MaxPacket != 0 && (o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket):
+		return link.BadOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
+	case o.ReceiveBytes < 0:
+		return link.BadOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
+	case o.MaxUnread < 0:
+		return link.BadOption("MaxUnread", "%d is below 1", o.MaxUnread)
+	case o.ReceiveBytes != 0 && o.ReceiveBytes < o.MaxPacket:
+		return link.BadOption("ReceiveBytes", "%d is below MaxPacket, %d", o.ReceiveBytes, o.MaxPacket)
+	case o.MaxUnread != 0 && o.MaxUnread < o.MaxPacket:
+		return link.BadOption("MaxUnread", "%d is below MaxPacket, %d", o.MaxUnread, o.MaxPacket)
+	}
+	return nil
+}
+
 func setZero[T comparable](v *T, to T) {
 	var zero T
 	if *v == zero {
@@ -230,10 +258,6 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("Window", "%d is outside 1 to 65535", o.Window)
 	case o.Queue < 1:
 		return link.BadOption("Queue", "%d is below 1", o.Queue)
-	case o.ReceiveBytes < 1:
-		return link.BadOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
-	case o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket:
-		return link.BadOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
 	}
 	// CONNECT carries whole seconds, so the keep alive is rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))

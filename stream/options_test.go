@@ -41,6 +41,9 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Window 65536", options{Window: 65536}, []string{"Window", "65536", "1 to 65535"}},
 		{"Queue negative", options{Queue: -1}, []string{"Queue", "-1", "1"}},
 		{"ReceiveBytes negative", options{ReceiveBytes: -1}, []string{"ReceiveBytes", "-1", "1"}},
+		{"MaxUnread negative", options{MaxUnread: -1}, []string{"MaxUnread", "-1", "1"}},
+		{"ReceiveBytes below MaxPacket", options{ReceiveBytes: 99, MaxPacket: 100}, []string{"ReceiveBytes", "99", "MaxPacket", "100"}},
+		{"MaxUnread below MaxPacket", options{MaxUnread: 99, MaxPacket: 100}, []string{"MaxUnread", "99", "MaxPacket", "100"}},
 		{"MaxPacket negative", options{MaxPacket: -1}, []string{"MaxPacket", "-1", "2 to 268435460"}},
 		{"MaxPacket 1", options{MaxPacket: 1}, []string{"MaxPacket", "2 to 268435460"}},
 		{"MaxPacket 268435461", options{MaxPacket: 268435461}, []string{"MaxPacket", "268435461", "2 to 268435460"}},
@@ -150,6 +153,8 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 		{"Window 65535", options{Window: 65535}, connect{}},
 		{"Queue 1", options{Queue: 1}, connect{}},
 		{"ReceiveBytes 1", options{ReceiveBytes: 1}, connect{}},
+		{"MaxUnread 1", options{MaxUnread: 1}, connect{}},
+		{"ReceiveBytes and MaxUnread as MaxPacket", options{ReceiveBytes: 100, MaxUnread: 100, MaxPacket: 100}, connect{}},
 		{"MaxPacket 268435460", options{MaxPacket: 268435460}, connect{}},
 		{"Retry", options{Retry: &flow.Retry{}}, connect{}},
 		{"Retry from 1 s", options{Retry: &flow.Retry{Initial: time.Second, Max: time.Second, Factor: 1, Bandwidth: 1e-9}}, connect{}},
@@ -189,9 +194,9 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			}
 		})
 	})
-	t.Run("ReceiveBytes 1 lets one message through at a time", func(t *testing.T) {
+	t.Run("MaxUnread 1 lets one message through at a time", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			s, c := connected(t, b, &stream.Options{ReceiveBytes: 1})
+			s, c := connected(t, b, &stream.Options{MaxUnread: 1})
 			in := s.Deliveries()
 			for id := range uint16(20) {
 				c.Send(publish("t", "p", 1, id+1, false))

@@ -77,7 +77,7 @@ func (o *outbox) connected(conn wire, t terms) {
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err = nil, nil
-	o.filling.bytes = o.filling.bytes[:0]
+	o.filling.bytes, o.filling.ackBytes = o.filling.bytes[:0], 0
 }
 
 // number returns the number of the batch being filled.
@@ -88,6 +88,9 @@ func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
 
 // backlog returns how many bytes the batch being filled has.
 func (o *outbox) backlog() int { return len(o.filling.bytes) }
+
+// ackBytes returns how many bytes of the batch being filled answer packets of the broker.
+func (o *outbox) ackBytes() int { return o.filling.ackBytes }
 
 // writing reports whether bytes are being written or wait to be written.
 func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || len(o.current.bytes) > 0 }

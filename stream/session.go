@@ -83,7 +83,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
-		throttle: throttle{limit: o.ReceiveBytes},
+		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
 		link:     newConnection(newReader(dialer), wantedTerms(o), backoff, shown, first),
 	}
 	l.outbox = newOutbox(&l.log, o.Store, journal)

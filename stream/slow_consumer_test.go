@@ -82,21 +82,34 @@ func TestSlowConsumerOfQoS0CostsOnlyItsOwnOldest(t *testing.T) {
 	})
 }
 
-func TestQoS0MakesRoomForQoS1(t *testing.T) {
+func TestQoS1TakesNoRoomFromQoS0(t *testing.T) {
 	const room = 10
 	cost := costOfMessage(t, "a", 3)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{ReceiveBytes: room * cost})
 		sub := subscribed(t, s, c, "a", atLeast)
 		c.Send(inboundRun("a", atMost, 100, room)...)
-		c.Send(inboundRun("a", atLeast, 201, 4)...)
-		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 4)
-		c.Send(inboundRun("a", atLeast, 205, 6)...)
-		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room)
-		c.Send(inboundRun("a", atMost, 300, 1)...) // the new message is dropped, because the inbox holds only QoS 1
-		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, room+1)
-		wantPayloads(t, sub.Deliveries(), countUp(201, 10)...)
+		c.Send(inboundRun("a", atLeast, 201, 2*room)...)
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 0)
+		wantStat(t, s, "UnreadBytes", func(st stream.Stats) int { return st.UnreadBytes }, 2*room*cost)
+		c.Send(inboundRun("a", atMost, 300, 1)...)
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 1)
+		wantPayloads(t, sub.Deliveries(), append(append(countUp(101, room-1), countUp(201, 2*room)...), "300")...)
 		wantIdle(t, sub.Deliveries())
+	})
+}
+
+// U28. A QoS 0 message that is larger than ReceiveBytes replaces all that wait, and is delivered.
+func TestQoS0LargerThanReceiveBytesWaitsAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		sub := subscribed(t, s, c, "a", atMost)
+		large := strings.Repeat("x", 5000)
+		c.Send(inboundRun("a", atMost, 1, 3)...)
+		c.Send(publish("a", large, atMost, 0, false))
+		wantStat(t, s, "Dropped", func(st stream.Stats) uint64 { return st.Dropped }, 3)
+		wantPayloads(t, sub.Messages(), large)
+		wantIdle(t, sub.Messages())
 	})
 }
 
@@ -104,7 +117,7 @@ func TestQoS0MakesRoomForQoS1(t *testing.T) {
 func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: 8 * cost, KeepAlive: time.Minute})
+		s, c := connected(t, b, &stream.Options{MaxUnread: 8 * cost, KeepAlive: time.Minute})
 		sub := subscribed(t, s, c, "a", atLeast)
 		other := subscribed(t, s, c, "b", atLeast)
 		c.Send(publish("b", "early", atLeast, 500, false))
@@ -163,7 +176,7 @@ func TestReadingPausesWhenQoS1FillsTheInbox(t *testing.T) {
 func TestPauseOfOurOwnIsNotHeldAgainstTheBroker(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost, KeepAlive: 20 * time.Second})
+		s, c := connected(t, b, &stream.Options{MaxUnread: cost, KeepAlive: 20 * time.Second})
 		sub := subscribed(t, s, c, "a", atLeast)
 		for i := range 10 {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
@@ -187,7 +200,7 @@ func TestPauseOfOurOwnIsNotHeldAgainstTheBroker(t *testing.T) {
 func TestReadingGoesOnWhenRoomIsMadeWithoutAnAck(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost})
+		s, c := connected(t, b, &stream.Options{MaxUnread: cost})
 		sub := subscribed(t, s, c, "a", atLeast)
 		for i := range 10 {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))
@@ -205,7 +218,7 @@ func TestReadingGoesOnWhenRoomIsMadeWithoutAnAck(t *testing.T) {
 func TestBrokerHasItsTimeAfterAPauseOfOurOwn(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost, KeepAlive: 20 * time.Second})
+		s, c := connected(t, b, &stream.Options{MaxUnread: cost, KeepAlive: 20 * time.Second})
 		sub := subscribed(t, s, c, "a", atLeast)
 		c.Send(publish("a", strings.Repeat("x", 1000), atLeast, 1, false), publish("a", strings.Repeat("x", 1000), atLeast, 2, false))
 		wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
@@ -221,9 +234,9 @@ func TestBrokerHasItsTimeAfterAPauseOfOurOwn(t *testing.T) {
 	})
 }
 
-func TestMessageLargerThanReceiveBytesGetsThrough(t *testing.T) {
+func TestMessageLargerThanMaxUnreadGetsThrough(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: 1000})
+		s, c := connected(t, b, &stream.Options{MaxUnread: 1000})
 		sub := subscribed(t, s, c, "a", atLeast)
 		large := strings.Repeat("x", 5000)
 		for i := range 3 {
@@ -242,7 +255,7 @@ func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 		t.Run(fmt.Sprintf("KeepSession %v", o.KeepSession), func(t *testing.T) {
 			cost := costOfMessage(t, "a", 1000)
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				o.ReceiveBytes = cost
+				o.MaxUnread = cost
 				s, c := connected(t, b, o)
 				subscribed(t, s, c, "a", exactly)
 				for i := range 10 {
@@ -267,7 +280,7 @@ func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 func TestShutdownReadsOnWhenTheInboxIsFull(t *testing.T) {
 	cost := costOfMessage(t, "a", 1000)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, &stream.Options{ReceiveBytes: cost})
+		s, c := connected(t, b, &stream.Options{MaxUnread: cost})
 		subscribed(t, s, c, "a", atLeast)
 		for i := range 10 {
 			c.Send(publish("a", strings.Repeat("x", 1000), atLeast, uint16(i+1), false))

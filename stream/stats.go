@@ -1,5 +1,7 @@
 package stream
 
+import "time"
+
 // Stats are the counters of a session since it began, and the present values of its gauges.
 type Stats struct {
 	// Counters.
@@ -15,15 +17,18 @@ type Stats struct {
 	Connections  uint64 // connections established
 
 	// Gauges.
-	Queued       int  // publications accepted and not yet sent
-	InFlight     int  // QoS 1 and 2 publications that await their ack
-	Receipts     int  // Receipts that wait for room in their channels
-	Unacked      int  // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
-	Inbox        int  // messages received and not yet handed over
-	InboxBytes   int  // their share of ReceiveBytes
-	Unclaimed    int  // messages in Inbox that no Subscription claims
-	Paused       bool // reading waits for consumers
-	Subscribed   int  // Subscriptions granted or asked for
+	Queued       int           // publications accepted and not yet sent
+	InFlight     int           // QoS 1 and 2 publications that await their ack
+	Receipts     int           // Receipts that wait for room in their channels
+	Unacked      int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
+	Inbox        int           // messages received and not yet handed over
+	InboxBytes   int           // the bytes that they count with
+	UnreadBytes  int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread
+	Unclaimed    int           // messages in Inbox that no Subscription claims
+	Paused       bool          // reading waits for consumers
+	PausedFor    time.Duration // how long it has waited
+	Behind       bool          // calls end with ErrBehind, since nothing was read for a second
+	Subscribed   int           // Subscriptions granted or asked for
 	Online       bool
 	StoreFailing bool // the last commit to the Store failed and will be repeated
 }

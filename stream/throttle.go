@@ -9,9 +9,12 @@ import (
 // A throttle decides whether the session reads on, pauses until consumers have made room, or rests
 // for a moment.
 //
-// Reading pauses when more than ReceiveBytes wait for consumers. While an answer of the broker is
-// awaited, reading pauses only at awaitingFactor times ReceiveBytes. Otherwise a consumer could
-// wait for an answer that is never read, because it lies behind messages for that consumer.
+// Reading pauses while more than MaxUnread bytes of QoS 1 and 2 messages wait for consumers. The
+// answers of the broker then wait behind these messages, so a consumer that waits for an answer
+// would wait for itself. When nothing was read for behindAfter, the session is therefore behind:
+// calls that wait for the broker end with ErrBehind. A session that was behind reads again when a
+// sixteenth of MaxUnread is free. Otherwise a consumer that publishes would fall behind again, and
+// wait again, after a few messages.
 //
 // Reading rests while consumers take messages from inboxes above the high-water mark, since QoS 0
 // messages that are read faster than they are taken would only be dropped. Without rests, ten
@@ -19,50 +22,52 @@ import (
 // short, and the next rest comes only after such a consumer has taken a message, so a sleeping
 // consumer does not slow down reading. There is no rest while an answer is awaited.
 type throttle struct {
-	limit     int           // ReceiveBytes
-	paused    bool          // reading waits for consumers
-	crowded   bool          // set when the inboxes rise above the high-water mark, cleared when they fall to half of it
+	limit     int // ReceiveBytes
+	maxUnread int
+	paused    bool          // reading waits for consumers or for the writer
+	behind    bool          // reading has waited for consumers for behindAfter
+	pausedAt  time.Duration // when the pause began
+	behindAt  time.Duration // when the session will be behind; 0 if it will not
+	crowded   bool          // set when QoS 0 rises above the high-water mark, cleared when it falls to half of it
 	qos0Read  bool          // QoS 0 messages were read since the last decision
 	restUntil time.Duration // nothing is read before this time
 	consumed  uint64        // load.consumed at the last rest
 }
 
 const (
-	awaitingFactor = 4
-	maxRest        = 2 * time.Millisecond
+	behindAfter = time.Second
+	maxRest     = 2 * time.Millisecond
 
-	// maxBacklog is how many bytes may wait for a busy writer. It keeps acks from piling up for a
-	// broker that does not read.
-	maxBacklog = 1 << 20
+	// maxAckBytes is how many bytes of acks may wait for a busy writer. It keeps acks from piling
+	// up for a broker that does not read. Publications do not count: a broker may read them only
+	// after we have read what it writes.
+	maxAckBytes = 1 << 20
 
 	// maxHighWater is enough to keep consumers busy during a rest. More in the inboxes has no use.
 	maxHighWater = 1 << 20
 )
 
-// highWater returns how many bytes may wait in the inboxes before reading rests.
+// highWater returns how many bytes of QoS 0 may wait in the inboxes before reading rests.
 func highWater(limit int) int { return min(limit/2, maxHighWater) }
 
 // load is the input of throttle.decide.
 type load struct {
-	waiting    int    // bytes in the inboxes
+	waiting    usage  // in the inboxes
 	consumed   uint64 // how often consumers have taken from an inbox above half of the high-water mark
 	unacked    int    // QoS 1 and 2 deliveries without an ack
-	backlog    int    // bytes to be written
+	ackBytes   int    // bytes of acks to be written
 	awaiting   bool   // an answer of the broker is awaited
-	delivering bool   // inbound messages are accepted
+	delivering bool   // the session is connected and accepts inbound messages
 }
 
-// decide sets whether reading goes on, pauses or rests. It returns the number of waiting bytes at
-// which the next decision is due, -1 for none.
-func (t *throttle) decide(now time.Duration, l load) (wakeAt int) {
-	limits := 1
-	if l.awaiting {
-		limits = awaitingFactor
-	}
+// decide sets whether reading goes on, pauses or rests. It returns the usage at which the next
+// decision is due.
+func (t *throttle) decide(now time.Duration, l load) (wakeAt usage) {
+	mark := t.mark()
+	full := l.waiting.unread > mark
+	t.pause(now, l.delivering && (full || l.unacked > flow.MaxUnacked), l.ackBytes > maxAckBytes)
 	high := highWater(t.limit)
-	full := l.waiting/limits > t.limit
-	t.crowded = l.waiting > high || t.crowded && l.waiting > high/2 // falling to half avoids a new rest after each read
-	t.paused = l.delivering && (full || l.unacked > flow.MaxUnacked) || l.backlog > maxBacklog
+	t.crowded = l.waiting.qos0 > high || t.crowded && l.waiting.qos0 > high/2 // falling to half avoids a new rest after each read
 	switch {
 	case !t.crowded || !l.delivering || l.awaiting:
 		t.restUntil = 0
@@ -70,13 +75,45 @@ func (t *throttle) decide(now time.Duration, l load) (wakeAt int) {
 		t.restUntil, t.consumed = now+maxRest, l.consumed
 	}
 	t.qos0Read = false
-	switch {
-	case full:
-		return t.limit
-	case t.crowded:
-		return high / 2
+	wakeAt = noUsage
+	if full {
+		wakeAt.unread = t.mark() // a session that has just fallen behind has another mark
 	}
-	return -1
+	if t.crowded {
+		wakeAt.qos0 = high / 2
+	}
+	return wakeAt
+}
+
+// mark returns how many bytes of QoS 1 and 2 may wait while reading goes on.
+func (t *throttle) mark() int {
+	if t.behind {
+		return t.maxUnread - t.maxUnread/16
+	}
+	return t.maxUnread
+}
+
+// pause begins a pause, goes on with it, or ends it.
+func (t *throttle) pause(now time.Duration, forConsumers, forWriter bool) {
+	was := t.paused
+	t.paused = forConsumers || forWriter
+	if t.paused && !was {
+		t.pausedAt = now
+	}
+	at := t.pausedAt + behindAfter
+	t.behind = forConsumers && now >= at
+	t.behindAt = 0
+	if forConsumers && !t.behind {
+		t.behindAt = at
+	}
+}
+
+// pausedFor returns how long reading has been paused.
+func (t *throttle) pausedFor(now time.Duration) time.Duration {
+	if !t.paused {
+		return 0
+	}
+	return now - t.pausedAt
 }
 
 // reads reports whether to read at the time now.

@@ -11,7 +11,8 @@ import (
 // A batch is one job of the writer, which commits the changes and then writes the bytes that depend
 // on them.
 type batch struct {
-	number uint64
+	number   uint64
+	ackBytes int // the part of bytes that answers packets of the broker
 	buffers
 }
 

@@ -1,0 +1,33 @@
+package stream
+
+import "github.com/go-millrace/mqtt/frames"
+
+// usage is the number of bytes that waiting messages count with. QoS 0 messages are counted apart,
+// since they are dropped when there are too many, while too many others make reading pause.
+type usage struct {
+	qos0   int
+	unread int // of QoS 1 and 2
+}
+
+// add counts n more bytes, or fewer if n is negative, for messages of the level q.
+func (u *usage) add(q frames.QoS, n int) {
+	if q == frames.AtMostOnce {
+		u.qos0 += n
+	} else {
+		u.unread += n
+	}
+}
+
+func (u usage) total() int { return u.qos0 + u.unread }
+
+// noUsage is never reached. As the answer of throttle.decide it means that no consumer has to wake
+// the loop.
+var noUsage = usage{-1, -1}
+
+// reaches reports whether one of the two numbers has fallen to its mark.
+func (u usage) reaches(mark usage) bool { return u.qos0 <= mark.qos0 || u.unread <= mark.unread }
+
+// overhead is counted for each message in addition to its payload and topic, in bytes.
+const overhead = 128
+
+func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
