@@ -113,7 +113,7 @@ func TestNothingIsSentAgainWhileReadingIsPaused(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			o := retrying(frames.V311, &flow.Retry{})
-			o.ReceiveBytes = 8 * cost
+			o.MaxUnread = 8 * cost
 			s, c := connected(t, b, o)
 			sub := subscribed(t, s, c, "in", atLeast)
 			asked := goSubscribe(s, filterOf("other", atLeast))
