@@ -10,10 +10,12 @@ import (
 
 // The methods here move messages between inboxes, or drop them.
 
-// move transfers the messages for which suits returns true from one inbox to another, in order.
+// move transfers the messages for which suits returns true from one inbox to another, where they
+// are merged by order of arrival.
 func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 	b.mu.Lock()
 	defer b.unlock()
+	at := to.line.Head
 	b.walk(&from.line, func(i int32) {
 		s := &b.slots[i]
 		if !suits(&s.delivery) {
@@ -21,8 +23,11 @@ func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 		}
 		from.line.Remove(b.byInbox, i)
 		from.subtract(&s.delivery)
-		s.inbox, s.claimed = to, true
-		to.line.PushBack(b.byInbox, i)
+		s.inbox, s.delivery.from, s.claimed = to, to, true
+		for at != 0 && b.slots[at].delivery.arrivedBefore(&s.delivery) {
+			at = b.byInbox[at].Next
+		}
+		to.line.InsertBefore(b.byInbox, i, at)
 		to.add(&s.delivery)
 	})
 	if to.count > 0 {
@@ -73,7 +78,7 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.slots {
-		if s := &b.slots[i]; s.inbox != nil && s.delivery.acks != nil && r.Pending(s.delivery.seq) {
+		if s := &b.slots[i]; s.inbox != nil && s.delivery.seq != 0 && r.Pending(s.delivery.seq) {
 			n++
 		}
 	}

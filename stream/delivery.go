@@ -11,10 +11,12 @@ import (
 // message for long, keep its Message.Clone.
 type Delivery struct {
 	frames.Message
-	Duplicate bool // the DUP flag: the broker may have sent the message before
+	Duplicate bool   // the DUP flag: the broker may have sent the message before
+	ID        uint16 // the packet identifier; 0 at QoS 0
 
-	seq  uint64
-	acks *ackList // nil if no ack is expected
+	order uint32 // of arrival in the session; see arrivedBefore
+	seq   uint64 // the number of the delivery in flow.Receiver; 0 if no ack is expected
+	from  *inbox // the inbox that held the message last
 }
 
 // Ack acknowledges the delivery, so that the broker may forget the message. It can be called from
@@ -22,10 +24,14 @@ type Delivery struct {
 // are sent in the order in which the messages arrived, so one delivery that is never acknowledged
 // withholds the acks of all later deliveries.
 func (d Delivery) Ack() {
-	if d.acks != nil {
-		d.acks.add(d.seq)
+	if d.seq != 0 {
+		d.from.all.acks.add(d.seq)
 	}
 }
+
+// arrivedBefore reports whether d arrived before e. Numbers wrap around after 4 billion messages, so
+// the two must not be more than half of that apart.
+func (d *Delivery) arrivedBefore(e *Delivery) bool { return int32(d.order-e.order) < 0 }
 
 // An ackList carries the sequence numbers of acknowledged deliveries from the goroutines of users
 // to the loop. Only the first number in the empty list wakes the loop.

@@ -8,8 +8,9 @@ import (
 func TestAcksReachTheLoopInTheirOrderWithOneWakeUp(t *testing.T) {
 	wakes := 0
 	list := &ackList{wake: func() { wakes++ }}
+	from := &inbox{all: &inboxes{acks: list}}
 	for _, seq := range []uint64{3, 1, 1, 2} {
-		Delivery{seq: seq, acks: list}.Ack()
+		Delivery{seq: seq, from: from}.Ack()
 	}
 	if wakes != 1 {
 		t.Errorf("%d wake-ups for one list", wakes)
@@ -17,7 +18,7 @@ func TestAcksReachTheLoopInTheirOrderWithOneWakeUp(t *testing.T) {
 	if got := list.take(); !slices.Equal(got, []uint64{3, 1, 1, 2}) {
 		t.Errorf("took %d", got)
 	}
-	Delivery{seq: 9, acks: list}.Ack()
+	Delivery{seq: 9, from: from}.Ack()
 	if got := list.take(); !slices.Equal(got, []uint64{9}) || wakes != 2 {
 		t.Errorf("took %d after %d wake-ups", got, wakes)
 	}
@@ -28,10 +29,11 @@ func TestAcksReachTheLoopInTheirOrderWithOneWakeUp(t *testing.T) {
 
 func TestAnAckAfterTheEndIsHarmless(t *testing.T) {
 	list := &ackList{wake: func() {}}
+	from := &inbox{all: &inboxes{acks: list}}
 	list.close()
-	Delivery{seq: 1, acks: list}.Ack()
+	Delivery{seq: 1, from: from}.Ack()
 	if got := list.take(); len(got) != 0 {
 		t.Errorf("took %d from a closed list", got)
 	}
-	Delivery{seq: 1}.Ack() // QoS 0 has no list
+	Delivery{}.Ack() // QoS 0 has no number
 }

@@ -138,7 +138,8 @@ func (b *inbox) wakeNext() {
 	}
 }
 
-// putBack returns messages that were taken and not handed over to the front of the inbox.
+// putBack returns messages that were taken and not handed over to the inbox. Each gets its place by
+// order of arrival, since another consumer may have put back earlier ones.
 func (b *inbox) putBack(rest []Delivery) {
 	if len(rest) == 0 {
 		return
@@ -147,9 +148,9 @@ func (b *inbox) putBack(rest []Delivery) {
 	x.mu.Lock()
 	for k := len(rest) - 1; k >= 0; k-- {
 		i := x.alloc(b, &rest[k])
-		b.line.PushFront(x.byInbox, i)
+		x.insert(&b.line, x.byInbox, i)
 		if rest[k].QoS == frames.AtMostOnce {
-			x.qos0.PushFront(x.byAge, i)
+			x.insert(&x.qos0, x.byAge, i)
 		}
 	}
 	x.makeRoom(0)

@@ -30,6 +30,7 @@ type inboxes struct {
 	used     usage
 	count    int
 	dropped  uint64
+	arrived  uint32        // the number of the newest message, see Delivery.arrivedBefore
 	consumed uint64        // takes from an inbox above half of highWater
 	wakeAt   usage         // wake the loop, once, when used reaches it
 	wakeable []*inbox      // have consumers to be woken when the lock is left
@@ -76,6 +77,8 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 		b.makeRoom(cost(d))
 	}
 	i := b.alloc(box, d)
+	b.arrived++
+	b.slots[i].delivery.order = b.arrived
 	b.slots[i].shared = shared
 	box.line.PushBack(b.byInbox, i)
 	if d.QoS == frames.AtMostOnce {
@@ -114,10 +117,21 @@ func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
 	}
 	s := &b.slots[i]
 	s.delivery, s.inbox = *d, box
+	s.delivery.from = box
 	b.used.add(d.QoS, cost(d))
 	b.count++
 	box.add(d)
 	return i
+}
+
+// insert puts slot i at its place by order of arrival into a list that begins with later messages,
+// or with few earlier ones.
+func (b *inboxes) insert(line *list.List, links []list.Links, i int32) {
+	at := line.Head
+	for at != 0 && b.slots[at].delivery.arrivedBefore(&b.slots[i].delivery) {
+		at = links[at].Next
+	}
+	line.InsertBefore(links, i, at)
 }
 
 func (b *inboxes) grow() int32 {

@@ -19,7 +19,7 @@ type inboxModel struct {
 	age     []string // the names of waiting QoS 0 messages, oldest first
 	dropped uint64
 	next    int
-	taken   [][]Delivery // taken and not put back, for each inbox
+	taken   [][][]Delivery // chunks that consumers took and did not put back, for each inbox
 }
 
 type modelMessage struct {
@@ -31,7 +31,7 @@ type modelMessage struct {
 const modelLimit = 2000 // bytes: about ten messages
 
 func newInboxModel() *inboxModel {
-	m := &inboxModel{real: newInboxes(modelLimit, modelLimit/2, newLife()), lines: make([][]modelMessage, 3), taken: make([][]Delivery, 3)}
+	m := &inboxModel{real: newInboxes(modelLimit, modelLimit/2, newLife()), lines: make([][]modelMessage, 3), taken: make([][][]Delivery, 3)}
 	m.boxes = []*inbox{m.real.unclaimed, m.real.newInbox(), m.real.newInbox()}
 	return m
 }
@@ -74,6 +74,16 @@ func (m *inboxModel) push(t *rapid.T) {
 	}
 }
 
+// sort puts a line, and the QoS 0 messages, into the order of arrival.
+func (m *inboxModel) sort(i int) {
+	arrived := func(name string) (n int) {
+		fmt.Sscanf(name, "m%d", &n)
+		return n
+	}
+	slices.SortFunc(m.lines[i], func(a, b modelMessage) int { return arrived(a.name) - arrived(b.name) })
+	slices.SortFunc(m.age, func(a, b string) int { return arrived(a) - arrived(b) })
+}
+
 // forget takes a message out of the list of QoS 0 messages.
 func (m *inboxModel) forget(name string) {
 	m.age = slices.DeleteFunc(m.age, func(x string) bool { return x == name })
@@ -81,7 +91,7 @@ func (m *inboxModel) forget(name string) {
 
 func (m *inboxModel) take(t *rapid.T) {
 	i := rapid.IntRange(0, 2).Draw(t, "inbox")
-	if len(m.lines[i]) == 0 || len(m.taken[i]) > 0 {
+	if len(m.lines[i]) == 0 || len(m.taken[i]) > 2 {
 		return
 	}
 	canceled := make(chan struct{})
@@ -93,14 +103,19 @@ func (m *inboxModel) take(t *rapid.T) {
 		}
 		m.forget(d.Topic)
 	}
-	m.lines[i], m.taken[i] = m.lines[i][len(got):], got
+	m.lines[i], m.taken[i] = m.lines[i][len(got):], append(m.taken[i], got)
 }
 
 // putBack returns some of the messages that were taken. The others count as handed over.
 func (m *inboxModel) putBack(t *rapid.T) {
 	i := rapid.IntRange(0, 2).Draw(t, "inbox")
-	rest := m.taken[i][min(len(m.taken[i]), rapid.IntRange(0, 5).Draw(t, "handed over")):]
-	m.taken[i] = nil
+	if len(m.taken[i]) == 0 {
+		return
+	}
+	k := rapid.IntRange(0, len(m.taken[i])-1).Draw(t, "consumer")
+	rest := m.taken[i][k]
+	rest = rest[min(len(rest), rapid.IntRange(0, 5).Draw(t, "handed over")):]
+	m.taken[i] = slices.Delete(m.taken[i], k, k+1)
 	m.boxes[i].putBack(rest)
 	var line []modelMessage
 	var names []string
@@ -111,6 +126,7 @@ func (m *inboxModel) putBack(t *rapid.T) {
 		}
 	}
 	m.lines[i], m.age = append(line, m.lines[i]...), append(names, m.age...)
+	m.sort(i)
 	m.evict(0)
 }
 
@@ -125,6 +141,7 @@ func (m *inboxModel) move(t *rapid.T) {
 	for _, msg := range m.lines[from] {
 		if msg.qos == qos {
 			m.lines[to] = append(m.lines[to], msg)
+			m.sort(to)
 		} else {
 			stay = append(stay, msg)
 		}

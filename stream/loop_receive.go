@@ -43,23 +43,25 @@ func (l *loop) deliver(p *packet) {
 		return // without an ack, the broker sends the message again to a kept session
 	}
 	sets := l.subs.Lookup(p.message.Topic)
-	d := Delivery{Message: p.message, Duplicate: p.dup}
+	d := Delivery{Message: p.message, Duplicate: p.dup, ID: p.id}
 	if p.message.QoS > frames.AtMostOnce {
 		first, isNew := l.receiver.Arrive(p.message.QoS, p.id, p.dup, max(1, len(sets)))
 		if !isNew {
 			return
 		}
-		d.seq, d.acks = first, l.inboxes.acks
+		d.seq = first
 	}
 	switch {
 	case len(sets) > 0:
 		for _, set := range sets {
 			l.inboxes.push(set.inbox, &d, len(sets) > 1)
-			d.seq++
+			if d.seq != 0 {
+				d.seq++
+			}
 		}
 	case l.settings.discardUnclaimed || l.subs.Unsubscribed(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
 		l.count.discarded++
-		if d.acks != nil {
+		if d.seq != 0 {
 			l.receiver.Ack(d.seq)
 		}
 	default:

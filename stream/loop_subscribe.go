@@ -72,7 +72,7 @@ func (l *loop) returnMessages(set *filterSet) {
 	drop := func(unwanted func(*slot) bool) (n uint64) {
 		l.inboxes.drop(set.inbox, unwanted, func(d *Delivery) {
 			n++
-			if d.acks != nil {
+			if d.seq != 0 {
 				l.receiver.Ack(d.seq)
 			}
 		})

@@ -142,3 +142,53 @@ func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 		})
 	}
 }
+
+// U25: an abandoned Subscription gives its messages back to the places that they had by arrival.
+func TestMessagesOfAnAbandonedSubscriptionReturnInOrderOfArrival(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		for i := range 6 {
+			c.Send(inboundRun([]string{"a", "b"}[i%2], atLeast, i+1, 1)...)
+		}
+		wantStat(t, s, "Unclaimed", unclaimed, 6)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := inBackground(func() error { _, err := s.Subscribe(ctx, filterOf("a", atLeast)); return err })
+		streamtest.Next[frames.Subscribe](c)
+		wantStat(t, s, "Unclaimed", unclaimed, 3)
+		cancel()
+		wantError(t, takeFrom(t, left), context.Canceled)
+		wantPayloads(t, s.Messages(), countUp(1, 6)...)
+	})
+}
+
+// U25: messages that move to another Subscription with a matching filter are merged by arrival.
+func TestMessagesOfAnAbandonedSubscriptionMoveToAnotherInOrderOfArrival(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		other := subscribed(t, s, c, "a/+", atLeast)
+		c.Send(inboundRun("b", atLeast, 1, 1)...)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := inBackground(func() error { _, err := s.Subscribe(ctx, filterOf("#", atLeast)); return err })
+		streamtest.Next[frames.Subscribe](c)
+		wide := callSubscribe(t.Context(), t, s, filterOf("b", atLeast))
+		c.Send(inboundRun("a/1", atLeast, 2, 1)...)
+		c.Grant(streamtest.Next[frames.Subscribe](c))
+		c.Send(inboundRun("b", atLeast, 3, 1)...)
+		cancel()
+		wantError(t, takeFrom(t, left), context.Canceled)
+		wantPayloads(t, wide.granted().Messages(), "1", "3")
+		wantPayloads(t, other.Messages(), "2")
+	})
+}
+
+func TestDeliveryHasThePacketIdentifier(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		c.Send(publish("a", "0", atMost, 0, false), publish("a", "1", atLeast, 7, false), publish("a", "2", exactly, 9, true))
+		for i, want := range []uint16{0, 7, 9} {
+			if d := takeFrom(t, s.Deliveries()); d.ID != want || d.Duplicate != (i == 2) {
+				t.Errorf("delivery %d has ID %d, DUP %v", i, d.ID, d.Duplicate)
+			}
+		}
+	})
+}
