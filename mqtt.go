@@ -86,7 +86,8 @@
 //
 // No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
 // sends Receipts and delivers messages to the other consumers, up to Options.MaxUnread. Close
-// always works.
+// always works. Beyond MaxUnread reading pauses. When it has paused for a second, calls that wait for
+// the broker end with ErrBehind, so that a consumer that publishes goes on and takes messages.
 //
 // # Sessions
 //
@@ -216,6 +217,10 @@ var (
 	ErrClosed      = stream.ErrClosed      // the client has ended; wraps net.ErrClosed
 	ErrNotSent     = stream.ErrNotSent     // the message was not sent and never will be
 	ErrUnconfirmed = stream.ErrUnconfirmed // the message may have arrived; a kept session resends it
+
+	// ErrBehind is the reason when a call would have waited behind messages that consumers have not
+	// taken: more than Options.MaxUnread waits, and nothing was read for a second.
+	ErrBehind = stream.ErrBehind
 
 	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS 2
 	// message and then lost the session (CONNACK without session present, section 3.2.2.2).

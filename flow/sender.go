@@ -213,6 +213,12 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	return s.entries[h.slot].ended(), true
 }
 
+// IsQueued reports whether a publication awaits its first transmission.
+func (s *Sender[T]) IsQueued(h Handle) bool {
+	_, ok := s.Find(h)
+	return ok && s.entries[h.slot].state == queued
+}
+
 // Each visits every publication that has not ended. A run is visited once for each of its parts.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
 	for _, l := range []list.List{s.publications, s.unwritten} {

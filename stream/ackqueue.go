@@ -24,6 +24,7 @@ type receiptCounts struct {
 	waiting atomic.Int64  // Receipts that were not yet sent
 	taken   atomic.Int64  // Receipts that were sent
 	abandon chan struct{} // closed by the loop to make the senders give up at the end of the session
+	behind  gate          // open while the session is behind: stages then take more than their limit
 }
 
 func newReceiptCounts() *receiptCounts { return &receiptCounts{abandon: make(chan struct{})} }

@@ -27,6 +27,12 @@ var (
 	// client: PUBREC had arrived and PUBCOMP had not. The broker may have passed the message on, so
 	// the client does not send it again. ErrUnconfirmed wraps it.
 	ErrSessionLost = errors.New("mqtt: the broker lost the session")
+
+	// ErrBehind says that a call was ended because it would have waited behind messages that
+	// consumers have not taken: nothing was read for a second, since more than Options.MaxUnread
+	// bytes wait. Take messages, and reading starts again. What the call began goes on, as after a
+	// context that ended.
+	ErrBehind = errors.New("mqtt: nothing is read until consumers take the messages that wait (MaxUnread)")
 )
 
 type closedError struct{}

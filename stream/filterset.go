@@ -17,6 +17,7 @@ type filterSet struct {
 	granted []frames.QoS // one for each filter
 
 	reply   chan error     // cap 1, from the loop: the result of Subscribe
+	replied bool           // owned by the loop: reply was used
 	leavers []chan<- error // owned by the loop: the reply channels, each with cap 1, of waiting calls of Unsubscribe
 }
 
@@ -27,6 +28,23 @@ func newFilterSet(box *inbox, filters []frames.Filter) *filterSet {
 		granted: make([]frames.QoS, len(filters)),
 		reply:   make(chan error, 1),
 	}
+}
+
+// answer ends the call of Subscribe with err. Only the first answer has an effect.
+func (s *filterSet) answer(err error) {
+	if !s.replied {
+		s.replied = true
+		s.reply <- err
+	}
+}
+
+// topics returns the topic filters.
+func (s *filterSet) topics() []string {
+	topics := make([]string, len(s.filters))
+	for i, f := range s.filters {
+		topics[i] = f.Topic
+	}
+	return topics
 }
 
 // grant records the codes of a SUBACK, of which the first is for filters[first].

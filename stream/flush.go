@@ -8,19 +8,19 @@ import (
 
 // Flush waits until no publication is queued or in flight.
 func (s *Session) Flush(ctx context.Context) error {
-	flush := make(chan struct{})
+	flush := make(chan error, 1)
 	if !s.call(func(l *loop) { l.intake.flushes = append(l.intake.flushes, flush) }) {
 		return s.life.closed()
 	}
 	select {
-	case <-flush:
-		return nil
+	case err := <-flush:
+		return err
 	case <-ctx.Done():
 	case <-s.life.ending:
 	}
 	select {
-	case <-flush:
-		return nil
+	case err := <-flush:
+		return err
 	default:
 	}
 	s.call(func(l *loop) { l.intake.dropFlush(flush) })

@@ -38,6 +38,13 @@ func (b *inbox) subtract(d *Delivery) {
 	b.used.add(d.QoS, -cost(d))
 }
 
+// unread returns how many bytes of QoS 1 and 2 messages wait, here and in all inboxes.
+func (b *inbox) unread() (here, all int) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	return b.used.unread, b.all.used.unread
+}
+
 // finish records that no more messages come. The messages that wait are still handed over.
 func (b *inbox) finish(err error) {
 	b.all.mu.Lock()

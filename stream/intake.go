@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -26,7 +27,11 @@ type intake struct {
 	taken     []*publishCall // spare memory
 	callsLeft bool           // calls wait for room in the queue
 
-	flushes []chan struct{} // one for each call of Flush, closed when no publication is left
+	// behind is set while the session is behind. Then publications are received although the queue
+	// is full, and end with ErrBehind.
+	behind bool
+
+	flushes []chan<- error // cap 1, one for each call of Flush, answered when no publication is left
 }
 
 func newIntake(limit int, calls *publishCalls) intake {
@@ -34,9 +39,9 @@ func newIntake(limit int, calls *publishCalls) intake {
 }
 
 // channels returns the channels to receive from. Both are nil while the queue, whose length is
-// queued, is full.
+// queued, is full, unless the session is behind.
 func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
-	if queued >= in.limit {
+	if queued >= in.limit && !in.behind {
 		return nil, nil
 	}
 	return in.publishes, in.runs
@@ -58,6 +63,16 @@ func (in *intake) ready(queued int) bool { return in.rests() && queued < in.limi
 
 // callsReady reports whether there is room for calls that found none before.
 func (in *intake) callsReady(queued int) bool { return in.callsLeft && queued < in.limit }
+
+// refuseCalls returns the calls that find no room while the session is behind.
+func (in *intake) refuseCalls() []*publishCall {
+	if !in.callsLeft {
+		return nil
+	}
+	calls, _ := in.calls.take(nil, math.MaxInt)
+	in.callsLeft = false
+	return calls
+}
 
 // endCalls refuses all further calls, and returns the waiting ones.
 func (in *intake) endCalls() []*publishCall {
@@ -81,15 +96,20 @@ func (in *intake) flushed(pending int) {
 	if len(in.flushes) == 0 || pending > 0 || in.rests() {
 		return
 	}
+	in.endFlushes(nil)
+}
+
+// endFlushes ends the calls of Flush with err.
+func (in *intake) endFlushes(err error) {
 	for _, flush := range in.flushes {
-		close(flush)
+		flush <- err
 	}
 	in.flushes = nil
 }
 
 // dropFlush forgets a call of Flush that has stopped waiting.
-func (in *intake) dropFlush(flush chan struct{}) {
-	in.flushes = slices.DeleteFunc(in.flushes, func(f chan struct{}) bool { return f == flush })
+func (in *intake) dropFlush(flush chan<- error) {
+	in.flushes = slices.DeleteFunc(in.flushes, func(f chan<- error) bool { return f == flush })
 }
 
 // take splits the first part off a run. The parameter room bounds the number of messages in that

@@ -76,7 +76,7 @@ func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
 
 func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 	in := newTestIntake(1)
-	flush, dropped := make(chan struct{}), make(chan struct{})
+	flush, dropped := make(chan error, 1), make(chan error, 1)
 	in.flushes = append(in.flushes, flush, dropped)
 	in.dropFlush(dropped)
 	in.leaveRest(mixed(0, 0))

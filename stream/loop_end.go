@@ -101,7 +101,7 @@ func (l *loop) endCalls() {
 	cause := l.life.closed()
 	l.subs.EachWanted(func(set *filterSet, asking bool) {
 		if asking {
-			set.reply <- cause
+			set.answer(cause)
 		}
 		set.inbox.finish(nil)
 	})

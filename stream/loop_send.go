@@ -26,7 +26,11 @@ func (l *loop) add(p Publishing) {
 	if o.ack == nil {
 		o.ack = l.settings.ack
 	}
-	if err := p.Message.Validate(l.link.terms.version); err != nil {
+	err := p.Message.Validate(l.link.terms.version)
+	if err == nil && l.intake.behind && l.sender.Queued() >= l.intake.limit {
+		err = ErrBehind
+	}
+	if err != nil {
 		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
 		return
 	}
@@ -51,6 +55,9 @@ func (l *loop) admit(run stageRun) {
 		room := l.intake.limit - l.sender.Queued()
 		if room <= 0 {
 			l.intake.leaveRest(run)
+			if l.intake.behind {
+				l.refuseResting(ErrBehind)
+			}
 			return
 		}
 		part, worthRun := run.take(room)

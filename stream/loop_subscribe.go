@@ -23,10 +23,12 @@ func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 	refused := &RefusedError{Filters: a.Refused}
 	switch a.Result {
 	case flow.Granted:
-		set.reply <- nil
+		set.answer(nil)
 	case flow.Rejected:
-		l.returnMessages(set)
-		set.reply <- refused
+		if !set.replied { // otherwise the messages are the caller's, who has the Subscription
+			l.returnMessages(set)
+		}
+		set.answer(refused)
 		set.inbox.finish(refused)
 	case flow.Revoked:
 		l.log.Warn("subscription not restored", "error", refused)
@@ -47,13 +49,16 @@ func (l *loop) unsuback(id uint16) {
 
 // abandon ends a Subscription whose caller has stopped waiting for the SUBACK.
 func (l *loop) abandon(set *filterSet, cause error) {
+	if set.replied {
+		return // the caller gets the Subscription
+	}
 	mayBeAsked := l.link.online() || l.link.terms.kept
 	if !l.subs.Abandon(set, mayBeAsked) {
 		return
 	}
 	l.returnMessages(set)
 	set.inbox.finish(cause)
-	set.reply <- cause
+	set.answer(cause)
 }
 
 // unsubscribe begins the end of a Subscription.

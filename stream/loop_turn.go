@@ -100,7 +100,7 @@ func (l *loop) turn() {
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
 func (l *loop) throttleReading() {
-	was := l.throttle.paused
+	was := l.throttle
 	l.inboxes.measure(func(used usage, consumed uint64) (wakeAt usage) {
 		return l.throttle.decide(l.clock.now, load{
 			waiting:    used,
@@ -111,8 +111,18 @@ func (l *loop) throttleReading() {
 			delivering: l.ending.delivers() && l.link.phase == up,
 		})
 	})
-	if was && !l.throttle.paused {
+	if was.paused && !l.throttle.paused {
 		l.link.keepAlive.Resumed(l.clock.now) // we did not read, so the broker was not silent
+	}
+	if l.throttle.filled && !was.filled {
+		l.log.filled(l.inboxes, l.subs)
+	}
+	if l.throttle.behind != was.behind {
+		l.intake.behind = l.throttle.behind
+		l.receipts.counts.behind.set(l.throttle.behind)
+	}
+	if l.throttle.paused {
+		l.endWaits(!was.behind)
 	}
 }
 

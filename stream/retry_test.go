@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -116,9 +115,12 @@ func TestNothingIsSentAgainWhileReadingIsPaused(t *testing.T) {
 			o.MaxUnread = 8 * cost
 			s, c := connected(t, b, o)
 			sub := subscribed(t, s, c, "in", atLeast)
-			asked := goSubscribe(s, filterOf("other", atLeast))
+			subscribed(t, s, c, "other", atLeast)
+			c = droppedAndBack(t, s, b, c, false)
+			c.Grant(streamtest.Next[frames.Subscribe](c))
 			request := streamtest.Next[frames.Subscribe](c)
-			published := goPublish(s, message("out", "x", q))
+			published := make(chan stream.Receipt, 1)
+			s.Publishes() <- stream.Publishing{Message: message("out", "x", q), Ack: published}
 			p := streamtest.Next[frames.Publish](c)
 			const n = 100
 			for i := range n {
@@ -137,8 +139,8 @@ func TestNothingIsSentAgainWhileReadingIsPaused(t *testing.T) {
 					c.Send(ack(pubcomp, a.ID))
 				}
 			}
-			if err := errors.Join(<-published, <-asked); err != nil {
-				t.Fatal(err)
+			if r := takeFrom(t, published); r.Err != nil {
+				t.Fatal(r.Err)
 			}
 			c.ExpectQuiet(10 * time.Minute)
 		})

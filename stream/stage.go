@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -117,7 +118,8 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 	order := &st.order
 	for in != nil || order.open() > 0 {
 		source, runs := in, st.runs
-		if !order.takes(st.limit) {
+		behind, takes := st.takes()
+		if !takes {
 			source = nil
 		}
 		run := stageRun{st, order.passed, order.run()}
@@ -143,6 +145,7 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 			st.emit()
 		case <-st.wake:
 			st.collect()
+		case <-behind: // takes more now
 		case <-cancel:
 			in, cancel = nil, nil
 			st.refuse(context.Cause(st.ctx))
@@ -154,6 +157,19 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 			return
 		}
 	}
+}
+
+// takes reports whether the stage may receive another message. A stage at its limit may if the
+// session is behind; if it is not, behind is closed when that begins.
+func (st *publishStage) takes() (behind <-chan struct{}, takes bool) {
+	if st.order.takes(st.limit) {
+		return nil, true
+	}
+	if !st.order.takes(math.MaxInt) {
+		return nil, false
+	}
+	behind = st.counts.behind.wait()
+	return behind, behind == nil
 }
 
 // leave closes the channel of Receipts. It is the last call of the stage's goroutine.

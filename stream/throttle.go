@@ -28,6 +28,7 @@ type throttle struct {
 	behind    bool          // reading has waited for consumers for behindAfter
 	pausedAt  time.Duration // when the pause began
 	behindAt  time.Duration // when the session will be behind; 0 if it will not
+	filled    bool          // set when more than maxUnread wait, cleared when half of it does
 	crowded   bool          // set when QoS 0 rises above the high-water mark, cleared when it falls to half of it
 	qos0Read  bool          // QoS 0 messages were read since the last decision
 	restUntil time.Duration // nothing is read before this time
@@ -66,6 +67,7 @@ func (t *throttle) decide(now time.Duration, l load) (wakeAt usage) {
 	mark := t.mark()
 	full := l.waiting.unread > mark
 	t.pause(now, l.delivering && (full || l.unacked > flow.MaxUnacked), l.ackBytes > maxAckBytes)
+	t.filled = l.waiting.unread > t.maxUnread || t.filled && l.waiting.unread > t.maxUnread/2
 	high := highWater(t.limit)
 	t.crowded = l.waiting.qos0 > high || t.crowded && l.waiting.qos0 > high/2 // falling to half avoids a new rest after each read
 	switch {
