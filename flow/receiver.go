@@ -26,7 +26,14 @@ type Receiver struct {
 	// parked maps the unacknowledged deliveries of earlier connections to their QoS 2 identifiers.
 	// The broker sends their messages again, but a consumer must not get them twice.
 	parked map[uint64]uint16
+
+	// earlier holds the QoS 1 messages of earlier connections of the session by their identifiers.
+	// Their acks were not sent, so the broker may send them again.
+	earlier map[uint16]Numbers
 }
+
+// Numbers are the numbers of the deliveries of one message: From to To-1.
+type Numbers struct{ From, To uint64 }
 
 type delivery struct {
 	id        uint16 // 0: the identifier was released, so no ack is due
@@ -64,11 +71,12 @@ func (r *Receiver) Restore(id uint16) {
 // delivery, or false when the message was delivered before and only its ack is due.
 //
 // At QoS 1 each PUBLISH is a new message, even if its identifier is in use and regardless of DUP
-// [MQTT-4.3.2-2]. At QoS 2 a PUBLISH whose identifier is in use is a duplicate until PUBREL,
+// [MQTT-4.3.2-2]; see Repeated. At QoS 2 a PUBLISH whose identifier is in use is a duplicate until PUBREL,
 // regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after Doubt.
 func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, isNew bool) {
 	if qos == frames.AtLeastOnce {
 		r.pending += n
+		delete(r.earlier, id)
 		return r.push(delivery{id: id, qos: qos}, n), true
 	}
 	in := r.ids.find(id)
@@ -90,6 +98,13 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 	}
 	return 0, false
 }
+
+// Repeated returns the numbers of the QoS 1 message that had the identifier id on an earlier
+// connection of the session and whose ack was not sent, or zero if there is none. Call it before Arrive for a PUBLISH with
+// DUP. If that PUBLISH has the same content, it is a copy, and it takes the place of deliveries that
+// were not handed over. With other content it is another message: a broker that goes on from an older
+// state of the session may send what was acknowledged since, and not what we hold.
+func (r *Receiver) Repeated(id uint16) Numbers { return r.earlier[id] }
 
 // push appends n deliveries of one message. The last delivery carries the ack.
 func (r *Receiver) push(d delivery, n int) (first uint64) {
@@ -230,7 +245,8 @@ func (r *Receiver) dropParked(id uint16) {
 
 // Lost resets per-connection state: no ack of the lost connection is sent on the next one. If keep
 // is set, the QoS 2 identifiers stay, and the unacknowledged deliveries of their messages stay
-// pending.
+// pending. At QoS 1 the caller goes on to hand over what it holds, since the broker may not send it
+// again.
 func (r *Receiver) Lost(keep bool) {
 	if keep {
 		r.park()
@@ -248,12 +264,22 @@ func (r *Receiver) Shrink() {
 		r.ring = nil
 	}
 	r.ids.shrink()
+	if len(r.earlier) == 0 {
+		r.earlier = nil
+	}
 }
 
 func (r *Receiver) park() {
 	r.ids.each(func(_ uint16, in *inbound) { in.duplicate, in.queuedAcks = 0, 0 })
+	from := r.head // of the message of delivery seq
 	for seq := r.head; seq != r.tail; seq++ {
 		d := r.at(seq)
+		if d.qos == frames.AtLeastOnce && d.last {
+			r.parkQoS1(d.id, Numbers{from, seq + 1})
+		}
+		if d.last {
+			from = seq + 1
+		}
 		if d.acked || d.duplicate || d.qos != frames.ExactlyOnce {
 			continue
 		}
@@ -267,6 +293,13 @@ func (r *Receiver) park() {
 	}
 }
 
+func (r *Receiver) parkQoS1(id uint16, n Numbers) {
+	if r.earlier == nil {
+		r.earlier = make(map[uint16]Numbers)
+	}
+	r.earlier[id] = n
+}
+
 // Clear removes every identifier: the broker has lost the session, so the next message with any
 // identifier is a new one. Call it before the first Arrive of a connection.
 func (r *Receiver) Clear() {
@@ -277,7 +310,7 @@ func (r *Receiver) Clear() {
 	})
 	r.ids = table[inbound]{}
 	r.pending -= len(r.parked)
-	r.parked = nil
+	r.parked, r.earlier = nil, nil
 }
 
 // Doubt marks all identifiers as uncertain, for a new connection on which the broker does not say

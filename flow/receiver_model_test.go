@@ -16,6 +16,7 @@ type inMessage struct {
 	id      uint16
 	conn    int
 	pending map[uint64]bool // unacknowledged deliveries
+	numbers Numbers
 
 	doubt bool // the broker may have lost it
 }
@@ -40,6 +41,7 @@ type receiverRun struct {
 	conn     int
 	arrivals []*arrival            // arrivals whose acks have not been sent
 	held     map[uint16]*inMessage // QoS 2 messages until PUBREL, by identifier
+	earlier  map[uint16]Numbers    // QoS 1 messages of earlier connections without an ack
 	waiting  map[uint64]*inMessage // unacknowledged deliveries, by number
 	last     uint64                // the number of the last delivery
 
@@ -61,6 +63,7 @@ func (r *receiverRun) open() {
 	r.journal = new(Journal)
 	r.r = NewReceiver(r.journal)
 	r.arrivals, r.held, r.waiting, r.last = nil, map[uint16]*inMessage{}, map[uint64]*inMessage{}, 0
+	r.earlier = map[uint16]Numbers{}
 }
 
 func (r *receiverRun) logf(format string, args ...any) {
@@ -107,6 +110,13 @@ var inboundIDs = []uint16{1, 2, 3, 4, 17, 33, 65_535}
 func (r *receiverRun) arrive() {
 	qos, id, n := frames.QoS(1+r.rnd.IntN(2)), pick(r.rnd, inboundIDs), 1+r.rnd.IntN(1+r.rnd.IntN(4))
 	dup := r.rnd.IntN(2) == 0
+	was := r.r.Repeated(id)
+	if want, ok := r.earlier[id]; was.To != want.To || was.From < want.From || ok && was.From >= was.To {
+		r.fail("#%d repeats %v, want %v", id, was, want)
+	}
+	if qos == qos1 {
+		delete(r.earlier, id)
+	}
 	first, isNew := r.r.Arrive(qos, id, dup, n)
 	r.logf("QoS %d #%d DUP %v for %d: %d, %v", qos, id, dup, n, first, isNew)
 	if m := r.held[id]; qos == qos2 && m != nil && m.doubt && !dup {
@@ -126,7 +136,7 @@ func (r *receiverRun) arrive() {
 	if first <= r.last {
 		r.fail("delivery %d after %d", first, r.last)
 	}
-	m = &inMessage{qos: qos, id: id, conn: r.conn, pending: map[uint64]bool{}}
+	m = &inMessage{qos: qos, id: id, conn: r.conn, pending: map[uint64]bool{}, numbers: Numbers{first, first + uint64(n)}}
 	for seq := first; seq < first+uint64(n); seq++ {
 		m.pending[seq], r.waiting[seq] = true, m
 	}
@@ -221,6 +231,11 @@ func (r *receiverRun) lost() {
 	keep := r.rnd.IntN(4) > 0
 	r.logf("lost, keep %v", keep)
 	r.r.Lost(keep)
+	for _, a := range r.arrivals {
+		if a.qos == qos1 {
+			r.earlier[a.id] = a.numbers
+		}
+	}
 	r.arrivals = nil
 	r.conn++
 	if !keep || r.rnd.IntN(4) == 0 {
@@ -229,6 +244,7 @@ func (r *receiverRun) lost() {
 			r.r.Clear()
 		}
 		clear(r.held)
+		clear(r.earlier)
 	}
 	if r.rnd.IntN(3) == 0 {
 		r.logf("the broker does not say whether it has the session")

@@ -5,7 +5,6 @@ import (
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/flow/list"
-	"github.com/go-millrace/mqtt/frames"
 )
 
 // The methods here move messages between inboxes, or drop them.
@@ -52,24 +51,6 @@ func (b *inboxes) drop(box *inbox, unwanted func(*slot) bool, dropped func(*Deli
 		b.remove(i)
 		dropped(&d)
 	})
-	b.wakeLoop()
-}
-
-// purge drops the QoS 1 messages that were not handed over, since the broker sends them again. It
-// keeps the messages of the Subscriptions in leaving, since the session drops messages that arrive
-// for those Subscriptions now.
-func (b *inboxes) purge(leaving []*filterSet) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.slots {
-		s := &b.slots[i]
-		if s.inbox == nil || s.delivery.QoS != frames.AtLeastOnce || s.inbox.finished {
-			continue
-		}
-		if !slices.ContainsFunc(leaving, func(f *filterSet) bool { return f.inbox == s.inbox }) {
-			b.remove(int32(i))
-		}
-	}
 	b.wakeLoop()
 }
 

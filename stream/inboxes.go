@@ -34,6 +34,7 @@ type inboxes struct {
 	consumed uint64        // takes from an inbox above half of highWater
 	wakeAt   usage         // wake the loop, once, when used reaches it
 	wakeable []*inbox      // have consumers to be woken when the lock is left
+	earlier  earlierSlots  // of messages that the broker may send again
 	stopped  bool          // nothing is handed out any more
 	stop     chan struct{} // closed when stopped; made with the first consumer
 }
@@ -207,6 +208,7 @@ func (b *inboxes) shrink() {
 	defer b.mu.Unlock()
 	if b.count == 0 {
 		b.slots, b.byInbox, b.byAge, b.free = nil, nil, nil, nil
+		b.earlier = earlierSlots{}
 	}
 }
 

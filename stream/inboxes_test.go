@@ -166,13 +166,6 @@ func (m *inboxModel) drop(t *rapid.T) {
 	}
 }
 
-func (m *inboxModel) purge(*rapid.T) {
-	m.real.purge([]*filterSet{{inbox: m.boxes[2]}}) // the messages of a Subscription that ends stay
-	for i := range 2 {
-		m.lines[i] = slices.DeleteFunc(m.lines[i], func(x modelMessage) bool { return x.qos == frames.AtLeastOnce })
-	}
-}
-
 func (m *inboxModel) shrink(*rapid.T) { m.real.shrink() }
 
 // check compares every figure and every line.
@@ -203,7 +196,7 @@ func TestInboxesAgreeWithPlainLines(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newInboxModel()
 		t.Repeat(map[string]func(*rapid.T){
-			"push": m.push, "take": m.take, "putBack": m.putBack, "move": m.move, "drop": m.drop, "purge": m.purge,
+			"push": m.push, "take": m.take, "putBack": m.putBack, "move": m.move, "drop": m.drop,
 			"shrink": m.shrink, "": m.check,
 		})
 	})

@@ -40,15 +40,14 @@ func (l *loop) connected(c *link.Conn) {
 	l.outbox.connected(c, *t)
 	l.sender.SetWindow(t.window)
 	switch {
-	case !t.kept:
+	case !t.kept, t.resumed:
 	case t.doubtful: // go on as if the broker had the session
 		l.receiver.Doubt()
-	case t.resumed:
-		l.inboxes.purge(l.subs.Leaving())
 	default:
 		l.sender.SessionLost(func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(ErrSessionLost)) })
 		l.receiver.Clear()
 	}
+	l.inboxes.reconnected(t.mayHaveSession())
 	for _, set := range l.subs.Restore(t.mayHaveSession(), !t.mayHaveSession() || t.doubtful) {
 		set.end()
 	}

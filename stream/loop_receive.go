@@ -1,6 +1,9 @@
 package stream
 
-import "github.com/go-millrace/mqtt/frames"
+import (
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
 
 // receive handles the packets of one read. It locks the inboxes only once for consecutive PUBLISH
 // packets.
@@ -44,7 +47,11 @@ func (l *loop) deliver(p *packet) {
 	}
 	sets := l.subs.Lookup(p.message.Topic)
 	d := Delivery{Message: p.message, Duplicate: p.dup, ID: p.id}
+	var was flow.Numbers // of a message that the broker sends again
 	if p.message.QoS > frames.AtMostOnce {
+		if p.dup && p.message.QoS == frames.AtLeastOnce {
+			was = l.receiver.Repeated(p.id)
+		}
 		first, isNew := l.receiver.Arrive(p.message.QoS, p.id, p.dup, max(1, len(sets)))
 		if !isNew {
 			return
@@ -54,7 +61,7 @@ func (l *loop) deliver(p *packet) {
 	switch {
 	case len(sets) > 0:
 		for _, set := range sets {
-			l.inboxes.push(set.inbox, &d, len(sets) > 1)
+			l.inboxes.put(set.inbox, &d, len(sets) > 1, was)
 			if d.seq != 0 {
 				d.seq++
 			}
@@ -66,7 +73,7 @@ func (l *loop) deliver(p *packet) {
 		}
 	default:
 		l.log.noteUnclaimed(d.Topic)
-		l.inboxes.push(l.inboxes.unclaimed, &d, false)
+		l.inboxes.put(l.inboxes.unclaimed, &d, false, was)
 	}
 }
 

@@ -98,6 +98,17 @@ func inboundRun(topic string, q frames.QoS, first, n int) []frames.Packet {
 	return packets
 }
 
+// againRun returns the packets of inboundRun with DUP.
+func againRun(topic string, q frames.QoS, first, n int) []frames.Packet {
+	packets := inboundRun(topic, q, first, n)
+	for i, p := range packets {
+		again := p.(frames.Publish)
+		again.DUP = true
+		packets[i] = again
+	}
+	return packets
+}
+
 // ackRun returns n consecutive acknowledgments.
 func ackRun(kind frames.Type, first, n int) []frames.Packet {
 	packets := make([]frames.Packet, n)

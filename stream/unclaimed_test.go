@@ -123,13 +123,13 @@ func TestUnclaimedMessagesDoNotPileUpOverReconnects(t *testing.T) {
 		t.Run(fmt.Sprintf("QoS %d", q), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, keepingSession())
+				c.Send(inboundRun("a", q, 1, 10)...)
+				wantStat(t, s, "Unclaimed", unclaimed, 10)
 				for range 5 {
-					c.Send(inboundRun("a", q, 1, 10)...)
-					wantStat(t, s, "Unclaimed", unclaimed, 10)
 					c = droppedAndBack(t, s, b, c, true)
+					c.Send(againRun("a", q, 1, 10)...)
+					wantStat(t, s, "Unclaimed", unclaimed, 10)
 				}
-				again := inboundRun("a", q, 1, 10)
-				c.Send(again...)
 				wantPayloads(t, s.Messages(), countUp(1, 10)...)
 				c.Expect(ackRun(map[frames.QoS]frames.Type{atLeast: puback, exactly: pubrec}[q], 1, 10)...)
 				wantIdle(t, s.Messages())

@@ -1,0 +1,87 @@
+package stream
+
+import (
+	"bytes"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// The methods here deal with QoS 1 messages that wait since an earlier connection. If the broker
+// still has the session, it sends the messages again, since their acks were not sent. If it has lost
+// the session, or goes on from an older state of it, the waiting message is the only one.
+
+// earlierSlots finds the slots of QoS 1 messages that wait since an earlier connection. A slot may
+// have another message by now.
+type earlierSlots struct {
+	slots map[uint64]int32 // by number of the delivery
+	last  uint64           // the highest number of a delivery of an earlier connection
+}
+
+// reconnected begins a connection. The parameter kept reports whether the broker may send the
+// waiting messages again.
+func (b *inboxes) reconnected(kept bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.earlier = earlierSlots{}
+	if !kept {
+		return
+	}
+	for i := range b.slots {
+		s := &b.slots[i]
+		if s.inbox == nil || s.delivery.seq == 0 {
+			continue
+		}
+		b.earlier.last = max(b.earlier.last, s.delivery.seq)
+		if s.delivery.QoS == frames.AtLeastOnce {
+			if b.earlier.slots == nil {
+				b.earlier.slots = make(map[uint64]int32)
+			}
+			b.earlier.slots[s.delivery.seq] = int32(i)
+		}
+	}
+}
+
+// put appends d to an inbox. It is called between lock and unlock. If the broker sends d again, was
+// has the numbers of the deliveries of the message on the earlier connection.
+func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) {
+	if was.To == 0 {
+		b.push(box, d, shared)
+		return
+	}
+	b.putCopy(box, d, shared, was)
+}
+
+// putCopy adds d, which the broker sends again, to an inbox. If an equal message with one of the numbers in was waits in the inbox, that message stays in its
+// place and gets the number of d, so that there is one delivery and one ack. Otherwise the consumer
+// has the message already, and d goes before the messages that arrived after the message first.
+func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers) {
+	for seq := was.From; seq < was.To; seq++ {
+		i, ok := b.earlier.slots[seq]
+		if !ok || int(i) >= len(b.slots) || b.slots[i].inbox != box {
+			continue
+		}
+		mine := &b.slots[i].delivery
+		if mine.seq == seq && mine.Topic == d.Topic && bytes.Equal(mine.Payload, d.Payload) {
+			mine.seq, mine.Duplicate = d.seq, true
+			return
+		}
+	}
+	b.push(box, d, shared)
+	i, at := box.line.Tail, box.line.Head
+	for at != i && !b.arrivedAfter(at, was) {
+		at = b.byInbox[at].Next
+	}
+	if at != i {
+		box.line.Remove(b.byInbox, i)
+		box.line.InsertBefore(b.byInbox, i, at)
+		b.slots[i].delivery.order = b.slots[at].delivery.order
+	}
+}
+
+// arrivedAfter reports whether the message in slot i arrived on an earlier connection and after the
+// message with the numbers was.
+func (b *inboxes) arrivedAfter(i int32, was flow.Numbers) bool {
+	d := &b.slots[i].delivery
+	return d.seq >= was.To && d.seq <= b.earlier.last
+}
