@@ -184,7 +184,7 @@ type (
 	Stats = stream.Stats
 
 	// Subscription is a set of filters with its own receive channels. Its methods are Messages,
-	// Deliveries, All, Granted, Unsubscribe and Err.
+	// Deliveries, All, Granted, Drain, Unsubscribe and Err.
 	Subscription = stream.Subscription
 
 	// Event is a Delivery with the decoded Value or, if decoding failed, with the Err of the

@@ -261,11 +261,13 @@ func (v *visit) overlaps(t *testing.T, want int) (copies int) {
 			copies++
 		}
 	}
-	if err := sub.Unsubscribe(within(t)); err != nil { // further copies come before UNSUBACK
-		t.Fatal(err)
-	}
+	drained := make(chan error, 1)
+	go func() { drained <- sub.Drain(within(t)) }() // further copies come before UNSUBACK
 	for m := range messages {
 		t.Errorf("one copy too many: %s", show(m))
+	}
+	if err := <-drained; err != nil {
+		t.Fatal(err)
 	}
 	return copies
 }

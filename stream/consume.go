@@ -20,7 +20,7 @@ func (b *inbox) Messages() <-chan frames.Message {
 	defer b.all.mu.Unlock()
 	if b.messages == nil {
 		b.messages = make(chan frames.Message)
-		feed(b, b.messages, func(d Delivery) (frames.Message, bool) { return d.Message, true })
+		feed(b, b.messages, func(d Delivery) (frames.Message, bool) { return d.Message, true }, nil)
 	}
 	return b.messages
 }
@@ -32,41 +32,69 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	defer b.all.mu.Unlock()
 	if b.delivers == nil {
 		b.delivers = make(chan Delivery, deliveriesCap)
-		feed(b, b.delivers, func(d Delivery) (Delivery, bool) { return d, false })
+		feed(b, b.delivers, func(d Delivery) (Delivery, bool) { return d, false }, func(d Delivery) Delivery { return d })
 	}
 	return b.delivers
 }
 
 // feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The
 // function convert returns the value to send, and whether a completed send acknowledges the
-// message.
-func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool)) {
+// message. The function revert gets the message of a value from the buffer of ch; it is nil for a
+// channel without one.
+func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
 	ok := b.all.life.start(func() {
 		defer close(ch)
-		stop := b.all.stopping()
+		stop, leaving := b.all.stopping(), b.leavingChannel()
+		if revert != nil {
+			b.addBuffer(bufferOf(ch, revert))
+		}
 		chunk := make([]Delivery, 0, 8)
 		for chunk = b.take(nil, chunk); len(chunk) > 0; chunk = b.take(nil, chunk[:0]) {
-			for i, d := range chunk {
-				v, acks := convert(d)
+			sent := 0
+			for sent < len(chunk) && !b.left.Load() {
+				v, acks := convert(chunk[sent])
 				select {
 				case ch <- v:
 				default:
 					select {
 					case ch <- v:
+					case <-leaving:
+						continue
 					case <-stop:
-						b.putBack(chunk[i:])
+						b.done(chunk[sent:])
 						return
 					}
 				}
 				if acks {
-					d.Ack()
+					chunk[sent].Ack()
 				}
+				sent++
 			}
+			b.done(chunk[sent:])
 			clear(chunk)
+		}
+		if b.left.Load() {
+			b.recall()
 		}
 	})
 	if !ok {
 		close(ch)
+	}
+}
+
+func bufferOf[T any](ch chan T, revert func(T) Delivery) buffer {
+	return buffer{
+		count: func() int { return len(ch) },
+		next: func() (d Delivery, ok bool) {
+			select {
+			case v, open := <-ch:
+				if open {
+					return revert(v), true
+				}
+			default:
+			}
+			return d, false
+		},
 	}
 }
 
@@ -80,16 +108,19 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 		var chunk []Delivery
 		next := 0
 		leave := func() {
-			b.putBack(chunk[next:])
-			next = len(chunk)
+			if len(chunk) > 0 {
+				b.done(chunk[next:])
+				clear(chunk)
+				chunk = chunk[:0]
+			}
 		}
 		defer leave() // deferred, since the loop body may panic
 		for !isOver(stop, ctx) {
-			chunk, next = b.take(ctx.Done(), chunk[:0]), 0
+			chunk, next = b.take(ctx.Done(), chunk), 0
 			if len(chunk) == 0 {
 				break
 			}
-			for next < len(chunk) && (next == 0 || !isOver(stop, ctx)) {
+			for next < len(chunk) && !b.left.Load() && (next == 0 || !isOver(stop, ctx)) {
 				d := chunk[next]
 				next++
 				if !yield(d, nil) {
@@ -98,7 +129,6 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 				d.Ack()
 			}
 			leave()
-			clear(chunk)
 		}
 		err := b.Err()
 		if err == nil && ctx.Err() != nil {

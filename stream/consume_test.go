@@ -86,9 +86,15 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true},
-		{"Unsubscribe", 3, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
-			done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		{"Drain", 3, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
+			inBackground(func() error { return sub.Drain(t.Context()) })
 			c.Send(ack(frames.TypeUnsuback, streamtest.Next[frames.Unsubscribe](c).ID))
+		}, false},
+		{"Unsubscribe", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
+			done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			p := streamtest.Next[frames.Unsubscribe](c)
+			c.Expect(ackRun(puback, 2, 3)...) // not received, so dropped
+			c.Send(ack(frames.TypeUnsuback, p.ID))
 			if err := takeFrom(t, done); err != nil {
 				t.Fatal(err)
 			}

@@ -43,13 +43,14 @@ func (b *inboxes) reconnected(kept bool) {
 }
 
 // put appends d to an inbox. It is called between lock and unlock. If the broker sends d again, was
-// has the numbers of the deliveries of the message on the earlier connection.
-func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) {
-	if was.To == 0 {
-		b.push(box, d, shared)
-		return
+// has the numbers of the deliveries of the message on the earlier connection. It returns false if the
+// Subscription was unsubscribed, which drops the message.
+func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) (ok bool) {
+	if was.To == 0 || box.left.Load() {
+		return b.push(box, d, shared)
 	}
 	b.putCopy(box, d, shared, was)
+	return true
 }
 
 // putCopy adds d, which the broker sends again, to an inbox. If an equal message with one of the numbers in was waits in the inbox, that message stays in its

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"sync/atomic"
+
 	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -18,10 +20,16 @@ type inbox struct {
 	used     usage
 	idle     int // number of waiting consumers
 	waking   bool
+	holders  int   // consumers that hold a chunk
 	finished bool  // no more messages come
 	err      error // why
 	messages chan frames.Message
 	delivers chan Delivery
+
+	left    atomic.Bool   // Unsubscribe was called: no message is handed over any more
+	leaving chan struct{} // closed when left is set; made with the first channel
+	buffers []buffer      // of the channels that have one
+	served  chan struct{} // for Drain: closed when finished and no consumer can get another message
 }
 
 func (b *inboxes) newInbox() *inbox {
@@ -55,6 +63,7 @@ func (b *inbox) finish(err error) {
 			close(b.over)
 		}
 	}
+	b.checkServed()
 }
 
 // Err returns the reason why the channels ended. It returns nil while they are open, and after
@@ -77,7 +86,8 @@ const (
 )
 
 // take waits for messages, moves a chunk of them to the end of dst, and returns dst. It adds no
-// message when the inbox has ended, after stopAll, or when cancel is closed.
+// message when the inbox has ended, after stopAll, or when cancel is closed. A consumer that gets
+// messages calls done afterwards.
 func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 	x := b.all
 	for {
@@ -89,6 +99,9 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		dst = b.chunk(dst)
 		x.wakeLoop()
 		if len(dst) > 0 || b.finished {
+			if len(dst) > 0 {
+				b.holders++
+			}
 			b.wakeNext()
 			x.mu.Unlock()
 			return dst
@@ -145,14 +158,30 @@ func (b *inbox) wakeNext() {
 	}
 }
 
+// done ends the use of a chunk. The messages in rest were not handed over and return to the inbox.
+func (b *inbox) done(rest []Delivery) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.holders--
+	b.putBack(rest)
+	b.checkServed()
+}
+
 // putBack returns messages that were taken and not handed over to the inbox. Each gets its place by
-// order of arrival, since another consumer may have put back earlier ones.
+// order of arrival, since another consumer may have put back earlier ones. After Unsubscribe the
+// messages are acknowledged and dropped. The caller holds the lock.
 func (b *inbox) putBack(rest []Delivery) {
 	if len(rest) == 0 {
 		return
 	}
 	x := b.all
-	x.mu.Lock()
+	if b.left.Load() {
+		for i := range rest {
+			x.discarded++
+			rest[i].Ack()
+		}
+		return
+	}
 	for k := len(rest) - 1; k >= 0; k-- {
 		i := x.alloc(b, &rest[k])
 		x.insert(&b.line, x.byInbox, i)
@@ -162,6 +191,5 @@ func (b *inbox) putBack(rest []Delivery) {
 	}
 	x.makeRoom(0)
 	b.wakeNext()
-	x.mu.Unlock()
 	x.life.wake() // Shutdown counts the messages that were not handed over
 }

@@ -21,15 +21,15 @@ type inboxes struct {
 	unclaimed *inbox   // messages that no Subscription claims
 	acks      *ackList // of all deliveries
 
-	mu       sync.Mutex
-	slots    []slot // slot 0 stays unused
-	byInbox  []list.Links
-	byAge    []list.Links
-	free     []int32
-	qos0     list.List // of all inboxes, oldest first
-	used     usage
-	count    int
-	dropped  uint64
+	mu      sync.Mutex
+	slots   []slot // slot 0 stays unused
+	byInbox []list.Links
+	byAge   []list.Links
+	free    []int32
+	qos0    list.List // of all inboxes, oldest first
+	used    usage
+	count   int
+	losses
 	arrived  uint32        // the number of the newest message, see Delivery.arrivedBefore
 	consumed uint64        // takes from an inbox above half of highWater
 	wakeAt   usage         // wake the loop, once, when used reaches it
@@ -37,6 +37,12 @@ type inboxes struct {
 	earlier  earlierSlots  // of messages that the broker may send again
 	stopped  bool          // nothing is handed out any more
 	stop     chan struct{} // closed when stopped; made with the first consumer
+}
+
+// losses count messages that were not handed over.
+type losses struct {
+	dropped   uint64 // QoS 0, for lack of room
+	discarded uint64 // for a Subscription that was unsubscribed
 }
 
 // A slot holds one waiting message.
@@ -72,8 +78,13 @@ func (b *inboxes) unlock() {
 }
 
 // push appends d to an inbox. It is called between lock and unlock. When there is no room for a
-// QoS 0 message, the oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped.
-func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
+// QoS 0 message, the oldest QoS 0 messages are dropped. QoS 1 and 2 messages are never dropped. It
+// returns false if the Subscription was unsubscribed, which drops the message.
+func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
+	if box.left.Load() {
+		b.discarded++
+		return false
+	}
 	if d.QoS == frames.AtMostOnce {
 		b.makeRoom(cost(d))
 	}
@@ -86,6 +97,7 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) {
 		b.qos0.PushBack(b.byAge, i)
 	}
 	b.wakeLater(box)
+	return true
 }
 
 // wakeLater adds box to wakeable if a consumer waits there, so that unlock wakes the consumer.
@@ -217,6 +229,7 @@ func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st.Dropped = b.dropped
+	st.Discarded += b.discarded
 	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.used.total(), b.unclaimed.count
 	st.UnreadBytes = b.used.unread
 }

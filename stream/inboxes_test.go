@@ -116,7 +116,7 @@ func (m *inboxModel) putBack(t *rapid.T) {
 	rest := m.taken[i][k]
 	rest = rest[min(len(rest), rapid.IntRange(0, 5).Draw(t, "handed over")):]
 	m.taken[i] = slices.Delete(m.taken[i], k, k+1)
-	m.boxes[i].putBack(rest)
+	m.boxes[i].done(rest)
 	var line []modelMessage
 	var names []string
 	for k := range rest {

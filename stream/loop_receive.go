@@ -61,8 +61,11 @@ func (l *loop) deliver(p *packet) {
 	switch {
 	case len(sets) > 0:
 		for _, set := range sets {
-			l.inboxes.put(set.inbox, &d, len(sets) > 1, was)
+			kept := l.inboxes.put(set.inbox, &d, len(sets) > 1, was)
 			if d.seq != 0 {
+				if !kept {
+					l.receiver.Ack(d.seq)
+				}
 				d.seq++
 			}
 		}

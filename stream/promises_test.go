@@ -70,26 +70,27 @@ func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
 	})
 }
 
-// Messages that arrived before Unsubscribe are delivered, even if the connection is lost.
-func TestAnUnsubscribedInboxOutlivesItsConnection(t *testing.T) {
+// Messages that arrived before Drain are delivered, even if the connection is lost.
+func TestADrainedInboxOutlivesItsConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, kept(10, nil))
 		sub := subscribed(t, s, c, "a", 1)
 		c.Send(publish("a", "x", 1, 1, false))
 		synctest.Wait()
 		done := make(chan error, 1)
-		go func() { done <- sub.Unsubscribe(t.Context()) }()
+		go func() { done <- sub.Drain(t.Context()) }()
 		u := streamtest.Next[frames.Unsubscribe](c)
 		c.Send(frames.Ack{Kind: frames.TypeUnsuback, ID: u.ID})
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		synctest.Wait()
 		c.Drop()
 		c = b.Handshake(true)
 		c.Send(publish("a", "x", 1, 1, true))
 		synctest.Wait()
 		if m, ok := <-sub.Messages(); !ok || string(m.Payload) != "x" {
 			t.Errorf("delivered %q, %v", m.Payload, ok)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -9,7 +9,7 @@ type Stats struct {
 	Acknowledged uint64 // QoS 1 and 2 publications whose exchange was completed
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
-	Discarded    uint64 // messages acknowledged and dropped because nobody claims them
+	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
 	Writes       uint64 // batches handed to the connection

@@ -91,15 +91,25 @@ func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
 // the Subscription ends with a *RefusedError.
 func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 
-// Unsubscribe ends the Subscription and waits for the broker's UNSUBACK. The channels still deliver
-// the messages that have arrived, then they are closed. Read the channels to the end, since one
-// unread message withholds the acks of all later messages. A filter that another Subscription of
-// the session shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns
-// the cause of ctx, and the Subscription ends nevertheless.
-func (sub *Subscription) Unsubscribe(ctx context.Context) error {
+// Unsubscribe ends the Subscription at once, and waits for the broker's UNSUBACK. Its channels
+// close. Messages that nobody has received, and those that arrive before the UNSUBACK, are
+// acknowledged and dropped; Stats.Discarded counts them. A delivery that was received before still
+// needs its Ack. To receive the rest, use Drain. A filter that another Subscription of the session
+// shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause of
+// ctx, and the Subscription ends nevertheless.
+func (sub *Subscription) Unsubscribe(ctx context.Context) error { return sub.end(ctx, true) }
+
+// end unsubscribes and waits for the UNSUBACK. If discard is set, the messages that nobody has
+// received are dropped.
+func (sub *Subscription) end(ctx context.Context, discard bool) error {
 	s := sub.session
 	reply := make(chan error, 1)
-	if !s.call(func(l *loop) { l.unsubscribe(sub.set, reply) }) {
+	if !s.call(func(l *loop) {
+		if discard {
+			l.discard(sub.set)
+		}
+		l.unsubscribe(sub.set, reply)
+	}) {
 		return s.life.closed()
 	}
 	select {

@@ -30,6 +30,6 @@ func Subscribe[T any](ctx context.Context, s *Session, dec func(frames.Message) 
 	feed(sub.set.inbox, ch, func(d Delivery) (Event[T], bool) {
 		v, err := dec(d.Message)
 		return Event[T]{Delivery: d, Value: v, Err: err}, false
-	})
+	}, func(e Event[T]) Delivery { return e.Delivery })
 	return ch, nil
 }

@@ -12,39 +12,106 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-func TestUnsubscribeWaitsForTheUnsuback(t *testing.T) {
+// U11: messages that nobody has received do not hold back the acks of other Subscriptions.
+func TestUnsubscribeAcksAndDropsWhatNobodyReceived(t *testing.T) {
+	for name, use := range map[string]func(sub *stream.Subscription){
+		"no channel": func(*stream.Subscription) {},
+		"Deliveries": func(sub *stream.Subscription) { sub.Deliveries() },
+		"Messages":   func(sub *stream.Subscription) { sub.Messages() },
+		"both":       func(sub *stream.Subscription) { sub.Messages(); sub.Deliveries() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, nil)
+				sub, other := subscribed(t, s, c, "a", exactly), subscribed(t, s, c, "b", atLeast)
+				use(sub)
+				c.Send(inboundRun("a", atLeast, 1, 600)...) // more than the buffer of Deliveries
+				c.Send(publish("a", "qos 2", exactly, 601, false), publish("a", "qos 0", atMost, 0, false))
+				c.Send(inboundRun("b", atLeast, 602, 1)...)
+				synctest.Wait()
+				c.ExpectNone()
+				done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+				synctest.Wait()
+				p, acks := unsubscribeAmongAcks(t, c)
+				if len(acks) != 601 {
+					t.Errorf("%d acks", len(acks))
+				}
+				wantEnd(t, sub.Deliveries())
+				wantEnd(t, sub.Messages())
+				wantIdle(t, done)
+				c.Send(publish("a", "late", atLeast, 700, false), ack(unsuback, p.ID))
+				if err := takeFrom(t, done); err != nil || sub.Err() != nil {
+					t.Fatal(err, sub.Err())
+				}
+				wantStat(t, s, "Discarded", discarded, 603)
+				wantStat(t, s, "Inbox", func(st stream.Stats) int { return st.Inbox }, 1)
+				wantPayloads(t, other.Messages(), "602")
+				c.Expect(ack(puback, 602), ack(puback, 700))
+			})
+		})
+	}
+}
+
+// unsubscribeAmongAcks returns the packets that the client has sent: an UNSUBSCRIBE, and acks.
+func unsubscribeAmongAcks(t *testing.T, c *streamtest.Conn) (p frames.Unsubscribe, acks []frames.Ack) {
+	t.Helper()
+	for p.ID == 0 || len(acks) < 601 {
+		switch packet := streamtest.Next[frames.Packet](c).(type) {
+		case frames.Unsubscribe:
+			p = packet
+		case frames.Ack:
+			acks = append(acks, packet)
+		default:
+			t.Fatalf("got %v", packet.Type())
+		}
+	}
+	return p, acks
+}
+
+// A range loop gets no further message after Unsubscribe, not even from the chunk that it holds.
+func TestUnsubscribeEndsARangeLoopAtTheNextMessage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
-		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b/#", exactly))
-		c.Grant(streamtest.Next[frames.Subscribe](c))
-		sub := call.granted()
-		ch := sub.Deliveries()
-		c.Send(publish("a", "1", atLeast, 1, false))
-
-		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
-		p := streamtest.Next[frames.Unsubscribe](c)
-		if want := []string{"a", "b/#"}; !slices.Equal(p.Topics, want) {
-			t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, want)
+		sub := subscribed(t, s, c, "a", atLeast)
+		c.Send(inboundRun("a", atLeast, 1, 10)...)
+		synctest.Wait()
+		var got []string
+		for d, err := range sub.All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, string(d.Payload)); len(got) == 3 {
+				done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+				c.Expect(ackRun(puback, 1, 2)...)
+				c.Send(ack(unsuback, streamtest.Next[frames.Unsubscribe](c).ID))
+				if err := takeFrom(t, done); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-		wantIdle(t, done)
-		c.Send(publish("b/1", "2", exactly, 2, false)) // sent before the broker handles the UNSUBSCRIBE
-		c.Send(ack(unsuback, p.ID), publish("b/1", "3", exactly, 3, false))
+		if !slices.Equal(got, countUp(1, 3)) {
+			t.Fatalf("received %q", got)
+		}
+		c.Expect(ackRun(puback, 3, 8)...)
+		wantStat(t, s, "Discarded", discarded, 7)
+	})
+}
+
+// The copies that other Subscriptions have of a dropped message stay.
+func TestUnsubscribeKeepsTheCopiesOfOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		one, two := subscribed(t, s, c, "a/+", atLeast), subscribed(t, s, c, "a/#", atLeast)
+		c.Send(inboundRun("a/b", atLeast, 1, 5)...)
+		synctest.Wait()
+		done := inBackground(func() error { return one.Unsubscribe(t.Context()) })
+		c.Send(ack(unsuback, streamtest.Next[frames.Unsubscribe](c).ID))
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
 		}
-		one, two := takeFrom(t, ch), takeFrom(t, ch)
-		wantEnd(t, ch)
-		if err := sub.Err(); err != nil {
-			t.Fatalf("Err is %v, want nil after Unsubscribe", err)
-		}
-		// Messages that arrive before the UNSUBACK are delivered, and their exchanges are completed
-		// [MQTT-3.10.4-3].
-		two.Ack()
-		one.Ack()
-		c.Expect(ack(puback, 1), ack(pubrec, 2), ack(pubrec, 3))
-		c.Send(ack(pubrel, 2), ack(pubrel, 3))
-		c.Expect(ack(pubcomp, 2), ack(pubcomp, 3))
-		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
+		c.ExpectNone()
+		wantPayloads(t, two.Messages(), countUp(1, 5)...)
+		c.Expect(ackRun(puback, 1, 5)...)
 	})
 }
 

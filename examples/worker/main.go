@@ -58,7 +58,7 @@ func run(ctx context.Context, broker string) error {
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if *leave {
-		err = sub.Unsubscribe(grace)
+		err = sub.Drain(grace)
 	}
 	err = errors.Join(err, client.Shutdown(grace))
 	working.Wait()

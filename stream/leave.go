@@ -1,0 +1,141 @@
+package stream
+
+import (
+	"context"
+	"time"
+)
+
+// The methods here end a Subscription at the wish of its user: at once by Unsubscribe, or by Drain,
+// which hands over the messages that have arrived.
+
+// leave marks the inbox of a Subscription that is unsubscribed. From now on its consumers get no
+// message.
+func (b *inbox) leave() {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	if !b.left.Swap(true) && b.leaving != nil {
+		close(b.leaving)
+	}
+}
+
+// leavingChannel returns a channel that is closed when the Subscription is unsubscribed.
+func (b *inbox) leavingChannel() <-chan struct{} {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	if b.leaving == nil {
+		b.leaving = make(chan struct{})
+		if b.left.Load() {
+			close(b.leaving)
+		}
+	}
+	return b.leaving
+}
+
+// checkServed closes served when no consumer can get another message, and none holds a chunk. The
+// caller holds the lock.
+func (b *inbox) checkServed() {
+	if b.served != nil && b.finished && b.line.Head == 0 && b.holders == 0 {
+		select {
+		case <-b.served:
+		default:
+			close(b.served)
+		}
+	}
+}
+
+// servedChannel returns a channel that is closed when every message was handed over to a channel or
+// a range loop. Channels may have them in their buffers, see buffered.
+func (b *inbox) servedChannel() <-chan struct{} {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	if b.served == nil {
+		b.served = make(chan struct{})
+		b.checkServed()
+	}
+	return b.served
+}
+
+// A buffer is that of a channel, whose messages were sent and not received.
+type buffer struct {
+	count func() int
+	next  func() (d Delivery, ok bool) // receives a message, as a consumer does
+}
+
+func (b *inbox) addBuffer(f buffer) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.buffers = append(b.buffers, f)
+}
+
+// recall puts back the messages in the buffers of the channels.
+func (b *inbox) recall() {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	for _, f := range b.buffers {
+		for d, ok := f.next(); ok; d, ok = f.next() {
+			b.putBack([]Delivery{d})
+		}
+	}
+}
+
+// buffered returns how many messages wait in the buffers of the channels.
+func (b *inbox) buffered() (n int) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	for _, f := range b.buffers {
+		n += f.count()
+	}
+	return n
+}
+
+// drainPoll is the interval at which Drain looks at the buffers of channels. A receive from a
+// buffered channel wakes nobody but a sender.
+const drainPoll = 5 * time.Millisecond
+
+// Drain ends the Subscription and loses no message that has arrived. It sends UNSUBSCRIBE, and the
+// channels close when they have handed over the rest. Drain returns when the broker's UNSUBACK has
+// come and consumers have received every message: from the channel or in the range loop, which must
+// have asked for the next message or ended. It does not wait for Ack. Somebody must go on to receive
+// meanwhile, since Drain waits for him.
+//
+// When ctx ends first, Drain returns the cause of ctx, and the Subscription ends nevertheless:
+// messages not received stay in its channels, or are given up by a call of Unsubscribe.
+func (sub *Subscription) Drain(ctx context.Context) error {
+	if err := sub.end(ctx, false); err != nil {
+		return err
+	}
+	box, life := sub.set.inbox, sub.session.life
+	select {
+	case <-box.servedChannel():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-life.done:
+		return life.closed()
+	}
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for box.buffered() > 0 {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-life.done:
+			return life.closed()
+		}
+	}
+	return nil
+}
+
+// discard acknowledges and drops the messages that wait in the inbox of a Subscription that is
+// unsubscribed, and closes its channels.
+func (l *loop) discard(set *filterSet) {
+	set.inbox.leave()
+	set.inbox.recall()
+	l.inboxes.drop(set.inbox, func(*slot) bool { return true }, func(d *Delivery) {
+		l.count.discarded++
+		if d.seq != 0 {
+			l.receiver.Ack(d.seq)
+		}
+	})
+	set.inbox.finish(nil)
+}
