@@ -41,6 +41,7 @@ type Reader struct {
 	r, w int    // buf[r:w] has arrived; Next has not returned it yet
 	size int    // size of the next buffer, from idleBuffer to maxBuffer
 	full bool   // the last read filled buf
+	skip int    // bytes of a skipped frame that have not arrived yet
 
 	empty int   // consecutive reads that returned neither bytes nor an error
 	err   error // the source returned it together with bytes; the next Fill returns it
@@ -57,7 +58,8 @@ func NewReader(src io.Reader, limit int) *Reader {
 
 // Next returns the next complete frame. If it returns false, call Fill. The error is a
 // *ProtocolError or a *TooLargeError. Next returns the error as soon as the header shows the fault.
-// Every later call returns it too, because the stream cannot be read any further.
+// Every later call returns it too, because the stream cannot be read any further; only SkipPublish
+// leads past a PUBLISH over the limit.
 func (r *Reader) Next() (Frame, bool, error) {
 	b := r.buf[r.r:r.w]
 	if len(b) == 0 {
@@ -77,6 +79,48 @@ func (r *Reader) Next() (Frame, bool, error) {
 	return Frame{Header: b[0], Body: b[head:size:size]}, true, nil
 }
 
+// SkipPublish drops a PUBLISH over the limit, whose *TooLargeError Next has returned. The frame that
+// it returns lacks the payload: its body ends after the topic and the packet identifier. The payload
+// is dropped as it arrives, and needs no memory. If SkipPublish returns false, call Fill, then Next.
+// For any other packet it returns the error of Next.
+func (r *Reader) SkipPublish() (Frame, bool, error) {
+	b := r.buf[r.r:r.w]
+	if len(b) == 0 {
+		return Frame{}, false, nil
+	}
+	head, size, err := measure(b)
+	switch {
+	case err != nil:
+		return Frame{}, false, err
+	case size == 0:
+		return Frame{}, false, nil
+	case size > r.limit && Type(b[0]>>4) != TypePublish:
+		return Frame{}, false, &TooLargeError{Size: size, Limit: r.limit}
+	}
+	need := min(head+2, size) // the length of the topic
+	if len(b) >= need {
+		need = min(publishHead(b, head), size)
+	}
+	if len(b) < need {
+		return Frame{}, false, nil
+	}
+	arrived := min(len(b), size)
+	r.r += arrived
+	r.skip = size - arrived
+	return Frame{Header: b[0], Body: b[head:need:need]}, true, nil
+}
+
+// publishHead returns how many bytes a PUBLISH has before its payload. head is the size of its fixed
+// header.
+func publishHead(b []byte, head int) int {
+	c := cursor{b: b[head:]}
+	n := head + 2 + int(c.uint16())
+	if b[0]>>1&3 > 0 {
+		n += 2
+	}
+	return n
+}
+
 // Fill calls Read of the source once. Call Fill when Next has returned false. It invalidates the
 // frames returned before, except kept frames. It returns the error of the source, but
 // io.ErrUnexpectedEOF for an io.EOF inside a frame. After an error that does not end the stream,
@@ -91,6 +135,11 @@ func (r *Reader) Fill() error {
 	n, err := r.src.Read(r.buf[r.w:])
 	r.w += n
 	r.full = r.w == len(r.buf)
+	if r.skip > 0 {
+		passed := min(r.skip, n)
+		r.r += passed
+		r.skip -= passed
+	}
 	if n > 0 {
 		r.empty, r.err = 0, err // the bytes come first, as io.Reader requires
 		return nil
@@ -105,7 +154,7 @@ func (r *Reader) Fill() error {
 }
 
 func (r *Reader) ended(err error) error {
-	if err == io.EOF && r.r < r.w {
+	if err == io.EOF && (r.r < r.w || r.skip > 0) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

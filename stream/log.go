@@ -13,17 +13,9 @@ type packetLog struct {
 	*slog.Logger
 	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
-	unclaimed *unclaimedTopics // nil while there are none
+	unclaimed *topicNotes // of messages that no Subscription claims; nil while there are none
+	tooLarge  *topicNotes // of messages above MaxPacket; nil while there are none
 }
-
-// unclaimedTopics are topics that no Subscription matches.
-type unclaimedTopics struct {
-	noted    map[string]struct{} // logged, or in unlogged
-	unlogged []string
-}
-
-// maxUnclaimedTopics bounds the number of topics in unclaimed. Further topics are not logged.
-const maxUnclaimedTopics = 1024
 
 func (l *packetLog) refresh() { l.packets = l.Enabled(context.Background(), slog.LevelDebug) }
 
@@ -91,29 +83,4 @@ func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet])
 	}
 	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
 		"filters", filters, "bytes", most, "of", all)
-}
-
-// noteUnclaimed makes logUnclaimed log, once per topic, that no Subscription matches the topic.
-func (l *packetLog) noteUnclaimed(topic string) {
-	if l.unclaimed == nil {
-		l.unclaimed = &unclaimedTopics{noted: make(map[string]struct{})}
-	}
-	u := l.unclaimed
-	if _, ok := u.noted[topic]; ok || len(u.noted) >= maxUnclaimedTopics {
-		return
-	}
-	u.noted[topic] = struct{}{}
-	u.unlogged = append(u.unlogged, topic)
-}
-
-// logUnclaimed logs the topics noted since the last call. The caller holds no lock, because a log
-// handler is code of the user.
-func (l *packetLog) logUnclaimed() {
-	if l.unclaimed == nil {
-		return
-	}
-	for _, topic := range l.unclaimed.unlogged {
-		l.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
-	}
-	l.unclaimed.unlogged = l.unclaimed.unlogged[:0]
 }

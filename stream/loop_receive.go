@@ -21,7 +21,7 @@ func (l *loop) receive(packets []packet) {
 		i++
 	}
 	clear(packets) // the inboxes hold the payloads now
-	l.log.logUnclaimed()
+	l.log.logTopics()
 }
 
 // deliverRun delivers the PUBLISH packets at the beginning of packets, and returns their number.
@@ -44,6 +44,16 @@ func (l *loop) deliver(p *packet) {
 	}
 	if !l.ending.delivers() {
 		return // without an ack, the broker sends the message again to a kept session
+	}
+	if p.tooLarge {
+		l.count.tooLarge++
+		note(&l.log.tooLarge, p.message.Topic)
+		if p.message.QoS > frames.AtMostOnce {
+			if first, isNew := l.receiver.Arrive(p.message.QoS, p.id, p.dup, 1); isNew {
+				l.receiver.Ack(first) // or the broker would send it again at each connection
+			}
+		}
+		return
 	}
 	sets := l.subs.Lookup(p.message.Topic)
 	d := Delivery{Message: p.message, Duplicate: p.dup, ID: p.id}
@@ -75,7 +85,7 @@ func (l *loop) deliver(p *packet) {
 			l.receiver.Ack(d.seq)
 		}
 	default:
-		l.log.noteUnclaimed(d.Topic)
+		note(&l.log.unclaimed, d.Topic)
 		l.inboxes.put(l.inboxes.unclaimed, &d, false, was)
 	}
 }

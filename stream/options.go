@@ -124,7 +124,9 @@ type Options struct {
 	MaxUnread int
 
 	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
-	// the maximum is 268,435,460.
+	// the maximum is 268,435,460. A larger PUBLISH is acknowledged and dropped without a copy in
+	// memory, counted in Stats.TooLarge and logged once for each topic. Any other larger packet ends
+	// the connection.
 	MaxPacket int
 
 	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,

@@ -580,13 +580,14 @@ func TestDefaults(t *testing.T) {
 	t.Run("MaxPacket is 1 MiB", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, nil)
-			c.SendBytes(header(1<<20 - 4)) // a body and a header of four bytes, 1 MiB together
+			suback := func(n int) []byte { return append([]byte{0x90}, header(n)[1:]...) }
+			c.SendBytes(suback(1<<20 - 4)) // a body and a header of four bytes, 1 MiB together
 			synctest.Wait()
 			c.ExpectNone()
 			c.Drop()
 			lost(t, s)
 			c = b.Handshake(false)
-			c.SendBytes(header(1<<20 - 3))
+			c.SendBytes(suback(1<<20 - 3))
 			c.ExpectClosed()
 			var large *frames.TooLargeError
 			if err := lost(t, s); !errors.As(err, &large) || large.Size != 1<<20+1 || large.Limit != 1<<20 {

@@ -1,16 +1,21 @@
 package stream
 
-import "github.com/go-millrace/mqtt/frames"
+import (
+	"errors"
+
+	"github.com/go-millrace/mqtt/frames"
+)
 
 // A packet is the content of one inbound packet. The field kind decides which of the other fields
 // are used.
 type packet struct {
-	kind    frames.Type
-	dup     bool
-	id      uint16
-	size    int
-	message frames.Message
-	codes   []frames.ReasonCode
+	kind     frames.Type
+	dup      bool
+	tooLarge bool // a PUBLISH above MaxPacket, without its payload
+	id       uint16
+	size     int
+	message  frames.Message
+	codes    []frames.ReasonCode
 }
 
 // batchPackets bounds how many packets the reader sends to the loop at once.
@@ -21,6 +26,10 @@ func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []p
 	payloads := false
 	for len(batch) < batchPackets {
 		f, ok, err := r.Next()
+		large := 0 // the size of a PUBLISH above MaxPacket
+		if err != nil {
+			f, ok, large, err = skip(r, err)
+		}
 		if err != nil {
 			return batch, prefixed(err) // the connection ends, so the buffer keeps the payloads of batch
 		}
@@ -29,6 +38,9 @@ func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []p
 		}
 		batch = append(batch, packet{kind: f.Type(), size: f.Size()})
 		p := &batch[len(batch)-1] // parsed in place: packets are large
+		if large > 0 {
+			p.tooLarge, p.size = true, large
+		}
 		if err := p.parse(f, v, topics); err != nil {
 			return batch[:len(batch)-1], prefixed(err)
 		}
@@ -38,6 +50,17 @@ func decode(r *frames.Reader, v frames.Version, topics *frames.Topics, batch []p
 		r.Keep() // the payloads lie in the buffer, which now belongs to the consumers
 	}
 	return batch, nil
+}
+
+// skip leads past a PUBLISH above MaxPacket and returns its size. Any other error ends the
+// connection.
+func skip(r *frames.Reader, err error) (f frames.Frame, ok bool, size int, _ error) {
+	var large *frames.TooLargeError
+	if !errors.As(err, &large) {
+		return f, false, 0, err
+	}
+	f, ok, err = r.SkipPublish()
+	return f, ok, large.Size, err
 }
 
 // parse accepts the packets that a broker may send. Any other packet ends the connection

@@ -10,6 +10,7 @@ type Stats struct {
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
+	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
 	Writes       uint64 // batches handed to the connection
@@ -36,15 +37,16 @@ type Stats struct {
 // counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the
 // others.
 type counters struct {
-	acknowledged, received, discarded uint64
-	bytesIn, bytesOut                 uint64
-	writes, reads, connections        uint64
+	acknowledged, received     uint64
+	tooLarge, discarded        uint64
+	bytesIn, bytesOut          uint64
+	writes, reads, connections uint64
 }
 
 // stats returns Stats with these counters.
 func (c *counters) stats() Stats {
 	return Stats{
-		Acknowledged: c.acknowledged, Received: c.received, Discarded: c.discarded,
+		Acknowledged: c.acknowledged, Received: c.received, TooLarge: c.tooLarge, Discarded: c.discarded,
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		Writes: c.writes, Reads: c.reads, Connections: c.connections,
 	}
