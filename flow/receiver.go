@@ -321,6 +321,10 @@ func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
+// Waits returns the number of the oldest delivery whose ack was not sent, and the number of the next
+// delivery to come. They are equal if no ack waits.
+func (r *Receiver) Waits() (oldest, next uint64) { return r.head, r.tail }
+
 // Unacked returns how many messages of this connection have no ack yet.
 func (r *Receiver) Unacked() int { return r.unacked }
 

@@ -10,7 +10,8 @@ import (
 // An inbox holds the messages that wait for the consumers of one Subscription. One more inbox holds
 // the unclaimed messages.
 type inbox struct {
-	all *inboxes
+	all     *inboxes
+	filters []string // of the Subscription, owned by the loop; none for the unclaimed messages
 
 	// Guarded by all.mu. The channels are made with the first consumer.
 	wake     chan struct{} // cap 1, from the loop and from consumers that leave messages behind

@@ -15,7 +15,7 @@ type loop struct {
 
 	// Protocol state.
 	sender   *flow.Sender[owner]
-	receiver *flow.Receiver
+	receiver receiver
 	subs     *flow.Subscriptions[*filterSet]
 
 	// Between users, loop and broker.
@@ -40,7 +40,7 @@ func (l *loop) tick() {
 // progress returns the state that Shutdown waits for.
 func (l *loop) progress() progress {
 	return progress{
-		deliveries:   l.receiver.Waiting() - l.inboxes.pending(l.receiver),
+		deliveries:   l.receiver.Waiting() - l.inboxes.pending(l.receiver.Receiver),
 		publications: l.sender.Len() + len(l.intake.resting.messages),
 		unwritten:    !l.outbox.empty(),
 	}
@@ -54,6 +54,9 @@ func (l *loop) snapshot() Stats {
 	st.InFlight = l.sender.InFlight()
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
+	if a, ok := l.receiver.waits.oldest(l.receiver.Waits()); ok {
+		st.OldestUnacked = l.clock.now - a.at
+	}
 	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
 	st.Subscribed = l.subs.Wanted()
 	st.Online = l.link.online()

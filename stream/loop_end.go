@@ -49,7 +49,7 @@ func (l *loop) hangUp() {
 	if l.link.phase == up {
 		defer l.link.conn.LimitClose()()
 		l.takeAcks()
-		l.outbox.acks(l.receiver)
+		l.outbox.acks(l.receiver.Receiver)
 		l.outbox.packet(frames.Disconnect{})
 	}
 	for range 2 { // the batch that the writer has, and the last one

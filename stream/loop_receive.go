@@ -64,6 +64,9 @@ func (l *loop) deliver(p *packet) {
 		}
 		first, isNew := l.receiver.Arrive(p.message.QoS, p.id, p.dup, max(1, len(sets)))
 		if !isNew {
+			_, next := l.receiver.Waits()
+			d.seq = next - 1
+			l.arrived(&d, nil)
 			return
 		}
 		d.seq = first
@@ -71,6 +74,7 @@ func (l *loop) deliver(p *packet) {
 	switch {
 	case len(sets) > 0:
 		for _, set := range sets {
+			l.arrived(&d, set.inbox)
 			kept := l.inboxes.put(set.inbox, &d, len(sets) > 1, was)
 			if d.seq != 0 {
 				if !kept {
@@ -86,6 +90,7 @@ func (l *loop) deliver(p *packet) {
 		}
 	default:
 		note(&l.log.unclaimed, d.Topic)
+		l.arrived(&d, l.inboxes.unclaimed)
 		l.inboxes.put(l.inboxes.unclaimed, &d, false, was)
 	}
 }

@@ -7,6 +7,9 @@ import (
 
 // subscribe begins a Subscription, which claims the unclaimed messages that match its filters.
 func (l *loop) subscribe(set *filterSet) {
+	for _, f := range set.filters {
+		set.inbox.filters = append(set.inbox.filters, f.Topic)
+	}
 	l.subs.Add(set, set.filters, l.link.online())
 	l.inboxes.claim(l.inboxes.unclaimed, set, l.subs.Lookup)
 }

@@ -68,7 +68,7 @@ func (l *loop) turn() {
 		l.admit(l.intake.takeRest())
 	}
 	if l.link.phase == up {
-		l.outbox.acks(l.receiver)
+		l.outbox.acks(l.receiver.Receiver)
 		for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
 			l.outbox.request(r)
 		}
@@ -95,7 +95,7 @@ func (l *loop) turn() {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.due(),
-		l.outbox.retryAt(), l.throttle.restUntil, l.throttle.behindAt)
+		l.outbox.retryAt(), l.warnOfHeldAcks(), l.throttle.restUntil, l.throttle.behindAt)
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
@@ -145,6 +145,7 @@ func (l *loop) shrink() {
 	}
 	l.outbox.shrink(unused)
 	l.receiver.Shrink()
+	l.receiver.waits.shrink()
 	l.inboxes.shrink()
 	l.intake.calls.shrink()
 }

@@ -123,6 +123,13 @@ type Options struct {
 	// MaxUnread and MaxPacket may not both be set so that MaxPacket is larger.
 	MaxUnread int
 
+	// SlowConsumer is how long a QoS 1 or 2 delivery may hold back the acks of later ones before a
+	// record at Warn names its topic and its Subscription. A second record follows at ten times that
+	// age, and so on; about one Subscription there is at most one record in nine times
+	// SlowConsumer. 0 is 30 s, the maximum is 24 hours; negative switches the records off.
+	// Stats.OldestUnacked is the age.
+	SlowConsumer time.Duration
+
 	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
 	// the maximum is 268,435,460. A larger PUBLISH is acknowledged and dropped without a copy in
 	// memory, counted in Stats.TooLarge and logged once for each topic. Any other larger packet ends
@@ -165,6 +172,7 @@ const (
 	defaultWriteTimeout   = 10 * time.Second
 	defaultQueue          = 1024
 	defaultReceiveBytes   = 16 << 20
+	defaultSlowConsumer   = 30 * time.Second
 	defaultMaxUnread      = 64 << 20
 	defaultMaxPacket      = 1 << 20
 )
@@ -187,9 +195,11 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	}
 	setZero(&c.MaxPacket, defaultMaxPacket)
 	setZero(&c.ReceiveBytes, max(defaultReceiveBytes, c.MaxPacket))
+	setZero(&c.SlowConsumer, defaultSlowConsumer)
 	setZero(&c.MaxUnread, max(defaultMaxUnread, c.MaxPacket))
 	c.ConnectTimeout = max(c.ConnectTimeout, 0)
 	c.WriteTimeout = max(c.WriteTimeout, 0)
+	c.SlowConsumer = max(c.SlowConsumer, 0)
 	if c.Will != nil {
 		will := c.Will.Clone()
 		c.Will = &will
@@ -224,6 +234,8 @@ func (o *Options) checkReceiving() error {
 		return link.BadOption("MaxPacket", "%d is outside 2 to %d", o.MaxPacket, frames.MaxPacket)
 	case o.ReceiveBytes < 0:
 		return link.BadOption("ReceiveBytes", "%d is below 1", o.ReceiveBytes)
+	case o.SlowConsumer > 24*time.Hour:
+		return link.BadOption("SlowConsumer", "%v is above 24h", o.SlowConsumer)
 	case o.MaxUnread < 0:
 		return link.BadOption("MaxUnread", "%d is below 1", o.MaxUnread)
 	case o.ReceiveBytes != 0 && o.ReceiveBytes < o.MaxPacket:
@@ -297,11 +309,12 @@ type settings struct {
 	store            flow.Store
 	retry            *flow.Retry
 	ack              chan<- Receipt
+	slowConsumer     time.Duration
 }
 
 func (o *Options) settings() settings {
 	return settings{
 		version: o.Version, kept: o.KeepSession, noReconnect: o.NoReconnect, discardUnclaimed: o.DiscardUnclaimed,
-		window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry, ack: o.Ack,
+		window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry, ack: o.Ack, slowConsumer: o.SlowConsumer,
 	}
 }

@@ -41,6 +41,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Window 65536", options{Window: 65536}, []string{"Window", "65536", "1 to 65535"}},
 		{"Queue negative", options{Queue: -1}, []string{"Queue", "-1", "1"}},
 		{"ReceiveBytes negative", options{ReceiveBytes: -1}, []string{"ReceiveBytes", "-1", "1"}},
+		{"SlowConsumer", options{SlowConsumer: 25 * time.Hour}, []string{"SlowConsumer", "25h", "24h"}},
 		{"MaxUnread negative", options{MaxUnread: -1}, []string{"MaxUnread", "-1", "1"}},
 		{"ReceiveBytes below MaxPacket", options{ReceiveBytes: 99, MaxPacket: 100}, []string{"ReceiveBytes", "99", "MaxPacket", "100"}},
 		{"MaxUnread below MaxPacket", options{MaxUnread: 99, MaxPacket: 100}, []string{"MaxUnread", "99", "MaxPacket", "100"}},

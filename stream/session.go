@@ -52,7 +52,7 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)
 	s.publishes, s.runs, s.states = l.intake.publishes, l.intake.runs, l.link.states
-	if err := restore(&options, l.sender, l.receiver, &l.receipts); err != nil {
+	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts); err != nil {
 		return nil, err
 	}
 	go l.run()
@@ -78,7 +78,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		clock:    newClock(),
 		log:      packetLog{Logger: o.Logger},
 		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
-		receiver: flow.NewReceiver(journal),
+		receiver: receiver{Receiver: flow.NewReceiver(journal)},
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry),
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
