@@ -1,0 +1,269 @@
+package flow_test
+
+import (
+	"crypto/md5"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+var exploreAll = flag.Bool("explore.all", false, "explore the larger situations too, which takes minutes")
+
+// action is one step of an interleaving. An ack of the consumer's i-th delivery is acknowledge+i.
+type action byte
+
+const (
+	write action = iota
+	toClient
+	toBroker
+	handOver
+	connect
+	accept
+	send
+	cut
+	die
+	lose
+	acknowledge
+)
+
+var actionNames = [...]string{
+	"the client commits and writes", "the client receives", "the broker receives", "a message is handed over", "the client connects",
+	"a publication is accepted", "the broker sends", "the connection breaks", "the process dies", "the broker loses the session",
+	"the consumer acks",
+}
+
+// enabled returns the actions that can happen. Those that a good network and a good user take come
+// first.
+func (w *world) enabled(dst []action) []action {
+	can := func(a action, ok bool) {
+		if ok {
+			dst = append(dst, a)
+		}
+	}
+	p := w.plan
+	can(write, len(w.filling) > 0 || w.journal.Len() > 0)
+	can(toClient, len(w.toClient) > 0)
+	can(toBroker, len(w.toBroker) > 0)
+	can(handOver, len(w.inbox) > 0)
+	for i := range w.taken {
+		can(acknowledge+action(i), true)
+	}
+	can(connect, !w.online)
+	can(accept, w.added < len(p.out))
+	can(send, w.online && w.broker.sent < len(p.in))
+	can(cut, w.online && w.cuts < p.cuts)
+	can(die, w.crashes < p.crashes)
+	can(lose, !w.online && w.broker.present && w.losses < p.losses)
+	return dst
+}
+
+// good reports whether a is an action that a good network and a good user take.
+func (a action) good() bool { return a <= connect || a >= acknowledge }
+
+// do performs an action.
+func (w *world) do(a action) {
+	switch a {
+	case write:
+		w.write()
+	case toClient:
+		w.receive()
+	case toBroker:
+		p := w.toBroker[0]
+		w.toBroker = w.toBroker[1:]
+		w.toClient = append(w.toClient, w.broker.receive(w, p)...)
+	case handOver:
+		w.handOver()
+	case connect:
+		w.connect()
+	case accept:
+		w.accept()
+	case send:
+		w.toClient = append(w.toClient, w.broker.send(w))
+	case cut:
+		w.cuts++
+		w.cut()
+	case die:
+		w.crashes++
+		w.die()
+	case lose:
+		w.losses++
+		w.broker.lose()
+	default:
+		w.acknowledge(int(a - acknowledge))
+	}
+}
+
+// report is the result of an exploration.
+type report struct {
+	states int
+	wrong  string
+	trace  []string // the shortest one that leads to wrong
+}
+
+func (r report) String() string {
+	if r.wrong == "" {
+		return fmt.Sprintf("%d states", r.states)
+	}
+	return fmt.Sprintf("%s, after %d steps:\n\t%s", r.wrong, len(r.trace), strings.Join(r.trace, "\n\t"))
+}
+
+// step says how a state was reached.
+type step struct {
+	from int32
+	by   action
+}
+
+// explore visits every state that the plan can lead to, breadth first, until a promise is broken.
+func explore(p *plan) report {
+	type visit struct {
+		w     *world
+		index int32
+	}
+	first := newWorld(p)
+	steps := []step{{from: -1}}
+	seen := map[[md5.Size]byte]bool{md5.Sum(first.encode()): true}
+	ends := map[[md5.Size]byte]bool{} // states from which a good network leads to the end
+	level := []visit{{first, 0}}
+	var actions []action
+	for len(level) > 0 {
+		var next []visit
+		for _, v := range level {
+			actions = v.w.enabled(actions[:0])
+			for _, a := range actions {
+				w := v.w.clone()
+				w.do(a)
+				key := md5.Sum(w.encode())
+				if w.wrong == "" && seen[key] {
+					continue
+				}
+				seen[key] = true
+				steps = append(steps, step{v.index, a})
+				w.checkEnd(key, ends)
+				if w.wrong != "" {
+					return report{len(seen), w.wrong, trace(p, steps)}
+				}
+				next = append(next, visit{w, int32(len(steps) - 1)})
+			}
+		}
+		level = next
+	}
+	return report{states: len(seen)}
+}
+
+// checkEnd checks that a good network and a good user lead from w to a state in which nothing is left
+// to do, and that this state, if w is one, is the end that the promises require. It adds the states
+// on the way to ends. The exploration visits these states too, and finds what is wrong with them.
+func (w *world) checkEnd(key [md5.Size]byte, ends map[[md5.Size]byte]bool) {
+	if w.wrong != "" {
+		return
+	}
+	if w.goodAction() < 0 {
+		if left := w.finished(); left != "" {
+			w.fail("nothing is left to do, and %s", left)
+		}
+		return
+	}
+	if ends[key] {
+		return
+	}
+	last := w.clone()
+	var passed [][md5.Size]byte
+	for range maxSteps {
+		passed = append(passed, key)
+		a := last.goodAction()
+		if a >= 0 {
+			last.do(action(a))
+			key = md5.Sum(last.encode())
+		}
+		if a < 0 || last.wrong != "" || ends[key] {
+			for _, key := range passed {
+				ends[key] = true
+			}
+			return
+		}
+	}
+	w.fail("a good network leads to no end in %d steps", maxSteps)
+}
+
+// goodAction returns the next action of a good network and a good user, or -1 if nothing is left to
+// do.
+func (w *world) goodAction() int {
+	var room [16]action
+	actions := w.enabled(room[:0])
+	if i := slices.IndexFunc(actions, action.good); i >= 0 {
+		return int(actions[i])
+	}
+	return -1
+}
+
+const maxSteps = 200
+
+// trace describes the steps that lead to the last state.
+func trace(p *plan, steps []step) (lines []string) {
+	var actions []action
+	for i := int32(len(steps) - 1); i > 0; i = steps[i].from {
+		actions = append(actions, steps[i].by)
+	}
+	slices.Reverse(actions)
+	w := newWorld(p)
+	for _, a := range actions {
+		line := actionNames[min(a, acknowledge)]
+		switch {
+		case a == toClient:
+			line += " " + w.toClient[0].String()
+		case a == toBroker:
+			line += " " + w.toBroker[0].String()
+		case a >= acknowledge:
+			line += fmt.Sprintf(" message %d", w.taken[a-acknowledge].msg)
+		case a == write:
+			line += fmt.Sprint(" ", w.filling)
+		}
+		lines = append(lines, line)
+		w.do(a)
+	}
+	return lines
+}
+
+const (
+	q0 = frames.AtMostOnce
+	q1 = frames.AtLeastOnce
+	q2 = frames.ExactlyOnce
+)
+
+// Every interleaving keeps the promises: exactly once at QoS 2, at least once at QoS 1, order, one
+// true end for each publication, and no ack for a message that no consumer has acknowledged. From
+// every state a good network leads to the end.
+func TestEveryInterleavingKeepsThePromises(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		plan plan
+		long bool
+	}{
+		{"two publications, window 1", plan{window: 1, out: []frames.QoS{q2, q1}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"two publications, window 2", plan{window: 2, out: []frames.QoS{q2, q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"three publications, window 1", plan{window: 1, out: []frames.QoS{q1, q0, q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"three publications, window 2", plan{window: 2, out: []frames.QoS{q2, q1, q2}, cuts: 2, crashes: 1, losses: 1}, true},
+		{"two messages", plan{window: 1, in: []frames.QoS{q1, q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"two QoS 2 messages", plan{window: 1, in: []frames.QoS{q2, q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"three messages", plan{window: 1, in: []frames.QoS{q2, q1, q2}, cuts: 2, crashes: 1, losses: 1}, true},
+		{"both directions", plan{window: 1, out: []frames.QoS{q2}, in: []frames.QoS{q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"more in both directions", plan{window: 2, out: []frames.QoS{q2, q1}, in: []frames.QoS{q1, q2}, cuts: 1, crashes: 1, losses: 1}, true},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if x.long && !*exploreAll {
+				t.Skip("takes long: use -explore.all")
+			}
+			began := time.Now()
+			r := explore(&x.plan)
+			if r.wrong != "" {
+				t.Fatal(r)
+			}
+			t.Logf("%v, in %v", r, time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
