@@ -184,7 +184,7 @@ type (
 	Stats = stream.Stats
 
 	// Subscription is a set of filters with its own receive channels. Its methods are Messages,
-	// Deliveries, All, Granted, Drain, Unsubscribe and Err.
+	// Deliveries, All, Ready, Granted, Refused, Drain, Unsubscribe and Err.
 	Subscription = stream.Subscription
 
 	// Event is a Delivery with the decoded Value or, if decoding failed, with the Err of the
@@ -291,6 +291,7 @@ type Publisher interface {
 // Subscriber is the half of a Client for code that only receives.
 type Subscriber interface {
 	Subscribe(context.Context, ...Filter) (*Subscription, error)
+	Declare(...Filter) (*Subscription, error)
 	Messages() <-chan Message
 	Deliveries() <-chan Delivery
 	All(context.Context) iter.Seq2[Delivery, error]
@@ -331,18 +332,31 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 }
 
 // Subscribe requests the filters from the broker and waits until the broker has granted all of
-// them. If the broker refuses a filter, none stays subscribed, and the error is a *RefusedError
-// with the name of that filter. If ctx ends first, Subscribe withdraws the request. The client
-// restores a Subscription at every connection until you unsubscribe, unless the broker still has it
-// (State.Resumed). Messages, Deliveries and All of one Subscription compete for its messages: use
-// one of them.
+// them. If the broker refuses a filter, the error is a *RefusedError with the name of that filter.
+// If ctx ends first, the error wraps the cause of ctx and says why there is no answer yet. If the
+// broker does not answer within 20 s, or KeepAlive if that is shorter, but answers PINGREQ, the
+// error says so. After an error the filters are unsubscribed, unless KeepSession is set: the broker
+// may have had them before, and may hold messages for them, so its session stays as it is. The
+// messages wait for the next Subscribe. To subscribe without waiting, use Declare.
+//
+// The client asks for the filters at every connection until you unsubscribe, since a broker may lose
+// them and keep the session; Options.TrustSession changes that. The broker then sends the retained
+// messages again. A packet has at most 8 filters. Messages, Deliveries and All of one Subscription
+// compete for its messages: use one of them.
 //
 // A message goes to every Subscription with a matching filter. The client acknowledges it to the
-// broker when all these Subscriptions have acked it. The shared filter $share/group/filter receives
-// messages that match the part filter.
+// broker when all these Subscriptions have acked it. Messages that have arrived before any
+// Subscription matches them, as in a kept session, wait for the Subscription that comes later. The
+// shared filter $share/group/filter receives messages that match the part filter.
 func (c *Client) Subscribe(ctx context.Context, f ...Filter) (*Subscription, error) {
 	return c.s.Subscribe(ctx, f...)
 }
+
+// Declare subscribes to the filters from now on and returns at once, online or not. Ready of the
+// Subscription is closed when the broker has answered all filters. If the broker refuses a filter,
+// the others live on, and Refused names it; it is asked for again at the next connection. Otherwise
+// Declare works like Subscribe. An error of Declare concerns the arguments, or is ErrClosed.
+func (c *Client) Declare(f ...Filter) (*Subscription, error) { return c.s.Declare(f...) }
 
 // Messages returns the channel of messages that match no Subscription. The channel is unbuffered,
 // and receiving a message acks it. Every call returns the same channel, which is closed when the

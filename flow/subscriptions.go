@@ -6,36 +6,37 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Subscriptions keeps the topic filters that each owner wants, and decides which SUBSCRIBE and
-// UNSUBSCRIBE packets must be sent so that the broker has the same filters. The filters of an owner
-// are granted or refused as a whole.
+// Subscriptions keeps the topic filters that each owner wants, and the filters that the broker has.
+// The SUBSCRIBE and UNSUBSCRIBE packets are the difference between the two, computed when a packet
+// is sent. At each connection every wanted filter is asked for.
 //
-// An owner is asking until the broker has granted all its filters, then active, then leaving until
-// UNSUBACK. Asking and active owners are wanted: if the broker of a new connection does not have
-// their filters, SUBSCRIBE is sent again. A filter is unsubscribed only when no other wanted owner
-// has it.
+// An owner is asking until the broker has answered all its filters, then active. Both are wanted.
+// An owner that was removed is leaving until UNSUBACK. A filter that an owner wants is never
+// unsubscribed. A filter of a session that the broker keeps is unsubscribed only after Remove: the
+// session may have had the filter before this client, and the broker may hold messages for it.
 type Subscriptions[T comparable] struct {
 	routes  Routes[T]
 	owners  map[T]*subscription[T]
 	wanted  []*subscription[T] // asking and active, in order of Add
 	leaving []*subscription[T]
+	ended   []T // owners that have ended since the last call of Ended
+
+	filters map[string]*filter[T] // the filters that are wanted, to be unsubscribed, or in a request
+	parting []*filter[T]          // the filters to be unsubscribed, until UNSUBACK
 
 	requests requests[T]
-
-	// The topics of filters that were unsubscribed lately, newest last, at most maxUnsubscribed.
-	// Late messages that match them are unwanted.
-	unsubscribed []string
+	online   bool
+	kept     bool // the session outlives the connection
+	known    bool // the broker has no filter that is not in filters
 }
-
-const maxUnsubscribed = 256
 
 // A subscription is the state of one owner.
 type subscription[T comparable] struct {
-	owner   T
-	filters []frames.Filter
-	refused []frames.Filter // the filters refused in the answers so far
-	phase   phase
-	open    int // requests without an answer
+	owner T
+	wants []want[T] // one for each filter
+	each  bool      // a refused filter does not end the owner
+	phase phase
+	open  int // wanted: filters without an answer on this connection; leaving: filters without UNSUBACK
 }
 
 // phase is the stage of a subscription between Add and its end.
@@ -48,10 +49,30 @@ const (
 	gone
 )
 
+// A want is one filter of one owner.
+type want[T comparable] struct {
+	sub    *subscription[T]
+	index  int // among the filters of sub
+	filter *filter[T]
+	qos    frames.QoS
+	answer answer
+	by     uint64 // the number of the SUBSCRIBE that asks for it, if answer is asked
+}
+
+// answer is the broker's answer to a want on this connection.
+type answer byte
+
+const (
+	due   answer = iota // no SUBSCRIBE was sent since the owner wants the filter
+	asked               // SUBSCRIBE was sent
+	granted
+	refused
+)
+
 // NewSubscriptions returns an empty set. Requests take their packet identifiers from ids; retry may
-// be nil.
-func NewSubscriptions[T comparable](ids *Identifiers, retry *Retry) *Subscriptions[T] {
-	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry}}
+// be nil. The parameter kept says that the broker keeps the session when the connection ends.
+func NewSubscriptions[T comparable](ids *Identifiers, retry *Retry, kept bool) *Subscriptions[T] {
+	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry}, kept: kept, known: !kept}
 }
 
 // Lookup returns the owners whose filters match topic, each once. The slice must not be changed.
@@ -76,187 +97,152 @@ func (s *Subscriptions[T]) Leaving() []T {
 	return owners
 }
 
-// Add adds a new owner with its filters. If online is set, the SUBSCRIBE packets for the filters
-// are due.
-func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, online bool) {
-	sub := &subscription[T]{owner: owner, filters: filters}
+// Ended returns the removed owners that have ended since the last call, in order: their filters
+// were unsubscribed, or need no UNSUBSCRIBE.
+func (s *Subscriptions[T]) Ended() []T {
+	ended := s.ended
+	s.ended = nil
+	return ended
+}
+
+// Add adds a new owner, which wants the filters from now on. Each of them is asked for, also if the
+// broker has it already, since a new SUBSCRIBE brings the retained messages. If each is set, the
+// owner lives on when the broker refuses a filter; otherwise a refusal ends the owner.
+func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, each bool) {
+	sub := &subscription[T]{owner: owner, wants: make([]want[T], len(filters)), each: each, open: len(filters)}
 	if s.owners == nil {
 		s.owners = make(map[T]*subscription[T])
 	}
 	s.owners[owner] = sub
 	s.wanted = append(s.wanted, sub)
-	for _, f := range filters {
+	for i, f := range filters {
+		x := s.filter(f.Topic)
+		sub.wants[i] = want[T]{sub: sub, index: i, filter: x, qos: f.QoS}
+		x.wants = append(x.wants, &sub.wants[i])
 		s.routes.Add(f, owner)
-		s.unsubscribed = slices.DeleteFunc(s.unsubscribed, func(topic string) bool { return topic == f.Topic })
-	}
-	if online {
-		s.ask(sub)
+		s.update(x, sub)
 	}
 }
 
-// Abandon ends an owner that is still asking, and reports false for any other owner. If withdraw is
-// set, UNSUBSCRIBE is sent for the filters, since the broker may have them.
-func (s *Subscriptions[T]) Abandon(owner T, withdraw bool) bool {
+// Abandon ends an owner that is still asking, and reports false for any other owner. Filters that
+// the broker may have only for this owner are unsubscribed, unless the broker keeps the session.
+func (s *Subscriptions[T]) Abandon(owner T) bool {
 	sub := s.owners[owner]
 	if sub == nil || sub.phase != asking {
 		return false
 	}
 	s.end(sub)
-	s.requests.drop(sub)
-	if withdraw {
-		s.withdraw(sub, nil)
-	}
 	return true
 }
 
-// Remove unsubscribes an owner and reports whether the owner has ended; if not, a later Unsuback,
-// Restore or Lost reports the end. The parameter kept says that the broker keeps the session. If it
-// does and there is no connection now, UNSUBSCRIBE must be sent on the next one.
-func (s *Subscriptions[T]) Remove(owner T, online, kept bool) (ended bool) {
+// Remove unsubscribes an owner, and reports false for an owner that has ended. Ended reports when
+// the owner has ended.
+func (s *Subscriptions[T]) Remove(owner T) bool {
 	sub := s.owners[owner]
-	if sub == nil {
-		return true
-	}
-	if sub.phase == leaving {
-		return false
+	if sub == nil || sub.phase == leaving {
+		return sub != nil
 	}
 	sub.phase, sub.open = leaving, 0
 	s.wanted = without(s.wanted, sub)
 	s.leaving = append(s.leaving, sub)
-	s.requests.drop(sub)
-	switch {
-	case online:
-		s.withdraw(sub, sub)
-	case kept:
-		return false
+	for i := range sub.wants {
+		sub.wants[i].drop(true)
 	}
-	return s.endIfAnswered(sub)
-}
-
-// Restore queues the requests that a new connection needs, and returns the owners that ended in
-// this call. The parameter kept says that the broker may have kept the session. If all is set,
-// SUBSCRIBE is sent for every wanted owner, otherwise only for owners that still wait for an
-// answer.
-func (s *Subscriptions[T]) Restore(kept, all bool) (ended []T) {
-	for _, sub := range s.wanted {
-		if sub.open > 0 || sub.phase == asking || all {
-			s.ask(sub)
-		}
-	}
-	for _, sub := range slices.Clone(s.leaving) {
-		sub.open = 0
-		if kept {
-			s.withdraw(sub, sub)
-		}
-		if s.endIfAnswered(sub) {
-			ended = append(ended, sub.owner)
-		}
-	}
-	return ended
-}
-
-// Lost discards the requests of a lost connection, and returns the owners that ended in this call.
-// If kept is set, an UNSUBSCRIBE that no owner waits for stays queued, without the filters that an
-// owner wants by now.
-func (s *Subscriptions[T]) Lost(kept bool) (ended []T) {
-	s.requests.lost(func(r *request[T]) bool {
-		if r.sub != nil || !kept {
-			return false
-		}
-		r.topics = slices.DeleteFunc(r.topics, func(topic string) bool { return len(s.sharing(topic, nil)) > 0 })
-		return len(r.topics) > 0
-	})
-	if kept {
-		return nil
-	}
-	for _, sub := range slices.Clone(s.leaving) {
-		sub.open = 0
-		s.endIfAnswered(sub)
-		ended = append(ended, sub.owner)
-	}
-	return ended
-}
-
-// Unsubscribed reports whether topic matches a filter that was unsubscribed lately.
-func (s *Subscriptions[T]) Unsubscribed(topic string) bool {
-	return slices.ContainsFunc(s.unsubscribed, func(f string) bool { return frames.Match(f, topic) })
-}
-
-// ask queues the SUBSCRIBE packets for the filters of sub.
-func (s *Subscriptions[T]) ask(sub *subscription[T]) {
-	sub.open, sub.refused = 0, nil
-	var r *request[T]
-	for i, f := range sub.filters {
-		f.QoS = s.highest(f)
-		if !r.fits(f.Topic) {
-			r = s.requests.add(&request[T]{sub: sub, first: i})
+	for i := range sub.wants {
+		x := sub.wants[i].filter
+		if x.unwanted() && !slices.Contains(x.waiting, sub) {
+			x.waiting = append(x.waiting, sub)
 			sub.open++
 		}
-		r.filters = append(r.filters, f)
-		r.size += len(f.Topic) + 3
+		s.update(x, sub)
 	}
-}
-
-// highest returns the QoS to ask for. The broker keeps one QoS for each filter, from the last
-// SUBSCRIBE [MQTT-3.8.4-3], and another owner of the filter may need a higher QoS.
-func (s *Subscriptions[T]) highest(f frames.Filter) frames.QoS {
-	q := f.QoS
-	for _, route := range s.sharing(f.Topic, nil) {
-		q = max(q, route.Filter.QoS)
-	}
-	return q
-}
-
-// sharing returns the routes whose filter is exactly topic and whose owner is wanted, without the
-// routes of except.
-func (s *Subscriptions[T]) sharing(topic string, except *subscription[T]) []Route[T] {
-	return slices.DeleteFunc(s.routes.Equal(topic), func(r Route[T]) bool {
-		sub := s.owners[r.Owner]
-		return sub == except || sub.phase > active
-	})
-}
-
-// withdraw queues UNSUBSCRIBE packets for the filters of sub that the broker may have and no other
-// wanted owner has. The parameter waits is sub if sub ends only with the UNSUBACK, else nil.
-func (s *Subscriptions[T]) withdraw(sub, waits *subscription[T]) {
-	var r *request[T]
-	for _, f := range sub.filters {
-		if slices.Contains(sub.refused, f) || len(s.sharing(f.Topic, sub)) > 0 {
-			continue
-		}
-		if !r.fits(f.Topic) {
-			r = s.requests.add(&request[T]{sub: waits})
-			if waits != nil {
-				waits.open++
-			}
-		}
-		r.topics = append(r.topics, f.Topic)
-		r.size += len(f.Topic) + 2
-		s.unsubscribed = append(s.unsubscribed, f.Topic)
-	}
-	if n := len(s.unsubscribed) - maxUnsubscribed; n > 0 {
-		s.unsubscribed = slices.Delete(s.unsubscribed, 0, n)
-	}
-}
-
-// endIfAnswered ends a leaving owner for which no UNSUBACK is outstanding.
-func (s *Subscriptions[T]) endIfAnswered(sub *subscription[T]) bool {
-	if sub.open > 0 {
-		return false
-	}
-	s.leaving = without(s.leaving, sub)
-	s.end(sub)
+	s.endIfAnswered(sub)
 	return true
 }
 
-// end removes all state of an owner except its requests.
-func (s *Subscriptions[T]) end(sub *subscription[T]) {
-	sub.phase = gone
-	s.wanted = without(s.wanted, sub)
-	for _, f := range sub.filters {
-		s.routes.Remove(f, sub.owner)
+// Connected begins a connection, for which all filters are asked for. The parameter present says
+// that the broker may have the session. If trusted is set too, filters that were granted to their
+// owners on an earlier connection are not asked for again.
+func (s *Subscriptions[T]) Connected(present, trusted bool) {
+	s.online = true
+	if !present {
+		s.forgetSession()
 	}
+	for _, sub := range s.wanted {
+		sub.open = 0
+		for i := range sub.wants {
+			w := &sub.wants[i]
+			if present && trusted && w.answer == granted {
+				continue
+			}
+			w.answer = due
+			sub.open++
+			s.update(w.filter, sub)
+		}
+	}
+	for _, x := range s.parting {
+		s.requests.enqueue(x, x.by)
+	}
+}
+
+// Lost discards the requests of a lost connection.
+func (s *Subscriptions[T]) Lost() {
+	s.online = false
+	s.requests.lost()
+	if !s.kept {
+		s.forgetSession()
+	}
+	for _, x := range s.filters {
+		x.lost()
+		s.forget(x)
+	}
+}
+
+// forgetSession handles the loss of the broker's session: the broker has no filter any more.
+func (s *Subscriptions[T]) forgetSession() {
+	for _, x := range s.filters {
+		x.held, x.withdrawn, x.listed, x.waiting = absent, false, false, nil
+		s.forget(x)
+	}
+	s.parting, s.known = nil, true
+	for _, sub := range slices.Clone(s.leaving) {
+		sub.open = 0
+		s.endIfAnswered(sub)
+	}
+}
+
+// Unsubscribed reports whether topic matches a filter that nobody wants and whose UNSUBACK has not
+// come yet.
+func (s *Subscriptions[T]) Unsubscribed(topic string) bool {
+	return slices.ContainsFunc(s.parting, func(x *filter[T]) bool { return frames.Match(x.topic, topic) })
+}
+
+// endIfAnswered ends a leaving owner for which no UNSUBACK is outstanding.
+func (s *Subscriptions[T]) endIfAnswered(sub *subscription[T]) {
+	if sub.open == 0 {
+		s.ended = append(s.ended, sub.owner)
+		s.end(sub)
+	}
+}
+
+// end removes an owner. Its filters are unsubscribed if no other owner wants them and the session
+// ends with the connection.
+func (s *Subscriptions[T]) end(sub *subscription[T]) {
+	was := sub.phase
+	sub.phase = gone
+	s.wanted, s.leaving = without(s.wanted, sub), without(s.leaving, sub)
 	delete(s.owners, sub.owner)
+	for i := range sub.wants {
+		w := &sub.wants[i]
+		s.routes.Remove(frames.Filter{Topic: w.filter.topic, QoS: w.qos}, sub.owner)
+		w.drop(was != leaving && !s.kept)
+	}
+	if was == leaving { // Remove has updated its filters
+		return
+	}
+	for i := range sub.wants {
+		s.update(sub.wants[i].filter, sub)
+	}
 }
 
 func without[T comparable](list []*subscription[T], sub *subscription[T]) []*subscription[T] {

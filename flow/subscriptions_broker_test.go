@@ -14,11 +14,7 @@ type brokerModel struct {
 	filters map[string]frames.QoS
 	sent    []Request      // packets sent and not applied yet
 	applied []brokerAnswer // answers that the client has not received yet
-
-	// Filters that were refused in this session. When an owner ends, no UNSUBSCRIBE is sent for the
-	// filters that were refused to this owner. The broker may therefore keep such a filter from
-	// another SUBSCRIBE.
-	stranded map[string]bool
+	silent  []Request      // applied packets that get no answer
 }
 
 // A brokerAnswer is a SUBACK or an UNSUBACK.
@@ -27,13 +23,11 @@ type brokerAnswer struct {
 	codes   []frames.ReasonCode // of a SUBACK
 }
 
-func newBrokerModel() *brokerModel {
-	return &brokerModel{filters: map[string]frames.QoS{}, stranded: map[string]bool{}}
-}
+func newBrokerModel() *brokerModel { return &brokerModel{filters: map[string]frames.QoS{}} }
 
 // apply applies the oldest packet. For each filter of a SUBSCRIBE, refuse reports whether the
 // broker refuses it, and grant returns the QoS in the SUBACK.
-func (b *brokerModel) apply(refuse func() bool, grant func(q frames.QoS) frames.QoS) {
+func (b *brokerModel) apply(silent bool, refuse func() bool, grant func(q frames.QoS) frames.QoS) {
 	r := b.sent[0]
 	b.sent = b.sent[1:]
 	a := brokerAnswer{request: r}
@@ -43,23 +37,20 @@ func (b *brokerModel) apply(refuse func() bool, grant func(q frames.QoS) frames.
 	for _, f := range r.Filters {
 		if refuse() {
 			a.codes = append(a.codes, frames.UnspecifiedError)
-			b.stranded[f.Topic] = true
 			continue
 		}
 		b.filters[f.Topic] = f.QoS
 		a.codes = append(a.codes, frames.ReasonCode(grant(f.QoS)))
 	}
+	if silent {
+		b.silent = append(b.silent, r)
+		return
+	}
 	b.applied = append(b.applied, a)
 }
 
 // lost ends the connection and drops all packets and answers under way.
-func (b *brokerModel) lost() { b.sent, b.applied = nil, nil }
-
-// forget ends the session.
-func (b *brokerModel) forget() {
-	clear(b.filters)
-	clear(b.stranded)
-}
+func (b *brokerModel) lost() { b.sent, b.applied, b.silent = nil, nil, nil }
 
 // answer removes one answer, not always the oldest, and returns it.
 func (b *brokerModel) answer(t *rapid.T) brokerAnswer {
@@ -71,7 +62,7 @@ func (b *brokerModel) answer(t *rapid.T) brokerAnswer {
 
 // inUse returns the identifiers of the packets without an answer.
 func (b *brokerModel) inUse() (ids []uint16) {
-	for _, r := range b.sent {
+	for _, r := range slices.Concat(b.sent, b.silent) {
 		ids = append(ids, r.ID)
 	}
 	for _, a := range b.applied {

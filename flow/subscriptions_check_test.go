@@ -1,8 +1,9 @@
 package flow
 
 import (
+	"maps"
 	"slices"
-	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"pgregory.net/rapid"
@@ -15,69 +16,89 @@ func (r *subscriptionsRun) answer(t *rapid.T) {
 		r.suback(t, a)
 		return
 	}
-	owner, ended, err := r.s.Unsuback(a.request.ID)
-	if err != nil {
+	if err := r.s.Unsuback(a.request.ID); err != nil {
 		t.Fatal(err)
-	}
-	if ended {
-		if o := r.owners[owner]; o == nil || !o.leaving {
-			t.Fatalf("%d ends by an UNSUBACK", owner)
-		}
-		r.end(t, owner)
 	}
 }
 
-// suback compares the Answer with all codes for the owner since its filters were last requested.
+// suback compares the Answers with all codes for the owners on this connection.
 func (r *subscriptionsRun) suback(t *rapid.T, a brokerAnswer) {
-	got, err := r.s.Suback(a.request.ID, a.codes)
+	touched := map[int]bool{}
+	answers, err := r.s.Suback(a.request.ID, a.codes, func(owner, index int, code frames.ReasonCode) {
+		o := r.owners[owner]
+		if o == nil || o.leaving {
+			t.Fatalf("a code for %d, which is not wanted", owner)
+		}
+		if _, has := o.codes[index]; has {
+			t.Fatalf("filter %d of %d is answered twice", index, owner)
+		}
+		at := slices.IndexFunc(a.request.Filters, func(f frames.Filter) bool { return f.Topic == o.filters[index].Topic })
+		if at < 0 || a.codes[at] != code || a.request.Filters[at].QoS < o.filters[index].QoS {
+			t.Fatalf("code %d for filter %d of %d", code, index, owner)
+		}
+		o.codes[index] = code
+		touched[owner] = true
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Unchanged
-	var refused []frames.Filter
-	if o := r.owners[got.Owner]; o != nil {
-		for i, code := range got.Codes {
-			if f := o.filters[got.First+i]; f.Topic != a.request.Filters[i].Topic {
-				t.Fatalf("the code for filter %q is reported for filter %q", a.request.Filters[i].Topic, f.Topic)
-			}
-			o.codes[got.First+i] = code
+	for _, got := range answers {
+		want, refused := r.owners[got.Owner].result()
+		if got.Result != want || !slices.Equal(got.Refused, refused) || !touched[got.Owner] {
+			t.Fatalf("owner %d: result %d, refused %v, want %d, %v", got.Owner, got.Result, got.Refused, want, refused)
 		}
-		want, refused = o.result()
-	}
-	if got.Result != want || len(got.Refused) != len(refused) {
-		t.Fatalf("owner %d: result %d, refused %v, want %d, %v", got.Owner, got.Result, got.Refused, want, refused)
-	}
-	for _, f := range refused { // got.Refused is in the order of the answers
-		if !slices.Contains(got.Refused, f) {
-			t.Fatalf("owner %d: refused %v, want %v", got.Owner, got.Refused, refused)
-		}
-	}
-	switch want {
-	case Granted:
+		delete(touched, got.Owner)
 		r.owners[got.Owner].asking = false
-	case Rejected, Revoked:
-		r.end(t, got.Owner)
+		if want == Rejected || want == Revoked {
+			r.end(t, got.Owner)
+		}
+	}
+	for owner := range touched {
+		if want, _ := r.owners[owner].result(); want != 0 {
+			t.Fatalf("owner %d: no answer, want %d", owner, want)
+		}
 	}
 }
 
 func (o *ownerModel) result() (result Result, refused []frames.Filter) {
 	if o.leaving || len(o.codes) < len(o.filters) {
-		return Unchanged, nil
+		return 0, nil
 	}
-	for i, code := range o.codes {
-		if code >= frames.UnspecifiedError {
-			refused = append(refused, o.filters[i])
+	for i, f := range o.filters {
+		if o.codes[i] >= frames.UnspecifiedError {
+			refused = append(refused, f)
 		}
 	}
 	switch {
+	case len(refused) > 0 && o.each:
+		return Partly, refused
 	case len(refused) > 0 && o.asking:
 		return Rejected, refused
 	case len(refused) > 0:
 		return Revoked, refused
-	case o.asking:
+	case o.asking || o.each:
 		return Granted, nil
 	}
-	return Unchanged, nil
+	return 0, nil
+}
+
+// lapse lets a PINGREQ be answered long after all packets were sent. A packet that the broker has
+// not applied yet may lapse, too.
+func (r *subscriptionsRun) lapse(t *rapid.T) {
+	r.s.Pinged()
+	r.s.Ponged()
+	r.now += time.Minute
+	ended, _, next := r.s.Lapse(r.now, time.Minute)
+	if next != 0 || r.s.UnderWay() != 0 {
+		t.Fatalf("%d requests are under way, next %v", r.s.UnderWay(), next)
+	}
+	for _, e := range ended {
+		o := r.owners[e.Owner]
+		if o == nil || o.leaving != (e.Type == frames.TypeUnsubscribe) || !o.leaving && (!o.asking || o.each) {
+			t.Fatalf("%d ends without an answer to %v", e.Owner, e.Type)
+		}
+		r.end(t, e.Owner)
+	}
 }
 
 // highest returns the filters of the wanted owners, each with its highest QoS.
@@ -93,6 +114,7 @@ func (r *subscriptionsRun) highest() map[string]frames.QoS {
 
 // check verifies the invariants; it runs after every step.
 func (r *subscriptionsRun) check(t *rapid.T) {
+	r.ended(t)
 	for _, topic := range modelTopics {
 		var want []int
 		for owner, o := range r.owners {
@@ -117,22 +139,27 @@ func (r *subscriptionsRun) check(t *rapid.T) {
 	if !slices.Equal(wanted, r.wanted) || r.s.Wanted() != len(wanted) || len(leaving)+len(wanted) != len(r.owners) {
 		t.Fatalf("wanted %v, leaving %v; want %v of %d", wanted, leaving, r.wanted, len(r.owners))
 	}
-	if n := len(r.broker.inUse()); r.s.UnderWay() != n || r.ids.Len() != n {
+	if n := len(r.broker.inUse()); r.ids.Len() != n || r.s.UnderWay() > n {
 		t.Fatalf("%d requests under way, %d identifiers in use, want %d", r.s.UnderWay(), r.ids.Len(), n)
 	}
-	for topic := range r.highest() {
-		if slices.Contains(r.s.unsubscribed, topic) {
-			t.Fatalf("%.5q is wanted, and its messages are dropped", topic)
+	highest := r.highest()
+	for _, x := range r.s.parting {
+		if _, wanted := highest[x.topic]; wanted || r.keep && !r.taken[x.topic] {
+			t.Fatalf("messages for %.5q are dropped", x.topic)
 		}
 	}
 }
 
-// settle lets the broker grant every request. Then it checks that the broker has exactly the
-// filters of the wanted owners, except for filters refused earlier, which are in stranded.
+// settle lets the broker answer and grant every request of a new connection. Then it checks that
+// the broker has the filters of the wanted owners, and others only if they belong to a kept session.
 func (r *subscriptionsRun) settle(t *rapid.T) {
-	r.refusals = false
+	r.refusals, r.silence = false, false
+	if r.online && len(r.broker.silent) > 0 {
+		r.lost(t)
+	}
 	if !r.online {
-		r.restore(t)
+		r.check(t)
+		r.connect(t)
 		r.check(t)
 	}
 	for r.send(t) || len(r.broker.sent)+len(r.broker.applied) > 0 {
@@ -142,56 +169,37 @@ func (r *subscriptionsRun) settle(t *rapid.T) {
 		r.answer(t)
 		r.check(t)
 	}
-	if len(r.s.Leaving()) > 0 || r.s.UnderWay() > 0 {
-		t.Fatalf("leaving: %v, under way: %d", r.s.Leaving(), r.s.UnderWay())
+	if len(r.s.Leaving()) > 0 || r.s.UnderWay() > 0 || len(r.s.parting) > 0 {
+		t.Fatalf("leaving: %v, under way: %d, to unsubscribe: %d", r.s.Leaving(), r.s.UnderWay(), len(r.s.parting))
 	}
 	highest := r.highest()
-	for topic, q := range highest {
-		if got, has := r.broker.filters[topic]; !has || got < q {
-			t.Fatalf("the broker has %.12q: %v, with QoS %d, want %d", topic, has, got, q)
+	for _, owner := range r.wanted {
+		o := r.owners[owner]
+		if o.asking {
+			t.Fatalf("%d was not answered", owner)
+		}
+		for i, f := range o.filters {
+			if o.codes[i] >= frames.UnspecifiedError {
+				continue
+			}
+			if got, has := r.broker.filters[f.Topic]; !has || got < f.QoS {
+				t.Fatalf("the broker has %.12q: %v, with QoS %d, want %d", f.Topic, has, got, highest[f.Topic])
+			}
 		}
 	}
 	for topic := range r.broker.filters {
-		if _, want := highest[topic]; !want && !r.broker.stranded[topic] {
+		if _, want := highest[topic]; !want && !r.keep {
 			t.Fatalf("the broker has %.12q, and nobody wants it", topic)
 		}
 	}
-	for owner, o := range r.owners {
-		if o.asking {
-			t.Fatalf("%d was not granted", owner)
+	if len(r.s.filters) > len(highest) {
+		t.Fatalf("%d filters are remembered, %d are wanted", len(r.s.filters), len(highest))
+	}
+	for topic := range r.before {
+		if _, has := r.broker.filters[topic]; !has && !r.taken[topic] && r.trust {
+			t.Fatalf("%.12q was taken out of the session", topic)
 		}
 	}
-}
-
-// The model has no Retry, with which a repeated SUBSCRIBE can arrive after a newer SUBSCRIBE for
-// the same filter.
-func TestSubscriptionsModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		r := newSubscriptionsRun(t)
-		when := func(ready func() bool, step func(t *rapid.T)) func(t *rapid.T) {
-			return func(t *rapid.T) {
-				if !ready() {
-					t.Skip()
-				}
-				step(t)
-			}
-		}
-		online := func() bool { return r.online }
-		for range 4 { // each round begins when all requests are answered
-			refusals := r.refusals
-			t.Repeat(map[string]func(*rapid.T){
-				"":        r.check,
-				"add":     r.add,
-				"remove":  r.remove,
-				"abandon": r.abandon,
-				"lost":    when(online, r.lost),
-				"restore": when(func() bool { return !r.online }, r.restore),
-				"next":    when(online, func(t *rapid.T) { r.send(t) }),
-				"apply":   when(func() bool { return len(r.broker.sent) > 0 }, r.apply),
-				"answer":  when(func() bool { return len(r.broker.applied) > 0 }, r.answer),
-			})
-			r.settle(t)
-			r.refusals = refusals
-		}
-	})
+	maps.DeleteFunc(r.before, func(topic string, _ bool) bool { return r.taken[topic] })
+	clear(r.taken)
 }

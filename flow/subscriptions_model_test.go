@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"pgregory.net/rapid"
@@ -18,9 +20,10 @@ var modelTopics = []string{"a", "b/c", "b", "$SYS/a", modelFilters[5]}
 // An ownerModel is an owner that has not ended.
 type ownerModel struct {
 	filters []frames.Filter
+	each    bool
 	asking  bool
 	leaving bool
-	codes   map[int]frames.ReasonCode // the codes since its filters were last requested, by index of the filter
+	codes   map[int]frames.ReasonCode // the codes on this connection, by index of the filter
 }
 
 // subscriptionsRun drives a Subscriptions and a broker.
@@ -29,25 +32,40 @@ type subscriptionsRun struct {
 	ids    Identifiers
 	broker *brokerModel
 
-	keep     bool // the client asks the broker to keep the session
-	v31      bool // the broker does not say whether it has kept the session
+	keep     bool // the broker keeps the session
+	trust    bool // a broker that has the session has its filters
 	refusals bool
+	silence  bool // some packets get no answer
 
 	online bool
+	now    time.Duration
 	last   int // the newest owner
 	owners map[int]*ownerModel
 	wanted []int // the wanted owners in order of Add
+
+	before map[string]bool // the filters that the session of the broker had before this client
+	taken  map[string]bool // the filters of removed owners, which may be unsubscribed
 }
 
 func newSubscriptionsRun(t *rapid.T) *subscriptionsRun {
 	r := &subscriptionsRun{
 		broker:   newBrokerModel(),
 		keep:     rapid.Bool().Draw(t, "keep"),
-		v31:      rapid.Bool().Draw(t, "3.1"),
+		trust:    rapid.Bool().Draw(t, "trust"),
 		refusals: rapid.Bool().Draw(t, "refusals"),
+		silence:  rapid.Bool().Draw(t, "silence"),
 		owners:   map[int]*ownerModel{},
+		before:   map[string]bool{},
+		taken:    map[string]bool{},
 	}
-	r.s = NewSubscriptions[int](&r.ids, nil)
+	if r.keep {
+		for _, topic := range modelFilters {
+			if rapid.Bool().Draw(t, "held before") {
+				r.before[topic], r.broker.filters[topic] = true, 2
+			}
+		}
+	}
+	r.s = NewSubscriptions[int](&r.ids, nil, r.keep)
 	return r
 }
 
@@ -58,9 +76,10 @@ func (r *subscriptionsRun) add(t *rapid.T) {
 		filters[i].Topic = modelFilters[rapid.IntRange(0, len(modelFilters)-1).Draw(t, "filter")]
 		filters[i].QoS = frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
 	}
-	r.owners[r.last] = &ownerModel{filters: filters, asking: true, codes: map[int]frames.ReasonCode{}}
+	each := rapid.Bool().Draw(t, "each")
+	r.owners[r.last] = &ownerModel{filters: filters, each: each, asking: true, codes: map[int]frames.ReasonCode{}}
 	r.wanted = append(r.wanted, r.last)
-	r.s.Add(r.last, filters, r.online)
+	r.s.Add(r.last, filters, each)
 }
 
 // owner draws an owner, which may have ended. Owners that have not ended are drawn more often.
@@ -75,7 +94,7 @@ func (r *subscriptionsRun) abandon(t *rapid.T) {
 	owner := r.owner(t)
 	o := r.owners[owner]
 	want := o != nil && o.asking
-	if got := r.s.Abandon(owner, r.online || r.keep); got != want {
+	if got := r.s.Abandon(owner); got != want {
 		t.Fatalf("Abandon of %d: %v, want %v", owner, got, want)
 	}
 	if want {
@@ -86,20 +105,14 @@ func (r *subscriptionsRun) abandon(t *rapid.T) {
 func (r *subscriptionsRun) remove(t *rapid.T) {
 	owner := r.owner(t)
 	o := r.owners[owner]
-	ended := r.s.Remove(owner, r.online, r.keep)
-	switch {
-	case o == nil:
-		if !ended {
-			t.Fatalf("%d ends a second time", owner)
-		}
-	case o.leaving:
-		if ended {
-			t.Fatalf("%d ends without UNSUBACK", owner)
-		}
-	case ended:
-		r.end(t, owner)
-	default:
+	if got := r.s.Remove(owner); got != (o != nil) {
+		t.Fatalf("Remove of %d: %v", owner, got)
+	}
+	if o != nil {
 		r.leave(owner, o)
+		for _, f := range o.filters {
+			r.taken[f.Topic] = true
+		}
 	}
 }
 
@@ -117,6 +130,16 @@ func (r *subscriptionsRun) end(t *rapid.T, owner int) {
 	delete(r.owners, owner)
 }
 
+// ended takes the owners that have ended, which must be leaving.
+func (r *subscriptionsRun) ended(t *rapid.T) {
+	for _, owner := range r.s.Ended() {
+		if o := r.owners[owner]; o == nil || !o.leaving {
+			t.Fatalf("%d has ended", owner)
+		}
+		r.end(t, owner)
+	}
+}
+
 // lost ends the connection, after the broker has read some of the packets.
 func (r *subscriptionsRun) lost(t *rapid.T) {
 	for range rapid.IntRange(0, len(r.broker.sent)).Draw(t, "applied") {
@@ -124,38 +147,37 @@ func (r *subscriptionsRun) lost(t *rapid.T) {
 	}
 	r.broker.lost()
 	r.online = false
-	if !r.keep {
-		r.broker.forget()
-	}
-	for _, owner := range r.s.Lost(r.keep) {
-		if o := r.owners[owner]; o == nil || !o.leaving {
-			t.Fatalf("%d ends with the connection", owner)
-		}
-		r.end(t, owner)
-	}
+	r.s.Lost()
 }
 
-func (r *subscriptionsRun) restore(t *rapid.T) {
+func (r *subscriptionsRun) connect(t *rapid.T) {
 	present := r.keep && rapid.IntRange(0, 3).Draw(t, "session lost") > 0
-	if !present {
-		r.broker.forget()
-	}
-	kept := present || r.keep && r.v31
-	all := !kept || r.v31
-	r.online = true
-	for _, owner := range r.wanted {
-		if o := r.owners[owner]; all || o.asking || len(o.codes) < len(o.filters) {
-			clear(o.codes)
+	switch {
+	case !present:
+		clear(r.broker.filters)
+		clear(r.before)
+		clear(r.taken)
+	case !r.trust && rapid.Bool().Draw(t, "restored from an older state"):
+		for _, topic := range slices.Sorted(maps.Keys(r.broker.filters)) {
+			if rapid.Bool().Draw(t, "lost filter") {
+				delete(r.broker.filters, topic)
+			}
 		}
 	}
-	for _, owner := range r.s.Restore(kept, all) {
-		r.end(t, owner)
+	r.online = true
+	for _, owner := range r.wanted {
+		for i, code := range r.owners[owner].codes {
+			if !present || !r.trust || code >= frames.UnspecifiedError {
+				delete(r.owners[owner].codes, i)
+			}
+		}
 	}
+	r.s.Connected(present, r.trust)
 }
 
 // send passes the next packet to the broker and reports whether there was one.
 func (r *subscriptionsRun) send(t *rapid.T) bool {
-	request, ok := r.s.Next(0)
+	request, ok := r.s.Next(r.now)
 	if !ok {
 		return false
 	}
@@ -165,15 +187,61 @@ func (r *subscriptionsRun) send(t *rapid.T) bool {
 	if request.Again || (len(request.Filters) == 0) == (len(request.Topics) == 0) {
 		t.Fatalf("request %+v", request)
 	}
+	if n := len(request.Filters) + len(request.Topics); n > 8 {
+		t.Fatalf("%d filters in a packet", n)
+	}
+	for _, topic := range request.Topics {
+		if _, wanted := r.highest()[topic]; wanted || r.keep && !r.taken[topic] {
+			t.Fatalf("UNSUBSCRIBE for %.12q", topic)
+		}
+	}
+	for _, f := range request.Filters {
+		if _, wanted := r.highest()[f.Topic]; !wanted {
+			t.Fatalf("SUBSCRIBE for %.12q", f.Topic)
+		}
+	}
 	request.Filters, request.Topics = slices.Clone(request.Filters), slices.Clone(request.Topics)
 	r.broker.sent = append(r.broker.sent, request)
 	return true
 }
 
 func (r *subscriptionsRun) apply(t *rapid.T) {
-	r.broker.apply(func() bool {
+	silent := r.silence && rapid.IntRange(0, 3).Draw(t, "silent") == 0
+	r.broker.apply(silent, func() bool {
 		return r.refusals && rapid.IntRange(0, 3).Draw(t, "refused") == 0
 	}, func(q frames.QoS) frames.QoS {
 		return q - frames.QoS(rapid.IntRange(0, int(q)).Draw(t, "granted less"))
+	})
+}
+
+func TestSubscriptionsModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newSubscriptionsRun(t)
+		when := func(ready func() bool, step func(t *rapid.T)) func(t *rapid.T) {
+			return func(t *rapid.T) {
+				if !ready() {
+					t.Skip()
+				}
+				step(t)
+			}
+		}
+		online := func() bool { return r.online }
+		for range 4 { // each round begins when all requests are answered
+			refusals, silence := r.refusals, r.silence
+			t.Repeat(map[string]func(*rapid.T){
+				"":        r.check,
+				"add":     r.add,
+				"remove":  r.remove,
+				"abandon": r.abandon,
+				"lost":    when(online, r.lost),
+				"connect": when(func() bool { return !r.online }, r.connect),
+				"next":    when(online, func(t *rapid.T) { r.send(t) }),
+				"apply":   when(func() bool { return len(r.broker.sent) > 0 }, r.apply),
+				"answer":  when(func() bool { return len(r.broker.applied) > 0 }, r.answer),
+				"lapse":   when(online, r.lapse),
+			})
+			r.settle(t)
+			r.refusals, r.silence = refusals, silence
+		}
 	})
 }

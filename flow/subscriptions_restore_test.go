@@ -1,106 +1,117 @@
 package flow
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 )
 
-func TestNewConnectionAsksForTheFiltersThatTheBrokerDoesNotHave(t *testing.T) {
+// U19: a broker that has kept the session may lack a filter all the same.
+func TestNewConnectionAsksForEveryWantedFilter(t *testing.T) {
 	for _, c := range []struct {
-		name      string
-		kept, all bool
-		want      []string
-		ended     []string
-		leaving   string
+		name             string
+		present, trusted bool
+		want             []string
+		ended            []string
+		leaving          string
 	}{
-		{"session kept", true, false,
+		{"session present", true, false,
+			[]string{"SUBSCRIBE#4 a:1", "SUBSCRIBE#5 b:1", "SUBSCRIBE#6 c:1", "UNSUBSCRIBE#7 x"}, nil, "X"},
+		{"session present and trusted", true, true,
 			[]string{"SUBSCRIBE#4 b:1", "SUBSCRIBE#5 c:1", "UNSUBSCRIBE#6 x"}, nil, "X"},
 		{"session gone", false, true,
 			[]string{"SUBSCRIBE#4 a:1", "SUBSCRIBE#5 b:1", "SUBSCRIBE#6 c:1"}, []string{"X"}, ""},
-		{"session unknown", true, true,
-			[]string{"SUBSCRIBE#4 a:1", "SUBSCRIBE#5 b:1", "SUBSCRIBE#6 c:1", "UNSUBSCRIBE#7 x"}, nil, "X"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSubscriber(t, nil)
+			s := newKeptSubscriber(t)
+			s.Connected(false, false)
 			s.granted("A", "a:1")
 			s.granted("X", "x:0")
-			s.adds("B", true, "b:1")
+			s.adds("B", "b:1")
 			s.sends("SUBSCRIBE#3 b:1")
-			equal(t, "owners that end", len(s.Lost(true)), 0)
+			s.Lost()
 			equal(t, "identifiers in use", s.ids.Len(), 0)
-			s.adds("C", false, "c:1")
-			equal(t, "X has ended", s.Remove("X", false, true), false)
-			if got := s.Restore(c.kept, c.all); !slices.Equal(got, c.ended) {
-				t.Fatalf("ended: %q, want %q", got, c.ended)
-			}
+			s.adds("C", "c:1")
+			s.Remove("X")
+			s.ends()
+			s.Connected(c.present, c.trusted)
+			s.ends(c.ended...)
 			s.sends(c.want...)
 			equal(t, "leaving", strings.Join(s.Leaving(), " "), c.leaving)
 		})
 	}
 }
 
-// If the connection is lost before SUBACK, the filters of an active owner are requested again.
-func TestOwnerIsAskedForUntilItsLastAnswer(t *testing.T) {
-	s := newSubscriber(t, nil)
+// If the connection is lost before SUBACK, even a trusted session does not have the filter.
+func TestTrustCountsFromTheLastAnswer(t *testing.T) {
+	s := newKeptSubscriber(t)
+	s.Connected(false, true)
 	s.granted("A", "a:1")
-	s.Lost(true)
-	s.Restore(false, true)
+	s.Lost()
+	s.Connected(false, true)
 	s.sends("SUBSCRIBE#2 a:1")
-	s.Lost(true)
-	s.Restore(true, false)
+	s.Lost()
+	s.Connected(true, true)
 	s.sends("SUBSCRIBE#3 a:1")
-	s.suback(3, Unchanged, 1)
-	s.Lost(true)
-	s.Restore(true, false)
+	s.suback(3, "", 1)
+	s.Lost()
+	s.Connected(true, true)
 	s.sends()
+	s.Lost()
+	s.Connected(true, false)
+	s.sends("SUBSCRIBE#4 a:1")
 }
 
 func TestQueuedSubscribeIsNotSentTwiceAfterALostConnection(t *testing.T) {
 	s := newSubscriber(t, nil)
-	s.adds("A", true, "a:1")
-	s.Lost(true)
+	s.adds("A", "a:1")
+	s.Lost()
 	s.sends()
-	s.Restore(true, false)
+	s.Connected(false, false)
 	s.sends("SUBSCRIBE#1 a:1")
 }
 
+func TestFilterOfTwoOwnersIsAskedForOnceByANewConnection(t *testing.T) {
+	s := newSubscriber(t, nil)
+	s.granted("A", "a:1", "b:0")
+	s.granted("B", "b:2", "c:0")
+	s.Lost()
+	s.Connected(false, false)
+	s.sends("SUBSCRIBE#3 a:1 b:2", "SUBSCRIBE#4 c:0")
+}
+
 func TestUnsubscribeThatLostItsConnectionIsRepeatedInAKeptSession(t *testing.T) {
-	t.Run("of a leaving owner", func(t *testing.T) {
-		s := newSubscriber(t, nil)
-		s.granted("A", "a:1")
-		s.Remove("A", true, true)
-		s.sends("UNSUBSCRIBE#2 a")
-		equal(t, "owners that end", len(s.Lost(true)), 0)
-		s.sends()
-		equal(t, "owners that end", len(s.Restore(true, false)), 0)
-		s.sends("UNSUBSCRIBE#3 a")
-		s.unsuback(3, "A")
-	})
-	t.Run("that nobody waits for", func(t *testing.T) {
-		s := newSubscriber(t, nil)
-		s.adds("A", true, "a:1", "b:1", "c:1")
-		s.sends("SUBSCRIBE#1 a:1 b:1 c:1")
-		s.suback(1, Rejected, 1, 1, 0x80)
-		s.sends("UNSUBSCRIBE#2 a b")
-		s.adds("B", true, "a:1")
-		s.Lost(true) // B wants the filter a by now
-		s.sends("UNSUBSCRIBE#3 b")
-		s.Lost(true)
-		s.Restore(true, false)
-		s.sends("UNSUBSCRIBE#4 b", "SUBSCRIBE#5 a:1")
-		s.adds("C", true, "b:1")
-		s.Lost(true)
-		s.sends()
-	})
-	t.Run("queued", func(t *testing.T) {
-		s := newSubscriber(t, nil)
-		s.adds("A", false, "a:1")
-		s.Abandon("A", true)
-		s.Lost(true)
-		s.sends("UNSUBSCRIBE#1 a")
-	})
+	s := newKeptSubscriber(t)
+	s.Connected(false, false)
+	s.granted("A", "a:1", "b:1", "c:1")
+	s.Remove("A")
+	s.sends("UNSUBSCRIBE#2 a b c")
+	s.adds("B", "a:1") // B wants the filter a by now
+	s.Lost()
+	s.ends()
+	s.sends()
+	s.Connected(true, false)
+	s.sends("SUBSCRIBE#3 a:1", "UNSUBSCRIBE#4 b c")
+	s.unsuback(4)
+	s.ends("A")
+	s.Lost()
+	s.Connected(true, false)
+	s.sends("SUBSCRIBE#5 a:1")
+}
+
+// The order of a map would differ from connection to connection.
+func TestUnsubscribesAreRepeatedInTheirOrder(t *testing.T) {
+	s := newKeptSubscriber(t)
+	s.Connected(false, false)
+	for _, owner := range []string{"9", "1", "8", "2", "7", "3"} {
+		s.granted(owner, owner+":0")
+	}
+	for _, owner := range []string{"3", "9", "2", "1", "7", "8"} {
+		s.Remove(owner)
+	}
+	nextAll(s)
+	s.Lost()
+	s.Connected(true, false)
+	s.sends("UNSUBSCRIBE#13 3", "UNSUBSCRIBE#14 9", "UNSUBSCRIBE#15 2", "UNSUBSCRIBE#16 1", "UNSUBSCRIBE#17 7", "UNSUBSCRIBE#18 8")
 }
 
 func TestSessionThatIsNotKeptEndsTheLeavingOwners(t *testing.T) {
@@ -108,76 +119,72 @@ func TestSessionThatIsNotKeptEndsTheLeavingOwners(t *testing.T) {
 	s.granted("A", "a:1")
 	s.granted("B", "b:1")
 	s.granted("C", "c:1")
-	s.adds("D", true, "d:1")
-	s.Remove("B", true, false)
-	s.Remove("A", true, false)
-	s.Abandon("D", true)
-	s.sends("UNSUBSCRIBE#4 b", "UNSUBSCRIBE#5 a", "UNSUBSCRIBE#6 d")
-	if got := s.Lost(false); !slices.Equal(got, []string{"B", "A"}) {
-		t.Fatalf("ended: %q", got)
-	}
+	s.adds("D", "d:1")
+	s.Remove("B")
+	s.Remove("A")
+	s.sends("SUBSCRIBE#4 d:1", "UNSUBSCRIBE#5 b", "UNSUBSCRIBE#6 a")
+	s.Abandon("D")
+	s.Lost()
+	s.ends("B", "A")
 	s.has("C |")
 	s.lookup("a")
 	s.sends()
-	equal(t, "C has ended offline", s.Remove("C", false, false), true)
-	s.has("|")
+	s.Remove("C")
+	s.ends("C")
+	s.isEmpty()
 }
 
 // Another owner adds the filter while the UNSUBSCRIBE of the first owner waits for a connection.
-func TestLeavingOwnerWhoseFiltersAreWantedAgainEndsAtRestore(t *testing.T) {
-	s := newSubscriber(t, nil)
+func TestLeavingOwnerEndsWhenItsFiltersAreWantedAgain(t *testing.T) {
+	s := newKeptSubscriber(t)
+	s.Connected(false, false)
 	s.granted("A", "a:1")
-	s.Lost(true)
-	s.Remove("A", false, true)
-	s.adds("B", false, "a:0")
-	if got := s.Restore(true, false); !slices.Equal(got, []string{"A"}) {
-		t.Fatalf("ended: %q", got)
-	}
+	s.Lost()
+	s.Remove("A")
+	s.ends()
+	s.adds("B", "a:0")
+	s.ends("A")
+	s.Connected(true, false)
 	s.sends("SUBSCRIBE#2 a:0")
+}
+
+// A program removes the filter of an earlier release from its kept session.
+func TestFilterThatWasNeverAskedForIsUnsubscribedFromAKeptSession(t *testing.T) {
+	s := newKeptSubscriber(t)
+	s.Add("A", parseFilters("old/#:1"), true)
+	s.Remove("A")
+	s.ends()
+	s.Connected(true, false)
+	s.sends("UNSUBSCRIBE#1 old/#")
+	s.unsuback(1)
+	s.ends("A")
+	s.isEmpty()
 }
 
 func TestRemoveTakesItsSubscribeOutOfTheQueue(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.granted("A", "a:1")
-	s.Lost(true)
-	s.Restore(false, true)
-	s.adds("B", true, "b:1")
-	s.Remove("A", true, true)
-	s.sends("SUBSCRIBE#2 b:1", "UNSUBSCRIBE#3 a")
+	s.Lost()
+	s.Connected(false, false)
+	s.adds("B", "b:1")
+	s.Remove("A") // the broker has no filter of A yet
+	s.ends("A")
+	s.sends("SUBSCRIBE#2 b:1")
 }
 
 func TestSubackOfALeavingOwnerDoesNotCountAsItsUnsuback(t *testing.T) {
 	s := newSubscriber(t, nil)
 	long := strings.Repeat("a", requestBytes) // a packet of its own
-	s.adds("A", true, long+":1", "b:1")
+	s.adds("A", long+":1", "b:1")
 	s.sends("SUBSCRIBE#1 "+long+":1", "SUBSCRIBE#2 b:1")
-	s.Remove("A", true, true)
+	s.Remove("A")
 	s.sends("UNSUBSCRIBE#3 "+long, "UNSUBSCRIBE#4 b")
-	s.suback(1, Unchanged, 1)
-	s.suback(2, Unchanged, 0x80)
-	s.unsuback(4, "")
+	s.suback(1, "", 1)
+	s.suback(2, "", 0x80)
+	s.unsuback(4)
+	s.ends()
 	s.has("| A")
-	s.unsuback(3, "A")
-}
-
-func TestLast256UnsubscribedFiltersAreRemembered(t *testing.T) {
-	s := newSubscriber(t, nil)
-	var list []string
-	for i := range 300 {
-		list = append(list, fmt.Sprintf("f%d/+:0", i))
-	}
-	s.granted("A", list[:250]...)
-	s.granted("B", list[250:]...)
-	equal(t, "before", s.Unsubscribed("f0/x"), false)
-	s.Remove("A", true, false)
-	equal(t, "the first of 250", s.Unsubscribed("f0/x"), true)
-	equal(t, "another topic", s.Unsubscribed("f0"), false)
-	equal(t, "a filter of B", s.Unsubscribed("f250/x"), false)
-	s.Remove("B", true, false)
-	equal(t, "the first of the last 256", s.Unsubscribed("f44/x"), true)
-	equal(t, "the one before", s.Unsubscribed("f43/x"), false)
-	equal(t, "the last", s.Unsubscribed("f299/x"), true)
-	s.adds("C", true, "f299/+:2")
-	equal(t, "one that is wanted again", s.Unsubscribed("f299/x"), false)
-	equal(t, "the one beside it", s.Unsubscribed("f298/x"), true)
+	s.unsuback(3)
+	s.ends("A")
+	s.isEmpty()
 }

@@ -33,6 +33,7 @@ type connection struct {
 
 	keepAlive flow.KeepAlive
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
+	lapseAt   time.Duration // the time at which a SUBACK or UNSUBACK is overdue; 0 if none is awaited
 	backoff   *flow.Backoff
 
 	reader   *reader
@@ -133,7 +134,7 @@ func (c *connection) announceLost(err error) {
 // reset forgets the connection.
 func (c *connection) reset() {
 	c.endAttempt()
-	c.phase, c.conn, c.cause, c.resendAt = waiting, nil, nil, 0
+	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt = waiting, nil, nil, 0, 0
 }
 
 // linger closes our side of the connection and reads on until the broker has closed its side

@@ -231,6 +231,7 @@ func TestAckAfterItsConnectionIsGoneIsHarmless(t *testing.T) {
 		old := takeFrom(t, ch)
 
 		c = droppedAndBack(t, s, b, c, true)
+		c.Grant(asked(t, c, filterOf("a", atLeast)))
 		c.Send(publish("a", "other", atLeast, 1, false)) // a new message with the same identifier
 		other := takeFrom(t, ch)
 		old.Ack()
@@ -250,6 +251,7 @@ func TestQoS2SettledAfterItsConnectionIsGoneIsNotDeliveredAgain(t *testing.T) {
 		d := takeFrom(t, ch)
 
 		c = droppedAndBack(t, s, b, c, true)
+		c.Grant(asked(t, c, filterOf("a", exactly)))
 		c.Send(publish("a", "x", exactly, 4, true))
 		synctest.Wait()
 		c.ExpectNone() // the ack waits for the delivery that the consumer holds

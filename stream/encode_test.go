@@ -53,8 +53,9 @@ func TestEncodedPackets(t *testing.T) {
 // the connection.
 func TestRequestIsEncodedForTheVersion(t *testing.T) {
 	for _, v := range []frames.Version{frames.V31, frames.V311} {
-		subs := flow.NewSubscriptions[int](new(flow.Identifiers), nil)
-		subs.Add(1, []frames.Filter{{Topic: "a"}}, true)
+		subs := flow.NewSubscriptions[int](new(flow.Identifiers), nil, false)
+		subs.Add(1, []frames.Filter{{Topic: "a"}}, false)
+		subs.Connected(false, false)
 		r, ok := subs.Next(0)
 		if !ok {
 			t.Fatal("no SUBSCRIBE is due")

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
@@ -25,7 +26,7 @@ func (s *Session) Flush(ctx context.Context) error {
 	}
 	s.call(func(l *loop) { l.intake.dropFlush(flush) })
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return gaveUp(ctx, s.states.reason("publications are queued or in flight"))
 	}
 	return s.life.closed()
 }
@@ -59,6 +60,6 @@ func (s *Session) Sync(ctx context.Context) error {
 	case err := <-reply: // a ready result beats an ended context
 		return err
 	default:
-		return context.Cause(ctx)
+		return gaveUp(ctx, errors.New("the Store has not finished its commit"))
 	}
 }

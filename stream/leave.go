@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -88,6 +89,8 @@ func (b *inbox) buffered() (n int) {
 	return n
 }
 
+var errNotReceived = errors.New("messages that have arrived are not received yet")
+
 // drainPoll is the interval at which Drain looks at the buffers of channels. A receive from a
 // buffered channel wakes nobody but a sender.
 const drainPoll = 5 * time.Millisecond
@@ -108,7 +111,7 @@ func (sub *Subscription) Drain(ctx context.Context) error {
 	select {
 	case <-box.servedChannel():
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return gaveUp(ctx, errNotReceived)
 	case <-life.done:
 		return life.closed()
 	}
@@ -118,7 +121,7 @@ func (sub *Subscription) Drain(ctx context.Context) error {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return gaveUp(ctx, errNotReceived)
 		case <-life.done:
 			return life.closed()
 		}

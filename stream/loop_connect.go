@@ -48,9 +48,7 @@ func (l *loop) connected(c *link.Conn) {
 		l.receiver.Clear()
 	}
 	l.inboxes.reconnected(t.mayHaveSession())
-	for _, set := range l.subs.Restore(t.mayHaveSession(), !t.mayHaveSession() || t.doubtful) {
-		set.end()
-	}
+	l.subs.Connected(t.mayHaveSession(), t.resumed && l.settings.trustSession)
 	l.log.Info("connected", "endpoint", l.link.endpoint, "version", t.version.String(), "client", t.clientID, "resumed", t.resumed)
 	l.link.announce()
 }
@@ -75,8 +73,7 @@ func (l *loop) disconnected(cause error) {
 	l.outbox.disconnected()
 	l.sender.Lost(l.outbox.handed, kept, func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(cause)) })
 	l.receiver.Lost(kept)
-	for _, set := range l.subs.Lost(kept) {
-		set.end()
-	}
+	l.subs.Lost()
+	endUnsubscribed(l.subs)
 	l.receipts.wakeStages()
 }

@@ -99,15 +99,9 @@ func (l *loop) endPublications() {
 // endCalls answers the calls of users that wait for the broker or the Store.
 func (l *loop) endCalls() {
 	cause := l.life.closed()
-	l.subs.EachWanted(func(set *filterSet, asking bool) {
-		if asking {
-			set.answer(cause)
-		}
-		set.inbox.finish(nil)
-	})
+	l.subs.EachWanted(func(set *filterSet, _ bool) { set.end(nil, cause) })
 	for _, set := range l.subs.Leaving() {
-		set.inbox.finish(nil)
-		set.left(cause)
+		set.end(nil, cause)
 	}
 	if failing := l.outbox.failing(); failing != nil {
 		cause = failing

@@ -106,9 +106,12 @@ func (l *loop) control(p *packet) {
 	case frames.TypeSuback:
 		l.suback(p.id, p.codes)
 	case frames.TypeUnsuback:
-		l.unsuback(p.id)
+		if err := l.subs.Unsuback(p.id); err != nil {
+			l.link.fail(err)
+		}
 	case frames.TypePingresp:
 		l.link.keepAlive.Answered()
+		l.subs.Ponged()
 		l.shrink()
 	}
 }

@@ -201,6 +201,15 @@ func (l *loop) withdraw(h flow.Handle, cause error) {
 	l.receipts.complete(&e, err)
 }
 
+// gaveUpPublish returns the cause for the Receipt of a publication whose call ended by ctx.
+func gaveUpPublish(l *loop, ctx context.Context, h flow.Handle) error {
+	waits := "the broker has not acknowledged it"
+	if l.sender.IsQueued(h) {
+		waits = "it waits behind other publications"
+	}
+	return gaveUp(ctx, l.link.states.reason(waits))
+}
+
 // withdrawStage ends the pending messages of a stage whose context has ended.
 func (l *loop) withdrawStage(st *publishStage) {
 	cause := context.Cause(st.ctx)
@@ -214,7 +223,7 @@ func (l *loop) withdrawStage(st *publishStage) {
 		}
 	})
 	for _, h := range pending {
-		l.withdraw(h, cause)
+		l.withdraw(h, gaveUpPublish(l, st.ctx, h))
 	}
 }
 

@@ -74,8 +74,10 @@ func (l *loop) turn() {
 		}
 		l.transmit()
 		l.resend()
+		l.lapse()
 		l.ping()
 	}
+	endUnsubscribed(l.subs)
 	l.flush()
 	l.outbox.rest()
 	l.receipts.wakeStages()
@@ -94,7 +96,7 @@ func (l *loop) turn() {
 	if l.intake.callsReady(l.sender.Queued()) {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
-	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.due(),
+	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
 		l.outbox.retryAt(), l.warnOfHeldAcks(), l.throttle.restUntil, l.throttle.behindAt)
 }
 
@@ -132,6 +134,7 @@ func (l *loop) ping() {
 	switch c.keepAlive.Check(l.clock.now, c.conn.BytesIn(), l.throttle.paused, l.outbox.writing()) {
 	case flow.SendPing:
 		l.outbox.packet(frames.Pingreq{})
+		l.subs.Pinged()
 	case flow.PeerDead:
 		l.link.fail(errNoPingresp)
 	}

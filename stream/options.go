@@ -46,6 +46,13 @@ type Options struct {
 	// section 3.1.2.4). The client keeps its own part of the session too.
 	KeepSession bool
 
+	// TrustSession relies on the broker's word that it has kept the session (section 3.2.2.2): the
+	// filters that were granted on an earlier connection are not asked for again, and their retained
+	// messages do not come again. Without it the client asks for its filters at every connection,
+	// since a broker that was restored from an older state may lack some of them. TrustSession has no
+	// effect on 3.1, whose CONNACK does not say whether the broker has the session.
+	TrustSession bool
+
 	// KeepAlive is the longest silence towards the broker (section 3.1.2.10), up to 65,535 s, in
 	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches keep alive off.
 	KeepAlive time.Duration
@@ -302,6 +309,7 @@ func (o *Options) link() link.Config {
 type settings struct {
 	version          frames.Version
 	kept             bool
+	trustSession     bool
 	noReconnect      bool
 	discardUnclaimed bool
 	window           int
@@ -314,7 +322,8 @@ type settings struct {
 
 func (o *Options) settings() settings {
 	return settings{
-		version: o.Version, kept: o.KeepSession, noReconnect: o.NoReconnect, discardUnclaimed: o.DiscardUnclaimed,
-		window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry, ack: o.Ack, slowConsumer: o.SlowConsumer,
+		version: o.Version, kept: o.KeepSession, trustSession: o.TrustSession, noReconnect: o.NoReconnect,
+		discardUnclaimed: o.DiscardUnclaimed, window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry,
+		ack: o.Ack, slowConsumer: o.SlowConsumer,
 	}
 }

@@ -28,9 +28,9 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	case <-ctx.Done():
 	}
 	if s.calls.takeBack(call) {
-		return notSent(context.Cause(ctx))
+		return notSent(gaveUp(ctx, s.states.reason("the queue is full")))
 	}
-	s.call(func(l *loop) { l.withdraw(call.handle, context.Cause(ctx)) })
+	s.call(func(l *loop) { l.withdraw(call.handle, gaveUpPublish(l, ctx, call.handle)) })
 	// Whether m was withdrawn or not, its Receipt is there now. A ready result beats an ended
 	// context.
 	r := <-call.receipt

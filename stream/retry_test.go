@@ -332,7 +332,7 @@ func TestNothingIsSentAgainWithoutRetry(t *testing.T) {
 			c.Send(ack(pubrec, q.ID))
 			c.Expect(ack(pubrel, q.ID))
 			callSubscribe(t.Context(), t, s, filterOf("f", 1))
-			streamtest.Next[frames.Subscribe](c)
+			c.Grant(streamtest.Next[frames.Subscribe](c))
 			c.ExpectQuiet(time.Hour)
 		}, streamtest.AutoPing())
 	}

@@ -79,7 +79,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		log:      packetLog{Logger: o.Logger},
 		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
 		receiver: receiver{Receiver: flow.NewReceiver(journal)},
-		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry),
+		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
@@ -108,7 +108,7 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 		select {
 		case err = <-first: // a ready result beats an ended context
 		default:
-			err = context.Cause(ctx)
+			err = gaveUp(ctx, s.states.reason("the connection has just been made"))
 		}
 	}
 	if err != nil {

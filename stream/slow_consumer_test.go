@@ -264,9 +264,7 @@ func TestSessionReconnectsWhileItsInboxIsFull(t *testing.T) {
 				wantStat(t, s, "Paused", func(st stream.Stats) bool { return st.Paused }, true)
 				c.Abort() // the client notices the reset at the next PINGREQ
 				c = b.Handshake(o.KeepSession)
-				if !o.KeepSession {
-					c.Grant(streamtest.Next[frames.Subscribe](c))
-				}
+				c.Grant(streamtest.Next[frames.Subscribe](c))
 				published := inBackground(func() error { return s.Publish(t.Context(), message("b", "out", atMost)) })
 				c.Expect(publish("b", "out", atMost, 0, false))
 				if err := takeFrom(t, published); err != nil {

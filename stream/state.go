@@ -21,6 +21,7 @@ type State struct {
 type stateFeed struct {
 	mu      sync.Mutex
 	state   State
+	failure error         // the last Err of a State
 	online  chan struct{} // closed while online
 	readers map[chan State]func() bool
 	closed  bool
@@ -40,6 +41,9 @@ func (f *stateFeed) set(change func(*State)) {
 	defer f.mu.Unlock()
 	was := f.state.Online
 	change(&f.state)
+	if f.state.Err != nil {
+		f.failure = f.state.Err
+	}
 	f.state.Since = time.Now()
 	switch {
 	case f.state.Online && !was:

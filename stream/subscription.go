@@ -17,12 +17,18 @@ type Subscription struct {
 }
 
 // Subscribe asks the broker for the filters and waits until the broker has granted all of them. If
-// the broker refuses a filter, Subscribe unsubscribes the granted filters and returns a
-// *RefusedError. If ctx ends first, the filters are unsubscribed. Messages that arrive before
-// Subscribe returns wait in the Subscription.
+// the broker refuses a filter, the Subscription ends and Subscribe returns a *RefusedError. If ctx
+// ends first, the Subscription ends, and the error wraps the cause of ctx and the reason known so
+// far. If the broker does not answer SUBSCRIBE for 20 s or KeepAlive, whichever is shorter, but does
+// answer PINGREQ, Subscribe returns an error that says so.
 //
-// A message that no Subscription has claimed so far moves to the new Subscription if a filter
-// matches it. A message that arrives later goes to every Subscription with a matching filter.
+// A Subscription that ends in this way is unsubscribed, unless KeepSession is set: then the broker's
+// session stays as it is, since it may have had the filters before. Their messages wait unclaimed
+// for the next Subscription.
+//
+// Messages that arrive before Subscribe returns wait in the Subscription. A message that no
+// Subscription has claimed so far moves to the new Subscription if a filter matches it. A message
+// that arrives later goes to every Subscription with a matching filter.
 func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Subscription, error) {
 	if err := checkFilters(s.settings.version, filters); err != nil {
 		return nil, err
@@ -30,7 +36,7 @@ func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Sub
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	sub := &Subscription{session: s, set: newFilterSet(s.inboxes.newInbox(), filters)}
+	sub := &Subscription{session: s, set: newFilterSet(s.inboxes.newInbox(), filters, false)}
 	s.call(func(l *loop) { l.subscribe(sub.set) })
 	select {
 	case err := <-sub.set.reply:
@@ -38,7 +44,7 @@ func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Sub
 	case <-ctx.Done():
 	case <-s.life.done:
 	}
-	s.call(func(l *loop) { l.abandon(sub.set, context.Cause(ctx)) })
+	s.call(func(l *loop) { l.abandon(sub.set, gaveUpRequest(l, ctx, sub.set, frames.TypeSubscribe)) })
 	select {
 	case err := <-sub.set.reply: // a ready result beats an ended context
 		return sub.orError(err)
@@ -46,6 +52,29 @@ func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Sub
 		return nil, s.life.closed()
 	}
 }
+
+// Declare subscribes to the filters from now on and returns at once, online or not. The client asks
+// for them at every connection. If the broker refuses a filter, the others live on, and Refused
+// names the refused one, which is asked for again at the next connection. Declare claims unclaimed
+// messages as Subscribe does. Its error concerns the arguments, or is ErrClosed.
+func (s *Session) Declare(filters ...frames.Filter) (*Subscription, error) {
+	if err := checkFilters(s.settings.version, filters); err != nil {
+		return nil, err
+	}
+	sub := &Subscription{session: s, set: newFilterSet(s.inboxes.newInbox(), filters, true)}
+	if !s.call(func(l *loop) { l.subscribe(sub.set) }) {
+		return nil, s.life.closed()
+	}
+	return sub, nil
+}
+
+// Ready returns a channel that is closed when the broker has answered every filter once, or the
+// Subscription has ended. It is closed when Subscribe returns.
+func (sub *Subscription) Ready() <-chan struct{} { return sub.set.ready }
+
+// Refused returns the filters that the broker refused in its last answers, in order. After Declare
+// the Subscription lives on without them, and Err stays nil while its channels are open.
+func (sub *Subscription) Refused() []frames.Filter { return sub.set.Refused() }
 
 func (sub *Subscription) orError(err error) (*Subscription, error) {
 	if err != nil {
@@ -83,7 +112,8 @@ func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return sub.set.inbox.All(ctx)
 }
 
-// Granted returns the QoS that the broker granted for each filter, in order.
+// Granted returns the QoS that the broker granted for each filter, in order. A filter that is
+// refused or not answered yet has QoS 0.
 func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
 
 // Err returns the reason why the channels ended. It returns nil while they are open, and after
@@ -118,13 +148,19 @@ func (sub *Subscription) end(ctx context.Context, discard bool) error {
 	case <-ctx.Done():
 	case <-s.life.done:
 	}
+	var gaveUp error
+	s.call(func(l *loop) {
+		if ctx.Err() != nil {
+			gaveUp = gaveUpRequest(l, ctx, sub.set, frames.TypeUnsubscribe)
+		}
+	})
 	select {
 	case err := <-reply:
 		return err
 	default:
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if gaveUp != nil {
+		return gaveUp
 	}
 	return s.life.closed()
 }

@@ -177,17 +177,17 @@ func TestDiscardUnclaimedAcksAndDrops(t *testing.T) {
 	})
 }
 
-func TestMessagesForAnUnsubscribedFilterAreAckedAndDropped(t *testing.T) {
+// U18: only late messages of that very filter are dropped, and only until UNSUBACK.
+func TestLateMessagesOfAFilterThatWasGivenUpAreAckedAndDropped(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
-		call := callSubscribe(t.Context(), t, s, filterOf("a/+", exactly), filterOf("$share/g/b", exactly))
-		c.Grant(streamtest.Next[frames.Subscribe](c))
-		sub := call.granted()
-		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
-		unsubscribed(t, c, "a/+", "$share/g/b")
-		if err := takeFrom(t, done); err != nil {
-			t.Fatal(err)
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		call := callSubscribe(ctx, t, s, filterOf("a/+", exactly), filterOf("$share/g/b", exactly))
+		p := streamtest.Next[frames.Subscribe](c)
+		cancel()
+		wantError(t, call.ended(), context.Canceled)
+		u := streamtest.Next[frames.Unsubscribe](c)
+		c.Grant(p)
 		c.Send(publish("a/1", "late", atLeast, 1, false), publish("b", "late", exactly, 2, false),
 			publish("a/1", "late", atMost, 0, false), publish("other", "not late", atLeast, 3, false))
 		c.Expect(ack(puback, 1), ack(pubrec, 2))
@@ -196,6 +196,29 @@ func TestMessagesForAnUnsubscribedFilterAreAckedAndDropped(t *testing.T) {
 		wantStat(t, s, "Discarded", discarded, 3)
 		wantPayloads(t, s.Messages(), "not late")
 		c.Expect(ack(puback, 3))
+		c.Send(ack(unsuback, u.ID), publish("a/1", "another filter has it", atLeast, 4, false))
+		wantPayloads(t, s.Messages(), "another filter has it")
+		wantStat(t, s, "Discarded", discarded, 3)
+	})
+}
+
+// U18: a filter of the session that no Subscription has yet covers the topics of one that was given
+// up.
+func TestFilterThatWasGivenUpDropsNoMessagesOfALaterSubscription(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a/1", atLeast)
+		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		unsubscribed(t, c, "a/1")
+		if err := takeFrom(t, done); err != nil {
+			t.Fatal(err)
+		}
+		c.Send(publish("a/1", "1", atLeast, 1, false))
+		all := subscribed(t, s, c, "a/+", atLeast)
+		c.Send(publish("a/1", "2", atLeast, 2, false))
+		wantPayloads(t, all.Messages(), "1", "2")
+		c.Expect(ackRun(puback, 1, 2)...)
+		wantStat(t, s, "Discarded", discarded, 0)
 	})
 }
 
@@ -215,6 +238,44 @@ func TestMessagesOfASubscriptionThatNeverWasWaitUnclaimed(t *testing.T) {
 		wantPayloads(t, rest, countUp(1, 2)...)
 		c.Expect(ackRun(puback, 1, 2)...)
 	})
+}
+
+// U16: a Subscribe that ends without success costs no message of a kept session.
+func TestAbandonedSubscribeLosesNoMessageOfAKeptSession(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprintf("refused %v", refused), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s := open(t, b, keepingSession())
+				c := b.Accept()
+				c.ExpectConnect()
+				c.Connack(true, frames.Success)
+				c.Send(inboundRun("a", exactly, 1, 2)...)
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				call := callSubscribe(ctx, t, s, filterOf("a", exactly), filterOf("b", atLeast))
+				p := streamtest.Next[frames.Subscribe](c)
+				c.Send(inboundRun("a", exactly, 3, 2)...)
+				if refused {
+					c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{2, frames.UnspecifiedError}})
+					if err := call.ended(); !errors.As(err, new(*stream.RefusedError)) {
+						t.Fatal(err)
+					}
+				} else {
+					<-call.done
+					wantError(t, call.ended(), context.DeadlineExceeded)
+				}
+				c.Send(inboundRun("a", exactly, 5, 2)...)
+				wantStat(t, s, "Unclaimed", unclaimed, 6)
+				wantStat(t, s, "Discarded", discarded, 0)
+				c.ExpectNone() // neither an ack nor UNSUBSCRIBE
+
+				sub := subscribed(t, s, c, "a", exactly)
+				wantPayloads(t, sub.Messages(), countUp(1, 6)...)
+				c.Expect(ackRun(pubrec, 1, 6)...)
+			})
+		})
+	}
 }
 
 func TestMessageThatOthersHaveIsNotReturnedToTheUnclaimed(t *testing.T) {

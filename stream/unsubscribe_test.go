@@ -165,6 +165,7 @@ func TestUnsubscribeOfAKeptSessionOfflineIsSentByTheNextConnection(t *testing.T)
 		done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 		wantIdle(t, done)
 		c = b.Handshake(true)
+		c.Grant(asked(t, c, filterOf("b", atLeast)))
 		unsubscribed(t, c, "a")
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
