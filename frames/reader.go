@@ -43,6 +43,9 @@ type Reader struct {
 	full bool   // the last read filled buf
 	skip int    // bytes of a skipped frame that have not arrived yet
 
+	buffers int // allocated so far
+	whole   int // the size of the last one, whose rest buf may be
+
 	empty int   // consecutive reads that returned neither bytes nor an error
 	err   error // the source returned it together with bytes; the next Fill returns it
 }
@@ -179,6 +182,7 @@ func (r *Reader) makeRoom() {
 		// At most twice the bytes that have arrived, because a header may announce bytes that never
 		// come.
 		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
+		r.buffers, r.whole = r.buffers+1, len(r.buf)
 		copy(r.buf, arrived)
 	} else if r.r > 0 {
 		copy(r.buf, arrived)
@@ -194,6 +198,10 @@ func (r *Reader) Keep() {
 	r.buf = r.buf[r.r:]
 	r.r, r.w = 0, r.w-r.r
 }
+
+// Buffer returns the number of the present buffer, counted from 1, and its size in bytes. Kept frames
+// keep a buffer of this size in memory, which they share with the other frames of the same number.
+func (r *Reader) Buffer() (number, size int) { return r.buffers, r.whole }
 
 // Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill
 // allocates 128 bytes. If the buffer holds part of a frame, Shrink does nothing.

@@ -98,6 +98,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 			return dst
 		}
 		dst = b.chunk(dst)
+		x.compact()
 		x.wakeLoop()
 		if len(dst) > 0 || b.finished {
 			if len(dst) > 0 {

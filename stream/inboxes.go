@@ -28,6 +28,7 @@ type inboxes struct {
 	free    []int32
 	qos0    list.List // of all inboxes, oldest first
 	used    usage
+	buffers readBuffers
 	count   int
 	losses
 	arrived  uint32        // the number of the newest message, see Delivery.arrivedBefore
@@ -49,8 +50,9 @@ type losses struct {
 type slot struct {
 	delivery Delivery
 	inbox    *inbox
-	shared   bool // other Subscriptions have copies
-	claimed  bool // the message was moved here from another inbox
+	shared   bool  // other Subscriptions have copies
+	claimed  bool  // the message was moved here from another inbox
+	buffer   int32 // in which the payload lies, see readBuffers
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
@@ -63,8 +65,16 @@ func newInboxes(limit, highWater int, l *life) *inboxes {
 // lock acquires the lock of the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
 
+// readInto records that the payloads that arrive from now on lie in a new read buffer.
+func (b *inboxes) readInto(size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buffers.begin(size)
+}
+
 // unlock wakes the consumers of inboxes with new messages, and releases the lock.
 func (b *inboxes) unlock() {
+	b.compact()
 	wakeable := b.wakeable
 	b.wakeable = b.wakeable[:0]
 	for _, box := range wakeable {
@@ -91,7 +101,7 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 	i := b.alloc(box, d)
 	b.arrived++
 	b.slots[i].delivery.order = b.arrived
-	b.slots[i].shared = shared
+	b.slots[i].shared, b.slots[i].buffer = shared, b.buffers.hold(len(d.Payload))
 	box.line.PushBack(b.byInbox, i)
 	if d.QoS == frames.AtMostOnce {
 		b.qos0.PushBack(b.byAge, i)
@@ -161,6 +171,7 @@ func (b *inboxes) remove(i int32) {
 		b.qos0.Remove(b.byAge, i)
 	}
 	b.used.add(s.delivery.QoS, -cost(&s.delivery))
+	b.buffers.release(s.buffer, len(s.delivery.Payload))
 	b.count--
 	s.inbox.subtract(&s.delivery)
 	*s = slot{}
@@ -220,6 +231,7 @@ func (b *inboxes) shrink() {
 	defer b.mu.Unlock()
 	if b.count == 0 {
 		b.slots, b.byInbox, b.byAge, b.free = nil, nil, nil, nil
+		b.buffers.shrink()
 		b.earlier = earlierSlots{}
 	}
 }
@@ -231,5 +243,5 @@ func (b *inboxes) snapshot(st *Stats) {
 	st.Dropped = b.dropped
 	st.Discarded += b.discarded
 	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.used.total(), b.unclaimed.count
-	st.UnreadBytes = b.used.unread
+	st.UnreadBytes, st.InboxMemory = b.used.unread, b.used.total()+b.buffers.unused()
 }

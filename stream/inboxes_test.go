@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -61,7 +62,7 @@ func (m *inboxModel) push(t *rapid.T) {
 	i, qos := rapid.IntRange(0, 2).Draw(t, "inbox"), frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
 	m.next++
 	name := fmt.Sprintf("m%d", m.next)
-	d := Delivery{Message: frames.Message{Topic: name, QoS: qos, Payload: make([]byte, rapid.IntRange(0, 200).Draw(t, "bytes"))}}
+	d := Delivery{Message: frames.Message{Topic: name, QoS: qos, Payload: bytes.Repeat([]byte{byte(m.next)}, rapid.IntRange(0, 200).Draw(t, "bytes"))}}
 	m.real.lock()
 	m.real.push(m.boxes[i], &d, false)
 	m.real.unlock()
@@ -166,6 +167,51 @@ func (m *inboxModel) drop(t *rapid.T) {
 	}
 }
 
+// readInto begins a read buffer. The larger ones make the inboxes copy what waits.
+func (m *inboxModel) readInto(t *rapid.T) {
+	m.real.readInto(rapid.IntRange(200, 100_000).Draw(t, "buffer"))
+}
+
+// checkBuffers compares the counts of the read buffers with the slots, and looks at the payloads.
+func (m *inboxModel) checkBuffers(t *rapid.T) {
+	r := &m.real.buffers
+	want := make([]readBuffer, len(r.all))
+	live, charge := 0, 0
+	for i := range m.real.slots {
+		s := &m.real.slots[i]
+		if s.inbox == nil {
+			continue
+		}
+		n := 0
+		fmt.Sscanf(s.delivery.Topic, "m%d", &n)
+		if p := s.delivery.Payload; len(bytes.Trim(p, string([]byte{byte(n)}))) > 0 {
+			t.Fatalf("message %d has the payload %x", n, p)
+		}
+		if s.buffer != 0 {
+			want[s.buffer].messages++
+			want[s.buffer].live += len(s.delivery.Payload)
+			live += len(s.delivery.Payload)
+		}
+	}
+	for i := range want {
+		if want[i].size = r.all[i].size; want[i] != r.all[i] {
+			t.Fatalf("buffer %d counts %+v, want %+v", i, r.all[i], want[i])
+		}
+		if want[i].messages > 0 {
+			charge += want[i].size
+		}
+		if free := slices.Contains(r.free, int32(i)); free && (want[i].messages > 0 || r.current == int32(i)) {
+			t.Fatalf("buffer %d is free and in use", i)
+		}
+	}
+	if r.live != live || r.charge != charge {
+		t.Fatalf("%d bytes in %d, want %d in %d", r.live, r.charge, live, charge)
+	}
+	if r.unused() > m.real.used.total()+sparseBytes {
+		t.Fatalf("%d bytes are unused while %+v waits", r.unused(), m.real.used)
+	}
+}
+
 func (m *inboxModel) shrink(*rapid.T) { m.real.shrink() }
 
 // check compares every figure and every line.
@@ -197,7 +243,7 @@ func TestInboxesAgreeWithPlainLines(t *testing.T) {
 		m := newInboxModel()
 		t.Repeat(map[string]func(*rapid.T){
 			"push": m.push, "take": m.take, "putBack": m.putBack, "move": m.move, "drop": m.drop,
-			"shrink": m.shrink, "": m.check,
+			"shrink": m.shrink, "readInto": m.readInto, "": func(t *rapid.T) { m.check(t); m.checkBuffers(t) },
 		})
 	})
 }

@@ -17,6 +17,9 @@ func (l *loop) event(e event) {
 	case e.err != nil:
 		l.link.readerGone(e.err)
 	case l.link.phase == up:
+		if e.buffer > 0 {
+			l.inboxes.readInto(e.buffer)
+		}
 		l.receive(e.packets)
 	}
 }

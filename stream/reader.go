@@ -28,6 +28,7 @@ type reader struct {
 type event struct {
 	conn    *link.Conn
 	packets []packet // owned by the receiver until it receives the next event
+	buffer  int      // the size of the read buffer in which the payloads lie, if it is a new one; otherwise 0
 	err     error
 }
 
@@ -70,13 +71,18 @@ func (r *reader) tell(e event) bool {
 // batch buffers alternate. When the loop has received one batch, it no longer uses the other.
 func (r *reader) read(c *link.Conn) error {
 	var batch, other []packet
+	last := 0 // the number of the last read buffer
 	for {
 		var err error
 		batch, err = decode(c.Reader, c.Version, &r.topics, batch[:0])
-		last := len(batch) < batchPackets // the buffer has no more complete packets
+		empty := len(batch) < batchPackets // the buffer has no more complete packets
 		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
 		if len(batch) > 0 {
-			if !r.tell(event{packets: batch}) {
+			e := event{packets: batch}
+			if number, size := c.Reader.Buffer(); number != last {
+				e.buffer, last = size, number
+			}
+			if !r.tell(e) {
 				return context.Canceled
 			}
 			batch, other = other, batch
@@ -84,7 +90,7 @@ func (r *reader) read(c *link.Conn) error {
 		if err != nil {
 			return err
 		}
-		if !last {
+		if !empty {
 			continue
 		}
 		if idle {

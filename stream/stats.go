@@ -26,6 +26,7 @@ type Stats struct {
 	Inbox         int           // messages received and not yet handed over
 	InboxBytes    int           // the bytes that they count with
 	UnreadBytes   int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread
+	InboxMemory   int           // InboxBytes, and what else of the read buffers the messages keep in memory
 	Unclaimed     int           // messages in Inbox that no Subscription claims
 	Paused        bool          // reading waits for consumers
 	PausedFor     time.Duration // how long it has waited
