@@ -72,7 +72,7 @@ func TestTheExplorationFindsAFaultWithItsShortestTrace(t *testing.T) {
 			"which no consumer has acknowledged", 8},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			r := explore(&x.plan)
+			r := explore(newWorld(&x.plan))
 			if !strings.Contains(r.wrong, x.want) {
 				t.Fatalf("found %v, want %q", r, x.want)
 			}

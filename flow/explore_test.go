@@ -37,6 +37,18 @@ var actionNames = [...]string{
 	"the consumer acks",
 }
 
+// A situation is a state that can be explored.
+type situation interface {
+	copy() situation
+	encode() []byte // equal for states that behave alike
+	enabled(dst []action) []action
+	good(a action) bool // a good network and a good user take a
+	do(a action)
+	broken() string   // the promise that was broken, or an empty string
+	finished() string // how the state differs from the end that everything must lead to
+	describe(a action) string
+}
+
 // enabled returns the actions that can happen. Those that a good network and a good user take come
 // first.
 func (w *world) enabled(dst []action) []action {
@@ -62,8 +74,11 @@ func (w *world) enabled(dst []action) []action {
 	return dst
 }
 
-// good reports whether a is an action that a good network and a good user take.
-func (a action) good() bool { return a <= connect || a >= acknowledge }
+func (w *world) good(a action) bool { return a <= connect || a >= acknowledge }
+
+func (w *world) copy() situation { return w.clone() }
+
+func (w *world) broken() string { return w.wrong }
 
 // do performs an action.
 func (w *world) do(a action) {
@@ -118,36 +133,40 @@ type step struct {
 	by   action
 }
 
-// explore visits every state that the plan can lead to, breadth first, until a promise is broken.
-func explore(p *plan) report {
+type hash = [md5.Size]byte
+
+// explore visits every state that first can lead to, breadth first, until a promise is broken.
+func explore(first situation) report {
 	type visit struct {
-		w     *world
+		at    situation
 		index int32
 	}
-	first := newWorld(p)
 	steps := []step{{from: -1}}
-	seen := map[[md5.Size]byte]bool{md5.Sum(first.encode()): true}
-	ends := map[[md5.Size]byte]bool{} // states from which a good network leads to the end
+	seen := map[hash]bool{md5.Sum(first.encode()): true}
+	ends := map[hash]bool{} // states from which a good network leads to the end
 	level := []visit{{first, 0}}
 	var actions []action
 	for len(level) > 0 {
 		var next []visit
 		for _, v := range level {
-			actions = v.w.enabled(actions[:0])
+			actions = v.at.enabled(actions[:0])
 			for _, a := range actions {
-				w := v.w.clone()
-				w.do(a)
-				key := md5.Sum(w.encode())
-				if w.wrong == "" && seen[key] {
+				at := v.at.copy()
+				at.do(a)
+				key := md5.Sum(at.encode())
+				if at.broken() == "" && seen[key] {
 					continue
 				}
 				seen[key] = true
 				steps = append(steps, step{v.index, a})
-				w.checkEnd(key, ends)
-				if w.wrong != "" {
-					return report{len(seen), w.wrong, trace(p, steps)}
+				wrong := at.broken()
+				if wrong == "" {
+					wrong = checkEnd(at, key, ends)
 				}
-				next = append(next, visit{w, int32(len(steps) - 1)})
+				if wrong != "" {
+					return report{len(seen), wrong, trace(first, steps)}
+				}
+				next = append(next, visit{at, int32(len(steps) - 1)})
 			}
 		}
 		level = next
@@ -155,78 +174,80 @@ func explore(p *plan) report {
 	return report{states: len(seen)}
 }
 
-// checkEnd checks that a good network and a good user lead from w to a state in which nothing is left
-// to do, and that this state, if w is one, is the end that the promises require. It adds the states
-// on the way to ends. The exploration visits these states too, and finds what is wrong with them.
-func (w *world) checkEnd(key [md5.Size]byte, ends map[[md5.Size]byte]bool) {
-	if w.wrong != "" {
-		return
-	}
-	if w.goodAction() < 0 {
-		if left := w.finished(); left != "" {
-			w.fail("nothing is left to do, and %s", left)
+// checkEnd checks that a good network and a good user lead from a state to one in which nothing is
+// left to do, and that the state, if it is such a one, is the end that the promises require. It adds
+// the states on the way to ends. The exploration visits these states too, and finds what is wrong
+// with them.
+func checkEnd(at situation, key hash, ends map[hash]bool) string {
+	if goodAction(at) < 0 {
+		if left := at.finished(); left != "" {
+			return "nothing is left to do, and " + left
 		}
-		return
+		return ""
 	}
 	if ends[key] {
-		return
+		return ""
 	}
-	last := w.clone()
-	var passed [][md5.Size]byte
+	at = at.copy()
+	var passed []hash
 	for range maxSteps {
 		passed = append(passed, key)
-		a := last.goodAction()
+		a := goodAction(at)
 		if a >= 0 {
-			last.do(action(a))
-			key = md5.Sum(last.encode())
+			at.do(action(a))
+			key = md5.Sum(at.encode())
 		}
-		if a < 0 || last.wrong != "" || ends[key] {
+		if a < 0 || at.broken() != "" || ends[key] {
 			for _, key := range passed {
 				ends[key] = true
 			}
-			return
+			return ""
 		}
 	}
-	w.fail("a good network leads to no end in %d steps", maxSteps)
+	return fmt.Sprintf("a good network leads to no end in %d steps", maxSteps)
 }
+
+const maxSteps = 200
 
 // goodAction returns the next action of a good network and a good user, or -1 if nothing is left to
 // do.
-func (w *world) goodAction() int {
+func goodAction(at situation) int {
 	var room [16]action
-	actions := w.enabled(room[:0])
-	if i := slices.IndexFunc(actions, action.good); i >= 0 {
+	actions := at.enabled(room[:0])
+	if i := slices.IndexFunc(actions, at.good); i >= 0 {
 		return int(actions[i])
 	}
 	return -1
 }
 
-const maxSteps = 200
-
 // trace describes the steps that lead to the last state.
-func trace(p *plan, steps []step) (lines []string) {
+func trace(at situation, steps []step) (lines []string) {
 	var actions []action
 	for i := int32(len(steps) - 1); i > 0; i = steps[i].from {
 		actions = append(actions, steps[i].by)
 	}
 	slices.Reverse(actions)
-	w := newWorld(p)
+	at = at.copy()
 	for _, a := range actions {
-		line := actionNames[min(a, acknowledge)]
-		switch {
-		case a == toClient:
-			line += " " + w.toClient[0].String()
-		case a == toBroker:
-			line += " " + w.toBroker[0].String()
-		case a >= acknowledge:
-			line += fmt.Sprintf(" message %d", w.taken[a-acknowledge].msg)
-		case a == write:
-			line += fmt.Sprint(" ", w.filling)
-		}
-		lines = append(lines, line)
-		w.do(a)
+		lines = append(lines, at.describe(a))
+		at.do(a)
 	}
 	return lines
+}
+
+func (w *world) describe(a action) string {
+	line := actionNames[min(a, acknowledge)]
+	switch {
+	case a == toClient:
+		line += " " + w.toClient[0].String()
+	case a == toBroker:
+		line += " " + w.toBroker[0].String()
+	case a >= acknowledge:
+		line += fmt.Sprintf(" message %d", w.taken[a-acknowledge].msg)
+	case a == write:
+		line += fmt.Sprint(" ", w.filling)
+	}
+	return line
 }
 
 const (
@@ -259,7 +280,7 @@ func TestEveryInterleavingKeepsThePromises(t *testing.T) {
 				t.Skip("takes long: use -explore.all")
 			}
 			began := time.Now()
-			r := explore(&x.plan)
+			r := explore(newWorld(&x.plan))
 			if r.wrong != "" {
 				t.Fatal(r)
 			}
