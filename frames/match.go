@@ -3,7 +3,8 @@ package frames
 import "strings"
 
 // Match reports whether topic matches filter (section 4.7). Both must be valid. A shared filter,
-// $share/group/filter, matches the same topics as its part filter. Topics are compared byte by byte
+// $share/group/filter, matches the same topics as its part filter, and so do $queue/filter and
+// $exclusive/filter. Topics are compared byte by byte
 // [MQTT-4.7.3-4]: case, spaces and empty levels count.
 func Match(filter, topic string) bool {
 	filter = Route(filter)
@@ -35,8 +36,17 @@ func Match(filter, topic string) bool {
 }
 
 // Route returns the filter to match with topics. For a shared filter, $share/group/filter, this is
-// the part filter; any other filter is returned unchanged.
+// the part filter, as it is for $queue/filter and $exclusive/filter; any other filter is returned
+// unchanged.
 func Route(filter string) string {
+	if filter == "" || filter[0] != '$' {
+		return filter
+	}
+	for _, prefix := range plainPrefixes {
+		if route, ok := strings.CutPrefix(filter, prefix); ok && route != "" {
+			return route
+		}
+	}
 	if shared, ok := strings.CutPrefix(filter, sharePrefix); ok {
 		if _, route, ok := strings.Cut(shared, "/"); ok {
 			return route

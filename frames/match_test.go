@@ -169,3 +169,32 @@ func ExampleMatch() {
 	// $share/crew/mill/# true  false
 	// $SYS/#             false true
 }
+
+// U43: EMQX delivers the messages of these filters with the plain topic.
+func TestFiltersOfEMQXAreRoutedByTheirPartFilter(t *testing.T) {
+	for filter, route := range map[string]string{
+		"$queue/a/+":     "a/+",
+		"$exclusive/a/#": "a/#",
+		"$queue/#":       "#",
+		"$queue":         "$queue",
+		"$queues/a":      "$queues/a",
+		"a/$queue/b":     "a/$queue/b",
+	} {
+		if got := Route(filter); got != route {
+			t.Errorf("Route(%q) is %q, want %q", filter, got, route)
+		}
+	}
+	if !Match("$queue/a/+", "a/b") || Match("$queue/a/+", "$queue/a/b") || !Match("$exclusive/a", "a") {
+		t.Error("the topics do not match")
+	}
+	for _, bad := range []string{"$queue/", "$exclusive/", "$queue/a#", "$exclusive/a/#/b"} {
+		if err := ValidTopicFilter(bad, V311); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	for _, good := range []string{"$queue/a/+", "$exclusive/#", "$queue"} {
+		if err := ValidTopicFilter(good, V311); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+}

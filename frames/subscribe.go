@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // Filter is a topic filter and the highest QoS requested for its messages (section 3.8.3).
 type Filter struct {
-	Topic string // may have wildcards or the form $share/group/filter
+	Topic string // may have wildcards, or the form $share/group/filter, $queue/filter or $exclusive/filter
 	QoS   QoS
 }
 

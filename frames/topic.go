@@ -12,6 +12,10 @@ const maxTopic31 = 32767
 // are standard in MQTT 5 and an extension in earlier versions.
 const sharePrefix = "$share/"
 
+// plainPrefixes begin filters of EMQX: $queue/filter is shared by all its subscribers, and
+// $exclusive/filter has one subscriber. Their messages come with the plain topic, as those of $share.
+var plainPrefixes = [...]string{"$queue/", "$exclusive/"}
+
 // ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 the name may have at most
 // 32,767 characters. The error is an *InvalidError with Field "topic".
 func ValidTopicName(topic string, v Version) error { return validTopicName("topic", topic, v) }
@@ -81,6 +85,9 @@ func filterFault(filter string) string {
 		case !ok:
 			return "no filter behind the group of " + sharePrefix
 		}
+	}
+	for _, prefix := range plainPrefixes {
+		filter = strings.TrimPrefix(filter, prefix)
 	}
 	// [MQTT-4.7.3-1] a filter has at least one character.
 	if filter == "" {
