@@ -28,16 +28,17 @@ type inboxes struct {
 	free    []int32
 	qos0    list.List // of all inboxes, oldest first
 	used    usage
-	buffers readBuffers
+	buffers *readBuffers // made with the first message
 	count   int
 	losses
-	arrived  uint32        // the number of the newest message, see Delivery.arrivedBefore
-	consumed uint64        // takes from an inbox above half of highWater
-	wakeAt   usage         // wake the loop, once, when used reaches it
-	wakeable []*inbox      // have consumers to be woken when the lock is left
-	earlier  earlierSlots  // of messages that the broker may send again
-	stopped  bool          // nothing is handed out any more
-	stop     chan struct{} // closed when stopped; made with the first consumer
+	arrived    uint32        // the number of the newest message, see Delivery.arrivedBefore
+	consumed   uint64        // takes from an inbox above half of highWater
+	wakeAt     usage         // wake the loop, once, when used reaches it
+	bufferSize int           // of the present read buffer, while buffers is nil
+	wakeable   []*inbox      // have consumers to be woken when the lock is left
+	earlier    earlierSlots  // of messages that the broker may send again
+	stopped    bool          // nothing is handed out any more
+	stop       chan struct{} // closed when stopped; made with the first consumer
 }
 
 // losses count messages that were not handed over.
@@ -69,6 +70,10 @@ func (b *inboxes) lock() { b.mu.Lock() }
 func (b *inboxes) readInto(size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.buffers == nil {
+		b.bufferSize = size
+		return
+	}
 	b.buffers.begin(size)
 }
 
@@ -101,6 +106,9 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 	i := b.alloc(box, d)
 	b.arrived++
 	b.slots[i].delivery.order = b.arrived
+	if b.buffers == nil {
+		b.buffers = &readBuffers{size: b.bufferSize}
+	}
 	b.slots[i].shared, b.slots[i].buffer = shared, b.buffers.hold(len(d.Payload))
 	box.line.PushBack(b.byInbox, i)
 	if d.QoS == frames.AtMostOnce {
@@ -231,7 +239,9 @@ func (b *inboxes) shrink() {
 	defer b.mu.Unlock()
 	if b.count == 0 {
 		b.slots, b.byInbox, b.byAge, b.free = nil, nil, nil, nil
-		b.buffers.shrink()
+		if b.buffers != nil {
+			b.bufferSize, b.buffers = b.buffers.size, nil
+		}
 		b.earlier = earlierSlots{}
 	}
 }

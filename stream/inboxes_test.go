@@ -174,7 +174,10 @@ func (m *inboxModel) readInto(t *rapid.T) {
 
 // checkBuffers compares the counts of the read buffers with the slots, and looks at the payloads.
 func (m *inboxModel) checkBuffers(t *rapid.T) {
-	r := &m.real.buffers
+	r := m.real.buffers
+	if r == nil {
+		return
+	}
 	want := make([]readBuffer, len(r.all))
 	live, charge := 0, 0
 	for i := range m.real.slots {

@@ -23,12 +23,13 @@ type outbox struct {
 	err       error          // a packet could not be encoded for the connection
 	sent      uint64         // PUBLISH packets
 
-	journal *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
-	filling batch
-	current batch // being written, if busy
-	busy    bool
-	idle    bool    // the writer may end
-	spare   buffers // of the last batch, to be used again
+	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
+	filling     batch
+	ackingBytes int   // the part of filling.bytes that answers packets of the broker
+	current     batch // being written, if busy
+	busy        bool
+	idle        bool    // the writer may end
+	spare       buffers // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
 	failed failedCommit // err is nil if the last commit succeeded
@@ -77,7 +78,7 @@ func (o *outbox) connected(conn wire, t terms) {
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err = nil, nil
-	o.filling.bytes, o.filling.ackBytes = o.filling.bytes[:0], 0
+	o.filling.bytes, o.ackingBytes = o.filling.bytes[:0], 0
 }
 
 // number returns the number of the batch being filled.
@@ -90,7 +91,7 @@ func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
 func (o *outbox) backlog() int { return len(o.filling.bytes) }
 
 // ackBytes returns how many bytes of the batch being filled answer packets of the broker.
-func (o *outbox) ackBytes() int { return o.filling.ackBytes }
+func (o *outbox) ackBytes() int { return o.ackingBytes }
 
 // writing reports whether bytes are being written or wait to be written.
 func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || len(o.current.bytes) > 0 }
@@ -121,7 +122,7 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 		o.handed = full.number
 	}
 	o.filling = batch{number: full.number + 1, buffers: buffers{o.spare.changes[:0], o.spare.bytes[:0]}}
-	o.spare = buffers{}
+	o.spare, o.ackingBytes = buffers{}, 0
 	return bytes, o.write(full)
 }
 

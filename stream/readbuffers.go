@@ -83,13 +83,11 @@ func (r *readBuffers) add(size int) int32 {
 }
 
 // unused returns how many bytes of the buffers hold no payload that waits.
-func (r *readBuffers) unused() int { return max(0, r.charge-r.live) }
-
-// shrink frees the memory of the table if no message waits.
-func (r *readBuffers) shrink() {
-	if r.charge == 0 {
-		r.all, r.free, r.current = nil, nil, 0
+func (r *readBuffers) unused() int {
+	if r == nil {
+		return 0
 	}
+	return max(0, r.charge-r.live)
 }
 
 const (
@@ -109,7 +107,7 @@ func (b *inboxes) compact() {
 	if b.buffers.unused() <= b.used.total()+sparseBytes {
 		return
 	}
-	r := &b.buffers
+	r := b.buffers
 	reading, size := r.current, r.size
 	sparse := func(i int32) bool { return i != reading && r.all[i].sparse() }
 	missing := 0 // bytes still to be copied

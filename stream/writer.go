@@ -11,8 +11,7 @@ import (
 // A batch is one job of the writer, which commits the changes and then writes the bytes that depend
 // on them.
 type batch struct {
-	number   uint64
-	ackBytes int // the part of bytes that answers packets of the broker
+	number uint64
 	buffers
 }
 
