@@ -11,6 +11,8 @@ import (
 // A packetLog records packets at Debug, never a payload.
 type packetLog struct {
 	*slog.Logger
+	windowNoted bool // see noteWindow
+
 	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
 	unclaimed *topicNotes // of messages that no Subscription claims; nil while there are none

@@ -52,6 +52,7 @@ func (l *loop) snapshot() Stats {
 	st.Sent = l.outbox.sent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
 	st.InFlight = l.sender.InFlight()
+	st.Unreported = l.receipts.failed
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
 	if a, ok := l.receiver.waits.oldest(l.receiver.Waits()); ok {

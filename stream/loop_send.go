@@ -88,6 +88,20 @@ func (l *loop) transmit() {
 	}
 }
 
+// noteWindow logs, once, that publications wait although the broker would take more. Each then takes
+// a round trip. The queue counts as long as one batch of PublishFrom or one burst of Publish calls.
+func (l *loop) noteWindow() {
+	if l.log.windowNoted || l.settings.window > 1 || l.sender.InFlight() == 0 || l.sender.Queued() < windowQueue {
+		return
+	}
+	l.log.windowNoted = true
+	l.log.Info("publications queue behind a Window of 1, so that each takes a round trip: a larger Window sends more at a time, "+
+		"and may change their order when a connection is lost", "queued", l.sender.Queued())
+}
+
+// windowQueue is how many publications must wait for noteWindow.
+const windowQueue = 16
+
 // resend retransmits packets whose ack is overdue, if Options.Retry is set. It retransmits nothing
 // while reading is paused, nor for Retry.Initial after that.
 func (l *loop) resend() {

@@ -73,6 +73,7 @@ func (l *loop) turn() {
 			l.outbox.request(r)
 		}
 		l.transmit()
+		l.noteWindow()
 		l.resend()
 		l.lapse()
 		l.ping()

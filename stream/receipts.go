@@ -27,6 +27,7 @@ type receipts struct {
 	life    *life
 	log     *slog.Logger
 	lagging map[chan<- Receipt]*ackQueue
+	failed  uint64          // publications that ended with an error and have no Ack channel
 	stages  []*publishStage // that have results in this turn
 }
 
@@ -54,6 +55,7 @@ func (r *receipts) send(o owner, receipt Receipt) {
 	receipt.Tag = o.tag
 	ack := o.ack
 	if ack == nil {
+		r.unreported(receipt)
 		return
 	}
 	if len(r.lagging) > 0 {
@@ -68,6 +70,19 @@ func (r *receipts) send(o owner, receipt Receipt) {
 	case ack <- receipt:
 	default:
 		r.queue(ack, receipt)
+	}
+}
+
+// unreported counts a failed publication that nobody is told of. It is logged when their number is a
+// power of two, since a full queue may fail at once.
+func (r *receipts) unreported(receipt Receipt) {
+	if receipt.Err == nil {
+		return
+	}
+	r.failed++
+	if r.failed&(r.failed-1) == 0 {
+		r.log.Warn("a publication failed and nobody is told, since neither Publishing.Ack nor Options.Ack is set",
+			"topic", receipt.Topic, "QoS", int(receipt.QoS), "error", receipt.Err, "count", r.failed)
 	}
 }
 
