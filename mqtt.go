@@ -165,7 +165,7 @@ type (
 
 	// Delivery is a Message that you acknowledge with Ack, from any goroutine and in any order.
 	// Further calls of Ack do nothing. The field Duplicate is the DUP flag, ID is the packet
-	// identifier, which is 0 at QoS 0.
+	// identifier, which is 0 at QoS 0. Requeue puts the message back for later.
 	Delivery = stream.Delivery
 
 	// Publishing is a value for Client.Publishes: a Message, a Tag that the Receipt repeats, and

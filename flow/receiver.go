@@ -321,6 +321,9 @@ func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
+// Current reports whether delivery seq arrived on this connection.
+func (r *Receiver) Current(seq uint64) bool { return seq >= r.connStart }
+
 // Waits returns the number of the oldest delivery whose ack was not sent, and the number of the next
 // delivery to come. They are equal if no ack waits.
 func (r *Receiver) Waits() (oldest, next uint64) { return r.head, r.tail }

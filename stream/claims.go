@@ -63,6 +63,11 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 			n++
 		}
 	}
+	for i := range b.acks.later {
+		if d := &b.acks.later[i].delivery; d.seq != 0 && r.Pending(d.seq) {
+			n++
+		}
+	}
 	return n
 }
 

@@ -11,6 +11,7 @@ import (
 // message for long, keep its Message.Clone.
 type Delivery struct {
 	frames.Message
+	turn      uint8  // how often it was requeued
 	Duplicate bool   // the DUP flag: the broker may have sent the message before
 	ID        uint16 // the packet identifier; 0 at QoS 0
 
@@ -25,7 +26,7 @@ type Delivery struct {
 // withholds the acks of all later deliveries.
 func (d Delivery) Ack() {
 	if d.seq != 0 {
-		d.from.all.acks.add(d.seq)
+		d.from.all.acks.add(d.seq, d.turn)
 	}
 }
 
@@ -42,11 +43,20 @@ type ackList struct {
 	seqs   []uint64
 	closed bool
 
-	spare []uint64 // owned by the loop
+	turns    map[uint64]uint8 // of the deliveries that were requeued; an Ack of an earlier turn has no effect
+	requeues []requeue
+
+	// Owned by the loop.
+	spare []uint64
+	later []requeue // postponed, in order of due
 }
 
-func (a *ackList) add(seq uint64) {
+func (a *ackList) add(seq uint64, turn uint8) {
 	a.mu.Lock()
+	if len(a.turns) > 0 && a.turns[seq] != turn {
+		a.mu.Unlock()
+		return
+	}
 	first := len(a.seqs) == 0
 	if !a.closed {
 		a.seqs = append(a.seqs, seq)
@@ -63,6 +73,11 @@ func (a *ackList) take() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seqs, a.spare = a.spare[:0], a.seqs
+	if len(a.turns) > 0 {
+		for _, seq := range a.spare {
+			delete(a.turns, seq)
+		}
+	}
 	return a.spare
 }
 

@@ -21,6 +21,8 @@ type inbox struct {
 	used     usage
 	idle     int // number of waiting consumers
 	waking   bool
+	later    int   // messages in count that were requeued and not put back yet
+	ended    bool  // a consumer was told the end
 	holders  int   // consumers that hold a chunk
 	finished bool  // no more messages come
 	err      error // why
@@ -100,9 +102,14 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		dst = b.chunk(dst)
 		x.compact()
 		x.wakeLoop()
-		if len(dst) > 0 || b.finished {
+		over := b.finished && b.later == 0 || b.left.Load()
+		if len(dst) > 0 || over {
 			if len(dst) > 0 {
 				b.holders++
+			}
+			if over && b.line.Head == 0 {
+				b.ended = b.ended || len(dst) == 0
+				b.wakeOther()
 			}
 			b.wakeNext()
 			x.mu.Unlock()
@@ -112,13 +119,20 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 			b.wake, b.over = make(chan struct{}, 1), make(chan struct{})
 		}
 		b.idle++
-		stop := x.stopChannel()
+		stop, finish := x.stopChannel(), b.over
+		if b.leaving == nil {
+			b.leaving = make(chan struct{})
+		}
+		if b.finished {
+			finish = nil // requeued messages come back
+		}
 		x.mu.Unlock()
 
 		canceled := false
 		select {
 		case <-b.wake:
-		case <-b.over:
+		case <-finish:
+		case <-b.leaving:
 		case <-stop:
 		case <-cancel:
 			canceled = true
@@ -148,6 +162,16 @@ func (b *inbox) chunk(dst []Delivery) []Delivery {
 		x.remove(b.line.Head)
 	}
 	return dst
+}
+
+// wakeOther wakes a consumer that waits for requeued messages, since there are none left.
+func (b *inbox) wakeOther() {
+	if b.idle > 0 && b.wake != nil {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // wakeNext wakes another consumer if messages are left.

@@ -35,7 +35,7 @@ func (b *inbox) leavingChannel() <-chan struct{} {
 // checkServed closes served when no consumer can get another message, and none holds a chunk. The
 // caller holds the lock.
 func (b *inbox) checkServed() {
-	if b.served != nil && b.finished && b.line.Head == 0 && b.holders == 0 {
+	if b.served != nil && b.finished && b.line.Head == 0 && b.holders == 0 && b.later == 0 {
 		select {
 		case <-b.served:
 		default:
@@ -134,11 +134,13 @@ func (sub *Subscription) Drain(ctx context.Context) error {
 func (l *loop) discard(set *filterSet) {
 	set.inbox.leave()
 	set.inbox.recall()
-	l.inboxes.drop(set.inbox, func(*slot) bool { return true }, func(d *Delivery) {
+	dropped := func(d *Delivery) {
 		l.count.discarded++
 		if d.seq != 0 {
 			l.receiver.Ack(d.seq)
 		}
-	})
+	}
+	l.inboxes.drop(set.inbox, func(*slot) bool { return true }, dropped)
+	l.inboxes.dropPostponed(set.inbox, dropped)
 	set.inbox.finish(nil)
 }

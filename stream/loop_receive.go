@@ -121,4 +121,5 @@ func (l *loop) takeAcks() {
 	for _, seq := range l.inboxes.acks.take() {
 		l.receiver.Ack(seq)
 	}
+	l.takeRequeues()
 }

@@ -64,6 +64,7 @@ func (l *loop) wait() {
 
 // turn does everything that the last event made possible, and flushes the batch.
 func (l *loop) turn() {
+	l.resume()
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
 	}
@@ -98,7 +99,7 @@ func (l *loop) turn() {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
-		l.outbox.retryAt(), l.warnOfHeldAcks(), l.throttle.restUntil, l.throttle.behindAt)
+		l.outbox.retryAt(), l.warnOfHeldAcks(), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt)
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
