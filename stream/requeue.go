@@ -137,7 +137,12 @@ func (l *loop) resume() {
 		if box.ended {
 			box = b.unclaimed
 		}
-		if !b.push(box, &r.delivery, false) && r.delivery.seq != 0 {
+		switch {
+		case b.push(box, &r.delivery, false): // its payload is a copy, which lies in no read buffer
+			s := &b.slots[box.line.Tail]
+			b.buffers.release(s.buffer, len(s.delivery.Payload))
+			s.buffer = 0
+		case r.delivery.seq != 0:
 			l.receiver.Ack(r.delivery.seq)
 		}
 	}
