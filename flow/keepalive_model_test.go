@@ -11,7 +11,7 @@ import (
 type keepEvent struct {
 	kind keepKind
 	at   time.Duration
-	in   uint64 // the count of received bytes
+	n    uint64 // the count of received bytes, or of bytes that left the send queue
 }
 
 type keepKind byte
@@ -21,18 +21,21 @@ const (
 	keepHeard
 	keepResumed
 	keepPinged
+	keepAsked // a PINGREQ whose PINGRESP has a deadline of its own
 	keepAnswered
-	keepGrown // Check saw more bytes than before
+	keepGrown   // Check saw more bytes than before
+	keepWritten // the PINGREQ was written; n is the count of bytes up to its end
+	keepLeft    // a measurement of the send queue
 )
 
 // keepModel computes each answer from the whole history of a connection, which it reads backwards.
 type keepModel struct {
-	interval time.Duration
-	history  []keepEvent
+	interval, timeout time.Duration
+	history           []keepEvent
 }
 
-func (m *keepModel) add(kind keepKind, at time.Duration, in uint64) {
-	m.history = append(m.history, keepEvent{kind, at, in})
+func (m *keepModel) add(kind keepKind, at time.Duration, n uint64) {
+	m.history = append(m.history, keepEvent{kind, at, n})
 }
 
 // last returns the newest event of the given kinds.
@@ -47,78 +50,116 @@ func (m *keepModel) last(kinds ...keepKind) (e keepEvent, index int) {
 	return keepEvent{}, -1
 }
 
-// awaited returns the first PINGREQ after the last PINGRESP.
-func (m *keepModel) awaited() (e keepEvent, index int) {
+// awaited returns the index of the PINGREQ that awaits its PINGRESP, or -1.
+func (m *keepModel) awaited() int {
 	_, answer := m.last(keepAnswered)
-	for i := answer + 1; i < len(m.history); i++ {
-		if m.history[i].kind == keepPinged {
-			return m.history[i], i
+	if _, asked := m.last(keepAsked); asked > answer {
+		return asked
+	}
+	return -1
+}
+
+// queue follows the send queue since the awaited PINGREQ. It returns whether the PINGREQ is still in
+// the queue, and when the queue last moved, or the PINGREQ left it.
+func (m *keepModel) queue(asked int) (queued bool, moved time.Duration) {
+	moved = m.history[asked].at
+	end, written := uint64(0), false
+	var before *keepEvent
+	for i, e := range m.history[asked:] {
+		switch {
+		case e.kind == keepWritten && !written:
+			end, written = e.n, true
+		case e.kind != keepLeft:
+		case written && e.n >= end:
+			return false, e.at
+		default:
+			if before != nil && before.n != e.n {
+				moved = e.at
+			}
+			before = &m.history[asked+i]
 		}
 	}
-	return keepEvent{}, -1
+	return true, moved
 }
 
 // deadline returns the time at which the peer is dead if nothing more is received, or 0 without an
-// outstanding PINGREQ.
-func (m *keepModel) deadline() time.Duration {
-	ping, at := m.awaited()
-	if at < 0 {
-		return 0
+// outstanding PINGREQ, and whether the PINGREQ is in the send queue.
+func (m *keepModel) deadline() (at time.Duration, queued bool) {
+	asked := m.awaited()
+	if asked < 0 {
+		return 0, false
 	}
-	from := ping.at
-	if e, i := m.last(keepHeard, keepResumed, keepGrown); i > at {
-		from = e.at
-	}
-	if m.interval > 10*time.Second {
-		return from + 10*time.Second
-	}
-	return from + m.interval
+	queued, from := m.queue(asked)
+	e, _ := m.last(keepHeard, keepResumed, keepGrown)
+	return max(from, e.at) + m.timeout, queued
 }
 
 // looked returns the count of received bytes at the last event that recorded it.
 func (m *keepModel) looked() uint64 {
-	ping, at := m.awaited()
-	if e, i := m.last(keepHeard, keepGrown); i > at {
-		return e.in
-	}
-	return ping.in
+	e, _ := m.last(keepHeard, keepGrown, keepAsked)
+	return e.n
 }
 
 func (m *keepModel) check(now time.Duration, in uint64, paused, writing bool) PingAction {
 	if m.interval == 0 {
 		return NoPing
 	}
-	if d := m.deadline(); d != 0 && now >= d && !paused {
-		if in == m.looked() {
+	at, queued := m.deadline()
+	if at != 0 && now >= at && (queued || !paused) {
+		switch {
+		case in != m.looked():
+			m.add(keepGrown, now, in)
+		case queued:
+			return LineDead
+		default:
 			return PeerDead
 		}
-		m.add(keepGrown, now, in)
 	}
-	if sent, _ := m.last(keepSent); writing || now-sent.at < m.interval*9/10 {
-		return NoPing
+	nine := m.interval * 9 / 10
+	sent, _ := m.last(keepSent)
+	active, _ := m.last(keepHeard, keepGrown, keepResumed)
+	ping, _ := m.last(keepPinged)
+	if !writing && now-sent.at >= nine || m.asks(paused) && now-max(active.at, ping.at) >= nine {
+		return SendPing
 	}
-	m.add(keepPinged, now, in)
-	return SendPing
+	return NoPing
 }
 
-// checkNext compares Next with the time at which Check first acts, if nothing happens before that
-// time.
+// asks reports whether a PINGREQ would have a deadline of its own.
+func (m *keepModel) asks(paused bool) bool {
+	at, queued := m.deadline()
+	return at == 0 || paused && !queued
+}
+
+func (m *keepModel) pinged(now time.Duration, in uint64, paused bool) {
+	if m.asks(paused) {
+		m.add(keepAsked, now, in)
+	}
+	m.add(keepPinged, now, in)
+}
+
+// checkNext compares Next with the time at which Check or a measurement first acts, if nothing
+// happens before that time.
 func checkNext(t *rapid.T, k KeepAlive, m *keepModel, now time.Duration, in uint64, paused bool) {
 	next := k.Next(now, paused)
-	sent, _ := m.last(keepSent)
-	due := sent.at + m.interval*9/10
-	if m.interval == 0 || due <= now || m.deadline() != 0 && m.deadline() <= now {
-		if m.interval == 0 && next != 0 || next > now+m.interval*9/10 {
+	if m.interval == 0 {
+		if next != 0 {
 			t.Fatalf("next at %v is %v", now, next)
 		}
 		return
 	}
+	if next > now+m.interval*9/10 {
+		t.Fatalf("next at %v is %v", now, next)
+	}
+	if next <= now || k.Check(now, in, paused, false) != NoPing {
+		return // something is due already
+	}
 	early, late := k, k
 	before := now + time.Duration(rapid.Int64Range(0, int64(next-now-1)).Draw(t, "before"))
-	if got := early.Check(before, in, paused, false); got != NoPing {
+	if got := early.Check(before, in, paused, false); got != NoPing || early.Measures(before) && !k.Measures(now) {
 		t.Fatalf("%s at %v, before %v", actionNames[got], before, next)
 	}
-	if got := late.Check(next, in, paused, false); got == NoPing && in == m.looked() {
+	if got := late.Check(next, in, paused, false); got == NoPing && !late.Measures(next) && in == m.looked() {
 		t.Fatalf("nothing to do at %v", next)
 	}
 }
@@ -130,34 +171,47 @@ type keepRun struct {
 
 	now     time.Duration
 	in      uint64
+	out     uint64 // bytes written
+	left    uint64 // those that have left the queue
 	paused  bool
 	writing bool
 }
 
 func (r *keepRun) connect(sent, now time.Duration) {
-	r.k, r.now, r.in = NewKeepAlive(r.m.interval, sent, now), now, 0
+	r.k, r.now, r.in = NewKeepAlive(r.m.interval, r.m.timeout, sent, now), now, 0
 	r.m.history = nil
 	r.m.add(keepSent, sent, 0)
 	r.m.add(keepHeard, now, 0)
 }
 
 func (r *keepRun) check(t *rapid.T) {
+	if r.k.Measures(r.now) {
+		r.k.Measured(r.now, r.left)
+		r.m.add(keepLeft, r.now, r.left)
+	}
 	got, want := r.k.Check(r.now, r.in, r.paused, r.writing), r.m.check(r.now, r.in, r.paused, r.writing)
 	if got != want {
 		t.Fatalf("at %v: %s, want %s", r.now, actionNames[got], actionNames[want])
 	}
-	switch {
-	case got == SendPing && rapid.Bool().Draw(t, "written at once"):
-		r.sent()
-	case got == PeerDead:
+	switch got {
+	case SendPing:
+		r.k.Pinged(r.now, r.in, r.paused)
+		r.m.pinged(r.now, r.in, r.paused)
+		if rapid.Bool().Draw(t, "written at once") {
+			r.sent()
+		}
+	case PeerDead, LineDead:
 		r.connect(r.now, r.now+sec)
 	}
 	checkNext(t, r.k, r.m, r.now, r.in, r.paused)
 }
 
 func (r *keepRun) sent() {
+	r.out += 2
 	r.k.Sent(r.now)
 	r.m.add(keepSent, r.now, r.in)
+	r.k.PingWritten(r.now, r.out)
+	r.m.add(keepWritten, r.now, r.out)
 }
 
 func (r *keepRun) heard() {
@@ -177,7 +231,8 @@ func (r *keepRun) pause() {
 func TestKeepAliveModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		interval := time.Duration(rapid.SampledFrom([]int{0, 1, 5, 10, 12, 60}).Draw(t, "interval")) * sec
-		r := &keepRun{m: &keepModel{interval: interval}}
+		timeout := time.Duration(rapid.SampledFrom([]int{1, 5, 20}).Draw(t, "timeout")) * sec
+		r := &keepRun{m: &keepModel{interval: interval, timeout: timeout}}
 		r.connect(0, sec)
 		t.Repeat(map[string]func(*rapid.T){
 			"": r.check,
@@ -195,7 +250,12 @@ func TestKeepAliveModel(t *testing.T) {
 				r.m.add(keepAnswered, r.now, r.in)
 			},
 			"pause or resume": func(*rapid.T) { r.pause() },
-			"writer":          func(*rapid.T) { r.writing = !r.writing },
+			"queue": func(t *rapid.T) {
+				if r.left < r.out {
+					r.left += rapid.Uint64Range(1, r.out-r.left).Draw(t, "left")
+				}
+			},
+			"writer": func(*rapid.T) { r.writing = !r.writing },
 		})
 	})
 }

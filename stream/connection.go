@@ -91,7 +91,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
 	c.phase, c.conn, c.endpoint = up, conn, conn.Endpoint
 	c.terms = c.terms.agreed(conn)
-	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, sent, now)
+	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)
 	c.backoff.Up(now)
 }
 

@@ -52,6 +52,12 @@ func (o *outbox) acks(r *flow.Receiver) {
 	}
 }
 
+// pingreq adds a PINGREQ.
+func (o *outbox) pingreq() {
+	o.packet(frames.Pingreq{})
+	o.filling.ping = true
+}
+
 // request adds a SUBSCRIBE or an UNSUBSCRIBE.
 func (o *outbox) request(r flow.Request) { o.packet(r.Packet(o.version)) }
 

@@ -153,6 +153,9 @@ func (l *loop) written(w written) {
 		l.uncommitted(w.commit)
 		return
 	}
+	if l.outbox.current.ping && w.write == nil {
+		l.link.keepAlive.PingWritten(l.clock.now, l.link.conn.Sent())
+	}
 	number, hadBytes := l.outbox.committed()
 	switch {
 	case w.write != nil:

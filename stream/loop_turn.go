@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/go-millrace/mqtt/flow"
-	"github.com/go-millrace/mqtt/frames"
 )
 
 // run is the body of the loop's goroutine.
@@ -132,13 +131,20 @@ func (l *loop) throttleReading() {
 
 // ping sends PINGREQ when it is due, and closes a connection whose broker does not answer.
 func (l *loop) ping() {
-	c := &l.link
-	switch c.keepAlive.Check(l.clock.now, c.conn.BytesIn(), l.throttle.paused, l.outbox.writing()) {
+	now, c, k := l.clock.now, l.link.conn, &l.link.keepAlive
+	if k.Measures(now) {
+		k.Measured(now, c.Left())
+	}
+	paused, bytesIn := l.throttle.paused, c.BytesIn()
+	switch k.Check(now, bytesIn, paused, l.outbox.writing()) {
 	case flow.SendPing:
-		l.outbox.packet(frames.Pingreq{})
+		l.outbox.pingreq()
+		k.Pinged(now, bytesIn, paused)
 		l.subs.Pinged()
 	case flow.PeerDead:
 		l.link.fail(errNoPingresp)
+	case flow.LineDead:
+		l.link.fail(errPingreqStuck)
 	}
 }
 
@@ -155,4 +161,7 @@ func (l *loop) shrink() {
 	l.intake.calls.shrink()
 }
 
-var errNoPingresp = errors.New("mqtt: the broker did not answer PINGREQ")
+var (
+	errNoPingresp   = errors.New("mqtt: the broker did not answer PINGREQ")
+	errPingreqStuck = errors.New("mqtt: the connection took no bytes of PINGREQ")
+)

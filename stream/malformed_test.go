@@ -480,7 +480,7 @@ func TestPingrespOfWrongFormCloses(t *testing.T) {
 			streamtest.Next[frames.Pingreq](c)
 			start := time.Now()
 			c.ExpectClosed()
-			wantElapsed(t, start, 10*time.Second)
+			wantElapsed(t, start, 20*time.Second)
 		})
 	})
 }

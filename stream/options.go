@@ -53,16 +53,26 @@ type Options struct {
 	// effect on 3.1, whose CONNACK does not say whether the broker has the session.
 	TrustSession bool
 
-	// KeepAlive is the longest silence towards the broker (section 3.1.2.10), up to 65,535 s, in
-	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches keep alive off.
+	// KeepAlive is the longest silence in either direction: nine tenths of it after the last packet
+	// sent (section 3.1.2.10) or received, the client sends PINGREQ. It is at most 65,535 s, in whole
+	// seconds; a fraction is rounded up. 0 is a minute, negative switches keep alive off.
 	KeepAlive time.Duration
+
+	// PingTimeout is how long the broker may take to answer PINGREQ, if nothing else arrives from
+	// it. Then the connection is closed. So a dead broker is noticed within KeepAlive plus
+	// PingTimeout, whatever is being sent. The time begins when PINGREQ has left the send queue of
+	// the operating system (Linux and macOS; elsewhere when it was written). A PINGREQ that waits in
+	// a queue that does not move for PingTimeout ends the connection too. While reading is paused
+	// (MaxUnread), the time begins when reading goes on. The range is 1 ms to 65,535 s; 0 is
+	// KeepAlive, at most 20 s. Without KeepAlive it has no effect.
+	PingTimeout time.Duration
 
 	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is 10 s, negative is
 	// unlimited.
 	ConnectTimeout time.Duration
 
 	// WriteTimeout bounds how long a write may make no progress. 0 is 10 s, negative is unlimited.
-	// KeepAlive does not end a write that is under way.
+	// A write that outlasts KeepAlive without progress for PingTimeout ends too.
 	WriteTimeout time.Duration
 
 	// Will is published by the broker when the connection ends without DISCONNECT (section
@@ -175,6 +185,7 @@ type Options struct {
 
 const (
 	defaultKeepAlive      = time.Minute
+	maxDefaultPingTimeout = 20 * time.Second
 	defaultConnectTimeout = 10 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultQueue          = 1024
@@ -275,6 +286,8 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:
 		return link.BadOption("KeepAlive", "%v is outside 0 to 65535 s", o.KeepAlive)
+	case o.PingTimeout != 0 && (o.PingTimeout < time.Millisecond || o.PingTimeout > math.MaxUint16*time.Second):
+		return link.BadOption("PingTimeout", "%v is outside 1 ms to 65535 s", o.PingTimeout)
 	case o.Window < 1 || o.Window > math.MaxUint16:
 		return link.BadOption("Window", "%d is outside 1 to 65535", o.Window)
 	case o.Queue < 1:
@@ -282,6 +295,7 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 	}
 	// CONNECT carries whole seconds, so the keep alive is rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
+	setZero(&o.PingTimeout, min(o.KeepAlive, maxDefaultPingTimeout))
 	c := o.link()
 	return c.Validate(endpoints)
 }
@@ -301,7 +315,7 @@ func (o *Options) link() link.Config {
 		Credentials: o.Credentials,
 		TLS:         o.TLS, TLSConfig: o.TLSConfig, Header: o.Header, AnySubprotocol: o.AnySubprotocol,
 		DialContext: o.DialContext, ConnectTimeout: o.ConnectTimeout, WriteTimeout: o.WriteTimeout,
-		MaxPacket: o.MaxPacket, Logger: o.Logger,
+		CountEvery: min(o.KeepAlive, o.PingTimeout) / flow.QueueSteps, MaxPacket: o.MaxPacket, Logger: o.Logger,
 	}
 }
 

@@ -78,7 +78,7 @@ func (o *outbox) connected(conn wire, t terms) {
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err = nil, nil
-	o.filling.bytes, o.ackingBytes = o.filling.bytes[:0], 0
+	o.filling.bytes, o.filling.ping, o.ackingBytes = o.filling.bytes[:0], false, 0
 }
 
 // number returns the number of the batch being filled.

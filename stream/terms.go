@@ -14,7 +14,8 @@ import (
 type terms struct {
 	version   frames.Version
 	clientID  string
-	keepAlive time.Duration // the longest silence towards the broker; 0 is off
+	keepAlive time.Duration // the longest silence; 0 is off
+	pingLimit time.Duration // for the answer to PINGREQ
 	window    int           // QoS 1 and 2 publications in flight
 	maxPacket int           // the largest packet that may be sent, in bytes
 	kept      bool          // the session outlives the connection
@@ -28,6 +29,7 @@ func wantedTerms(o *Options) terms {
 		version:   o.Version,
 		clientID:  o.ClientID,
 		keepAlive: o.KeepAlive,
+		pingLimit: o.PingTimeout,
 		window:    o.Window,
 		maxPacket: frames.MaxPacket,
 		kept:      o.KeepSession,

@@ -12,6 +12,7 @@ import (
 // on them.
 type batch struct {
 	number uint64
+	ping   bool // bytes has a PINGREQ
 	buffers
 }
 

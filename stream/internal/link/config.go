@@ -34,6 +34,7 @@ type Config struct {
 
 	ConnectTimeout time.Duration // of an attempt at one endpoint, handshake included; 0 is unlimited
 	WriteTimeout   time.Duration // how long a write may make no progress; 0 is unlimited
+	CountEvery     time.Duration // how far Conn.Sent may lag behind a write; 0 is unlimited
 	MaxPacket      int           // the largest packet accepted, in bytes
 	Logger         *slog.Logger
 }

@@ -60,7 +60,9 @@ func (c *Conn) TryWrite(p []byte) int {
 	if c.socket == nil || c.raw.isClosing() {
 		return 0
 	}
-	return c.socket.try(p)
+	n := c.socket.try(p)
+	c.raw.sent.Add(uint64(n))
+	return n
 }
 
 // Abort closes the network connection under TLS, without the close message of TLS. It does not wait

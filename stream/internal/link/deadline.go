@@ -5,14 +5,18 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A deadlineConn bounds how long a write may make no progress, and how long the end of a connection
-// may take. It lies under TLS, since a write through TLS cannot be continued after a timeout.
+// may take, and counts the bytes written. It lies under TLS, since a write through TLS cannot be
+// continued after a timeout.
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration // of a write without progress; 0 is unlimited
+	pace    time.Duration // how old the count may become during a write; 0 is unlimited
+	sent    atomic.Uint64 // bytes written
 
 	mu      sync.Mutex
 	writing bool
@@ -25,29 +29,49 @@ const closeLimit = time.Second
 
 func (c *deadlineConn) Write(p []byte) (n int, err error) {
 	defer c.endWrite()
+	moved := time.Now()
 	for {
-		closing := c.extendDeadline()
+		closing := c.extendDeadline(moved)
 		m, err := c.Conn.Write(p[n:])
 		n += m
-		if err == nil || m == 0 || closing || !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.sent.Add(uint64(m))
+		if err == nil || closing || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		switch now := time.Now(); {
+		case m > 0:
+			moved = now
+		case c.timeout > 0 && now.Sub(moved) >= c.timeout:
 			return n, err
 		}
 	}
 }
 
-// extendDeadline sets the write deadline to the full timeout from now. When the connection is
-// closing, it starts closeLimit instead.
-func (c *deadlineConn) extendDeadline() (closing bool) {
+// extendDeadline sets the write deadline: a write that moved last at the given time has the full
+// timeout from then. When the connection is closing, it starts closeLimit instead.
+func (c *deadlineConn) extendDeadline(moved time.Time) (closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = true
 	switch {
 	case c.closing:
 		c.startLimit()
-	case c.timeout > 0:
-		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // without support for deadlines, there is no timeout
+	case c.limited():
+		c.Conn.SetWriteDeadline(c.deadline(moved)) // without support for deadlines, there is no timeout
 	}
 	return c.closing
+}
+
+// limited reports whether writes have a deadline.
+func (c *deadlineConn) limited() bool { return c.timeout > 0 || c.pace > 0 }
+
+// deadline returns the deadline of a write that moved last at the given time.
+func (c *deadlineConn) deadline(moved time.Time) time.Time {
+	end := moved.Add(c.timeout)
+	if next := time.Now().Add(c.pace); c.pace > 0 && (c.timeout == 0 || next.Before(end)) {
+		return next
+	}
+	return end
 }
 
 // endWrite removes the deadline of a write, since a deadline in the past would make TryWrite fail.
@@ -55,7 +79,7 @@ func (c *deadlineConn) endWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = false
-	if c.timeout > 0 && c.end == nil {
+	if c.limited() && c.end == nil {
 		c.Conn.SetWriteDeadline(time.Time{})
 	}
 }

@@ -60,7 +60,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 	}
 	c := &Conn{
 		Endpoint: e.String(), Version: d.config.Connect.Version,
-		raw: &deadlineConn{Conn: raw, timeout: d.config.WriteTimeout},
+		raw: &deadlineConn{Conn: raw, timeout: d.config.WriteTimeout, pace: d.config.CountEvery},
 	}
 	// From here on the end of ctx closes the connection, which ends every wait on it.
 	release := context.AfterFunc(ctx, func() { raw.Close() })
