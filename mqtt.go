@@ -30,7 +30,7 @@
 //	Publishing.Ack       the client  nobody                     yours
 //	Messages             a feeder    the feeder                 none; a receive acks the message
 //	Deliveries           a feeder    the feeder                 256
-//	Subscribe[T]         a feeder    the feeder                 256
+//	Decode[T]            a feeder    the feeder                 256
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
@@ -163,6 +163,10 @@ type (
 	// Options configure Open and Dial. The zero value and nil are ready to use.
 	Options = stream.Options
 
+	// Attempt describes one dial, for Options.Prepare. Prepare may change URL, Username, Password,
+	// TLS, Header and Will. Endpoint, Version, Number and LastErr are for information.
+	Attempt = stream.Attempt
+
 	// Delivery is a Message that you acknowledge with Ack, from any goroutine and in any order.
 	// Further calls of Ack do nothing. The field Duplicate is the DUP flag, ID is the packet
 	// identifier, which is 0 at QoS 0. Requeue puts the message back for later.
@@ -250,7 +254,7 @@ var (
 // The URL has one of these forms, with the default port in brackets:
 //
 //	mqtt://host:port (1883)       TCP; tcp:// is a synonym
-//	mqtts://host:port (8883)      TLS, ALPN mqtt; ssl:// and tls:// are synonyms
+//	mqtts://host:port (8883)      TLS; ssl:// and tls:// are synonyms
 //	ws://host:port/path (80)      WebSocket, subprotocol mqtt; the default path is /mqtt
 //	wss://host:port/path (443)    WebSocket over TLS
 //	unix:///path                  a unix socket
@@ -301,6 +305,8 @@ type Subscriber interface {
 // Lifecycle has the methods that both halves share.
 type Lifecycle interface {
 	Online() <-chan struct{}
+	AwaitOnline(context.Context) error
+	State() State
 	States(context.Context) <-chan State
 	Stats() Stats
 	Done() <-chan struct{}
@@ -398,6 +404,14 @@ func (c *Client) Online() <-chan struct{} { return c.s.Online() }
 // reader misses all changes except the last. The channel is closed when ctx or the client ends.
 func (c *Client) States(ctx context.Context) <-chan State { return c.s.States(ctx) }
 
+// State returns the newest State.
+func (c *Client) State() State { return c.s.State() }
+
+// AwaitOnline waits until the client is connected. It returns nil at once if it is. If ctx ends
+// first, the error wraps ctx.Err(), the cause of ctx and the reason why the client is not
+// connected. If the client ends first, the error wraps ErrClosed and the reason.
+func (c *Client) AwaitOnline(ctx context.Context) error { return c.s.AwaitOnline(ctx) }
+
 // Stats returns counters and gauges. After the end of the client, Stats returns their last values.
 func (c *Client) Stats() Stats { return c.s.Stats() }
 
@@ -423,12 +437,12 @@ func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) 
 // It can be called any number of times.
 func (c *Client) Close() error { return c.s.Close() }
 
-// Subscribe is Client.Subscribe with a channel of decoded values. If dec cannot decode a payload,
-// the Event has Err set and must still be acked. ctx bounds only the call; the channel is closed
-// when the client ends. To unsubscribe earlier, use Client.Subscribe and decode by hand. The client
-// calls dec on one of its goroutines.
-func Subscribe[T any](ctx context.Context, c *Client, dec Decoder[T], f ...Filter) (<-chan Event[T], error) {
-	return stream.Subscribe(ctx, c.s, dec, f...)
+// Decode returns a channel of the messages of sub, decoded by dec. If dec cannot decode a payload,
+// the Event has Err set and must still be acked. The channel has a buffer of 256 and is closed when
+// sub or the client ends. It competes with the other channels of sub, so use one of them. The
+// client calls dec on one of its goroutines.
+func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
+	return stream.Decode(sub, dec)
 }
 
 // PublishFrom is Client.PublishFrom for values of any type. If enc cannot encode a value, its

@@ -191,7 +191,7 @@ type reading struct {
 }
 
 // The channels in both directions carry values of a Go type.
-func ExampleSubscribe() {
+func ExampleDecode() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
 	if err != nil {
@@ -199,11 +199,12 @@ func ExampleSubscribe() {
 		return
 	}
 	defer client.Close()
-	events, err := mqtt.Subscribe(ctx, client, mqtt.JSON[reading], mqtt.Filter{Topic: "readings", QoS: mqtt.AtLeastOnce})
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "readings", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	events := mqtt.Decode(sub, mqtt.JSON[reading])
 
 	out := make(chan reading, 2)
 	out <- reading{"inlet", 21.5}

@@ -76,6 +76,9 @@ func (c *Connect) validateID() error {
 	if err := ValidString(field, c.ClientID); err != nil {
 		return err // [MQTT-3.1.3-4]
 	}
+	if fault := controlFault(c.ClientID, scan(c.ClientID)); fault != "" {
+		return &InvalidError{Field: field, Reason: fault}
+	}
 	if c.Version == V31 {
 		if n := utf8.RuneCountInString(c.ClientID); n < 1 || n > maxClientID31 {
 			return &InvalidError{Field: field, Reason: "not of 1 to 23 characters", Value: n, Limit: maxClientID31}

@@ -4,20 +4,24 @@ import "unicode/utf8"
 
 // Classes of bytes that a string is checked for.
 const (
-	hasNUL   byte = 1 << iota // U+0000
-	hasWild                   // + or #
-	hasMulti                  // a byte that is not ASCII
+	hasNUL     byte = 1 << iota // U+0000
+	hasWild                     // + or #
+	hasMulti                    // a byte that is not ASCII
+	hasControl                  // U+0001 to U+001F, U+007F
 )
 
 var class = func() (t [256]byte) {
-	t[0], t['+'], t['#'] = hasNUL, hasWild, hasWild
+	for c := 1; c < ' '; c++ {
+		t[c] = hasControl
+	}
+	t[0], t['+'], t['#'], t[0x7f] = hasNUL, hasWild, hasWild, hasControl
 	for c := utf8.RuneSelf; c < len(t); c++ {
 		t[c] = hasMulti
 	}
 	return t
 }()
 
-// scan returns the classes of the bytes in s: hasNUL, hasWild and hasMulti.
+// scan returns the classes of the bytes in s.
 func scan(s string) (seen byte) {
 	if plain(s) {
 		return 0
@@ -44,9 +48,10 @@ func plain(s string) bool {
 		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
 			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
 		wild := (x | ('+'^'#')*low) ^ '+'*low // 0 where x has + or #, which differ in one bit
-		// n-low sets the high bit of each byte that is 0 in n; &^n clears the high bits that n had
-		// before. The high bits of x mark bytes that are not ASCII.
-		special |= (x-low)&^x | (wild-low)&^wild | x
+		// n-low sets the high bit of each byte that is 0 in n, and n-' '*low of each byte below the
+		// space; &^n clears the high bits that n had before. x+low sets the high bit for 0x7F. The
+		// high bits of x mark bytes that are not ASCII.
+		special |= (x-' '*low)&^x | (wild-low)&^wild | (x + low) | x
 	}
 	return special&high == 0
 }
@@ -71,6 +76,24 @@ func stringFault(s string, seen byte) string {
 	// forms.
 	if seen&hasMulti != 0 && !utf8.ValidString(s) {
 		return notUTF8
+	}
+	return ""
+}
+
+// controlFault returns the rule that s breaks if it has a control character or a non-character, or
+// "". A client SHOULD NOT send them (section 1.5.3), and brokers such as mosquitto close the
+// connection. The parameter seen is scan(s).
+func controlFault(s string, seen byte) string {
+	if seen&(hasControl|hasMulti) == 0 {
+		return ""
+	}
+	for _, r := range s {
+		switch {
+		case r < ' ' || r >= 0x7f && r <= 0x9f:
+			return "contains a control character"
+		case r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe:
+			return "contains a non-character of Unicode"
+		}
 	}
 	return ""
 }

@@ -54,7 +54,7 @@ func TestScanSeesEveryByteAtEveryPlace(t *testing.T) {
 	for n := range 26 {
 		for at := range n {
 			for c := range 256 {
-				s := []byte(strings.Repeat("\x01", n))
+				s := []byte(strings.Repeat("a", n))
 				s[at] = byte(c)
 				if got := scan(string(s)); got != class[c] {
 					t.Fatalf("scan(%q) = %b, want %b", s, got, class[c])

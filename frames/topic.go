@@ -17,11 +17,17 @@ const sharePrefix = "$share/"
 var plainPrefixes = [...]string{"$queue/", "$exclusive/"}
 
 // ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 the name may have at most
-// 32,767 characters. The error is an *InvalidError with Field "topic".
+// 32,767 characters. Control characters and non-characters are rejected too (section 1.5.3). The
+// error is an *InvalidError with Field "topic".
 func ValidTopicName(topic string, v Version) error { return validTopicName("topic", topic, v) }
 
 func validTopicName(field, topic string, v Version) error {
-	if fault := topicFault(topic); fault != "" {
+	seen := scan(topic)
+	fault := nameFault(topic, seen)
+	if fault == "" {
+		fault = controlFault(topic, seen)
+	}
+	if fault != "" {
 		return &InvalidError{Field: field, Reason: fault}
 	}
 	return checkTopicLength(field, topic, v)
@@ -30,12 +36,14 @@ func validTopicName(field, topic string, v Version) error {
 // topicFault returns the rule that a topic name breaks, or "" if it breaks none. It does not check
 // the length: a received topic always fits its length field, and on 3.1 a broker may forward a
 // longer topic of a 3.1.1 client.
-func topicFault(topic string) string {
+func topicFault(topic string) string { return nameFault(topic, scan(topic)) }
+
+// nameFault is topicFault with the parameter seen, which is scan(topic).
+func nameFault(topic string, seen byte) string {
 	// [MQTT-4.7.3-1] a topic has at least one character.
 	if topic == "" {
 		return empty
 	}
-	seen := scan(topic)
 	if seen == 0 {
 		return ""
 	}
@@ -64,6 +72,9 @@ func checkTopicLength(field, topic string, v Version) error {
 // "filter".
 func ValidTopicFilter(filter string, v Version) error {
 	if fault := filterFault(filter); fault != "" {
+		return &InvalidError{Field: "filter", Reason: fault}
+	}
+	if fault := controlFault(filter, scan(filter)); fault != "" {
 		return &InvalidError{Field: "filter", Reason: fault}
 	}
 	return checkTopicLength("filter", filter, v)

@@ -46,12 +46,12 @@ func TestCredentialsThatChange(t *testing.T) {
 	withEach(t, setup{user: user, password: password}, func(t *testing.T, b *broker, v mqtt.Version) {
 		var asked atomic.Int32
 		c, err := mqtt.Open(b.url, withLog(t, mqtt.Options{Version: v, ClientID: "token", Reconnect: soon(),
-			Credentials: func(context.Context) (string, []byte, error) {
+			Prepare: login(func(context.Context) (string, []byte, error) {
 				if asked.Add(1) == 1 {
 					return user, []byte("stale"), nil
 				}
 				return user, []byte(password), nil
-			}}))
+			})}))
 		if err != nil {
 			t.Fatal(err)
 		}

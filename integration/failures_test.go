@@ -146,9 +146,9 @@ func (f *failure) attempt(t *testing.T) (log string, _ error) {
 	switch u.Scheme {
 	case "ws", "wss":
 		u.RawQuery = "token=" + secrets.token
-		o.Header = func(context.Context) (http.Header, error) {
+		o.Prepare = headers(func(context.Context) (http.Header, error) {
 			return http.Header{"Authorization": {secrets.header}}, nil
-		}
+		})
 	}
 	switch u.Scheme {
 	case "mqtts", "wss":

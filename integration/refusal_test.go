@@ -31,10 +31,10 @@ func TestARefusalEndsDialAtOnce(t *testing.T) {
 		asked := 0
 		start := time.Now()
 		c, err := mqtt.Dial(within(t), b.url, withLog(t, mqtt.Options{Version: v, ClientID: "refused",
-			Credentials: func(context.Context) (string, []byte, error) {
+			Prepare: login(func(context.Context) (string, []byte, error) {
 				asked++
 				return "miller", []byte("chaff"), nil
-			}}))
+			})}))
 		if err == nil {
 			c.Close()
 			t.Fatal("no error")
@@ -57,9 +57,9 @@ func TestARefusalOfARunningSessionIsRetriedSlowlyUntilTheCredentialsAreGood(t *t
 		password.Store("grain+old")
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "running",
 			Reconnect: &backoff.Backoff{Min: 10 * time.Millisecond, Max: slowest},
-			Credentials: func(context.Context) (string, []byte, error) {
+			Prepare: login(func(context.Context) (string, []byte, error) {
 				return user, []byte(password.Load().(string)), nil
-			}})
+			})})
 		states := c.States(within(t))
 		b.process.terminate()
 		b.process.setPassword(user, "grain+new")

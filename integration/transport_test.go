@@ -164,13 +164,13 @@ func TestAClientCertificateThatRotates(t *testing.T) {
 	withEach(t, setup{cert: cert, clients: clients}, func(t *testing.T, b *broker, v mqtt.Version) {
 		var asked atomic.Int32
 		c, err := mqtt.Open(b.mutualURL, withLog(t, mqtt.Options{Version: v, ClientID: "rotates", Reconnect: soon(),
-			TLSConfig: func(context.Context) (*tls.Config, error) {
+			Prepare: withTLS(func(context.Context) (*tls.Config, error) {
 				mine := clients.tls
 				if asked.Add(1) == 1 {
 					mine = expired.tls
 				}
 				return &tls.Config{RootCAs: cert.roots, Certificates: []tls.Certificate{mine}}, nil
-			}}))
+			})}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,10 +39,10 @@ func TestCloseReturnsAtEveryStage(t *testing.T) {
 		{name: "asking for credentials", stage: func(*testing.T, *streamtest.Broker, *stream.Session) *streamtest.Conn {
 			synctest.Wait()
 			return nil
-		}, o: stream.Options{Credentials: func(ctx context.Context) (string, []byte, error) {
+		}, o: stream.Options{Prepare: login(func(ctx context.Context) (string, []byte, error) {
 			<-ctx.Done()
 			return "", nil, ctx.Err()
-		}}},
+		})}},
 		{name: "shaking hands, CONNECT not read", stage: func(_ *testing.T, b *streamtest.Broker, _ *stream.Session) *streamtest.Conn {
 			c := b.Accept()
 			c.Stall()

@@ -337,10 +337,10 @@ func TestConnectTimeoutEndsAnAttemptExactly(t *testing.T) {
 			},
 		},
 		"C8 credentials that do not come": {plan: func(_ *streamtest.Broker, o *stream.Options) {
-			o.Credentials = func(ctx context.Context) (string, []byte, error) {
+			o.Prepare = login(func(ctx context.Context) (string, []byte, error) {
 				<-ctx.Done()
 				return "", nil, ctx.Err()
-			}
+			})
 		}},
 	} {
 		run := func(t *testing.T, script func(t *testing.T, b *streamtest.Broker, url string, o *stream.Options)) {

@@ -551,13 +551,13 @@ func TestCredentialsAreAskedAtEveryConnection(t *testing.T) {
 		n := 0
 		o := faultOptions(frames.V311)
 		o.Username, o.Password = "not", []byte("these")
-		o.Credentials = func(ctx context.Context) (string, []byte, error) {
+		o.Prepare = login(func(ctx context.Context) (string, []byte, error) {
 			n++
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 10*time.Second {
 				t.Errorf("the deadline of the context is %v (%v), want 10 s from now", deadline, ok)
 			}
 			return fmt.Sprint("user", n), fmt.Append(nil, "token", n), nil
-		}
+		})
 		open(t, b, o)
 		for i := 1; i < 4; i++ {
 			c := b.Accept()
@@ -587,7 +587,7 @@ func TestCredentialsMayBeNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				open(t, b, &stream.Options{Credentials: func(context.Context) (string, []byte, error) { return row.user, row.password, nil }})
+				open(t, b, &stream.Options{Prepare: login(func(context.Context) (string, []byte, error) { return row.user, row.password, nil })})
 				p := b.Accept().ExpectConnect()
 				if p.UserNameFlag != row.want.UserNameFlag || p.PasswordFlag != row.want.PasswordFlag || p.UserName != row.want.UserName || len(p.Password) > 0 {
 					t.Errorf("CONNECT %+v", p)
@@ -615,15 +615,15 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				var good atomic.Bool
 				o := faultOptions(v)
-				o.Credentials = func(ctx context.Context) (string, []byte, error) {
+				o.Prepare = login(func(ctx context.Context) (string, []byte, error) {
 					if good.Load() {
 						return "good", nil, nil
 					}
 					return row.answer(ctx)
-				}
+				})
 				check := func(err error) {
 					t.Helper()
-					wantText(t, err, "Credentials")
+					wantText(t, err, "Prepare")
 					wantText(t, err, row.want)
 					if row.is != nil {
 						wantError(t, err, row.is)
@@ -647,10 +647,10 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 
 func TestCredentialsEndWithClose(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s := open(t, b, &stream.Options{ConnectTimeout: -1, Credentials: func(ctx context.Context) (string, []byte, error) {
+		s := open(t, b, &stream.Options{ConnectTimeout: -1, Prepare: login(func(ctx context.Context) (string, []byte, error) {
 			<-ctx.Done()
 			return "", nil, context.Cause(ctx)
-		}})
+		})})
 		synctest.Wait()
 		start := time.Now()
 		s.Close()

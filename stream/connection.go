@@ -69,7 +69,8 @@ func (c *connection) dialNow() {
 	c.phase = dialing
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancel(context.Background())
-	c.reader.connect(ctx)
+	s := c.states.State()
+	c.reader.connect(ctx, s.Attempt+1, s.Err)
 }
 
 // attemptFailed records that an attempt has failed.

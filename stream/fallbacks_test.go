@@ -160,10 +160,10 @@ func TestRefusedCredentialsAreTriedAgainAtTheSlowestInterval(t *testing.T) {
 			asked := 0
 			o := &stream.Options{
 				Reconnect: &backoff.Backoff{Min: time.Second, Max: time.Minute},
-				Credentials: func(context.Context) (string, []byte, error) {
+				Prepare: login(func(context.Context) (string, []byte, error) {
 					asked++
 					return strings.Repeat("i", asked), nil, nil
-				},
+				}),
 			}
 			s, c := connected(t, b, o)
 			c.Drop()
@@ -224,7 +224,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 		asked := 0
 		errVault := errors.New("the vault is sealed")
 		o := faultOptions(frames.V311)
-		o.TLSConfig = func(ctx context.Context) (*tls.Config, error) {
+		o.Prepare = withTLS(func(ctx context.Context) (*tls.Config, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Error("the context of TLSConfig has no deadline")
 			}
@@ -233,7 +233,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 			}
 			asked++
 			return &tls.Config{RootCAs: trusted[asked-1].pool, MinVersion: tls.VersionTLS10}, nil
-		}
+		})
 		s, err := stream.Open("mqtts://broker", with(b, o))
 		if err != nil {
 			t.Fatal(err)
@@ -243,7 +243,6 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 			c := b.Accept()
 			secured := tls.Server(c.Raw(), &tls.Config{
 				Certificates: []tls.Certificate{a.issue(t, nil)},
-				NextProtos:   []string{"mqtt"},
 			})
 			c.Wrap(secured)
 			if i == 1 { // the client does not trust the renewed certificate yet
@@ -255,8 +254,8 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 			}
 			c.Handshake(false)
 			up(t, s)
-			if p := secured.ConnectionState().NegotiatedProtocol; p != "mqtt" {
-				t.Errorf("the negotiated protocol is %q, want mqtt", p)
+			if p := secured.ConnectionState().NegotiatedProtocol; p != "" {
+				t.Errorf("the negotiated protocol is %q, want none", p)
 			}
 			c.Drop()
 			offline(t, s)

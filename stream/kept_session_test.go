@@ -251,7 +251,7 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 }
 
 // K8: Open with another client identifier fails. The error gives the identifier that the session
-// belongs to. A clean session discards the stored session and completes the publications of that
+// belongs to. ClearSession ends the stored session and completes the publications of that
 // session with an error.
 func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -277,7 +277,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 
 		acks := make(chan stream.Receipt, 10)
 		clean := *o
-		clean.KeepSession, clean.Ack = false, acks
+		clean.KeepSession, clean.ClearSession, clean.Ack = false, true, acks
 		s, c = connected(t, b, &clean)
 		sendAll(s, message("a", "new", 1))
 		c.Expect(publish("a", "new", 1, 1, false)) // no publication of the old session comes before it

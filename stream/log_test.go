@@ -297,9 +297,9 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 			o.Username, o.Password = secretUser, []byte(secretPassword)
 		}},
 		"from Credentials": {set: func(o *stream.Options) {
-			o.Credentials = func(context.Context) (string, []byte, error) {
+			o.Prepare = login(func(context.Context) (string, []byte, error) {
 				return secretUser, []byte(secretPassword), nil
-			}
+			})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/http"
 	"slices"
 	"time"
 
@@ -18,6 +17,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
+
+// Attempt describes one dial, for Options.Prepare. Its fields URL, Username, Password, TLS, Header
+// and Will may be changed; Endpoint, Version, Number and LastErr are for information.
+type Attempt = link.Attempt
 
 // Options configure a session. The zero value and a nil *Options select the defaults. Open and Dial
 // copy and check the Options once. An error names the field and its limit.
@@ -30,17 +33,22 @@ type Options struct {
 	ClientID string
 
 	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
-	// precedence over the user name and password in the URL. A password requires a user name.
+	// precedence over the user name and password in the URL. A password requires a user name; an
+	// empty one without a user name counts as none. Dial fails if the broker rejects the
+	// credentials. When the broker rejects the credentials of a later attempt, the next attempt
+	// follows after the longest interval of Reconnect. HTTP status 401 or 403 at the opening
+	// handshake of a WebSocket counts as such a rejection too.
 	Username string
 	Password []byte
 
-	// Credentials, if set, is called at every connection attempt and returns user name and
-	// password, so that tokens can expire. Its context ends after ConnectTimeout. If Credentials
-	// returns an error, the attempt fails. If it returns an empty user name and a nil password,
-	// CONNECT has neither. Dial fails if the broker rejects the credentials. When the broker
-	// rejects the credentials of a later attempt, the next attempt follows after the longest
-	// interval of Reconnect.
-	Credentials func(context.Context) (user string, password []byte, err error)
+	// Prepare, if set, is called before each dial, once for each endpoint of an attempt. The
+	// Attempt is filled from the Options and the URL, and Prepare may change it: a token that
+	// expires, a certificate that rotates, HTTP headers, host, path and query of a presigned URL
+	// (but not its scheme), a will that differs for each connection. It is then checked like the
+	// Options; an error names the field. The context ends after ConnectTimeout. If Prepare returns
+	// an error, or leaves a field that cannot be used, the dial fails, and the next one follows as
+	// after any other failure.
+	Prepare func(context.Context, *Attempt) error
 
 	// KeepSession asks the broker to keep the session when the connection ends (CleanSession 0,
 	// section 3.1.2.4). The client keeps its own part of the session too.
@@ -82,19 +90,10 @@ type Options struct {
 
 	// TLS configures TLS for mqtts and wss. It is an error to set TLS without an endpoint of these
 	// schemes. nil verifies the broker against the root certificates of the system. An empty
-	// ServerName becomes the host in the URL. nil NextProtos become mqtt; with wss they are always
-	// http/1.1. A minimum version below TLS 1.2 is raised to TLS 1.2.
+	// ServerName becomes the host in the URL. Without NextProtos the client negotiates no protocol
+	// (ALPN); with wss it always negotiates http/1.1. A minimum version below TLS 1.2 is raised to
+	// TLS 1.2.
 	TLS *tls.Config
-
-	// TLSConfig, if set, is called at every connection attempt and returns the TLS configuration,
-	// so that certificates can rotate. Its context ends after ConnectTimeout. If it returns an
-	// error, the attempt fails.
-	TLSConfig func(context.Context) (*tls.Config, error)
-
-	// Header, if set, is called at every connection attempt and returns the HTTP headers of the
-	// WebSocket handshake (ws, wss), such as a token. Its context ends after ConnectTimeout. If it
-	// returns an error, the attempt fails.
-	Header func(context.Context) (http.Header, error)
 
 	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The standard demands
 	// the subprotocol mqtt (section 6). Without this option the client rejects a server that does
@@ -114,12 +113,17 @@ type Options struct {
 	// over the remaining brokers. State.Endpoint tells which endpoint is in use.
 	Fallbacks []string
 
+	// SharedSession states that the endpoints are one cluster, in which all brokers have the same
+	// sessions. KeepSession with Fallbacks requires it. Otherwise packet identifiers of one broker
+	// would be applied to the session of another, and messages would be lost without an error.
+	SharedSession bool
+
 	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535. 0 is 1, which
 	// keeps messages in order even when a connection is lost.
 	Window int
 
 	// Queue is how many accepted publications may wait for the window or for a connection. With a
-	// longer queue PublishFrom makes larger batches. 0 is 1,024.
+	// longer queue PublishFrom makes larger batches. 0 is 1,024; the maximum is 1,073,741,824.
 	Queue int
 
 	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.
@@ -167,8 +171,13 @@ type Options struct {
 	Retry *flow.Retry
 
 	// Store keeps the session beyond the life of the client. With nil the client keeps the session
-	// in memory. If KeepSession is not set, Open discards the session that the Store holds.
+	// in memory. A Store requires KeepSession or ClearSession.
 	Store flow.Store
+
+	// ClearSession, with a Store and without KeepSession, ends the session that the Store holds, and
+	// the broker's session with it. Each stored publication gets a Receipt with an error. The Store
+	// holds nothing afterwards, and the client does not use it.
+	ClearSession bool
 
 	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
 	// publications recovered from Store.
@@ -189,6 +198,7 @@ const (
 	defaultConnectTimeout = 10 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultQueue          = 1024
+	maxQueue              = 1 << 30
 	defaultReceiveBytes   = 16 << 20
 	defaultSlowConsumer   = 30 * time.Second
 	defaultMaxUnread      = 64 << 20
@@ -276,12 +286,10 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 	webSocket := slices.ContainsFunc(endpoints, (*link.Endpoint).WebSocket)
 	scheme := endpoints[0].Scheme()
 	switch {
-	case o.TLS != nil && o.TLSConfig != nil:
-		return link.BadOption("TLSConfig", "is set beside TLS; use one of them")
-	case (o.TLS != nil || o.TLSConfig != nil) && !secured:
+	case o.TLS != nil && !secured:
 		return link.BadOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts or wss", scheme)
-	case (o.Header != nil || o.AnySubprotocol) && !webSocket:
-		return link.BadOption("Header", "or AnySubprotocol is set, but the URL's scheme is %s, which does not use it; use ws or wss", scheme)
+	case o.AnySubprotocol && !webSocket:
+		return link.BadOption("AnySubprotocol", "is set, but the URL's scheme is %s, which does not use it; use ws or wss", scheme)
 	case o.Version != frames.V31 && o.Version != frames.V311:
 		return link.BadOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:
@@ -290,14 +298,32 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("PingTimeout", "%v is outside 1 ms to 65535 s", o.PingTimeout)
 	case o.Window < 1 || o.Window > math.MaxUint16:
 		return link.BadOption("Window", "%d is outside 1 to 65535", o.Window)
-	case o.Queue < 1:
-		return link.BadOption("Queue", "%d is below 1", o.Queue)
+	case o.Queue < 1 || o.Queue > maxQueue:
+		return link.BadOption("Queue", "%d is outside 1 to %d", o.Queue, maxQueue)
+	}
+	if err := o.checkSession(); err != nil {
+		return err
 	}
 	// CONNECT carries whole seconds, so the keep alive is rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
 	setZero(&o.PingTimeout, min(o.KeepAlive, maxDefaultPingTimeout))
 	c := o.link()
 	return c.Validate(endpoints)
+}
+
+// checkSession checks the options that decide where the session is kept.
+func (o *Options) checkSession() error {
+	switch {
+	case o.KeepSession && len(o.Fallbacks) > 0 && !o.SharedSession:
+		return link.BadOption("KeepSession", "is set with Fallbacks: brokers that do not share their sessions would "+
+			"mix up packet identifiers and lose messages; set SharedSession if the endpoints are one cluster")
+	case o.Store != nil && !o.KeepSession && !o.ClearSession:
+		return link.BadOption("Store", "is set without KeepSession: a clean session would erase the stored one; "+
+			"set KeepSession to continue it or ClearSession to end it")
+	case o.ClearSession && (o.Store == nil || o.KeepSession):
+		return link.BadOption("ClearSession", "needs a Store and excludes KeepSession")
+	}
+	return nil
 }
 
 // link returns the part of the Options that makes connections.
@@ -312,8 +338,7 @@ func (o *Options) link() link.Config {
 			UserName:     o.Username,
 			Password:     o.Password,
 		},
-		Credentials: o.Credentials,
-		TLS:         o.TLS, TLSConfig: o.TLSConfig, Header: o.Header, AnySubprotocol: o.AnySubprotocol,
+		Prepare: o.Prepare, TLS: o.TLS, AnySubprotocol: o.AnySubprotocol,
 		DialContext: o.DialContext, ConnectTimeout: o.ConnectTimeout, WriteTimeout: o.WriteTimeout,
 		CountEvery: min(o.KeepAlive, o.PingTimeout) / flow.QueueSteps, MaxPacket: o.MaxPacket, Logger: o.Logger,
 	}

@@ -40,6 +40,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Window negative", options{Window: -1}, []string{"Window", "-1", "1 to 65535"}},
 		{"Window 65536", options{Window: 65536}, []string{"Window", "65536", "1 to 65535"}},
 		{"Queue negative", options{Queue: -1}, []string{"Queue", "-1", "1"}},
+		{"Queue beyond measure", options{Queue: math.MaxInt}, []string{"Queue", "1073741824"}},
 		{"ReceiveBytes negative", options{ReceiveBytes: -1}, []string{"ReceiveBytes", "-1", "1"}},
 		{"SlowConsumer", options{SlowConsumer: 25 * time.Hour}, []string{"SlowConsumer", "25h", "24h"}},
 		{"MaxUnread negative", options{MaxUnread: -1}, []string{"MaxUnread", "-1", "1"}},
@@ -52,6 +53,10 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"3.1 without ClientID", options{Version: frames.V31}, []string{"client identifier", "1 to 23 characters"}},
 		{"3.1, ClientID of 24 characters", options{Version: frames.V31, ClientID: str(24)}, []string{"client identifier", "1 to 23 characters", "24"}},
 		{"3.1, ClientID of 24 wide characters", options{Version: frames.V31, ClientID: strings.Repeat("水", 24)}, []string{"client identifier", "1 to 23 characters", "24"}},
+		{"KeepSession with Fallbacks", options{KeepSession: true, ClientID: "c", Fallbacks: []string{"mqtt://b"}}, []string{"KeepSession", "Fallbacks", "SharedSession"}}, // U23
+		{"Store without KeepSession", options{Store: flow.NewMemoryStore()}, []string{"Store", "KeepSession", "ClearSession"}},                                            // U27
+		{"ClearSession without Store", options{ClearSession: true}, []string{"ClearSession", "Store"}},
+		{"ClearSession with KeepSession", options{ClearSession: true, KeepSession: true, ClientID: "c", Store: flow.NewMemoryStore()}, []string{"ClearSession", "KeepSession"}},
 		{"KeepSession without ClientID", options{KeepSession: true}, []string{"client identifier", "empty", "clean session"}},
 		{"KeepSession without ClientID, 3.1", options{Version: frames.V31, KeepSession: true}, []string{"client identifier", "1 to 23 characters"}},
 		{"ClientID of 65536 bytes", options{ClientID: str(65536)}, []string{"client identifier", "65536", "65535"}},
@@ -66,7 +71,6 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Password of 65536 bytes", options{Username: "u", Password: []byte(str(65536))}, []string{"password", "65536", "65535"}},
 		{"Password without Username", options{Password: []byte("p")}, []string{"password", "user name"}},
 		{"Password without Username, 3.1", options{Version: frames.V31, ClientID: "c", Password: []byte("p")}, []string{"password", "user name"}},
-		{"empty Password without Username", options{Password: []byte{}}, []string{"password", "user name"}},
 
 		{"Will without topic", options{Will: &frames.Message{Payload: []byte("bye")}}, []string{"will topic", "empty"}},
 		{"Will with # in its topic", options{Will: &frames.Message{Topic: "a/#"}}, []string{"will topic", "wildcard"}},
@@ -145,6 +149,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 		{"Username of 65535 bytes", options{Username: str(65535)}, connect{UserNameFlag: true, UserName: str(65535)}},
 		{"Password of 65535 bytes", options{Username: "u", Password: long}, connect{UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: long}},
 		{"Password of any bytes", options{Username: "u", Password: []byte("\x00\xFF\xC0")}, connect{UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: []byte("\x00\xFF\xC0")}},
+		{"empty Password without Username", options{Password: []byte{}}, connect{}}, // U44
 		{"empty Password", options{Username: "u", Password: []byte{}}, connect{UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: []byte{}}},
 		{"Will without payload", options{Will: &frames.Message{Topic: "w"}}, connect{Will: &frames.Message{Topic: "w", Payload: []byte{}}}},
 		{"Will of every kind", options{Will: &frames.Message{Topic: "w", Payload: []byte("bye"), QoS: 2, Retain: true}}, connect{Will: &frames.Message{Topic: "w", Payload: []byte("bye"), QoS: 2, Retain: true}}},
@@ -423,7 +428,7 @@ func TestBadFiltersAreNotSent(t *testing.T) {
 				}
 				_, err := s.Subscribe(aMinute(t), row.filters...)
 				check(err)
-				_, err = stream.Subscribe(aMinute(t), s, func(m frames.Message) (string, error) { return m.Topic, nil }, row.filters...)
+				_, err = decoded(aMinute(t), s, func(m frames.Message) (string, error) { return m.Topic, nil }, row.filters...)
 				check(err)
 				synctest.Wait()
 				c.ExpectNone()

@@ -175,7 +175,7 @@ func TestACleanSessionLeavesNothingInAStore(t *testing.T) {
 		underWay(s, c)
 		s.Close()
 
-		o.KeepSession = false
+		o.KeepSession, o.ClearSession = false, true
 		s, c = connected(t, b, o)
 		underWay(s, c) // the client sends no stored packet first, and does not recognize the inbound identifier
 		c = droppedAndBack(t, s, b, c, false)

@@ -227,7 +227,7 @@ func (o observer) Handle(_ context.Context, r slog.Record) error {
 func TestNilDecoderAndEncoderAreErrors(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, nil)
-		if _, err := stream.Subscribe[int](t.Context(), s, nil, frames.Filter{Topic: "a"}); err == nil {
+		if _, err := decoded[int](t.Context(), s, nil, frames.Filter{Topic: "a"}); err == nil {
 			t.Error("Subscribe took a nil decoder")
 		}
 		in := make(chan int, 1)

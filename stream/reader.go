@@ -36,13 +36,16 @@ func newReader(d *link.Dialer) *reader {
 	return &reader{dialer: d, events: make(chan event), quit: make(chan struct{})}
 }
 
-// connect starts one attempt. ctx ends the attempt, not the connection.
-func (r *reader) connect(ctx context.Context) { r.running.Go(func() { r.run(ctx) }) }
+// connect starts an attempt, the one of that number since the last connection. The parameter last
+// is the reason why the session is offline. ctx ends the attempt, not the connection.
+func (r *reader) connect(ctx context.Context, number int, last error) {
+	r.running.Go(func() { r.run(ctx, number, last) })
+}
 
 // run makes a connection and starts another goroutine to read from it. The stack of that goroutine
 // is small, while dialing has grown the stack of this one.
-func (r *reader) run(ctx context.Context) {
-	c, err := r.dialer.Dial(ctx)
+func (r *reader) run(ctx context.Context, number int, last error) {
+	c, err := r.dialer.Dial(ctx, number, last)
 	ok := r.tell(event{conn: c, err: err})
 	switch {
 	case c == nil:

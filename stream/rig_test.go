@@ -90,6 +90,15 @@ func subscribed(t *testing.T, s *stream.Session, c *streamtest.Conn, filter stri
 	return r.sub
 }
 
+// decoded subscribes to filters and returns the channel of decoded values.
+func decoded[T any](ctx context.Context, s *stream.Session, dec func(frames.Message) (T, error), filters ...frames.Filter) (<-chan stream.Event[T], error) {
+	sub, err := s.Subscribe(ctx, filters...)
+	if err != nil {
+		return nil, err
+	}
+	return stream.Decode(sub, dec), nil
+}
+
 // lost waits until the session has lost its connection, and returns the reason.
 func lost(t *testing.T, s *stream.Session) error {
 	t.Helper()

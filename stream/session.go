@@ -156,6 +156,29 @@ func (s *Session) All(ctx context.Context) iter.Seq2[Delivery, error] {
 // each wait, since every lost connection brings a new channel.
 func (s *Session) Online() <-chan struct{} { return s.states.Online() }
 
+// State returns the newest State.
+func (s *Session) State() State { return s.states.State() }
+
+// AwaitOnline waits until the session is connected. If ctx ends first, the error wraps ctx.Err(),
+// the cause of ctx and the reason why the session is not connected. If the session ends first, the
+// error wraps ErrClosed and the reason.
+func (s *Session) AwaitOnline(ctx context.Context) error {
+	online := s.states.Online()
+	select {
+	case <-online: // a ready result beats an ended context
+		return nil
+	default:
+	}
+	select {
+	case <-online:
+		return nil
+	case <-s.life.done:
+		return s.life.closed()
+	case <-ctx.Done():
+		return ended(ctx, s.State().Err)
+	}
+}
+
 // States returns a channel that first has the present State, then each new one. A slow reader gets
 // only the newest State. The channel is closed when ctx or the session ends.
 func (s *Session) States(ctx context.Context) <-chan State { return s.states.States(ctx) }

@@ -111,7 +111,7 @@ func typedSubscribe(t *testing.T, s *stream.Session, c *streamtest.Conn) (<-chan
 	t.Helper()
 	var ch <-chan stream.Event[int]
 	asked := inBackground(func() (err error) {
-		ch, err = stream.Subscribe(t.Context(), s, func(m frames.Message) (int, error) { return strconv.Atoi(string(m.Payload)) }, filterOf("typed", 1))
+		ch, err = decoded(t.Context(), s, func(m frames.Message) (int, error) { return strconv.Atoi(string(m.Payload)) }, filterOf("typed", 1))
 		return err
 	})
 	c.Grant(streamtest.Next[frames.Subscribe](c))

@@ -26,7 +26,7 @@ func TestNoSleepingConsumerStopsTheSession(t *testing.T) {
 		typed := make(chan struct{})
 		go func() {
 			defer close(typed)
-			_, err := stream.Subscribe(t.Context(), s, func(m frames.Message) (string, error) { return string(m.Payload), nil },
+			_, err := decoded(t.Context(), s, func(m frames.Message) (string, error) { return string(m.Payload), nil },
 				frames.Filter{Topic: "typed"})
 			if err != nil {
 				t.Error(err)

@@ -56,6 +56,13 @@ func (f *stateFeed) set(change func(*State)) {
 	}
 }
 
+// State returns the present State.
+func (f *stateFeed) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
+
 func replace(ch chan State, s State) {
 	select {
 	case <-ch:

@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"context"
-
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
@@ -15,21 +13,20 @@ type Event[T any] struct {
 	Err   error
 }
 
-// Subscribe subscribes as Session.Subscribe does, and returns a channel of decoded values. The
-// channel has a buffer of 256. It is closed when the session ends, or when the broker refuses a
-// filter on a later connection. ctx bounds the call, not the life of the channel.
-func Subscribe[T any](ctx context.Context, s *Session, dec func(frames.Message) (T, error), filters ...frames.Filter) (<-chan Event[T], error) {
+// Decode returns a channel of the messages of sub, decoded by dec. The channel has a buffer of 256
+// and is closed when sub or the session ends; then Subscription.Err has the reason. It competes for
+// messages with the other channels of sub, so use one of them. With a nil dec, each Event has an
+// Err.
+func Decode[T any](sub *Subscription, dec func(frames.Message) (T, error)) <-chan Event[T] {
 	if dec == nil {
-		return nil, link.BadOption("dec", "is nil; Subscribe needs a Decoder")
-	}
-	sub, err := s.Subscribe(ctx, filters...)
-	if err != nil {
-		return nil, err
+		dec = func(frames.Message) (v T, err error) {
+			return v, link.BadOption("dec", "is nil; Decode needs a Decoder")
+		}
 	}
 	ch := make(chan Event[T], deliveriesCap)
 	feed(sub.set.inbox, ch, func(d Delivery) (Event[T], bool) {
 		v, err := dec(d.Message)
 		return Event[T]{Delivery: d, Value: v, Err: err}, false
 	}, func(e Event[T]) Delivery { return e.Delivery })
-	return ch, nil
+	return ch
 }

@@ -30,7 +30,7 @@ func typed(t *testing.T, s *stream.Session, c *streamtest.Conn) <-chan stream.Ev
 	t.Helper()
 	var events <-chan stream.Event[int]
 	done := inBackground(func() (err error) {
-		events, err = stream.Subscribe(t.Context(), s, decodeInt, filterOf("n", atLeast))
+		events, err = decoded(t.Context(), s, decodeInt, filterOf("n", atLeast))
 		return err
 	})
 	c.Grant(streamtest.Next[frames.Subscribe](c))
@@ -69,7 +69,7 @@ func TestTypedSubscriptionLastsAsLongAsTheSession(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan (<-chan stream.Event[int]), 1)
 		go func() {
-			events, err := stream.Subscribe(ctx, s, decodeInt, filterOf("n", atLeast))
+			events, err := decoded(ctx, s, decodeInt, filterOf("n", atLeast))
 			if err != nil {
 				t.Error(err)
 			}
@@ -93,7 +93,7 @@ func TestTypedSubscribeReturnsTheErrorsOfSubscribe(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		done := inBackground(func() error {
-			events, err := stream.Subscribe(t.Context(), s, decodeInt, filterOf("n", atLeast))
+			events, err := decoded(t.Context(), s, decodeInt, filterOf("n", atLeast))
 			if events != nil {
 				t.Error("Subscribe returned a channel and an error")
 			}

@@ -175,10 +175,10 @@ func TestWebSocketURLsAndHeaders(t *testing.T) {
 	} {
 		t.Run(row.url, func(t *testing.T) {
 			asked := 0
-			o := &stream.Options{Header: func(context.Context) (http.Header, error) {
+			o := &stream.Options{Prepare: headers(func(context.Context) (http.Header, error) {
 				asked++
 				return http.Header{"Authorization": {"Bearer " + strings.Repeat("I", asked)}}, nil
-			}, Reconnect: every(time.Second)}
+			}), Reconnect: every(time.Second)}
 			overWebSocket(t, row.url, o, func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
 				for _, token := range []string{"Bearer I", "Bearer II"} { // Header is called for each connection
 					c, w := upgrade(t, b, selected)
@@ -209,8 +209,8 @@ func TestSecretsOfAWebSocketAreNeverShown(t *testing.T) {
 	const secret = "h-u-s-h"
 	var log record
 	o := &stream.Options{
-		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Header: func(context.Context) (http.Header, error) { return http.Header{"Authorization": {secret}}, nil },
+		Logger:  slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Prepare: headers(func(context.Context) (http.Header, error) { return http.Header{"Authorization": {secret}}, nil }),
 	}
 	for name, fail := range map[string]func(*streamtest.Conn){
 		"closed":   func(c *streamtest.Conn) { c.Drop() },

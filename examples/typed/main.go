@@ -29,10 +29,11 @@ func run(ctx context.Context, broker string) error {
 		return err
 	}
 	defer client.Close()
-	events, err := mqtt.Subscribe(ctx, client, mqtt.JSON[Reading], mqtt.Filter{Topic: "readings", QoS: mqtt.AtLeastOnce})
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "readings", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		return err
 	}
+	events := mqtt.Decode(sub, mqtt.JSON[Reading])
 
 	var printing sync.WaitGroup
 	printing.Go(func() {

@@ -1,3 +1,5 @@
+//go:build !wasm
+
 // Package boltstore keeps the session of an MQTT client in a file, so that the session outlives the
 // process and a power failure. It implements [flow.Store] with go.etcd.io/bbolt.
 //

@@ -1,4 +1,4 @@
-//go:build !unix || solaris || aix || android
+//go:build (!unix || solaris || aix || android) && !wasm
 
 package boltstore
 

@@ -5,29 +5,26 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Config is the configuration of a Dialer. Its functions are called at every attempt. Their context
-// ends after ConnectTimeout, and the attempt fails if a function returns an error.
+// Config is the configuration of a Dialer.
 type Config struct {
 	// Connect is the CONNECT packet of every connection. Its user name and password take precedence
-	// over those in the URL of an endpoint, and Credentials, if set, over both.
-	Connect     frames.Connect
-	Credentials func(context.Context) (user string, password []byte, err error)
+	// over those in the URL of an endpoint.
+	Connect frames.Connect
 
-	// TLS is the TLS configuration for secure endpoints, nil for the defaults. TLSConfig, if set,
-	// is called in place of TLS.
-	TLS       *tls.Config
-	TLSConfig func(context.Context) (*tls.Config, error)
+	// TLS is the TLS configuration for secure endpoints, nil for the defaults.
+	TLS *tls.Config
 
-	// Header, if set, returns the HTTP header of a WebSocket handshake. AnySubprotocol accepts a
-	// server that selects no subprotocol.
-	Header         func(context.Context) (http.Header, error)
+	// AnySubprotocol accepts a WebSocket server that selects no subprotocol.
 	AnySubprotocol bool
+
+	// Prepare, if set, is called before each dial and may change the Attempt. Its context ends
+	// after ConnectTimeout. If it returns an error, the dial fails.
+	Prepare func(context.Context, *Attempt) error
 
 	// DialContext makes the network connection, to which TLS and WebSocket are added.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -43,7 +40,8 @@ type Config struct {
 // password.
 func (c *Config) Validate(endpoints []*Endpoint) error {
 	for _, e := range endpoints {
-		connect := c.connect(c.login(e))
+		a := c.attempt(e)
+		connect := c.connect(&a)
 		if err := connect.Validate(); err != nil {
 			return wrap("", err)
 		}
@@ -57,7 +55,7 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 // login returns the user name and the password for an endpoint. It takes both from the Config if
 // either is set there, otherwise from the URL.
 func (c *Config) login(e *Endpoint) (user string, password []byte) {
-	if c.Connect.UserName != "" || c.Connect.Password != nil || e.user == nil {
+	if c.Connect.UserName != "" || len(c.Connect.Password) > 0 || e.user == nil {
 		return c.Connect.UserName, c.Connect.Password
 	}
 	if p, ok := e.user.Password(); ok {
@@ -66,48 +64,32 @@ func (c *Config) login(e *Endpoint) (user string, password []byte) {
 	return e.user.Username(), password
 }
 
-// connect returns the CONNECT packet, the first packet of a connection [MQTT-3.1.0-1].
-func (c *Config) connect(user string, password []byte) *frames.Connect {
+// connect returns the CONNECT packet, the first packet of a connection [MQTT-3.1.0-1]. An empty
+// password without a user name counts as none.
+func (c *Config) connect(a *Attempt) *frames.Connect {
 	p := c.Connect
-	p.UserNameFlag, p.UserName = user != "", user
-	p.PasswordFlag, p.Password = password != nil, password
+	p.Will = a.Will
+	p.UserNameFlag, p.UserName = a.Username != "", a.Username
+	p.PasswordFlag, p.Password = a.Password != nil && (p.UserNameFlag || len(a.Password) > 0), a.Password
 	return &p
 }
 
-// hello returns the encoded CONNECT packet of the next connection to e, with the present
-// credentials.
-func (c *Config) hello(ctx context.Context, e *Endpoint) ([]byte, error) {
-	user, password := c.login(e)
-	if c.Credentials != nil {
-		var err error
-		if user, password, err = c.Credentials(ctx); err != nil {
-			return nil, wrap("Credentials: ", withCause(ctx, err))
-		}
-	}
-	connect := c.connect(user, password)
+// hello returns the encoded CONNECT packet of the attempt a.
+func (c *Config) hello(a *Attempt) ([]byte, error) {
+	connect := c.connect(a)
 	if err := connect.Validate(); err != nil {
-		return nil, wrap("Credentials: ", err)
+		return nil, err
 	}
-	hello, err := connect.Append(nil, connect.Version)
-	if err != nil {
-		return nil, wrap("Credentials: ", err)
-	}
-	return hello, nil
+	return connect.Append(nil, connect.Version)
 }
 
-// tlsConfig returns the TLS configuration of the next connection to e, nil without TLS. It copies
-// the configuration of the user and fills in ServerName (the host in the URL), NextProtos (the
-// protocol over TLS) and MinVersion (at least TLS 1.2).
-func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error) {
+// tlsConfig returns the TLS configuration of a connection to e, nil without TLS. It copies the
+// configuration t of the user and fills in ServerName (the host in the URL) and MinVersion (at
+// least TLS 1.2). Without NextProtos, no protocol is negotiated: a server that has a list of
+// protocols without mqtt would refuse the client.
+func tlsConfig(e *Endpoint, t *tls.Config) *tls.Config {
 	if !e.tls {
-		return nil, nil
-	}
-	t := c.TLS
-	if c.TLSConfig != nil {
-		var err error
-		if t, err = c.TLSConfig(ctx); err != nil {
-			return nil, wrap("TLSConfig: ", withCause(ctx, err))
-		}
+		return nil
 	}
 	if t = t.Clone(); t == nil {
 		t = new(tls.Config)
@@ -117,9 +99,7 @@ func (c *Config) tlsConfig(ctx context.Context, e *Endpoint) (*tls.Config, error
 	}
 	if e.WebSocket() {
 		t.NextProtos = []string{"http/1.1"} // this WebSocket library does not use HTTP/2
-	} else if t.NextProtos == nil {
-		t.NextProtos = []string{"mqtt"}
 	}
 	t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
-	return t, nil
+	return t
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -20,11 +19,12 @@ func parsed(t *testing.T, url string) *Endpoint {
 	return e[0]
 }
 
-// Credentials come before the Config, and the Config before the URL.
+// The Config comes before the URL. An empty password without user name is none (U44).
 func TestLoginPrecedence(t *testing.T) {
 	config := Config{Connect: frames.Connect{Version: frames.V311, CleanSession: true}}
 	login := func(c Config, url string) (string, string) {
-		hello, err := c.hello(t.Context(), parsed(t, url))
+		a := c.attempt(parsed(t, url))
+		hello, err := c.hello(&a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,13 +46,12 @@ func TestLoginPrecedence(t *testing.T) {
 	if user, password := login(config, url); user != "bob" || password != "word" {
 		t.Errorf("of the Config: %s, %s", user, password)
 	}
-	config.Credentials = func(context.Context) (string, []byte, error) { return "", nil, nil }
-	if user, password := login(config, url); user != "" || password != "" {
-		t.Errorf("of Credentials, which give none: %s, %s", user, password)
+	config.Connect.UserName, config.Connect.Password = "", []byte{}
+	if user, password := login(config, url); user != "ann" || password != "pw" {
+		t.Errorf("with an empty password: %s, %s", user, password)
 	}
-	config.Credentials = func(context.Context) (string, []byte, error) { return "", nil, errRefused }
-	if _, err := config.hello(t.Context(), parsed(t, url)); !errors.Is(err, errRefused) {
-		t.Errorf("the error is %v", err)
+	if user, password := login(config, "mqtt://:@a"); user != "" || password != "" {
+		t.Errorf("with neither: %s, %s", user, password)
 	}
 }
 
@@ -62,13 +61,10 @@ func TestTLSConfigIsCompleted(t *testing.T) {
 		name   string
 		protos []string
 	}{
-		"mqtts://broker":    {"broker", []string{"mqtt"}},
+		"mqtts://broker":    {"broker", nil}, // U39: no protocol is negotiated
 		"wss://broker/mqtt": {"broker", []string{"http/1.1"}},
 	} {
-		got, err := (&Config{TLS: users}).tlsConfig(t.Context(), parsed(t, url))
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := tlsConfig(parsed(t, url), users)
 		if got.ServerName != want.name || !slices.Equal(got.NextProtos, want.protos) || got.MinVersion != tls.VersionTLS12 {
 			t.Errorf("%s: %s, %v, %x", url, got.ServerName, got.NextProtos, got.MinVersion)
 		}
@@ -76,8 +72,8 @@ func TestTLSConfigIsCompleted(t *testing.T) {
 	if users.ServerName != "" || users.NextProtos != nil || users.MinVersion != tls.VersionTLS10 {
 		t.Error("the user's configuration was changed")
 	}
-	if got, err := new(Config).tlsConfig(t.Context(), parsed(t, "mqtt://a")); got != nil || err != nil {
-		t.Errorf("without TLS: %v, %v", got, err)
+	if got := tlsConfig(parsed(t, "mqtt://a"), nil); got != nil {
+		t.Errorf("without TLS: %v", got)
 	}
 }
 

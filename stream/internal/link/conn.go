@@ -32,20 +32,20 @@ type Conn struct {
 
 // secure adds TLS and WebSocket if the scheme of e demands them. TLS has verified the broker before
 // any MQTT packet is written.
-func (c *Conn) secure(ctx context.Context, e *Endpoint, t *tls.Config, config *Config) (err error) {
+func (c *Conn) secure(ctx context.Context, e *Endpoint, a *Attempt, config *Config) (err error) {
 	c.Conn = c.raw
 	if !e.tls && !e.WebSocket() {
 		c.socket = socketOf(c.raw.Conn)
 	}
 	if e.tls {
-		secured := tls.Client(c.raw, t)
+		secured := tls.Client(c.raw, tlsConfig(e, a.TLS))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return wrap("TLS: ", err)
 		}
 		c.Conn = secured
 	}
 	if e.WebSocket() {
-		c.Conn, err = dialWebSocket(ctx, c.Conn, e, config)
+		c.Conn, err = dialWebSocket(ctx, c.Conn, e, a.Header, config)
 	}
 	return err
 }

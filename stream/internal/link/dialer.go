@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -21,12 +22,15 @@ func NewDialer(c Config, endpoints []*Endpoint) *Dialer {
 
 // Dial tries the endpoints in turn, beginning with the endpoint of the last connection, and returns
 // the first connection that succeeds. With several endpoints the error gives the reason for each
-// endpoint tried.
-func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
+// endpoint tried. Prepare is told number and last: the number of attempts since the last
+// connection, this one included, and the error of the previous attempt or connection.
+func (d *Dialer) Dial(ctx context.Context, number int, last error) (*Conn, error) {
 	var failed endpointErrors
 	for i := range d.endpoints {
 		at := (d.last + i) % len(d.endpoints)
-		c, err := d.dial(ctx, d.endpoints[at])
+		a := d.config.attempt(d.endpoints[at])
+		a.Number, a.LastErr = number, last
+		c, err := d.dial(ctx, d.endpoints[at], &a)
 		if err == nil {
 			d.last = at
 			return c, nil
@@ -34,7 +38,8 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 		if len(d.endpoints) == 1 {
 			return nil, err
 		}
-		failed = append(failed, &endpointError{d.endpoints[at], err})
+		last = &endpointError{d.endpoints[at], err}
+		failed = append(failed, last)
 		if ctx.Err() != nil {
 			break
 		}
@@ -43,18 +48,23 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 }
 
 // dial connects to e and exchanges CONNECT and CONNACK, within ConnectTimeout.
-func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
+func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (*Conn, error) {
 	ctx, cancel := withTimeout(ctx, d.config.ConnectTimeout)
 	defer cancel()
-	hello, err := d.config.hello(ctx, e)
-	if err != nil {
-		return nil, err
+	if d.config.Prepare != nil {
+		var err error
+		if e, err = d.config.prepare(ctx, e, a); err != nil {
+			return nil, err
+		}
 	}
-	tlsConfig, err := d.config.tlsConfig(ctx, e)
-	if err != nil {
-		return nil, err
+	hello, err := d.config.hello(a)
+	if err != nil { // Open has checked everything that Prepare did not change
+		return nil, wrap("Prepare: ", err)
 	}
 	raw, err := d.config.DialContext(ctx, e.network, e.addr)
+	if err == nil && raw == nil {
+		err = errNoConn
+	}
 	if err != nil {
 		return nil, wrap("", withCause(ctx, err))
 	}
@@ -64,7 +74,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 	}
 	// From here on the end of ctx closes the connection, which ends every wait on it.
 	release := context.AfterFunc(ctx, func() { raw.Close() })
-	if err = c.secure(ctx, e, tlsConfig, &d.config); err == nil {
+	if err = c.secure(ctx, e, a, &d.config); err == nil {
 		err = c.handshake(hello, &d.config)
 	}
 	if !release() && err == nil {
@@ -76,6 +86,8 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 	}
 	return c, nil
 }
+
+var errNoConn = errors.New("DialContext returned neither a connection nor an error")
 
 // withTimeout adds a timeout, with its cause, to ctx. A timeout of 0 is unlimited.
 func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {

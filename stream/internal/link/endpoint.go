@@ -29,6 +29,35 @@ func (e *Endpoint) String() string {
 	return e.scheme + "://" + e.addr + e.path
 }
 
+// url returns the URL without user name and password.
+func (e *Endpoint) url() *url.URL {
+	if e.network == "unix" {
+		return &url.URL{Scheme: e.scheme, Path: e.addr}
+	}
+	path, _ := url.PathUnescape(e.path) // e.path comes from url.URL.EscapedPath
+	return &url.URL{Scheme: e.scheme, Host: e.addr, Path: path, RawPath: e.path, RawQuery: e.query}
+}
+
+// changed returns the endpoint for the URL that Prepare has left.
+func (e *Endpoint) changed(u *url.URL) (*Endpoint, error) {
+	const field = "URL"
+	switch {
+	case u == nil:
+		return nil, BadOption(field, "is nil")
+	case u.User != nil:
+		return nil, BadOption(field, "has a user name or a password; they go into Username and Password")
+	case !strings.EqualFold(u.Scheme, e.scheme):
+		return nil, BadOption(field, "has another scheme than %s, which cannot be changed", e.scheme)
+	case strings.ContainsAny(u.Host, "@,;"):
+		return nil, BadOption(field, "has a character in its host that no host has")
+	}
+	u, err := url.Parse(u.String()) // a URL that was put together by hand may have impossible parts
+	if err != nil {
+		return nil, BadOption(field, "has an impossible part")
+	}
+	return newEndpoint(field, u)
+}
+
 // Scheme returns the scheme of the URL, in lower case.
 func (e *Endpoint) Scheme() string { return e.scheme }
 
@@ -76,10 +105,43 @@ func ParseEndpoints(raw string, fallbacks []string) ([]*Endpoint, error) {
 // parseEndpoint parses the URL raw. Errors name field, not the URL. The text of an error of package
 // url is not used, since it quotes the URL, which may hold a password.
 func parseEndpoint(field, raw string) (*Endpoint, error) {
+	if err := checkUnambiguous(field, raw); err != nil {
+		return nil, err
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, BadOption(field, "cannot be parsed; it has the form mqtt://user:password@host:port, with %%xx for special characters")
 	}
+	return newEndpoint(field, u)
+}
+
+// checkUnambiguous rejects a URL that can be read in two ways. One of them may take a part of a
+// password for a path, which is shown in logs.
+func checkUnambiguous(field, raw string) error {
+	scheme, rest, found := strings.Cut(raw, "://")
+	if !found || strings.EqualFold(scheme, "unix") {
+		return nil
+	}
+	host := rest
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		host = rest[:i]
+		if strings.Contains(rest[i:], "@") {
+			return BadOption(field, "has an @ in its path, query or fragment: "+
+				"in a user name or a password write %%2F for /, %%3F for ? and %%23 for #; in a path or a query write %%40 for @")
+		}
+	}
+	host = host[strings.LastIndex(host, "@")+1:]
+	switch {
+	case strings.ContainsAny(host, ",;"):
+		return BadOption(field, "has several hosts; the other endpoints go into Options.Fallbacks")
+	case !strings.HasPrefix(host, "[") && strings.Count(host, ":") > 1:
+		return BadOption(field, "has a host with several colons; an IPv6 address needs brackets: mqtt://[::1]:1883")
+	}
+	return nil
+}
+
+// newEndpoint returns the endpoint that u names. Errors name field, not the URL.
+func newEndpoint(field string, u *url.URL) (*Endpoint, error) {
 	e := &Endpoint{scheme: strings.ToLower(u.Scheme), network: "tcp", user: u.User, host: u.Hostname()}
 	if e.scheme == "unix" {
 		if u.Path == "" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -96,6 +158,8 @@ func parseEndpoint(field, raw string) (*Endpoint, error) {
 		return nil, BadOption(field, "has the scheme %q, not one of mqtt, tcp, mqtts, ssl, tls, ws, wss, unix", e.scheme)
 	case e.host == "":
 		return nil, BadOption(field, "has no host")
+	case !strings.HasPrefix(u.Host, "[") && strings.Contains(e.host, ":"):
+		return nil, BadOption(field, "has a host with several colons; an IPv6 address needs brackets: mqtt://[::1]:1883")
 	case u.Fragment != "":
 		return nil, BadOption(field, "has a fragment, which means nothing to a broker")
 	case scheme.webSocket:

@@ -32,11 +32,21 @@ func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.
 func (e *ConnectError) Unwrap() error { return e.Code }
 
 // HTTPError says that the server did not answer the opening handshake of a WebSocket with status
-// 101.
-type HTTPError struct{ Status int }
+// 101. Body has at most the first 512 bytes of the answer, without the secrets of the request.
+type HTTPError struct {
+	Status int
+	Body   string
+}
 
 func (e *HTTPError) Error() string {
-	return fmt.Sprintf("mqtt: WebSocket: the server answered %d %s", e.Status, http.StatusText(e.Status))
+	text := fmt.Sprintf("mqtt: WebSocket: the server answered %d", e.Status)
+	if s := http.StatusText(e.Status); s != "" {
+		text += " " + s
+	}
+	if e.Body != "" {
+		text += fmt.Sprintf(": %q", e.Body)
+	}
+	return text
 }
 
 // endpointErrors has one error for each endpoint that was tried.
@@ -64,13 +74,18 @@ func (e *endpointError) Unwrap() error { return e.err }
 // text returns the error text without the prefix "mqtt: ", for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
-// CredentialsRejected reports whether the broker rejected our credentials or, with several
+// CredentialsRejected reports whether the broker, or the WebSocket server in front of it with
+// status 401 or 403, rejected our credentials or, with several
 // endpoints, whether every endpoint did. Then another attempt soon is useless, and looks like an
 // attack.
 func CredentialsRejected(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {
 		return !slices.ContainsFunc(all, func(err error) bool { return !CredentialsRejected(err) })
+	}
+	var h *HTTPError
+	if errors.As(err, &h) {
+		return h.Status == http.StatusUnauthorized || h.Status == http.StatusForbidden
 	}
 	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
 }

@@ -1,9 +1,12 @@
+//go:build !js
+
 package link
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,14 +20,10 @@ import (
 // dialWebSocket opens a WebSocket over conn for binary frames [MQTT-6.0.0-1]. MQTT packets need not
 // be aligned with WebSocket frames [MQTT-6.0.0-2]. Each write becomes one frame, and inbound frames
 // are read as one stream.
-func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Config) (net.Conn, error) {
-	header := make(http.Header)
-	if config.Header != nil {
-		h, err := config.Header(ctx)
-		if err != nil {
-			return nil, wrap("Header: ", withCause(ctx, err))
-		}
-		header = h
+func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.Header, config *Config) (net.Conn, error) {
+	host := header.Get("Host")
+	if host == "" {
+		host = hostHeader(e)
 	}
 	offer := []string{"mqtt"} // [MQTT-6.0.0-3]
 	if config.Connect.Version == frames.V31 {
@@ -45,13 +44,14 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, config *Conf
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		HTTPHeader:   header,
-		Host:         hostHeader(e),
+		Host:         host,
 		Subprotocols: offer,
 	})
 	var failed *url.Error
 	switch {
 	case answer != nil && answer.StatusCode != http.StatusSwitchingProtocols:
-		return nil, &HTTPError{Status: answer.StatusCode}
+		body, _ := io.ReadAll(answer.Body) // the first 1,024 bytes; the library has read them
+		return nil, &HTTPError{Status: answer.StatusCode, Body: quotable(string(body), secretsOf(e, header))}
 	case errors.As(err, &failed): // the text of failed has the query, which may hold a token
 		return nil, wrap("WebSocket: ", failed.Err)
 	case err != nil:
