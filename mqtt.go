@@ -451,6 +451,13 @@ func PublishFrom[T any](ctx context.Context, c *Client, enc Encoder[T], in <-cha
 	return stream.PublishFrom(ctx, c.s, enc, in)
 }
 
+// Retryable reports whether a failed call has left nothing behind, and trying it again can help. It
+// is true for ErrNotSent (unless an argument is invalid or the client has ended), for network errors
+// and ended contexts, for ServerUnavailable, and for HTTP status 408, 429 and 5xx. It is false for
+// ErrUnconfirmed, ErrClosed, refusals, invalid arguments and all other errors. The comment of
+// stream.Retryable has the whole table.
+func Retryable(err error) bool { return stream.Retryable(err) }
+
 // JSON is a Decoder for JSON payloads.
 func JSON[T any](m Message) (T, error) {
 	var v T

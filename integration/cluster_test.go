@@ -107,7 +107,7 @@ func TestAClusterThatLosesANodeLosesNoMessage(t *testing.T) {
 func (c *cluster) dial(id string) *mqtt.Client {
 	c.t.Helper()
 	client := dial(c.t, c.nodes[0].url, mqtt.Options{ClientID: id, KeepSession: true, Window: 20,
-		Fallbacks: []string{c.nodes[1].url, c.nodes[2].url}, Reconnect: soon(), ConnectTimeout: 5 * time.Second})
+		SharedSession: true, Fallbacks: []string{c.nodes[1].url, c.nodes[2].url}, Reconnect: soon(), ConnectTimeout: 5 * time.Second})
 	o := new(outages)
 	states := client.States(c.t.Context())
 	go o.watch(states)

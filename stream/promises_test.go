@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -226,9 +227,12 @@ func (o observer) Handle(_ context.Context, r slog.Record) error {
 // A nil decoder or encoder causes an error, not a panic.
 func TestNilDecoderAndEncoderAreErrors(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, _ := connected(t, b, nil)
-		if _, err := decoded[int](t.Context(), s, nil, frames.Filter{Topic: "a"}); err == nil {
-			t.Error("Subscribe took a nil decoder")
+		s, c := connected(t, b, nil)
+		events := stream.Decode[int](subscribed(t, s, c, "a", 1), nil)
+		c.Send(publish("a", "x", 1, 1, false))
+		var bad *stream.OptionError
+		if e := <-events; !errors.As(e.Err, &bad) {
+			t.Errorf("the event is %+v", e)
 		}
 		in := make(chan int, 1)
 		in <- 5

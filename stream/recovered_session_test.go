@@ -177,7 +177,7 @@ func TestTheSessionOfAnotherClientIsRefusedAndLeftAlone(t *testing.T) {
 				m.prepare(t, "kept", append(changes, flow.Change{Kind: flow.Received, ID: 7})...)
 				before := fmt.Sprintf("%+v", m.holds(t, "kept"))
 
-				_, err := stream.Open("mqtt://broker", with(b, &stream.Options{ClientID: "other", KeepSession: keep, Store: m.boot()}))
+				_, err := stream.Open("mqtt://broker", with(b, &stream.Options{ClientID: "other", KeepSession: keep, ClearSession: !keep, Store: m.boot()}))
 				var owner *flow.OwnerError
 				if !errors.As(err, &owner) || owner.Owner != "kept" || owner.Asked != "other" {
 					t.Errorf("error %v", err)
@@ -202,7 +202,7 @@ func TestACleanSessionDiscardsTheStoredOneAndSaysSo(t *testing.T) {
 		m.prepare(t, "kept", append(changes, flow.Change{Kind: flow.Released, Seq: 2}, flow.Change{Kind: flow.Received, ID: 7})...)
 		var log logBook
 		acks := make(chan stream.Receipt, 10)
-		o := &stream.Options{ClientID: "kept", Store: m.boot(), Ack: acks, Logger: log.logger(), Window: 10}
+		o := &stream.Options{ClientID: "kept", Store: m.boot(), ClearSession: true, Ack: acks, Logger: log.logger(), Window: 10}
 		s := open(t, b, o)
 		for i, r := range wantReceipts(t, acks, 4) {
 			seq, fate, id := i+1, stream.ErrUnconfirmed, uint16(i+1)
@@ -243,7 +243,7 @@ func TestACleanSessionThatCannotDiscardDoesNotBegin(t *testing.T) {
 		acks := make(chan stream.Receipt, 10)
 		p := &process{Store: m.boot(), b: b}
 		p.full.Store(true)
-		_, err := stream.Open("mqtt://broker", with(b, &stream.Options{ClientID: "kept", Store: p, Ack: acks}))
+		_, err := stream.Open("mqtt://broker", with(b, &stream.Options{ClientID: "kept", Store: p, ClearSession: true, Ack: acks}))
 		wantError(t, err, errFull)
 		wantReceipts(t, acks, 0)
 		if snap := m.holds(t, "kept"); len(snap.Publications) != 1 {

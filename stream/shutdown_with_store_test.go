@@ -127,7 +127,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 func TestWhatShutdownLeavesOfACleanSessionIsNotOnTheStore(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		acks := make(chan stream.Receipt, 10)
-		s, c := connected(t, b, &stream.Options{ClientID: "kept", Store: m.boot(), Ack: acks})
+		s, c := connected(t, b, &stream.Options{ClientID: "kept", Store: m.boot(), ClearSession: true, Ack: acks})
 		sendAll(s, message("out", "1", 1), message("out", "2", 1))
 		c.Expect(publish("out", "1", 1, 1, false))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -128,7 +128,7 @@ func TestSyncWaitsForTheStore(t *testing.T) {
 // Sync returns an error without a store or a kept session, because no changes are stored then.
 func TestSyncNeedsAStoreAndAKeptSession(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		for _, o := range []*stream.Options{nil, {Store: flow.NewMemoryStore()}, {ClientID: "k", KeepSession: true}} {
+		for _, o := range []*stream.Options{nil, {Store: flow.NewMemoryStore(), ClearSession: true}, {ClientID: "k", KeepSession: true}} {
 			s := open(t, b, o)
 			var bad *stream.OptionError
 			if err := s.Sync(t.Context()); !errors.As(err, &bad) {

@@ -6,12 +6,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 
 	"golang.org/x/net/proxy"
 
@@ -61,13 +62,21 @@ func init() { proxy.RegisterDialerType("http", newConnector) }
 // through returns a dialer that goes through the proxy at address.
 func through(address string) (dialer, error) {
 	d := proxy.FromEnvironment()
-	if address != "" {
-		u, err := url.Parse(address)
-		if err != nil {
-			return nil, errors.New("-via is not a URL") // err would contain the URL and its password
+	name, given := "-via", address
+	if given == "" {
+		name, given = "ALL_PROXY", cmp.Or(os.Getenv("ALL_PROXY"), os.Getenv("all_proxy"))
+	}
+	if given != "" { // FromEnvironment goes past a proxy that it does not understand
+		u, err := url.Parse(given)
+		if err != nil || u.Hostname() == "" {
+			return nil, fmt.Errorf("%s is not a URL such as socks5://host:port", name) // err would contain the URL and its password
 		}
-		if d, err = proxy.FromURL(u, proxy.Direct); err != nil {
-			return nil, err
+		through, err := proxy.FromURL(u, proxy.Direct)
+		if err != nil {
+			return nil, fmt.Errorf("%s has a scheme other than socks5 and http", name)
+		}
+		if address != "" {
+			d = through
 		}
 	}
 	return d.(proxy.ContextDialer).DialContext, nil // every dialer of the package implements it

@@ -57,6 +57,23 @@ func TestTheProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	}
 }
 
+// U46: a proxy that is not understood is an error. The program does not connect past it.
+func TestAProxyThatIsNotUnderstoodIsAnError(t *testing.T) {
+	for _, address := range []string{"gopher://" + user + ":chaff@proxy:1080", "proxy:1080", "proxy", "socks5://%zz:chaff@proxy", "socks5://"} {
+		for name, given := range map[string]func() (dialer, error){
+			"-via": func() (dialer, error) { return through(address) },
+			"ALL_PROXY": func() (dialer, error) {
+				t.Setenv("ALL_PROXY", address)
+				return through("")
+			},
+		} {
+			if _, err := given(); err == nil || strings.Contains(err.Error(), "chaff") || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %s: %v", name, address, err)
+			}
+		}
+	}
+}
+
 func TestAProxyThatRefusesIsAnErrorWithoutThePassword(t *testing.T) {
 	for scheme, handshake := range kinds {
 		t.Run(scheme, func(t *testing.T) {

@@ -62,6 +62,13 @@ func (e endpointErrors) Error() string {
 	return "mqtt: " + strings.Join(texts, "; ")
 }
 
+// EachEndpoint returns the error of each endpoint if err is the failure of several, else nil.
+func EachEndpoint(err error) []error {
+	var all endpointErrors
+	errors.As(err, &all)
+	return all
+}
+
 // endpointError adds the endpoint to the error of a failed attempt.
 type endpointError struct {
 	endpoint *Endpoint

@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// Retryable reports whether the failed call has left nothing behind and trying again can help.
+//
+//	nil                                             false
+//	ErrUnconfirmed, *DowngradedError                false: the message may have arrived
+//	ErrClosed                                       false: use a new client
+//	*OptionError, *InvalidError, *OwnerError        false: an argument must change first
+//	*RefusedError                                   false: the broker will refuse again
+//	*ConnectError                                   ServerUnavailable: true, else false
+//	*HTTPError                                      408, 429 and 5xx: true, else false
+//	*ProtocolError, *TooLargeError                  false: the broker will send the same again
+//	certificate that is not trusted                 false
+//	ErrNotSent for any other reason                 true
+//	network error, end of a context                 true
+//	any other error                                 false
+//
+// If each of several endpoints has failed, Retryable is true when it is true for one of them.
+func Retryable(err error) bool {
+	if all := link.EachEndpoint(err); all != nil {
+		for _, err := range all {
+			if Retryable(err) {
+				return true
+			}
+		}
+		return false
+	}
+	var refused *ConnectError
+	var answer *HTTPError
+	var network net.Error
+	switch {
+	case err == nil, errors.Is(err, ErrUnconfirmed), errors.Is(err, ErrClosed), permanent(err):
+		return false
+	case errors.As(err, &refused):
+		return refused.Code == frames.ServerUnavailable
+	case errors.As(err, &answer):
+		return answer.Status == http.StatusRequestTimeout || answer.Status == http.StatusTooManyRequests || answer.Status >= 500
+	}
+	return errors.Is(err, ErrNotSent) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// permanent reports whether err comes again however often the call is tried.
+func permanent(err error) bool {
+	return has[*OptionError](err) || has[*frames.InvalidError](err) || has[*flow.OwnerError](err) ||
+		has[*RefusedError](err) || has[*DowngradedError](err) || has[*frames.ProtocolError](err) ||
+		has[*frames.TooLargeError](err) || has[*tls.CertificateVerificationError](err)
+}
+
+func has[E error](err error) bool {
+	var target E
+	return errors.As(err, &target)
+}
