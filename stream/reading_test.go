@@ -3,9 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,76 +71,33 @@ func TestLargeMessagesGoThroughABrokerThatReadsAndWritesInTurn(t *testing.T) {
 	for _, size := range []int{900 << 10, 2 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dials := 0
-				s, err := stream.Open("mqtt://broker", &stream.Options{MaxPacket: 16 << 20, DialContext: func(context.Context, string, string) (net.Conn, error) {
-					dials++
-					client, server := net.Pipe()
-					go echo(server)
-					return client, nil
-				}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer s.Close()
-				sub, err := s.Subscribe(t.Context(), filterOf("a", atMost))
-				if err != nil {
-					t.Fatal(err)
-				}
-				var got atomic.Int64
-				go func() {
-					for range sub.Messages() {
-						got.Add(1)
-					}
-				}()
+				b := streamtest.New(t, streamtest.SendBuffer(64<<10), streamtest.Timeout(time.Minute))
+				s, c := connected(t, b, &stream.Options{MaxPacket: 16 << 20})
+				ch := subscribed(t, s, c, "a", atMost).Messages()
 				const publishers, each = 4, 10
 				large := strings.Repeat("x", size)
+				published := make(chan error, publishers*each)
 				for range publishers {
 					go func() {
 						for range each {
-							if err := s.Publish(context.Background(), message("a", large, atMost)); err != nil {
-								t.Error(err)
-							}
+							published <- s.Publish(context.Background(), message("a", large, atMost))
 						}
 					}()
 				}
-				elapse(5 * time.Second)
-				if n := got.Load(); n != publishers*each || dials > 1 {
-					t.Errorf("%d of %d came back within 5 s, over %d connections: %+v", n, publishers*each, dials, s.Stats())
+				received := inBackground(func() error {
+					for range publishers * each {
+						<-ch
+					}
+					return nil
+				})
+				for range publishers * each {
+					c.Send(streamtest.Next[frames.Publish](c))
+				}
+				takeFrom(t, received)
+				for range publishers * each {
+					wantError(t, takeFrom(t, published), nil)
 				}
 			})
 		})
-	}
-}
-
-// echo is a broker that answers each packet before it reads the next one.
-func echo(conn net.Conn) {
-	defer conn.Close()
-	r := frames.NewReader(conn, 0)
-	for {
-		f, err := frames.ReadFrame(r)
-		if err != nil {
-			return
-		}
-		p, err := frames.Parse(f, frames.V311)
-		if err != nil {
-			return
-		}
-		var answer frames.Packet
-		switch p := p.(type) {
-		case frames.Connect:
-			answer = frames.Connack{}
-		case frames.Subscribe:
-			answer = frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}}
-		case frames.Publish:
-			answer = p
-		case frames.Pingreq:
-			answer = frames.Pingresp{}
-		default:
-			return
-		}
-		b, _ := answer.Append(nil, frames.V311)
-		if _, err := conn.Write(b); err != nil {
-			return
-		}
 	}
 }

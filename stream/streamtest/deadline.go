@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// deadline is the read deadline or the write deadline of one end. It arms a timer only while a call
+// deadline is a time at which calls that wait must look again: the read deadline or the write
+// deadline of one end, or the arrival of bytes on a slow line. It arms a timer only while a call
 // waits, and only if the current timer would fire too late. So a program may set a deadline before
 // each call at no further cost.
 type deadline struct {
@@ -31,13 +32,16 @@ func (d *deadline) passed() bool {
 // wait returns when the condition is signaled or the deadline passes. The caller holds the lock and
 // checks its condition again.
 func (d *deadline) wait() {
-	if !d.at.IsZero() && (d.armed.IsZero() || d.armed.After(d.at)) {
-		d.arm()
-	}
+	d.arm()
 	d.cond.Wait()
 }
 
+// arm makes the timer fire at the deadline, or earlier. The caller holds the lock and waits
+// afterwards.
 func (d *deadline) arm() {
+	if d.at.IsZero() || !d.armed.IsZero() && !d.armed.After(d.at) {
+		return
+	}
 	d.armed = d.at
 	if d.timer != nil {
 		d.timer.Reset(time.Until(d.at))

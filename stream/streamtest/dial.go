@@ -84,8 +84,10 @@ func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, serve
 		return nil, nil, false
 	}
 	var end *PipeConn
-	client, end = pipe(limitOf(b.o.buffer), 0, Addr{network, "client"}, Addr{network, addr})
+	client, end = pipe(limitOf(b.o.buffer), b.o.sendBuffer, Addr{network, "client"}, Addr{network, addr})
 	client.answered = !b.o.open
+	client.SetRate(b.o.fromClient)
+	end.SetRate(b.o.toClient)
 	c = newConn(b, len(b.conns)+1, client, end)
 	b.conns = append(b.conns, c)
 	if b.auto != nil {

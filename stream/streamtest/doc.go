@@ -26,11 +26,12 @@
 // the packets before them.
 //
 // A step that expects a packet waits for it, by default an hour of fake time in a bubble and 30 s
-// outside; see [Timeout]. A step that sends never waits, because bytes that the client does not
-// read stay in memory. Bytes that the client sends stay in a buffer, by default of 64 KiB, until a
-// step reads them; see [Buffer]. When the buffer is full, the client's writes wait as on a socket.
-// So a script that does nothing is a frozen broker. [Conn.Stall] blocks the client's next write at
-// once. The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets
+// outside; see [Timeout]. A step that sends does not wait, because bytes that the client does not
+// read stay in memory; with [SendBuffer] it waits like a broker whose socket is full. Bytes that
+// the client sends stay in a buffer, by default of 64 KiB, until a step reads them; see [Buffer].
+// When the buffer is full, the client's writes wait as on a socket. So a script that does nothing
+// is a frozen broker. [Conn.Stall] blocks the client's next write at once. [Rate] and
+// [Conn.SetRate] make a slow line. The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets
 // are compared byte for byte. The test owns the packets that a step returns.
 //
 // # Bubbles

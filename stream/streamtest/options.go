@@ -4,10 +4,13 @@ import "time"
 
 // settings holds the values that Options set.
 type settings struct {
-	timeout  time.Duration
-	buffer   int
-	autoPing bool
-	open     bool
+	timeout    time.Duration
+	buffer     int
+	sendBuffer int // of the direction to the client; 0: no limit
+	fromClient int // rates in bytes per second; 0: no limit
+	toClient   int
+	autoPing   bool
+	open       bool
 }
 
 // Option configures a Broker in New.
@@ -19,9 +22,24 @@ type Option func(*settings)
 func Timeout(d time.Duration) Option { return func(o *settings) { o.timeout = d } }
 
 // Buffer sets the number of bytes that a client may write before the broker reads. Zero means
-// [DefaultBuffer]; a negative number means no limit. The direction to the client has no limit, so a
-// step that sends never waits for the client to read.
+// [DefaultBuffer]; a negative number means no limit.
 func Buffer(bytes int) Option { return func(o *settings) { o.buffer = bytes } }
+
+// SendBuffer sets the number of bytes that the broker may send before the client reads. When that
+// many bytes are unread, a step that sends waits, and fails the test after [Timeout]. So a script
+// is a broker that writes from the loop in which it reads: while it waits to write, it does not
+// read. Zero, the default, means no limit.
+func SendBuffer(bytes int) Option { return func(o *settings) { o.sendBuffer = max(bytes, 0) } }
+
+// Rate makes every connection a slow line. It limits the bytes per second that travel from the
+// client and to the client. Zero means no limit in that direction. [Conn.SetRate] changes the rates
+// of one connection, and [PipeConn.SetRate] says when bytes arrive.
+//
+// Bytes on their way take room in the buffers of [Buffer] and SendBuffer, as in the send queue of a
+// socket. In a synctest bubble the times are exact.
+func Rate(fromClient, toClient int) Option {
+	return func(o *settings) { o.fromClient, o.toClient = fromClient, toClient }
+}
 
 // AutoPing makes each step that waits answer PINGREQ and go on waiting, so that the script never
 // sees a PINGREQ.

@@ -23,6 +23,9 @@ type half struct {
 	// Positions in the stream, ascending. No single Read crosses a cut.
 	cuts []int64
 
+	line    line     // delays the bytes in ring
+	arrival deadline // wakes the reader when the next segment arrives
+
 	// The state of the direction.
 	writerClosed bool // reads return the unread bytes, then io.EOF
 	readerClosed bool // writes get EPIPE
@@ -43,11 +46,12 @@ func newHalf(limit int) *half {
 	h.readable.L = &h.mu
 	h.writable.L = &h.mu
 	h.readBy.cond = &h.readable
+	h.arrival.cond = &h.readable
 	h.writeBy.cond = &h.writable
 	return h
 }
 
-// read returns buffered bytes, at most up to the next cut. It waits if the buffer is empty.
+// read returns bytes that have arrived, at most up to the next cut. It waits if there are none.
 func (h *half) read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,11 +66,13 @@ func (h *half) read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
-		case h.ring.n > 0:
+		case h.arrived() > 0:
 			return h.take(p), nil
-		case h.writerClosed:
+		case h.writerClosed && h.ring.n == 0:
 			return 0, io.EOF
 		}
+		h.arrival.at = h.line.next()
+		h.arrival.arm()
 		h.readBy.wait()
 	}
 }
@@ -116,8 +122,12 @@ func (h *half) broken() error {
 	return nil
 }
 
-// take moves bytes from the buffer to p. The buffer must not be empty.
+// arrived returns the number of bytes in the buffer that the line has passed on.
+func (h *half) arrived() int { return int(h.line.receive(h.put) - h.got) }
+
+// take moves bytes that have arrived to p. There must be some.
 func (h *half) take(p []byte) int {
+	p = p[:min(len(p), h.arrived())]
 	if len(h.cuts) > 0 {
 		p = p[:min(int64(len(p)), h.cuts[0]-h.got)]
 	}
@@ -135,6 +145,7 @@ func (h *half) add(p []byte) int {
 	n := min(len(p), h.room())
 	if n > 0 {
 		h.ring.write(p[:n], h.limit)
+		h.line.add(h.put, n)
 		h.put += int64(n)
 		h.readable.Broadcast()
 	}
@@ -160,6 +171,13 @@ func (h *half) cut() {
 	}
 }
 
+// slow sets the rate of the line for the bytes that are written from now on.
+func (h *half) slow(rate int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.line.rate = max(rate, 0)
+}
+
 // stall removes the room in the buffer or restores it.
 func (h *half) stall(on bool) {
 	h.mu.Lock()
@@ -180,8 +198,10 @@ func (h *half) await(n int) {
 // closeWriter and closeReader end the direction for the writing end or the reading end; abort ends
 // it for both.
 func (h *half) closeWriter() { h.end(func() { h.writerClosed = true; h.writeBy.stop() }) }
-func (h *half) closeReader() { h.end(func() { h.readerClosed = true; h.drop(); h.readBy.stop() }) }
-func (h *half) abort()       { h.end(func() { h.reset = true; h.drop() }) }
+func (h *half) closeReader() {
+	h.end(func() { h.readerClosed = true; h.drop(); h.readBy.stop(); h.arrival.stop() })
+}
+func (h *half) abort() { h.end(func() { h.reset = true; h.drop() }) }
 
 func (h *half) end(mark func()) {
 	h.mu.Lock()
@@ -194,6 +214,7 @@ func (h *half) end(mark func()) {
 // drop discards the bytes that nobody will read.
 func (h *half) drop() {
 	h.ring, h.cuts = ring{}, nil
+	h.line.drop()
 }
 
 func (h *half) unread() int {
@@ -206,7 +227,7 @@ func (h *half) unread() int {
 func (h *half) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.ring.n == 0 && !h.writerClosed && !h.readerClosed && !h.reset
+	return h.arrived() == 0 && (!h.writerClosed || h.ring.n > 0) && !h.readerClosed && !h.reset
 }
 
 // counts returns the calls of Read and Write so far, and the bytes written.

@@ -130,6 +130,11 @@ func (c *PipeConn) Stall() { c.in.stall(true) }
 // Resume ends a Stall.
 func (c *PipeConn) Resume() { c.in.stall(false) }
 
+// SetRate limits the rate at which bytes written to this end from now on reach the other end, in
+// bytes per second. Zero means no limit. A segment of up to 1,460 bytes arrives when its last byte
+// has passed; each Write begins a new segment. Bytes on their way count as unread.
+func (c *PipeConn) SetRate(rate int) { c.out.slow(rate) }
+
 // Cut ends a segment. No Read at the other end returns bytes from both sides of a cut.
 func (c *PipeConn) Cut() { c.out.cut() }
 

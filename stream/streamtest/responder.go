@@ -44,8 +44,8 @@ type Responder struct {
 // protocol.
 //
 // Serve goes on reading while a write waits. Otherwise two sides that both wait to write would be a
-// deadlock. A connection of a Broker accepts every write at once; for any other connection, Serve
-// starts a second goroutine that writes.
+// deadlock. A connection of a Broker without SendBuffer accepts every write at once; for any other
+// connection, Serve starts a second goroutine that writes.
 func (r *Responder) Serve(conn net.Conn) error {
 	return r.serve(conn, frames.NewReader(conn, frames.MaxPacket), 0)
 }

@@ -1,14 +1,17 @@
 package streamtest
 
 import (
+	"errors"
 	"net"
+	"os"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
 
 // Send sends packets in one write, so that they reach the client in one segment. Send does not
-// wait: unread bytes stay in memory. Bytes for a client that is gone are lost, as on a network.
-// Send encodes invalid content too, as given.
+// wait, because unread bytes stay in memory; but see [SendBuffer]. Bytes for a client that is gone
+// are lost, as on a network. Send encodes invalid content too, as given.
 func (c *Conn) Send(packets ...frames.Packet) {
 	c.tb.Helper()
 	c.SendBytes(c.encode(packets))
@@ -16,7 +19,15 @@ func (c *Conn) Send(packets ...frames.Packet) {
 
 // SendBytes sends bytes as given. They may be any bytes, not only packets.
 func (c *Conn) SendBytes(b []byte) {
-	_, _ = c.rw.Write(b)
+	c.tb.Helper()
+	if c.end.out.limit > 0 {
+		_ = c.end.SetWriteDeadline(time.Now().Add(c.timeout))
+		defer c.end.SetWriteDeadline(time.Time{})
+	}
+	if _, err := c.rw.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
+		c.tb.Fatalf("%s: wanted to send %d bytes, but the client does not read; %d bytes are unread%s",
+			c.where(), len(b), c.Unread(), &c.trace)
+	}
 }
 
 // SendSplit sends packets in segments of n bytes. No Read of the client returns more than one
@@ -28,9 +39,10 @@ func (c *Conn) SendSplit(n int, packets ...frames.Packet) {
 
 // SendBytesSplit sends bytes as SendBytes does, but in segments of n bytes.
 func (c *Conn) SendBytesSplit(n int, b []byte) {
+	c.tb.Helper()
 	for len(b) > 0 {
 		k := min(max(n, 1), len(b))
-		_, _ = c.rw.Write(b[:k])
+		c.SendBytes(b[:k])
 		c.end.Cut()
 		b = b[k:]
 	}
@@ -99,6 +111,13 @@ func (c *Conn) Stall() { c.end.Stall() }
 
 // Resume ends a Stall.
 func (c *Conn) Resume() { c.end.Resume() }
+
+// SetRate limits the bytes per second that travel from the client and to the client, from now on.
+// Zero means no limit in that direction. [Rate] does so from the beginning of a connection.
+func (c *Conn) SetRate(fromClient, toClient int) {
+	c.client.SetRate(fromClient)
+	c.end.SetRate(toClient)
+}
 
 // Writes returns the number of Write calls that the client made on this connection.
 func (c *Conn) Writes() int { return c.client.Writes() }
