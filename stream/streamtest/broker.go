@@ -20,6 +20,8 @@ type Broker struct {
 	closed chan struct{} // closed by Close
 	served sync.WaitGroup
 
+	lastID uint16 // of Conn.Publish; owned by the goroutine that runs the test
+
 	// Guarded by mu.
 	mu    sync.Mutex
 	plan  []rule

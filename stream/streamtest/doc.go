@@ -34,6 +34,15 @@
 // [Conn.SetRate] make a slow line. The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets
 // are compared byte for byte. The test owns the packets that a step returns.
 //
+// # Consumers
+//
+// [Conn.Deliver] tests a consumer: it sends messages and waits until the consumer has acknowledged
+// them. [Conn.Grant] answers the SUBSCRIBE before.
+//
+//	c := b.Handshake(false)
+//	c.Grant(streamtest.Next[frames.Subscribe](c))
+//	c.Deliver(frames.Message{Topic: "level", Payload: []byte("4.2"), QoS: frames.AtLeastOnce})
+//
 // # Bubbles
 //
 // Steps wait on channels, conditions and timers. So a synctest bubble can tell when all goroutines

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
@@ -41,6 +42,41 @@ func Example() {
 	fmt.Printf("%s is %s, in %d write\n", p.Topic, p.Payload, c.Writes())
 
 	// Output: level is 4.2, in 1 write
+}
+
+// A test of a consumer: when Deliver returns, the consumer has acknowledged the message.
+func ExampleConn_Deliver() {
+	t := &exampleT{} // a test has its own t
+	defer t.cleanup()
+
+	b := streamtest.New(t)
+	client, err := mqtt.Open("mqtt://broker", &mqtt.Options{DialContext: b.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	// The consumer that is tested.
+	store := map[string]string{}
+	go func() {
+		sub, err := client.Subscribe(context.Background(), mqtt.Filter{Topic: "level/#", QoS: mqtt.AtLeastOnce})
+		if err != nil {
+			return
+		}
+		for d := range sub.Deliveries() {
+			store[d.Topic] = string(d.Payload)
+			d.Ack()
+		}
+	}()
+
+	// The script.
+	c := b.Handshake(false)
+	c.Grant(streamtest.Next[frames.Subscribe](c))
+	c.Deliver(mqtt.Message{Topic: "level/north", Payload: []byte("4.2"), QoS: mqtt.AtLeastOnce})
+	fmt.Println("stored:", store["level/north"])
+
+	// Output: stored: 4.2
 }
 
 // exampleT replaces the *testing.T that an example lacks.
