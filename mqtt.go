@@ -54,7 +54,8 @@
 //	error             the message
 //	nil               QoS 0 was written to the connection; QoS 1 has its PUBACK, QoS 2 its PUBCOMP
 //	ErrNotSent        it was not sent and never will be; you can publish it again
-//	ErrUnconfirmed    it may have arrived; with KeepSession and a Store the next client resends it
+//	ErrUnconfirmed    it may have arrived
+//	ErrKept           the client has ended; the next client with its Store sends it, or goes on
 //	*DowngradedError  it arrived at QoS 1, although QoS 2 was requested
 //
 // Errors of this package wrap their reason: use errors.Is and errors.As. ErrClosed, which means
@@ -221,6 +222,7 @@ var (
 	ErrClosed      = stream.ErrClosed      // the client has ended; wraps net.ErrClosed
 	ErrNotSent     = stream.ErrNotSent     // the message was not sent and never will be
 	ErrUnconfirmed = stream.ErrUnconfirmed // the message may have arrived; a kept session resends it
+	ErrKept        = stream.ErrKept        // the client has ended; the next client with its Store goes on
 
 	// ErrBehind is the reason when a call would have waited behind messages that consumers have not
 	// taken: more than Options.MaxUnread waits, and nothing was read for a second.

@@ -277,7 +277,7 @@ func ExampleNewMemoryStore() {
 	client.Publishes() <- mqtt.Publishing{Message: mqtt.Message{Topic: "level", Payload: []byte("4.2"), QoS: mqtt.AtLeastOnce}}
 	client.Close()
 	r := <-receipts
-	fmt.Printf("%s unconfirmed: %v\n", r.Payload, errors.Is(r.Err, mqtt.ErrUnconfirmed))
+	fmt.Printf("%s kept: %v\n", r.Payload, errors.Is(r.Err, mqtt.ErrKept))
 
 	o.DialContext = dialBroker
 	client, err = mqtt.Open(brokerURL, &o)
@@ -290,7 +290,7 @@ func ExampleNewMemoryStore() {
 	fmt.Printf("%s: %v\n", r.Payload, r.Err)
 
 	// Output:
-	// 4.2 unconfirmed: true
+	// 4.2 kept: true
 	// 4.2: <nil>
 }
 

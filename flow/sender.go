@@ -204,6 +204,21 @@ func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
 	}
 }
 
+// Accepted returns the sequence number of the publication that was accepted last.
+func (s *Sender[T]) Accepted() uint64 { return s.seq }
+
+// Oldest returns the lowest sequence number of a publication that has not ended, or a number above
+// Accepted if there is none.
+func (s *Sender[T]) Oldest() uint64 {
+	oldest := s.seq + 1
+	for _, l := range []list.List{s.publications, s.unwritten} {
+		if l.Head != 0 {
+			oldest = min(oldest, s.entries[l.Head].seq)
+		}
+	}
+	return oldest
+}
+
 // Find returns the present state of the publication with handle h, or false if the publication has
 // ended.
 func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {

@@ -48,7 +48,7 @@ func TestADeadChannelDelaysNobody(t *testing.T) {
 	if len(r.lagging) != 0 {
 		t.Error("the queue of a channel that has caught up stays")
 	}
-	r.life.endHelpers()
+	r.life.await(receiptSender)
 }
 
 func TestAChannelThatCaughtUpLagsAnew(t *testing.T) {
@@ -59,7 +59,7 @@ func TestAChannelThatCaughtUpLagsAnew(t *testing.T) {
 		<-ack
 		r.handOver()
 	}
-	r.life.endHelpers()
+	r.life.await(receiptSender)
 }
 
 // Close offers Receipts for as long as some channel takes one now and then, and a second more.
@@ -83,7 +83,7 @@ func TestHandOverEndsASecondAfterTheLastReceipt(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second { // looked at each second; nothing was taken in the third
 			t.Errorf("it took %v", took)
 		}
-		r.life.endHelpers()
+		r.life.await(receiptSender)
 	})
 }
 

@@ -361,12 +361,14 @@ func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
 func TestAcksThatAreDueLeaveBeforeDisconnect(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PUBREL", pause: time.Second})})
+			machine := &sleeper{pause: time.Second}
+			s, c := connected(t, b, &stream.Options{Logger: slog.New(machine)})
 			in := s.Deliveries()
 			c.Send(inboundRun("t", 1, 1, 20)...)
 			c.Send(inboundRun("t", 2, 21, 20)...)
 			synctest.Wait()
-			c.Send(ack(pubrel, 99)) // suspends the session
+			machine.suspend()
+			c.Send(ack(pubrel, 99))
 			synctest.Wait()
 			for range 40 {
 				takeFrom(t, in).Ack()

@@ -42,7 +42,7 @@ func (b *inbox) Deliveries() <-chan Delivery {
 // message. The function revert gets the message of a value from the buffer of ch; it is nil for a
 // channel without one.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
-	ok := b.all.life.start(func() {
+	ok := b.all.life.start(feeder, func() {
 		defer close(ch)
 		stop, leaving := b.all.stopping(), b.leavingChannel()
 		if revert != nil {
@@ -62,6 +62,7 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), r
 						continue
 					case <-stop:
 						b.done(chunk[sent:])
+						b.recall()
 						return
 					}
 				}
@@ -73,7 +74,7 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), r
 			b.done(chunk[sent:])
 			clear(chunk)
 		}
-		if b.left.Load() {
+		if b.left.Load() || isOver(stop, context.Background()) {
 			b.recall()
 		}
 	})

@@ -128,7 +128,9 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 	}
 }
 
-func TestDeliveriesHandsOverWhatItsBufferHoldsAfterClose(t *testing.T) {
+// A delivery that is received after Close could not be acknowledged any more, and the next client
+// would get it again.
+func TestCloseTakesBackTheBufferOfDeliveries(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		sub := subscribed(t, s, c, "a", atLeast)
@@ -136,7 +138,6 @@ func TestDeliveriesHandsOverWhatItsBufferHoldsAfterClose(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 5)...)
 		synctest.Wait()
 		s.Close()
-		wantPayloads(t, ch, countUp(1, 5)...)
 		wantEnd(t, ch)
 		c.ExpectDisconnect() // no ack comes before DISCONNECT
 	})

@@ -2,15 +2,16 @@ package stream
 
 // ending is the stage that the end of the session has reached. It only moves forward.
 //
-// Shutdown goes through all four stages. Close, NoReconnect and a fatal error lead from any stage
-// directly to over.
+// Shutdown goes through settling and emptying. NoReconnect goes through finishing, unless a Shutdown
+// is under way. Close leads from any stage directly to over.
 type ending byte
 
 const (
-	running  ending = iota
-	settling        // no message is handed out; consumers ack the deliveries that they hold, and may publish
-	emptying        // no publishing is accepted; accepted publications are completed
-	over            // the loop ends
+	running   ending = iota
+	finishing        // the last connection has ended, and the messages that have arrived are handed over
+	settling         // no message is handed out; consumers ack the deliveries that they hold, and may publish
+	emptying         // no publishing is accepted; accepted publications are completed
+	over             // the loop ends
 )
 
 // advance moves to a later stage. An earlier stage as the argument has no effect.
@@ -19,23 +20,29 @@ func (e *ending) advance(to ending) { *e = max(*e, to) }
 // delivers reports whether inbound messages are accepted.
 func (e ending) delivers() bool { return e == running }
 
-// accepts reports whether publications are accepted.
-func (e ending) accepts() bool { return e < emptying }
+// accepts reports whether publications are accepted. In the stage finishing, those that come by the
+// channel Publishes are received and refused by their Receipts, since a consumer that is stuck in a
+// send would take no more messages.
+func (e ending) accepts() bool { return e == running || e == settling }
 
-// draining reports whether a Shutdown is waiting.
-func (e ending) draining() bool { return e == settling || e == emptying }
+// waits reports whether the end of the session waits for users or the broker.
+func (e ending) waits() bool { return running < e && e < over }
 
-// progress is the state that Shutdown waits for.
+// progress is the state that the end of a session waits for.
 type progress struct {
 	deliveries   int  // held by consumers, without an ack
 	publications int  // without a Receipt
 	unwritten    bool // bytes or changes wait for the writer
+	arrived      int  // messages that were not handed over, and deliveries held by consumers
 }
 
-// next moves a Shutdown to its next stage if p allows it, and reports whether the stage has
+// next moves the end of a session to its next stage if p allows it, and reports whether the stage has
 // changed.
 func (e *ending) next(p progress) bool {
 	was := *e
+	if *e == finishing && p.arrived == 0 {
+		*e = over
+	}
 	if *e == settling && p.deliveries == 0 {
 		*e = emptying
 	}

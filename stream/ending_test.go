@@ -38,14 +38,15 @@ func TestAnEndingNeverMovesBack(t *testing.T) {
 }
 
 func TestWhatEachStageOfTheEndAllows(t *testing.T) {
-	for e, want := range map[ending]struct{ delivers, accepts, draining bool }{
-		running:  {true, true, false},
-		settling: {false, true, true},
-		emptying: {false, false, true},
-		over:     {false, false, false},
+	for e, want := range map[ending]struct{ delivers, accepts, waits bool }{
+		running:   {true, true, false},
+		finishing: {false, false, true},
+		settling:  {false, true, true},
+		emptying:  {false, false, true},
+		over:      {false, false, false},
 	} {
-		if e.delivers() != want.delivers || e.accepts() != want.accepts || e.draining() != want.draining {
-			t.Errorf("stage %d delivers %t, accepts %t, drains %t", e, e.delivers(), e.accepts(), e.draining())
+		if e.delivers() != want.delivers || e.accepts() != want.accepts || e.waits() != want.waits {
+			t.Errorf("stage %d delivers %t, accepts %t, waits %t", e, e.delivers(), e.accepts(), e.waits())
 		}
 	}
 }

@@ -24,6 +24,11 @@ var (
 	// be sent, and no acknowledgment came. A kept session may still send it again.
 	ErrUnconfirmed error = fateError("unconfirmed")
 
+	// ErrKept says that the client has ended and that its Store holds the message: the next client
+	// with this Store goes on with the exchange, and gives its own Receipt. Do not publish the
+	// message again.
+	ErrKept error = fateError("kept for the next client of the Store")
+
 	// ErrSessionLost says that the broker lost the session while it had a QoS 2 message of the
 	// client: PUBREC had arrived and PUBCOMP had not. The broker may have passed the message on, so
 	// the client does not send it again. ErrUnconfirmed wraps it.
@@ -57,6 +62,7 @@ func (e *causedError) Unwrap() []error { return []error{e.fate, e.cause} }
 
 func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
 func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
+func kept(cause error) error        { return &causedError{ErrKept, cause} }
 
 // ended returns the error of a call that ctx has ended: the cause of ctx with the reason why the
 // call had to wait, if there is one. It wraps ctx.Err() also if the cause does not.

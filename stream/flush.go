@@ -7,10 +7,10 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Flush waits until no publication is queued or in flight.
+// Flush waits until every publication that was accepted before the call has ended.
 func (s *Session) Flush(ctx context.Context) error {
 	flush := make(chan error, 1)
-	if !s.call(func(l *loop) { l.intake.flushes = append(l.intake.flushes, flush) }) {
+	if !s.call(func(l *loop) { l.intake.flush(l.sender.Accepted(), flush) }) {
 		return s.life.closed()
 	}
 	select {

@@ -106,6 +106,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		if len(dst) > 0 || over {
 			if len(dst) > 0 {
 				b.holders++
+				x.holders++
 			}
 			if over && b.line.Head == 0 {
 				b.ended = b.ended || len(dst) == 0
@@ -189,8 +190,12 @@ func (b *inbox) done(rest []Delivery) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
 	b.holders--
+	b.all.holders--
 	b.putBack(rest)
 	b.checkServed()
+	if b.finished && b.all.holders == 0 {
+		b.all.life.wake() // the session may end now
+	}
 }
 
 // putBack returns messages that were taken and not handed over to the inbox. Each gets its place by

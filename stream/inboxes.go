@@ -31,14 +31,20 @@ type inboxes struct {
 	buffers *readBuffers // made with the first message
 	count   int
 	losses
-	arrived    uint32        // the number of the newest message, see Delivery.arrivedBefore
-	consumed   uint64        // takes from an inbox above half of highWater
-	wakeAt     usage         // wake the loop, once, when used reaches it
-	bufferSize int           // of the present read buffer, while buffers is nil
-	wakeable   []*inbox      // have consumers to be woken when the lock is left
-	earlier    earlierSlots  // of messages that the broker may send again
-	stopped    bool          // nothing is handed out any more
-	stop       chan struct{} // closed when stopped; made with the first consumer
+	arrived    uint32       // the number of the newest message, see Delivery.arrivedBefore
+	consumed   uint64       // takes from an inbox above half of highWater
+	wakeAt     usage        // wake the loop, once, when used reaches it
+	bufferSize int          // of the present read buffer, while buffers is nil
+	wakeable   []*inbox     // have consumers to be woken when the lock is left
+	earlier    earlierSlots // of messages that the broker may send again
+	handing
+}
+
+// handing is the state of handing out.
+type handing struct {
+	holders int           // consumers of all inboxes that hold a chunk
+	stopped bool          // nothing is handed out any more
+	stop    chan struct{} // closed when stopped; made with the first consumer
 }
 
 // losses count messages that were not handed over.
@@ -244,6 +250,13 @@ func (b *inboxes) shrink() {
 		}
 		b.earlier = earlierSlots{}
 	}
+}
+
+// waiting returns how many messages wait, and how many consumers hold messages not yet handed over.
+func (b *inboxes) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count + b.holders
 }
 
 // snapshot sets the fields of st that concern the inboxes.

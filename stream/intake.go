@@ -31,7 +31,13 @@ type intake struct {
 	// is full, and end with ErrBehind.
 	behind bool
 
-	flushes []chan<- error // cap 1, one for each call of Flush, answered when no publication is left
+	flushes []flushCall
+}
+
+// A flushCall waits for the publications up to a sequence number of flow.Sender.
+type flushCall struct {
+	seq   uint64
+	reply chan<- error // cap 1
 }
 
 func newIntake(limit int, calls *publishCalls) intake {
@@ -90,26 +96,34 @@ func (in *intake) takeRest() stageRun {
 	return run
 }
 
-// flushed ends the calls of Flush if no publication is left. pending is the number of accepted
-// publications without a Receipt.
-func (in *intake) flushed(pending int) {
-	if len(in.flushes) == 0 || pending > 0 || in.rests() {
-		return
-	}
-	in.endFlushes(nil)
+// flush adds a call of Flush. It waits for the publications up to seq, which was accepted last, and
+// for the rest of a run, whose messages are accepted next.
+func (in *intake) flush(seq uint64, reply chan<- error) {
+	in.flushes = append(in.flushes, flushCall{seq + uint64(len(in.resting.messages)), reply})
+}
+
+// flushed ends the calls of Flush that wait for publications before oldest.
+func (in *intake) flushed(oldest uint64) {
+	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool {
+		if f.seq >= oldest {
+			return false
+		}
+		f.reply <- nil
+		return true
+	})
 }
 
 // endFlushes ends the calls of Flush with err.
 func (in *intake) endFlushes(err error) {
-	for _, flush := range in.flushes {
-		flush <- err
+	for _, f := range in.flushes {
+		f.reply <- err
 	}
 	in.flushes = nil
 }
 
 // dropFlush forgets a call of Flush that has stopped waiting.
 func (in *intake) dropFlush(flush chan<- error) {
-	in.flushes = slices.DeleteFunc(in.flushes, func(f chan<- error) bool { return f == flush })
+	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool { return f.reply == flush })
 }
 
 // take splits the first part off a run. The parameter room bounds the number of messages in that

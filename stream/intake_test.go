@@ -77,18 +77,18 @@ func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
 func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 	in := newTestIntake(1)
 	flush, dropped := make(chan error, 1), make(chan error, 1)
-	in.flushes = append(in.flushes, flush, dropped)
+	in.leaveRest(mixed(0, 0, 0)) // these will be publications 8 and 9
+	in.flush(7, flush)
+	in.flush(7, dropped)
 	in.dropFlush(dropped)
-	in.leaveRest(mixed(0, 0))
-	in.flushed(0)
 	in.takeRest()
-	in.flushed(1)
+	in.flushed(9)
 	select {
 	case <-flush:
 		t.Fatal("flushed with a publication left")
 	default:
 	}
-	in.flushed(0)
+	in.flushed(10)
 	<-flush
 	select {
 	case <-dropped:

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -443,26 +444,25 @@ func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 	})
 }
 
-// sleeper is a log handler that blocks the session's goroutine for a while, like a suspended
-// machine.
+// A sleeper blocks the session's goroutine for a while, like a suspended machine. It does so when the
+// session is about to log the next packet that it receives.
 type sleeper struct {
 	slog.Handler
-	at    string
 	pause time.Duration
+	armed atomic.Int32 // 2: the session asks whether to log packets; 1: it asks for one packet
 }
 
-func (h *sleeper) Enabled(context.Context, slog.Level) bool { return h.pause > 0 }
+// suspend makes the session sleep when it receives the next packet.
+func (h *sleeper) suspend() { h.armed.Store(2) }
 
-func (h *sleeper) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "type" && a.Value.String() == h.at {
-			elapse(h.pause)
-			h.pause = 0
-			return false
-		}
+func (h *sleeper) Enabled(context.Context, slog.Level) bool {
+	switch {
+	case h.armed.CompareAndSwap(2, 1):
 		return true
-	})
-	return nil
+	case h.armed.CompareAndSwap(1, 0):
+		elapse(h.pause)
+	}
+	return false
 }
 
 // T7: timers use the monotonic clock. After a jump of the clock the session sends one PINGREQ, not
@@ -472,11 +472,13 @@ func TestNoStormOfPingsAfterTheClockJumped(t *testing.T) {
 		for _, pinged := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v, PINGRESP awaited: %v", jump, pinged), func(t *testing.T) {
 				bubble(t, func(t *testing.T, b *streamtest.Broker) {
-					s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PUBREL", pause: jump})})
+					machine := &sleeper{pause: jump}
+					s, c := connected(t, b, &stream.Options{Logger: slog.New(machine)})
 					if pinged {
 						c.Expect(frames.Pingreq{})
 					}
-					c.Send(ack(pubrel, 7)) // suspends the session
+					machine.suspend()
+					c.Send(ack(pubrel, 7))
 					synctest.Wait()
 					if pinged {
 						c.Send(frames.Pingresp{}) // arrives while the session is suspended

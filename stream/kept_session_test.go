@@ -217,7 +217,7 @@ func TestASessionOutlivesTheClientInAStore(t *testing.T) {
 		s.Close()
 		c.ExpectDisconnect()
 		for range 3 {
-			if r := <-acks; !errors.Is(r.Err, stream.ErrUnconfirmed) || !errors.Is(r.Err, stream.ErrClosed) {
+			if r := <-acks; !errors.Is(r.Err, stream.ErrKept) || !errors.Is(r.Err, stream.ErrClosed) {
 				t.Errorf("receipt of %s: %v", r.Payload, r.Err)
 			}
 		}

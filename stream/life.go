@@ -1,6 +1,24 @@
 package stream
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
+
+// A helper is a kind of goroutine that serves one channel of a user, or one function.
+type helper byte
+
+const (
+	feeder        helper = iota // sends messages to a receive channel, and calls a Decoder
+	stageHelper                 // runs a stage of PublishFrom, and calls an Encoder
+	receiptSender               // sends Receipts to a channel that lags
+	logWriter                   // calls the log handler
+	helpers
+)
+
+// endGrace is how long the end of a session waits for each kind of helper, and for a connection
+// attempt, when code of the user does not return.
+const endGrace = time.Second
 
 // life is shared by all parts of a session. It has the channels that mark the steps to the end, the
 // goroutines that Close waits for, and the channel that wakes the loop. The channels closing,
@@ -16,7 +34,8 @@ type life struct {
 
 	mu            sync.Mutex
 	err           error          // why the session ended by itself
-	helpers       sync.WaitGroup // goroutines that serve one channel of a user
+	running       [helpers]int32 // how many helpers run, of each kind
+	ended         chan struct{}  // closed when a helper ends; nil while nobody waits for that
 	noMoreHelpers bool
 
 	// Set before done is closed.
@@ -48,22 +67,76 @@ func (l *life) endIntake() {
 
 // start runs f on a goroutine that Close waits for. It returns false, without running f, after
 // endHelpers.
-func (l *life) start(f func()) bool {
+func (l *life) start(kind helper, f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.noMoreHelpers {
 		return false
 	}
-	l.helpers.Go(f)
+	l.running[kind]++
+	go func() {
+		defer l.end(kind)
+		f()
+	}()
 	return true
 }
 
-// endHelpers keeps new helpers from starting and waits for the running helpers.
+func (l *life) end(kind helper) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running[kind]--
+	if kind == feeder {
+		l.wake() // the session may end now
+	}
+	if l.ended != nil {
+		close(l.ended)
+		l.ended = nil
+	}
+}
+
+// await waits until no helper of a kind runs, and at most for endGrace, since a helper may run code
+// of the user. It returns the number of helpers that still run.
+func (l *life) await(kind helper) (left int) {
+	grace := time.NewTimer(endGrace)
+	defer grace.Stop()
+	for {
+		l.mu.Lock()
+		left = int(l.running[kind])
+		if left > 0 && l.ended == nil {
+			l.ended = make(chan struct{})
+		}
+		ended := l.ended
+		l.mu.Unlock()
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-ended:
+		case <-grace.C:
+			return left
+		}
+	}
+}
+
+// count returns the number of helpers of a kind that run.
+func (l *life) count(kind helper) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int(l.running[kind])
+}
+
+// endHelpers keeps new helpers from starting.
 func (l *life) endHelpers() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.noMoreHelpers = true
-	l.mu.Unlock()
-	l.helpers.Wait()
+}
+
+// helpersEnded reports whether endHelpers was called.
+func (l *life) helpersEnded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noMoreHelpers
 }
 
 // fail records why the session ends by itself.

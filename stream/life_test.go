@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func isClosed(ch <-chan struct{}) bool {
@@ -28,19 +30,34 @@ func TestCloseAndTheEndOfTheIntakeComeOnce(t *testing.T) {
 
 func TestNoHelperStartsAfterTheirEnd(t *testing.T) {
 	l := newLife()
-	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	if !l.start(func() { close(begun); <-release }) {
+	begun := make(chan struct{})
+	if !l.start(feeder, func() { close(begun) }) {
 		t.Fatal("a helper did not start")
 	}
 	<-begun
-	go func() { l.endHelpers(); close(ended) }()
-	for l.start(func() {}) { // until endHelpers has begun
+	l.endHelpers()
+	if l.start(feeder, func() { t.Error("a helper runs") }) {
+		t.Error("a helper started")
 	}
-	if isClosed(ended) {
-		t.Error("endHelpers did not wait for the helper that runs")
+	if n := l.await(feeder); n != 0 {
+		t.Errorf("%d helpers still run", n)
 	}
-	close(release)
-	<-ended
+}
+
+// A helper that runs code of the user may never end.
+func TestTheEndWaitsForHelpersOfOneKindForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, began, release := newLife(), time.Now(), make(chan struct{})
+		l.start(feeder, func() { time.Sleep(time.Second / 2) })
+		l.start(stageHelper, func() { <-release })
+		if n := l.await(feeder); n != 0 || time.Since(began) != time.Second/2 {
+			t.Errorf("%d feeders run after %v", n, time.Since(began))
+		}
+		if n := l.await(stageHelper); n != 1 || time.Since(began) != 3*time.Second/2 {
+			t.Errorf("%d stages run after %v", n, time.Since(began))
+		}
+		close(release)
+	})
 }
 
 func TestTheReasonOfTheEndIsInErrClosed(t *testing.T) {

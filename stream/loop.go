@@ -43,6 +43,7 @@ func (l *loop) progress() progress {
 		deliveries:   l.receiver.Waiting() - l.inboxes.pending(l.receiver.Receiver),
 		publications: l.sender.Len() + len(l.intake.resting.messages),
 		unwritten:    !l.outbox.empty(),
+		arrived:      l.inboxes.waiting() + l.life.count(feeder) + l.receiver.Waiting(),
 	}
 }
 

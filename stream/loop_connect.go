@@ -28,7 +28,7 @@ func (l *loop) event(e event) {
 func (l *loop) reconnect(cause error) {
 	if l.settings.noReconnect {
 		l.life.fail(cause)
-		l.ending.advance(over)
+		l.finish()
 		return
 	}
 	l.link.backoff.Schedule(l.clock.now, link.CredentialsRejected(cause))

@@ -4,35 +4,72 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// end shuts every part of the session down. It is the last call of the loop.
+// finish is called when NoReconnect ends the session: everything ends but the handing over of the
+// messages that have arrived. The acks of consumers are still recorded in the Store.
+func (l *loop) finish() {
+	if l.ending != running {
+		l.ending.advance(over)
+		return
+	}
+	l.ending.advance(finishing)
+	l.endIntake()
+	l.hangUp()
+	l.endPublications()
+	l.endCalls()
+	l.inboxes.unclaimed.finish(nil)
+	if n := l.progress().arrived; n > 0 {
+		l.log.Info("the session ends when consumers have taken what has arrived, or with Close", "waiting", n)
+	}
+}
+
+// end shuts every part of the session down. It is the last call of the loop. The order is the same
+// for every end: nothing is handed out any more, the feeders end and have recorded their acks, then
+// the acks and the changes of the session are sent and committed, then DISCONNECT. Code of the user
+// that does not return holds up each step for endGrace.
 func (l *loop) end() {
 	close(l.life.ending)
 	l.endIntake()
 	l.inboxes.stopAll()
+	var s stuck
+	s.add(l.life.await(feeder), "Decoder")
 	l.hangUp()
 	l.link.reader.stop()
 	l.outbox.end()
-	l.link.reader.wait()
+	if !l.link.reader.wait() {
+		s.add(1, "connection attempt (DialContext or a hook of Options)")
+	}
 
 	l.endPublications()
 	l.endCalls()
 	left := l.receipts.handOver()
 	l.inboxes.acks.close()
 	l.inboxes.unclaimed.finish(nil)
-	l.life.endHelpers()
+	s.add(l.life.await(stageHelper), "stage of PublishFrom (its Encoder)")
 	last := l.snapshot()
 	l.life.last = &last
-	l.life.closeErr = closeError(l.settings.store, l.outbox.failing(), left)
 	l.clock.stop()
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
+	s.add(l.life.await(logWriter), "log handler")
+	l.life.endHelpers()
+	l.life.closeErr = closeError(l.settings.store, l.outbox.failing(), left, s)
 	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err = false, false, l.life.closed() })
 	l.link.states.close()
 	close(l.life.done)
+}
+
+// stuck names the code of the user that has not returned at the end of the session.
+type stuck []string
+
+func (s *stuck) add(n int, name string) {
+	if n > 0 {
+		*s = append(*s, fmt.Sprintf("%d %s", n, name))
+	}
 }
 
 // endIntake refuses all publishings from now on, and the Publish calls that wait to be accepted.
@@ -46,9 +83,9 @@ func (l *loop) endIntake() {
 // hangUp writes the packets that are left, then DISCONNECT, after which nothing is sent
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
+	l.takeAcks()
 	if l.link.phase == up {
 		defer l.link.conn.LimitClose()()
-		l.takeAcks()
 		l.outbox.acks(l.receiver.Receiver)
 		l.outbox.packet(frames.Disconnect{})
 	}
@@ -88,7 +125,10 @@ func (l *loop) endPublications() {
 	stored := l.outbox.journal != nil
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)
-		if sent || stored && e.Message.QoS > frames.AtMostOnce { // the next client with this Store sends the message
+		switch {
+		case stored && e.Message.QoS > frames.AtMostOnce && l.outbox.failing() == nil:
+			err = kept(cause)
+		case sent, stored && e.Message.QoS > frames.AtMostOnce: // the Store may have it
 			err = unconfirmed(cause)
 		}
 		l.receipts.complete(&e, err)
@@ -111,10 +151,13 @@ func (l *loop) endCalls() {
 }
 
 // closeError detaches the Store and returns the error of Close: the number of Receipts left, if
-// any, the last failed commit, and the error of Detach.
-func closeError(store flow.Store, failing error, left int) (err error) {
+// any, the code of the user that still runs, the last failed commit, and the error of Detach.
+func closeError(store flow.Store, failing error, left int, still stuck) (err error) {
 	if left > 0 {
 		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)
+	}
+	if len(still) > 0 {
+		err = errors.Join(err, fmt.Errorf("mqtt: Close: still running after %v: %s", endGrace, strings.Join(still, ", ")))
 	}
 	if failing != nil {
 		err = errors.Join(err, failing)

@@ -27,6 +27,9 @@ func (l *loop) add(p Publishing) {
 		o.ack = l.settings.ack
 	}
 	err := p.Message.Validate(l.link.terms.version)
+	if l.ending == finishing {
+		err = l.life.closed()
+	}
 	if err == nil && l.intake.behind && l.sender.Queued() >= l.intake.limit {
 		err = ErrBehind
 	}

@@ -12,6 +12,11 @@ import (
 
 // subscribe begins a Subscription, which claims the unclaimed messages that match its filters.
 func (l *loop) subscribe(set *filterSet) {
+	if l.ending == finishing {
+		set.answer(l.life.closed())
+		set.inbox.finish(nil)
+		return
+	}
 	for _, f := range set.filters {
 		set.inbox.filters = append(set.inbox.filters, f.Topic)
 	}

@@ -24,7 +24,10 @@ func (l *loop) wait() {
 		return
 	}
 	publishes, runs := l.intake.channels(queued)
-	if !l.ending.accepts() {
+	switch {
+	case l.ending == finishing:
+		publishes, runs = l.intake.publishes, nil
+	case !l.ending.accepts():
 		publishes, runs = nil, nil
 	}
 	events := l.link.reader.events
@@ -86,12 +89,14 @@ func (l *loop) turn() {
 		l.connectionLost()
 		l.flush() // commits the changes without waiting for the next connection
 	}
-	l.intake.flushed(l.sender.Len())
+	if len(l.intake.flushes) > 0 {
+		l.intake.flushed(l.sender.Oldest())
+	}
 	if l.ending != over {
 		l.link.dial(l.clock.now)
 	}
 	l.throttleReading()
-	if l.ending.draining() && l.ending.next(l.progress()) && !l.ending.accepts() {
+	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
 		l.endIntake()
 	}
 	if l.intake.callsReady(l.sender.Queued()) {

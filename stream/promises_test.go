@@ -65,7 +65,7 @@ func TestCloseDoesNotReportQoS0ThatWasNotWritten(t *testing.T) {
 			if r := <-acks; r.Topic == "zero" {
 				wantError(t, r.Err, stream.ErrNotSent)
 			} else {
-				wantError(t, r.Err, stream.ErrUnconfirmed)
+				wantError(t, r.Err, stream.ErrKept)
 			}
 		}
 	})

@@ -72,7 +72,7 @@ func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames
 	st.life, st.counts, st.runs = s.life, s.counts, s.runs
 	st.withdraw = func(st *publishStage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
 	s.counts.senders.Add(1)
-	if !s.life.start(func() { runStage(st, encode, in) }) {
+	if !s.life.start(stageHelper, func() { runStage(st, encode, in) }) {
 		st.leave()
 	}
 	return st.out

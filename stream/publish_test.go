@@ -235,10 +235,10 @@ func TestFullQueueBlocksTheSend(t *testing.T) {
 func TestNoneIsLostOfManyThatAreAcceptedAtOnce(t *testing.T) {
 	for _, n := range []int{64, 65, 66, 129, 1000} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			s, c := connected(t, b, &stream.Options{
-				Window: 2000, Queue: 2000, Logger: slog.New(&sleeper{at: "PUBREL", pause: time.Second}),
-			})
-			c.Send(ack(pubrel, 1)) // blocks the session in its log handler, so that publishings queue up
+			machine := &sleeper{pause: time.Second}
+			s, c := connected(t, b, &stream.Options{Window: 2000, Queue: 2000, Logger: slog.New(machine)})
+			machine.suspend() // so that publishings queue up
+			c.Send(ack(pubrel, 1))
 			synctest.Wait()
 			acks := make(chan stream.Receipt, n)
 			for i := range n {
@@ -660,7 +660,7 @@ func TestFlushWaitsUntilNothingIsQueuedOrInFlight(t *testing.T) {
 	})
 	t.Run("of a stage too", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			s, c := connected(t, b, &stream.Options{Queue: 1})
+			s, c := connected(t, b, &stream.Options{Queue: 10})
 			in := make(chan frames.Message, 10)
 			for n := range 10 {
 				in <- numbered(n, 1)

@@ -96,7 +96,7 @@ func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
 	r.lagging[ack] = q
 	r.counts.senders.Add(1)
 	r.counts.waiting.Add(1)
-	r.life.start(func() {
+	r.life.start(receiptSender, func() {
 		defer r.life.wake()
 		defer r.counts.senders.Add(-1)
 		q.run()

@@ -48,6 +48,7 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 		counts:   newReceiptCounts(),
 		life:     newLife(),
 	}
+	options.Logger = logThrough(options.Logger, s.life)
 	s.calls = &publishCalls{wake: s.life.wake}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)

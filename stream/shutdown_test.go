@@ -39,14 +39,12 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 				one, two := takeFrom(t, in), takeFrom(t, in)
 				down := callShutdown(t.Context(), t, s)
 				down.pending()
-				three := takeFrom(t, in) // a delivery in the channel's buffer counts as received
-				wantEnd(t, in)
+				wantEnd(t, in) // the delivery in the channel's buffer is taken back
 				if err := sub.Err(); err != nil {
 					t.Fatal(err)
 				}
 				c.ExpectQuiet(time.Hour)
 				two.Ack()
-				three.Ack()
 				c.ExpectQuiet(time.Hour)
 				down.pending()
 				one.Ack()
@@ -54,7 +52,7 @@ func TestShutdownWaitsForDeliveriesThatWereHandedOut(t *testing.T) {
 				if q == 2 {
 					kind = pubrec
 				}
-				c.Expect(ack(kind, 1), ack(kind, 2), ack(kind, 3))
+				c.Expect(ack(kind, 1), ack(kind, 2))
 				c.ExpectDisconnect()
 				if err := down.after(2 * time.Hour); err != nil {
 					t.Fatal(err)
@@ -144,7 +142,7 @@ func TestShutdownDrainsAPipeline(t *testing.T) {
 		synctest.Wait()
 		down := callShutdown(t.Context(), t, s)
 		var published, acked []string
-		for len(acked) < 9 {
+		for len(acked) < 3 { // the workers hold one each
 			switch p := streamtest.Next[frames.Packet](c).(type) {
 			case frames.Publish:
 				published = append(published, string(p.Payload))
@@ -158,10 +156,10 @@ func TestShutdownDrainsAPipeline(t *testing.T) {
 		}
 		pipeline.Wait()
 		c.ExpectDisconnect()
-		if err := down.after(3 * time.Second); err != nil {
+		if err := down.after(time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if len(published) != 9 || !slices.Equal(acked, countUp(1, 9)) {
+		if len(published) != 3 || !slices.Equal(acked, countUp(1, 3)) {
 			t.Fatalf("published %v, acknowledged %v", published, acked)
 		}
 	})

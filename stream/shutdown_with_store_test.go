@@ -40,7 +40,7 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		wantText(t, err, "4 publications and 1 deliveries were left unfinished")
 		two.Ack() // no effect after Shutdown
 		receipts := wantReceipts(t, l.acks, 5)
-		for i, want := range []error{nil, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed, stream.ErrUnconfirmed} {
+		for i, want := range []error{nil, stream.ErrKept, stream.ErrKept, stream.ErrKept, stream.ErrKept} {
 			wantError(t, receipts[i].Err, want)
 		}
 
@@ -106,7 +106,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 			defer cancel()
 			wantText(t, callShutdown(ctx, t, l.s).after(time.Second), "3 publications and 0 deliveries were left unfinished")
 			for i, r := range wantReceipts(t, l.acks, 3) {
-				fate := stream.ErrUnconfirmed
+				fate := stream.ErrKept
 				if i == 2 {
 					fate = stream.ErrNotSent // QoS 0 is not part of the session state
 				}

@@ -17,10 +17,12 @@ func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 	for _, still := range []time.Duration{55 * time.Second, 10 * time.Minute, 24 * time.Hour} {
 		t.Run(still.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				s, c := connected(t, b, &stream.Options{Logger: slog.New(&sleeper{at: "PINGRESP", pause: still})})
+				machine := &sleeper{pause: still}
+				s, c := connected(t, b, &stream.Options{Logger: slog.New(machine)})
 				c.Expect(frames.Pingreq{})
-				synctest.Wait()           // until the loop has heard that the PINGREQ was written
-				c.Send(frames.Pingresp{}) // suspends the session
+				synctest.Wait() // until the loop has heard that the PINGREQ was written
+				machine.suspend()
+				c.Send(frames.Pingresp{})
 				synctest.Wait()
 				elapse(still)
 				for range 3 {
@@ -44,10 +46,12 @@ func TestAfterStandingStillOnePingreqIsSent(t *testing.T) {
 func TestSilenceWhileStandingStillIsNotADeadBroker(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := faultOptions(frames.V311)
-		o.Logger = slog.New(&sleeper{at: "PINGRESP", pause: time.Hour})
+		machine := &sleeper{pause: time.Hour}
+		o.Logger = slog.New(machine)
 		s, c := connected(t, b, o)
 		c.Expect(frames.Pingreq{})
 		synctest.Wait() // until the loop has heard that the PINGREQ was written
+		machine.suspend()
 		c.Send(frames.Pingresp{})
 		synctest.Wait()
 		elapse(time.Hour)
