@@ -43,8 +43,9 @@
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
-// stage in use and one for each Ack channel that is full. Close returns when all of them have
-// ended.
+// stage in use, one for each Ack channel that is full, and one while the log handler runs. Close
+// returns when all of them have ended, but does not wait for ever for code of yours that does not
+// return: its error then names that code.
 //
 // # Errors
 //

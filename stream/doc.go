@@ -17,8 +17,8 @@
 //     Meanwhile the loop fills the next batch. A PINGRESP, the sign of an idle session, ends the
 //     writer, so that its stack is freed. The next batch that needs a writer starts a new one.
 //
-// In addition there is one goroutine for each receive channel in use, for each PublishFrom, and for
-// each Ack channel whose receiver lags behind.
+// In addition there is one goroutine while the log handler runs, one for each receive channel in
+// use, for each PublishFrom, and for each Ack channel whose receiver lags behind.
 //
 // # Owners
 //

@@ -55,10 +55,11 @@ type Options struct {
 	KeepSession bool
 
 	// TrustSession relies on the broker's word that it has kept the session (section 3.2.2.2): the
-	// filters that were granted on an earlier connection are not asked for again, and their retained
-	// messages do not come again. Without it the client asks for its filters at every connection,
-	// since a broker that was restored from an older state may lack some of them. TrustSession has no
-	// effect on 3.1, whose CONNACK does not say whether the broker has the session.
+	// filters that were granted on an earlier connection are not asked for again, and their
+	// retained messages do not come again. Without it the client asks for its filters at every
+	// connection, since a broker that was restored from an older state may lack some of them.
+	// TrustSession has no effect on 3.1, whose CONNACK does not say whether the broker has the
+	// session.
 	TrustSession bool
 
 	// KeepAlive is the longest silence in either direction: nine tenths of it after the last packet
@@ -145,16 +146,16 @@ type Options struct {
 	MaxUnread int
 
 	// SlowConsumer is how long a QoS 1 or 2 delivery may hold back the acks of later ones before a
-	// record at Warn names its topic and its Subscription. A second record follows at ten times that
-	// age, and so on; about one Subscription there is at most one record in nine times
+	// record at Warn names its topic and its Subscription. A second record follows at ten times
+	// that age, and so on; about one Subscription there is at most one record in nine times
 	// SlowConsumer. 0 is 30 s, the maximum is 24 hours; negative switches the records off.
 	// Stats.OldestUnacked is the age.
 	SlowConsumer time.Duration
 
 	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
 	// the maximum is 268,435,460. A larger PUBLISH is acknowledged and dropped without a copy in
-	// memory, counted in Stats.TooLarge and logged once for each topic. Any other larger packet ends
-	// the connection.
+	// memory, counted in Stats.TooLarge and logged once for each topic. Any other larger packet
+	// ends the connection.
 	MaxPacket int
 
 	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,
@@ -164,6 +165,9 @@ type Options struct {
 	Reconnect *backoff.Backoff
 
 	// NoReconnect ends the session when its first connection ends or its first attempt fails.
+	// Publications then end at once, and Err returns the reason. The receive channels hand over the
+	// messages that have arrived, then they close, and Done is closed after them. Close ends the
+	// wait for consumers that take no more messages.
 	NoReconnect bool
 
 	// Retry retransmits packets without an acknowledgment while the connection is up. nil leaves
@@ -188,7 +192,9 @@ type Options struct {
 	DiscardUnclaimed bool
 
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
-	// logs nothing. The log handler runs on the session's own goroutines and should not block.
+	// logs nothing. The log handler runs on a goroutine of its own, which exists while there are
+	// records, and may call the client. When 4,096 records wait for it, further ones are dropped,
+	// and a record says how many.
 	Logger *slog.Logger
 }
 
