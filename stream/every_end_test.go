@@ -236,12 +236,7 @@ func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
 				user := does(&s)
 				s, c := connectedInto(t, b, nil, &s)
 				decode := func(frames.Message) (int, error) { user(); return 0, nil }
-				subscribed := inBackground(func() error {
-					_, err := stream.Subscribe(t.Context(), s, decode, frames.Filter{Topic: "a"})
-					return err
-				})
-				c.Grant(streamtest.Next[frames.Subscribe](c))
-				takeFrom(t, subscribed)
+				stream.Decode(subscribed(t, s, c, "a", atMost), decode)
 				c.Send(publish("a", "1", atMost, 0, false))
 				synctest.Wait()
 				wantText(t, callClose(t, s).within(0, time.Second), "1 Decoder")
