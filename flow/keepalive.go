@@ -14,7 +14,8 @@ import "time"
 // Until then it begins again whenever the queue moves, so a slow line with a long queue is not taken
 // for dead. A queue that moves after that proves nothing, because the kernel of a frozen peer goes on
 // taking bytes. While reading is paused, a PINGRESP cannot be seen, and only a PINGREQ that stays in
-// the queue makes the connection dead.
+// the queue makes the connection dead. A Check that comes late by more than half of the timeout shows
+// that this process, and not the broker, stood still. The timeout then begins again.
 //
 // The zero value is a connection without keep alive.
 type KeepAlive struct {
@@ -79,6 +80,8 @@ func (k *KeepAlive) Check(now time.Duration, bytesIn uint64, paused, writing boo
 	case !k.awaits(paused) || now < k.deadline():
 	case bytesIn != k.bytesIn:
 		k.Heard(now, bytesIn)
+	case now-k.deadline() > k.timeout/2: // this process did not run, and a PINGRESP may lie unread
+		k.since = now
 	case k.queued:
 		return LineDead
 	default:

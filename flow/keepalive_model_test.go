@@ -26,6 +26,7 @@ const (
 	keepGrown   // Check saw more bytes than before
 	keepWritten // the PINGREQ was written; n is the count of bytes up to its end
 	keepLeft    // a measurement of the send queue
+	keepStill   // Check came late
 )
 
 // keepModel computes each answer from the whole history of a connection, which it reads backwards.
@@ -91,6 +92,9 @@ func (m *keepModel) deadline() (at time.Duration, queued bool) {
 	}
 	queued, from := m.queue(asked)
 	e, _ := m.last(keepHeard, keepResumed, keepGrown)
+	if still, i := m.last(keepStill); i > asked {
+		from = max(from, still.at)
+	}
 	return max(from, e.at) + m.timeout, queued
 }
 
@@ -109,6 +113,8 @@ func (m *keepModel) check(now time.Duration, in uint64, paused, writing bool) Pi
 		switch {
 		case in != m.looked():
 			m.add(keepGrown, now, in)
+		case now-at > m.timeout/2:
+			m.add(keepStill, now, in)
 		case queued:
 			return LineDead
 		default:

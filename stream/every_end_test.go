@@ -309,15 +309,17 @@ func (f handlerFunc) WithGroup(string) slog.Handler                 { return f }
 func TestALogHandlerMayCallTheClient(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		var s *stream.Session
-		calls := 0
+		opened, calls := make(chan struct{}), 0
 		h := handlerFunc(func(slog.Record) {
-			elapse(1)
+			<-opened
 			if calls++; calls < 10 {
 				s.Stats()
 				s.Publish(context.Background(), message("log", "line", atMost)) // makes two more records
 			}
 		})
-		s, _ = connectedInto(t, b, &stream.Options{Logger: slog.New(h)}, &s)
+		s = open(t, b, &stream.Options{Logger: slog.New(h)})
+		close(opened)
+		b.Handshake(false)
 		elapse(time.Second)
 		if err := callClose(t, s).within(0, time.Second); err != nil {
 			t.Fatal(err)
