@@ -132,9 +132,12 @@ func TestNoReconnectHandsOverTheMessagesThatHaveArrived(t *testing.T) {
 		"a consumer that publishes": func(s *stream.Session) (got int) {
 			acks := make(chan stream.Receipt, n)
 			for range s.Messages() {
-				s.Publishes() <- publishing(got, atLeast, acks)
-				if r := <-acks; !errors.Is(r.Err, stream.ErrNotSent) || !errors.Is(r.Err, stream.ErrClosed) {
-					return -1
+				select {
+				case s.Publishes() <- publishing(got, atLeast, acks):
+					if r := <-acks; !errors.Is(r.Err, stream.ErrNotSent) || !errors.Is(r.Err, stream.ErrClosed) {
+						return -1
+					}
+				case <-s.Done(): // this was the last message
 				}
 				if err := s.Publish(context.Background(), message("a", "", atMost)); !errors.Is(err, stream.ErrClosed) {
 					return -2

@@ -193,17 +193,19 @@ func TestKeepAliveIsRoundedUpToSeconds(t *testing.T) {
 // A log handler may call methods of the Subscription that the record is about.
 func TestALogHandlerMayLookAtTheSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		var sub *stream.Subscription
-		var looks atomic.Int64 // atomic, because the session's goroutine may log while the test goes on
+		var present atomic.Pointer[stream.Subscription] // atomic, because the handler has a goroutine of its own
+		var looks atomic.Int64
 		s, c := connected(t, b, &stream.Options{Logger: slog.New(observer{slog.DiscardHandler, func() {
-			if sub != nil {
+			if sub := present.Load(); sub != nil {
 				sub.Granted()
 				looks.Add(1)
 			}
 		}})})
-		sub = subscribed(t, s, c, "a", 1)
+		sub := subscribed(t, s, c, "a", 1)
+		present.Store(sub)
 		c.Send(publish("a", "x", 1, 1, false), publish("nobody", "x", 1, 2, false))
 		<-sub.Messages()
+		synctest.Wait()
 		if looks.Load() == 0 {
 			t.Error("nothing was logged")
 		}
