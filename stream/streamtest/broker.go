@@ -45,6 +45,9 @@ func New(tb testing.TB, opts ...Option) *Broker {
 	if b.o.timeout <= 0 {
 		b.o.timeout = defaultTimeout()
 	}
+	if b.o.tcp && inBubble() {
+		tb.Fatalf("streamtest: the option TCP does not work in a synctest bubble")
+	}
 	tb.Cleanup(b.Close)
 	return b
 }
@@ -86,8 +89,8 @@ func (b *Broker) accept(within time.Duration) *Conn {
 	}
 }
 
-// Close ends all connections and all hanging dials, and waits for the goroutines of Respond. The
-// end of the test calls Close too. Close is idempotent.
+// Close ends all connections and all hanging dials, and waits for the goroutines of Respond and
+// of TCP. The end of the test calls Close too. Close is idempotent.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	if !b.done {
@@ -98,6 +101,9 @@ func (b *Broker) Close() {
 	b.mu.Unlock()
 	for _, c := range conns {
 		_ = c.end.Close()
+		if c.socket != nil {
+			c.socket.stop()
+		}
 	}
 	b.served.Wait()
 }

@@ -23,6 +23,7 @@ type Conn struct {
 	autoPing bool
 
 	client, end *PipeConn
+	socket      *socket  // with TCP: between the client and its end of the pipe
 	rw          net.Conn // end, or the connection given to Wrap
 	in          *frames.Reader
 	version     frames.Version

@@ -22,7 +22,8 @@ type rule struct {
 }
 
 // Dial connects a client. Its type is that of Options.DialContext. Like a dial to a listening
-// socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial.
+// socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial. The
+// connection is a *PipeConn, and a *net.TCPConn with the option TCP.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}
@@ -42,7 +43,13 @@ func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 			return fail(net.ErrClosed)
 		}
 	}
-	c, client, served := b.connect(network, addr)
+	var s *socket
+	if b.o.tcp {
+		if s, err = dialSocket(ctx, &b.o); err != nil {
+			return fail(err)
+		}
+	}
+	c, client, served := b.connect(network, addr, s)
 	if c == nil {
 		return fail(net.ErrClosed)
 	}
@@ -54,8 +61,10 @@ func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 		return client, nil
 	case <-ctx.Done():
 		_ = c.end.Close()
+		s.close()
 		return fail(ctx.Err())
 	case <-b.closed:
+		s.close()
 		return fail(net.ErrClosed)
 	}
 }
@@ -76,19 +85,25 @@ func (b *Broker) next(network, addr string) (planned bool, err error) {
 	return true, err
 }
 
-// connect makes the connection and starts the Responder, if any, on it. After Close it returns nil.
-func (b *Broker) connect(network, addr string) (c *Conn, client *PipeConn, served bool) {
+// connect makes the connection, over the socket s if it is not nil, and starts the Responder, if
+// any, on it. After Close it returns nil.
+func (b *Broker) connect(network, addr string, s *socket) (c *Conn, client net.Conn, served bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.done {
+		s.close()
 		return nil, nil, false
 	}
-	var end *PipeConn
-	client, end = pipe(limitOf(b.o.buffer), b.o.sendBuffer, Addr{network, "client"}, Addr{network, addr})
-	client.answered = !b.o.open
-	client.SetRate(b.o.fromClient)
+	near, end := pipe(limitOf(b.o.buffer), b.o.sendBuffer, Addr{network, "client"}, Addr{network, addr})
+	near.answered = !b.o.open
+	near.SetRate(b.o.fromClient)
 	end.SetRate(b.o.toClient)
-	c = newConn(b, len(b.conns)+1, client, end)
+	c = newConn(b, len(b.conns)+1, near, end)
+	client = near
+	if s != nil {
+		s.pipe, c.socket, client = near, s, s.client
+		b.served.Go(s.run)
+	}
 	b.conns = append(b.conns, c)
 	if b.auto != nil {
 		c.respond(b.auto)

@@ -56,6 +56,9 @@
 // close from a reset. They count calls of Read and Write, so that a test can assert that a batch
 // took one Write. [Conn.Wrap] adds a layer over the broker's end, such as the server's side of TLS.
 //
+// With the option [TCP] a client gets a real socket, so that a test also covers code that uses the
+// socket directly. Such a test cannot run in a bubble.
+//
 // # Brokers that just work
 //
 // [Responder] needs no script. It acknowledges each packet at once and can route messages to

@@ -9,6 +9,7 @@ type settings struct {
 	sendBuffer int // of the direction to the client; 0: no limit
 	fromClient int // rates in bytes per second; 0: no limit
 	toClient   int
+	tcp        bool
 	autoPing   bool
 	open       bool
 }
@@ -41,6 +42,20 @@ func Rate(fromClient, toClient int) Option {
 	return func(o *settings) { o.fromClient, o.toClient = fromClient, toClient }
 }
 
+// TCP makes Dial return a [net.TCPConn] that is connected over the loopback interface, so that a
+// test covers the code of a client that uses the socket itself. Scripts stay the same, with these
+// differences:
+//
+//   - TCP does not work in a synctest bubble: time goes on while bytes travel.
+//   - Bytes that the client has written may not have arrived yet. So ExpectNone and
+//     [Conn.ExpectQuiet] show less than on a connection in memory.
+//   - The buffers of the kernel hold bytes in addition to Buffer and SendBuffer, about 1 MiB in
+//     each direction that is bounded. When these are full too, the client's writes wait, also after
+//     [Conn.Stall].
+//   - [Conn.Writes] and [Conn.Reads] count segments, not calls of the client, [Conn.Unread] leaves
+//     out the bytes in the kernel, and the kernel may join the segments of [Conn.SendSplit].
+func TCP() Option { return func(o *settings) { o.tcp = true } }
+
 // AutoPing makes each step that waits answer PINGREQ and go on waiting, so that the script never
 // sees a PINGREQ.
 func AutoPing() Option { return func(o *settings) { o.autoPing = true } }
@@ -51,9 +66,11 @@ func AutoPing() Option { return func(o *settings) { o.autoPing = true } }
 // its connection in a type without CloseWrite, the script must close the connection.
 func KeepOpen() Option { return func(o *settings) { o.open = true } }
 
-// defaultTimeout recognizes a bubble by its clock, which starts in the year 2000.
+// inBubble recognizes a synctest bubble by its clock, which starts in the year 2000.
+func inBubble() bool { return time.Now().Year() < 2009 }
+
 func defaultTimeout() time.Duration {
-	if time.Now().Year() < 2009 {
+	if inBubble() {
 		return time.Hour
 	}
 	return 30 * time.Second
