@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jpillora/backoff"
+
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
 // The loop writes as many bytes as the socket accepts at once. The writer goroutine writes the
@@ -158,4 +161,87 @@ func readInOrder(l net.Listener, n, size int) error {
 		}
 	}
 	return nil
+}
+
+// U-T. The loop writes DISCONNECT to the socket. Still the second begins that Close waits for the
+// broker. The times are real, so the test accepts any that is far from all other limits.
+func TestCloseOnASocketWaitsASecondForABrokerThatStaysOpen(t *testing.T) {
+	for name, stalled := range map[string]bool{"the socket takes all": false, "the socket is full": true} {
+		t.Run(name, func(t *testing.T) {
+			b := streamtest.New(t, streamtest.TCP(), streamtest.KeepOpen())
+			s, c := connected(t, b, &stream.Options{Window: 100, Queue: 100})
+			if stalled {
+				c.Stall()
+				for range 100 {
+					s.Publishes() <- stream.Publishing{Message: frames.Message{Topic: "t", Payload: make([]byte, 100_000)}}
+				}
+			}
+			began := time.Now()
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(began); d < 900*time.Millisecond || d > 10*time.Second {
+				t.Errorf("Close took %v", d)
+			}
+		})
+	}
+}
+
+func TestCloseOnASocketReturnsWhenTheBrokerHasClosed(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	s, c := connected(t, b, nil)
+	sub := subscribed(t, s, c, "f", atLeast)
+	c.Publish(message("f", "x", atLeast))
+	d := <-sub.Deliveries()
+	d.Ack()
+	began := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 900*time.Millisecond {
+		t.Errorf("Close took %v", d)
+	}
+	c.Expect(ack(puback, 1))
+	c.ExpectDisconnect()
+}
+
+// Small and large batches of QoS 1 and 2, on sockets that are reset again and again.
+func TestPublicationsSurviveSocketsThatAreReset(t *testing.T) {
+	const cuts, each = 5, 100
+	b := streamtest.New(t, streamtest.TCP())
+	receipts := make(chan stream.Receipt, cuts*each)
+	s := open(t, b, &stream.Options{
+		KeepSession: true, ClientID: "c", Window: 50, Ack: receipts,
+		Reconnect: &backoff.Backoff{Min: time.Millisecond, Max: time.Millisecond},
+	})
+	go func() {
+		for i := range cuts * each {
+			m := frames.Message{Topic: "t", Payload: make([]byte, i%7*1000), QoS: frames.QoS(1 + i%2)}
+			s.Publishes() <- stream.Publishing{Message: m}
+		}
+	}()
+	for cut := range cuts {
+		c := b.Handshake(cut > 0)
+		for n := 0; n < each/2; {
+			switch p := streamtest.Next[frames.Packet](c).(type) {
+			case frames.Publish:
+				kind := puback
+				if p.QoS == exactly {
+					kind = pubrec
+				}
+				c.Send(ack(kind, p.ID))
+				n++
+			case frames.Ack:
+				c.Send(ack(pubcomp, p.ID))
+			}
+		}
+		c.Abort()
+	}
+	c := b.Handshake(true)
+	c.Respond(&streamtest.Responder{})
+	for range cuts * each {
+		if r := <-receipts; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
 }
