@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,14 +231,14 @@ func TestCloseAndShutdownEndTheWaitForConsumers(t *testing.T) {
 
 // U13: code of the user may call Close, or not return. Close waits a second for it, and says so.
 func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
-	closes := func(s **stream.Session) func() { return func() { (*s).Close() } }
-	sleeps := func(**stream.Session) func() { return func() { elapse(time.Hour) } }
-	for name, does := range map[string]func(**stream.Session) func(){"calls Close": closes, "sleeps": sleeps} {
+	closes := func(p *sessionPointer) func() { return func() { p.Load().Close() } }
+	sleeps := func(*sessionPointer) func() { return func() { elapse(time.Hour) } }
+	for name, does := range map[string]func(*sessionPointer) func(){"calls Close": closes, "sleeps": sleeps} {
 		t.Run("a Decoder that "+name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				var s *stream.Session
-				user := does(&s)
-				s, c := connectedInto(t, b, nil, &s)
+				p := new(sessionPointer)
+				user := does(p)
+				s, c := connectedInto(t, b, nil, p)
 				decode := func(frames.Message) (int, error) { user(); return 0, nil }
 				stream.Decode(subscribed(t, s, c, "a", atMost), decode)
 				c.Send(publish("a", "1", atMost, 0, false))
@@ -248,9 +249,9 @@ func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
 		})
 		t.Run("an Encoder that "+name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				var s *stream.Session
-				user := does(&s)
-				s, _ = connectedInto(t, b, nil, &s)
+				p := new(sessionPointer)
+				user := does(p)
+				s, _ := connectedInto(t, b, nil, p)
 				in := make(chan int, 1)
 				in <- 1
 				stream.PublishFrom(t.Context(), s, func(int) (frames.Message, error) { user(); return message("a", "", 0), nil }, in)
@@ -261,14 +262,15 @@ func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
 		})
 		t.Run("a DialContext that "+name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				var s *stream.Session
-				user, began := does(&s), make(chan struct{})
-				s = open(t, b, &stream.Options{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				p := new(sessionPointer)
+				user, began := does(p), make(chan struct{})
+				s := open(t, b, &stream.Options{DialContext: func(context.Context, string, string) (net.Conn, error) {
 					close(began)
 					synctest.Wait()
 					user()
 					return nil, errors.New("no connection")
 				}, NoReconnect: true})
+				p.Store(s)
 				<-began
 				wantText(t, callClose(t, s).within(0, time.Second), "DialContext")
 				elapse(2 * time.Hour) // until the code of the user has returned
@@ -276,15 +278,15 @@ func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
 		})
 		t.Run("a log handler that "+name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
-				var s *stream.Session
-				user := does(&s)
+				p := new(sessionPointer)
+				user := does(p)
 				h := handlerFunc(func(r slog.Record) {
 					if r.Message == "connected" {
 						elapse(1)
 						user()
 					}
 				})
-				s, _ = connectedInto(t, b, &stream.Options{Logger: slog.New(h)}, &s)
+				s, _ := connectedInto(t, b, &stream.Options{Logger: slog.New(h)}, p)
 				elapse(2)
 				wantText(t, callClose(t, s).within(0, 2*time.Second), "1 log handler")
 				elapse(2 * time.Hour) // until the code of the user has returned
@@ -293,12 +295,16 @@ func TestCloseNamesCodeOfTheUserThatDoesNotReturn(t *testing.T) {
 	}
 }
 
-// connectedInto sets s before the session is connected, so that code of the user can call it.
-func connectedInto(t *testing.T, b *streamtest.Broker, o *stream.Options, s **stream.Session) (*stream.Session, *streamtest.Conn) {
-	*s = open(t, b, o)
+// A sessionPointer gives code of the user its session.
+type sessionPointer = atomic.Pointer[stream.Session]
+
+// connectedInto sets p before the session is connected, so that code of the user can call it.
+func connectedInto(t *testing.T, b *streamtest.Broker, o *stream.Options, p *sessionPointer) (*stream.Session, *streamtest.Conn) {
+	s := open(t, b, o)
+	p.Store(s)
 	c := b.Handshake(false)
-	<-(*s).Online()
-	return *s, c
+	<-s.Online()
+	return s, c
 }
 
 type handlerFunc func(slog.Record)
@@ -344,9 +350,13 @@ func TestEveryEndAtEveryStep(t *testing.T) {
 			s.Shutdown(ctx)
 			return nil
 		},
-		"cut, then Close":          func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); synctest.Wait(); return s.Close() },
-		"NoReconnect, then Close":  func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); return s.Close() },
-		"a violation, then Close":  func(s *stream.Session, c *streamtest.Conn) error { c.SendBytes([]byte{0, 0}); synctest.Wait(); return s.Close() },
+		"cut, then Close":         func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); synctest.Wait(); return s.Close() },
+		"NoReconnect, then Close": func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); return s.Close() },
+		"a violation, then Close": func(s *stream.Session, c *streamtest.Conn) error {
+			c.SendBytes([]byte{0, 0})
+			synctest.Wait()
+			return s.Close()
+		},
 		"Close while offline long": func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); elapse(time.Hour); return s.Close() },
 	}
 	for name, end := range ends {
