@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"slices"
@@ -223,7 +222,7 @@ func droppedAndBack(t *testing.T, s *stream.Session, b *streamtest.Broker, c *st
 func keepingSession() *stream.Options { return &stream.Options{ClientID: "k", KeepSession: true} }
 
 // logBook keeps the text of a logger. Read it only while the bubble is idle.
-type logBook struct{ text bytes.Buffer }
+type logBook struct{ text record }
 
 func (r *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&r.text, nil)) }
 
