@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -52,11 +53,26 @@ func TestNoSoundPageInTheWrongShapeMakesAWrongSession(t *testing.T) {
 		"lacks one":     func(list []byte) { native.PutUint16(list[10:], free-1) },
 		"has a root":    func(list []byte) { native.PutUint64(list[pageHeader:], live.root) },
 		"has one twice": func(list []byte) { copy(list[pageHeader:], list[pageHeader+8:][:8]) },
+		"has a header page": func(list []byte) {
+			copy(list[pageHeader+8:], bytes.Clone(list[pageHeader:][:8*free]))
+			native.PutUint64(list[pageHeader:], 1)
+			native.PutUint16(list[10:], free+1)
+		},
+		"has more than its end": func(list []byte) { native.PutUint64(list[pageHeader:], live.high) },
+		"has another kind":      func(list []byte) { native.PutUint16(list[8:], freelistPage|leafPage) },
+		"has an endless count": func(list []byte) {
+			native.PutUint16(list[10:], 0xFFFF)
+			native.PutUint64(list[pageHeader:], 1<<61)
+		},
 	} {
 		broken := bytes.Clone(content)
 		change(broken[int(live.freelist)*size:])
 		if !check(t, what, path, broken, want) {
 			t.Errorf("a list of free pages that %s was accepted", what)
+		}
+		var damage *DamageError // bbolt has not seen the file
+		if _, err := Open(path, nil); !errors.As(err, &damage) {
+			t.Errorf("a list of free pages that %s: %v", what, err)
 		}
 	}
 }
