@@ -1,0 +1,115 @@
+package stream_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-millrace/mqtt/stream"
+	"github.com/go-millrace/mqtt/stream/streamtest"
+)
+
+// allInto runs a consumer with All. It sends each payload to out and then calls body; the loop ends
+// when body returns false.
+func allInto(ctx context.Context, sub *stream.Subscription, out chan<- string, body func() bool) {
+	for d, err := range sub.All(ctx) {
+		if err != nil {
+			return
+		}
+		out <- string(d.Payload)
+		if !body() {
+			return
+		}
+	}
+}
+
+// U-T. A consumer that leaves its loop, by break or by its context, passes the messages that it has
+// taken on to a consumer that waits.
+func TestAConsumerThatLeavesPassesItsMessagesOn(t *testing.T) {
+	for _, way := range []string{"break", "context"} {
+		t.Run(way, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, nil)
+				sub := subscribed(t, s, c, "a", atMost)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				first, second := make(chan string, 10), make(chan string, 10)
+				entered, leave := make(chan struct{}), make(chan struct{})
+				go allInto(ctx, sub, first, func() bool {
+					close(entered)
+					<-leave
+					return way == "context"
+				})
+				synctest.Wait()
+				c.Send(inboundRun("a", atMost, 1, 3)...)
+				<-entered
+				go allInto(t.Context(), sub, second, func() bool { return true })
+				synctest.Wait()
+				if len(second) > 0 {
+					t.Fatal("the second consumer has messages that the first has taken")
+				}
+				if way == "context" {
+					cancel()
+				}
+				close(leave)
+				for _, want := range []string{"2", "3"} {
+					if got := takeFrom(t, second); got != want {
+						t.Errorf("the second consumer got %q, want %q", got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// U-T. A consumer takes a part of what waits, and wakes another one for the rest.
+func TestAConsumerThatWorksLeavesTheRestToAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atMost)
+		const n = 200
+		got := make(chan string, n)
+		busy := make(chan struct{})
+		for range 2 {
+			go allInto(t.Context(), sub, got, func() bool { <-busy; return true })
+		}
+		synctest.Wait()
+		c.Send(inboundRun("a", atMost, 1, n)...)
+		synctest.Wait()
+		if len(got) != 2 {
+			t.Errorf("%d of 2 consumers are at work", len(got))
+		}
+		close(busy)
+		seen := map[string]bool{}
+		for range n {
+			seen[takeFrom(t, got)] = true
+		}
+		if len(seen) != n {
+			t.Errorf("%d of %d messages", len(seen), n)
+		}
+	})
+}
+
+// U-T. A message and the end of a consumer's context come at the same time. If the consumer does not
+// take the message, another one does.
+func TestAMessageIsNotLeftToAConsumerThatIsCancelled(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atMost)
+		got := make(chan string, 1)
+		go allInto(t.Context(), sub, got, func() bool { return true })
+		for i := range 300 {
+			ctx, cancel := context.WithCancel(t.Context())
+			go allInto(ctx, sub, got, func() bool { return true })
+			synctest.Wait()
+			go cancel()
+			c.Send(inboundRun("a", atMost, i, 1)...)
+			if n := takeFrom(t, got); n != strconv.Itoa(i) {
+				t.Fatalf("got %q, want %d", n, i)
+			}
+			cancel()
+			synctest.Wait()
+		}
+	})
+}
