@@ -52,6 +52,29 @@ func TestSyncWaitsForTheRepetitionOfAFailedCommit(t *testing.T) {
 	})
 }
 
+// U-T. A change that was made after the failure is committed after the repetition.
+func TestSyncWaitsForAChangeBehindTheRepetition(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, _, store := acksOnASlowDisk(t, b)
+		sendAll(s, numbered(1, exactly)) // waits while the commit is under way
+		synctest.Wait()
+		store.release <- errFull
+		synctest.Wait()
+		sync := inBackground(func() error { return s.Sync(aMinute(t)) })
+		wantPending(t, sync)
+		elapse(time.Second)
+		store.release <- nil
+		wantPending(t, sync)
+		store.release <- nil
+		wantError(t, takeFrom(t, sync), nil)
+		close(store.release)
+		s.Close()
+		if snap, err := store.Attach("kept"); err != nil || fmt.Sprint(snap.Received) != "[7]" || len(snap.Publications) != 1 {
+			t.Errorf("after Sync the Store has %+v, error %v", snap, err)
+		}
+	})
+}
+
 // U-T. Shutdown waits for a Store that fails, from any state of the commit, until it has all changes.
 func TestShutdownWaitsForAStoreThatFails(t *testing.T) {
 	for _, begin := range []string{"during the commit", "after its failure", "during its repetition"} {

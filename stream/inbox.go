@@ -139,10 +139,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 			canceled = true
 		}
 		x.mu.Lock()
-		b.idle--
-		if canceled {
-			b.wakeNext()
-		}
+		b.idle-- // a wake-up that a canceled consumer has not received stays for another one
 		x.mu.Unlock()
 		if canceled {
 			return dst

@@ -87,3 +87,24 @@ func TestARecordUnderAnotherKeyIsDamaged(t *testing.T) {
 		t.Errorf("received: %v", err)
 	}
 }
+
+// U-T. Flags of a later format are damage to this one, even if the checksum is valid.
+func TestARecordWithUnknownFlagsIsDamaged(t *testing.T) {
+	key := seqKey(7)
+	p, err := appendPublication(nil, key, accepted(7, "x").Message, flight{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := appendFlight(nil, key, flight{id: 9})
+	for b := range 256 {
+		p[5], f[4] = byte(b), byte(b)
+		seal(key, p, 0)
+		seal(key, f, 0)
+		if _, _, _, err := parsePublication(key, p); (err == nil) != (b&^(retainFlag|releasedFlag) == 0) {
+			t.Errorf("a publication with the flags %#x: error %v", b, err)
+		}
+		if _, err := parseFlight(key, f); (err == nil) != (b&^releasedFlag == 0) {
+			t.Errorf("a flight with the flags %#x: error %v", b, err)
+		}
+	}
+}
