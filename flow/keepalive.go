@@ -129,7 +129,9 @@ func (k *KeepAlive) Measured(now time.Duration, left uint64) {
 	k.measured, k.left, k.measureAt = true, left, now+k.step()
 }
 
-// Next returns the time of the next Check or measurement, or 0 if there is no keep alive.
+// Next returns the time of the next Check or measurement, or 0 if there is no keep alive. The time is
+// after now: an event that follows this turn's Check, as PingWritten does when the loop writes
+// itself, may leave something to do at once.
 func (k *KeepAlive) Next(now time.Duration, paused bool) time.Duration {
 	if k.interval == 0 {
 		return 0
@@ -147,7 +149,7 @@ func (k *KeepAlive) Next(now time.Duration, paused bool) time.Duration {
 	if k.queued {
 		at = min(at, k.measureAt)
 	}
-	return at
+	return max(at, now+1)
 }
 
 // asks reports whether a silent broker is sent a PINGREQ. In a pause, a PINGREQ that has left the

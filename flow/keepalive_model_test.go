@@ -154,10 +154,10 @@ func checkNext(t *rapid.T, k KeepAlive, m *keepModel, now time.Duration, in uint
 		}
 		return
 	}
-	if next > now+m.interval*9/10 {
+	if next <= now || next > now+max(1, m.interval*9/10) {
 		t.Fatalf("next at %v is %v", now, next)
 	}
-	if next <= now || k.Check(now, in, paused, false) != NoPing {
+	if k.Measures(now) || k.Check(now, in, paused, false) != NoPing {
 		return // something is due already
 	}
 	early, late := k, k

@@ -57,6 +57,20 @@ func TestDeadBrokerIsNoticedWhateverIsSent(t *testing.T) {
 	}
 }
 
+// U1. The loop writes PINGREQ to the socket itself, after its last look at the keep alive in this
+// turn. Nothing else wakes the loop of an idle client.
+func TestDeadBrokerOfAnIdleClientIsNoticedOnASocket(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	s, c := connected(t, b, &stream.Options{KeepAlive: time.Second, PingTimeout: 200 * time.Millisecond, NoReconnect: true})
+	c.Expect(frames.Pingreq{})
+	select {
+	case <-s.Done():
+		wantText(t, s.Err(), "did not answer PINGREQ")
+	case <-time.After(10 * time.Second):
+		t.Error("not noticed within 10 s")
+	}
+}
+
 // A broker that answers PINGREQ and nothing else lives.
 func TestPingrespAloneKeepsTheConnection(t *testing.T) {
 	bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
