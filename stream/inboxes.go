@@ -3,7 +3,6 @@ package stream
 import (
 	"sync"
 
-	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -11,9 +10,8 @@ import (
 // session share one lock, one limit and one array of slots. The loop locks once to add the messages
 // of a read, and a consumer locks once to take a chunk of messages.
 //
-// Invariant: used and count are the sums over all slots in use. Each slot in use is in the list
-// line of its inbox, and in the list qos0 if its message is QoS 0. The messages of a line are in
-// order of arrival.
+// Invariant: used and count are the sums over all slots in use and all postponed deliveries. The
+// messages of a line are in order of arrival.
 type inboxes struct {
 	limit     int // ReceiveBytes, for QoS 0
 	highWater int // in bytes; see throttle
@@ -21,12 +19,8 @@ type inboxes struct {
 	unclaimed *inbox   // messages that no Subscription claims
 	acks      *ackList // of all deliveries
 
-	mu      sync.Mutex
-	slots   []slot // slot 0 stays unused
-	byInbox []list.Links
-	byAge   []list.Links
-	free    []int32
-	qos0    list.List // of all inboxes, oldest first
+	mu sync.Mutex
+	slab
 	used    usage
 	buffers *readBuffers // made with the first message
 	count   int
@@ -51,15 +45,6 @@ type handing struct {
 type losses struct {
 	dropped   uint64 // QoS 0, for lack of room
 	discarded uint64 // for a Subscription that was unsubscribed
-}
-
-// A slot holds one waiting message.
-type slot struct {
-	delivery Delivery
-	inbox    *inbox
-	shared   bool  // other Subscriptions have copies
-	claimed  bool  // the message was moved here from another inbox
-	buffer   int32 // in which the payload lies, see readBuffers
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
@@ -142,16 +127,7 @@ func (b *inboxes) makeRoom(size int) {
 }
 
 func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
-	var i int32
-	if n := len(b.free); n > 0 {
-		i = b.free[n-1]
-		b.free = b.free[:n-1]
-	} else {
-		if len(b.slots) == 0 {
-			b.grow()
-		}
-		i = b.grow()
-	}
+	i := b.take()
 	s := &b.slots[i]
 	s.delivery, s.inbox = *d, box
 	s.delivery.from = box
@@ -159,22 +135,6 @@ func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
 	b.count++
 	box.add(d)
 	return i
-}
-
-// insert puts slot i at its place by order of arrival into a list that begins with later messages,
-// or with few earlier ones.
-func (b *inboxes) insert(line *list.List, links []list.Links, i int32) {
-	at := line.Head
-	for at != 0 && b.slots[at].delivery.arrivedBefore(&b.slots[i].delivery) {
-		at = links[at].Next
-	}
-	line.InsertBefore(links, i, at)
-}
-
-func (b *inboxes) grow() int32 {
-	b.slots = append(b.slots, slot{})
-	b.byInbox, b.byAge = append(b.byInbox, list.Links{}), append(b.byAge, list.Links{})
-	return int32(len(b.slots) - 1)
 }
 
 // remove deletes the message in slot i from every list and frees the slot.
@@ -188,8 +148,7 @@ func (b *inboxes) remove(i int32) {
 	b.buffers.release(s.buffer, len(s.delivery.Payload))
 	b.count--
 	s.inbox.subtract(&s.delivery)
-	*s = slot{}
-	b.free = append(b.free, i)
+	b.release(i)
 }
 
 // measure calls decide with the usage and the count consumed. When the usage has fallen to the mark
@@ -244,7 +203,7 @@ func (b *inboxes) shrink() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.count == 0 {
-		b.slots, b.byInbox, b.byAge, b.free = nil, nil, nil, nil
+		b.slab = slab{}
 		if b.buffers != nil {
 			b.bufferSize, b.buffers = b.buffers.size, nil
 		}
