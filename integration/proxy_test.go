@@ -28,6 +28,7 @@ type proxy struct {
 type manner struct {
 	delay time.Duration // maximum delay of the bytes of one read
 	split bool          // write byte by byte
+	rate  int           // bytes per second towards the broker; 0: no limit
 	ends  func() end    // returns the end of a new connection; nil: connections do not break
 }
 
@@ -94,6 +95,9 @@ func newProxy(t *testing.T, b *broker, m manner) *proxy {
 func (p *proxy) relay(client, broker *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.manner.rate > 0 {
+		client.SetReadBuffer(16 << 10) // so that the bytes wait at the client
+	}
 	r := &relay{manner: p.manner, to: [2]*net.TCPConn{up: broker, down: client}, over: make(chan struct{})}
 	if p.manner.ends != nil {
 		e := p.manner.ends()
@@ -168,6 +172,12 @@ func (r *relay) pass(w way, b []byte) bool {
 	select {
 	case <-time.After(rand.N(r.manner.delay + 1)):
 	case <-r.over:
+	}
+	if w == up && r.manner.rate > 0 {
+		select {
+		case <-time.After(time.Duration(len(b)) * time.Second / time.Duration(r.manner.rate)):
+		case <-r.over:
+		}
 	}
 	switch r.state.Load() {
 	case lost:

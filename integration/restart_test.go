@@ -74,15 +74,16 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 
 // A broker that is killed loses its subscriptions, its sessions and the acknowledged messages that
 // it has not delivered. Without persistence it loses all of them, with persistence the changes
-// after the last save. The client still guarantees that each accepted publication completes once
-// and without an error, because it retransmits until the broker acknowledges. It does not send a
-// QoS 2 message again that may have been routed, and it keeps the order. It also subscribes again,
-// so that every later publication arrives.
+// after the last save. The client still guarantees that each accepted publication completes once,
+// because it retransmits until the broker acknowledges. It does not send a QoS 2 message again that
+// may have been routed, and reports it with ErrSessionLost (U24). It keeps the order. It also
+// subscribes again, so that every later publication arrives.
 func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
 			withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 				f := newTraffic(t, b, v, window, 0, open(t)...)
+				f.forgets = true
 				for range 3 {
 					f.send(200)
 					f.progress(100) // the rest is in flight, at the broker or in the queue

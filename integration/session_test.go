@@ -182,8 +182,8 @@ func TestTheNextClientOnAStoreGoesOnPublishing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range n {
-			if r := next(t, receipts); !errors.Is(r.Err, mqtt.ErrUnconfirmed) || !errors.Is(r.Err, mqtt.ErrClosed) {
-				t.Errorf("receipt at Close: got %v, want ErrUnconfirmed because of ErrClosed", r.Err)
+			if r := next(t, receipts); !errors.Is(r.Err, mqtt.ErrKept) || !errors.Is(r.Err, mqtt.ErrClosed) {
+				t.Errorf("receipt at Close: got %v, want ErrKept because of ErrClosed", r.Err)
 			}
 		}
 

@@ -79,11 +79,18 @@ func converse(t *testing.T, url string, v mqtt.Version, n int, done func()) erro
 	return err
 }
 
-func exchange(ctx context.Context, c *mqtt.Client) error {
+func exchange(ctx context.Context, c *mqtt.Client) (err error) {
 	sub, err := c.Subscribe(ctx, mqtt.Filter{Topic: "s", QoS: mqtt.ExactlyOnce})
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		for range sub.Deliveries() { // the client ends when all messages that have arrived were taken
+		}
+	}()
 	for _, q := range levels[1:] {
 		if err := c.Publish(ctx, text("s", "p", q)); err != nil {
 			if !errors.Is(err, mqtt.ErrUnconfirmed) && !errors.Is(err, mqtt.ErrNotSent) {

@@ -62,8 +62,11 @@ func newGroup(t *testing.T, b *broker, q mqtt.QoS, kept bool, lives int) *group 
 func (g *group) join(m *sharer) {
 	g.t.Helper()
 	m.wire = new(wire)
-	m.client = dial(g.t, g.url, mqtt.Options{ClientID: m.id, KeepSession: g.kept, Store: m.store,
-		Reconnect: soon(), DialContext: m.wire.DialContext})
+	o := mqtt.Options{ClientID: m.id, KeepSession: g.kept, Reconnect: soon(), DialContext: m.wire.DialContext}
+	if g.kept {
+		o.Store = m.store
+	}
+	m.client = dial(g.t, g.url, o)
 	sub := subscribe(g.t, m.client, mqtt.Filter{Topic: shareFilter, QoS: g.qos})
 	go func() {
 		for d := range sub.Deliveries() {
