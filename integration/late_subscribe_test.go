@@ -20,7 +20,7 @@ func TestSubscribeThatIsTriedAgainLosesNothingOfALargeBacklog(t *testing.T) {
 	const n = 12_000
 	b := startMosquitto(t, setup{}) // max_inflight_messages 0
 	options, filter := mqtt.Options{ClientID: "worker", KeepSession: true}, mqtt.Filter{Topic: "jobs", QoS: mqtt.AtLeastOnce}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	backlog(ctx, t, b, options, filter, n)
 
@@ -66,7 +66,7 @@ func TestAConsumerThatPublishesGetsThroughALargeBacklog(t *testing.T) {
 	const n = 12_000
 	b := startMosquitto(t, setup{}) // max_inflight_messages 0
 	options, filter := mqtt.Options{ClientID: "worker", KeepSession: true}, mqtt.Filter{Topic: "jobs", QoS: mqtt.AtLeastOnce}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	backlog(ctx, t, b, options, filter, n)
 
