@@ -2,7 +2,6 @@ package stream_test
 
 import (
 	"context"
-	"strconv"
 	"testing"
 	"testing/synctest"
 
@@ -61,55 +60,4 @@ func TestAConsumerThatLeavesPassesItsMessagesOn(t *testing.T) {
 			})
 		})
 	}
-}
-
-// U-T. A consumer takes a part of what waits, and wakes another one for the rest.
-func TestAConsumerThatWorksLeavesTheRestToAnother(t *testing.T) {
-	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, nil)
-		sub := subscribed(t, s, c, "a", atMost)
-		const n = 200
-		got := make(chan string, n)
-		busy := make(chan struct{})
-		for range 2 {
-			go allInto(t.Context(), sub, got, func() bool { <-busy; return true })
-		}
-		synctest.Wait()
-		c.Send(inboundRun("a", atMost, 1, n)...)
-		synctest.Wait()
-		if len(got) != 2 {
-			t.Errorf("%d of 2 consumers are at work", len(got))
-		}
-		close(busy)
-		seen := map[string]bool{}
-		for range n {
-			seen[takeFrom(t, got)] = true
-		}
-		if len(seen) != n {
-			t.Errorf("%d of %d messages", len(seen), n)
-		}
-	})
-}
-
-// U-T. A message and the end of a consumer's context come at the same time. If the consumer does not
-// take the message, another one does.
-func TestAMessageIsNotLeftToAConsumerThatIsCancelled(t *testing.T) {
-	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, nil)
-		sub := subscribed(t, s, c, "a", atMost)
-		got := make(chan string, 1)
-		go allInto(t.Context(), sub, got, func() bool { return true })
-		for i := range 300 {
-			ctx, cancel := context.WithCancel(t.Context())
-			go allInto(ctx, sub, got, func() bool { return true })
-			synctest.Wait()
-			go cancel()
-			c.Send(inboundRun("a", atMost, i, 1)...)
-			if n := takeFrom(t, got); n != strconv.Itoa(i) {
-				t.Fatalf("got %q, want %d", n, i)
-			}
-			cancel()
-			synctest.Wait()
-		}
-	})
 }

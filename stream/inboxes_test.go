@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 
@@ -302,4 +303,27 @@ func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
 	if rest := b.unclaimed.take(nil, nil); len(rest) != 0 {
 		t.Errorf("%d messages after the end", len(rest))
 	}
+}
+
+// U-T. One read brings more messages than a consumer takes at once, and wakes only one consumer, which
+// wakes the next one.
+func TestAConsumerThatTakesAPartWakesAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newInboxes(1<<20, 1<<19, newLife())
+		got := make(chan int, 2)
+		for range 2 {
+			go func() { got <- len(b.unclaimed.take(nil, nil)) }()
+		}
+		synctest.Wait()
+		b.lock()
+		for range chunkMessages + 1 {
+			b.push(b.unclaimed, &Delivery{Message: frames.Message{Topic: "t"}}, false)
+		}
+		b.unlock()
+		synctest.Wait()
+		if len(got) != 2 || <-got+<-got != chunkMessages+1 {
+			t.Error("a message is left while a consumer waits")
+		}
+		b.stopAll()
+	})
 }
