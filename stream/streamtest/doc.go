@@ -31,8 +31,9 @@
 // the client sends stay in a buffer, by default of 64 KiB, until a step reads them; see [Buffer].
 // When the buffer is full, the client's writes wait as on a socket. So a script that does nothing
 // is a frozen broker. [Conn.Stall] blocks the client's next write at once. [Rate] and
-// [Conn.SetRate] make a slow line. The script answers every packet itself. With [AutoPing] it need not answer PINGREQ. Packets
-// are compared byte for byte. The test owns the packets that a step returns.
+// [Conn.SetRate] make a slow line. The script answers every packet itself. With [AutoPing] it need
+// not answer PINGREQ. Packets are compared byte for byte. The test owns the packets that a step
+// returns.
 //
 // # Consumers
 //
@@ -47,8 +48,9 @@
 //
 // Steps wait on channels, conditions and timers. So a synctest bubble can tell when all goroutines
 // wait, and then advances its clock. Times in a bubble are exact: when Next returns, time.Now is
-// the instant at which the client sent the packet. A Broker used in a bubble must be made inside
-// that bubble, with the T of the bubble. The package works outside a bubble too.
+// the instant at which the client sent the packet, or at which it has passed a slow line. A Broker
+// used in a bubble must be made inside that bubble, with the T of the bubble. The package works
+// outside a bubble too.
 //
 // # The connection
 //
