@@ -30,6 +30,11 @@ type Receiver struct {
 	// earlier holds the QoS 1 messages of earlier connections of the session by their identifiers.
 	// Their acks were not sent, so the broker may send them again.
 	earlier map[uint16]Numbers
+
+	// open has the deliveries of earlier connections from number openFrom on that their consumers
+	// have not acknowledged. Earlier ones are taken to be so.
+	open     map[uint64]struct{}
+	openFrom uint64
 }
 
 // Numbers are the numbers of the deliveries of one message: From to To-1.
@@ -134,6 +139,7 @@ func (r *Receiver) grow() {
 // Ack records that the consumer acknowledged delivery seq. Deliveries may be acknowledged in any
 // order, more than once, or after the connection is lost.
 func (r *Receiver) Ack(seq uint64) {
+	delete(r.open, seq)
 	id, qos2 := uint16(0), true
 	switch {
 	case !r.Pending(seq):
@@ -161,6 +167,32 @@ func (r *Receiver) Pending(seq uint64) bool {
 		return ok
 	}
 	return seq >= r.head && seq < r.tail && !r.at(seq).acked && !r.at(seq).duplicate
+}
+
+// Open reports whether delivery seq, of whatever connection, is still unacknowledged by its
+// consumer. Other than Pending it includes QoS 1 and what a lost session had. It may be true for a
+// delivery that was acknowledged when more than MaxUnacked deliveries were left open since.
+func (r *Receiver) Open(seq uint64) bool {
+	if seq >= r.connStart {
+		return r.Pending(seq)
+	}
+	_, ok := r.open[seq]
+	return ok || seq < r.openFrom
+}
+
+// keepOpen notes the unacknowledged deliveries of the connection that is lost.
+func (r *Receiver) keepOpen() {
+	if len(r.open)+r.unacked > MaxUnacked {
+		r.open, r.openFrom = nil, r.head
+	}
+	for seq := r.head; seq != r.tail; seq++ {
+		if d := r.at(seq); !d.acked && !d.duplicate {
+			if r.open == nil {
+				r.open = make(map[uint64]struct{})
+			}
+			r.open[seq] = struct{}{}
+		}
+	}
 }
 
 // allAcked writes a QoS 2 message to the journal when all its consumers have acknowledged it. An
@@ -248,6 +280,7 @@ func (r *Receiver) dropParked(id uint16) {
 // pending. At QoS 1 the caller goes on to hand over what it holds, since the broker may not send it
 // again.
 func (r *Receiver) Lost(keep bool) {
+	r.keepOpen()
 	if keep {
 		r.park()
 	} else {
@@ -266,6 +299,9 @@ func (r *Receiver) Shrink() {
 	r.ids.shrink()
 	if len(r.earlier) == 0 {
 		r.earlier = nil
+	}
+	if len(r.open) == 0 {
+		r.open = nil
 	}
 }
 
@@ -320,9 +356,6 @@ func (r *Receiver) Clear() {
 func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
-
-// Current reports whether delivery seq arrived on this connection.
-func (r *Receiver) Current(seq uint64) bool { return seq >= r.connStart }
 
 // Waits returns the number of the oldest delivery whose ack was not sent, and the number of the next
 // delivery to come. They are equal if no ack waits.

@@ -53,18 +53,23 @@ func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) (o
 	return true
 }
 
-// putCopy adds d, which the broker sends again, to an inbox. If an equal message with one of the numbers in was waits in the inbox, that message stays in its
-// place and gets the number of d, so that there is one delivery and one ack. Otherwise the consumer
-// has the message already, and d goes before the messages that arrived after the message first.
+// putCopy adds d, which the broker sends again, to an inbox. If an equal message with one of the
+// numbers in was waits in the inbox, or was requeued, that message stays in its place and gets the
+// number of d, so that there is one delivery and one ack. Otherwise the consumer has the message
+// already, and d goes before the messages that arrived after the message first.
 func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers) {
 	for seq := was.From; seq < was.To; seq++ {
 		i, ok := b.earlier.slots[seq]
 		if !ok || int(i) >= len(b.slots) || b.slots[i].inbox != box {
 			continue
 		}
-		mine := &b.slots[i].delivery
-		if mine.seq == seq && mine.Topic == d.Topic && bytes.Equal(mine.Payload, d.Payload) {
-			mine.seq, mine.Duplicate = d.seq, true
+		if mine := &b.slots[i].delivery; mine.seq == seq && mine.takeOver(d) {
+			return
+		}
+	}
+	for i := range b.acks.later {
+		mine := &b.acks.later[i].delivery
+		if was.From <= mine.seq && mine.seq < was.To && mine.from == box && mine.takeOver(d) {
 			return
 		}
 	}
@@ -78,6 +83,17 @@ func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers
 		box.line.InsertBefore(b.byInbox, i, at)
 		b.slots[i].delivery.order = b.slots[at].delivery.order
 	}
+}
+
+// takeOver gives d the number of a copy with the same content, and reports whether it has. The old
+// number needs no ack any more.
+func (d *Delivery) takeOver(copied *Delivery) bool {
+	if d.QoS != copied.QoS || d.Topic != copied.Topic || !bytes.Equal(d.Payload, copied.Payload) {
+		return false
+	}
+	d.Ack()
+	d.seq, d.turn, d.ID, d.Duplicate = copied.seq, 0, copied.ID, true
+	return true
 }
 
 // arrivedAfter reports whether the message in slot i arrived on an earlier connection and after the

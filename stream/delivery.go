@@ -48,7 +48,9 @@ type ackList struct {
 
 	// Owned by the loop.
 	spare []uint64
-	later []requeue // postponed, in order of due
+	later []requeue // postponed, in order of due; guarded by inboxes.mu
+
+	laterQoS0 int // QoS 0 messages in later
 }
 
 func (a *ackList) add(seq uint64, turn uint8) {

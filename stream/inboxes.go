@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -120,8 +121,18 @@ func (b *inboxes) wakeLater(box *inbox) {
 // makeRoom drops QoS 0 messages, the oldest first, until size more bytes fit or no QoS 0 message is
 // left. So a message that is larger than the limit waits alone.
 func (b *inboxes) makeRoom(size int) {
-	for b.used.qos0+size > b.limit && b.qos0.Head != 0 {
-		b.remove(b.qos0.Head)
+	for b.used.qos0+size > b.limit {
+		switch at, head := b.oldestPostponed(), b.qos0.Head; {
+		case at >= 0 && (head == 0 || b.acks.later[at].delivery.arrivedBefore(&b.slots[head].delivery)):
+			box := b.acks.later[at].delivery.from
+			b.unpostpone(&b.acks.later[at])
+			b.acks.later = slices.Delete(b.acks.later, at, at+1)
+			box.noneLater()
+		case head != 0:
+			b.remove(head)
+		default:
+			return
+		}
 		b.dropped++
 	}
 }
@@ -211,11 +222,11 @@ func (b *inboxes) shrink() {
 	}
 }
 
-// waiting returns how many messages wait, and how many consumers hold messages not yet handed over.
+// waiting returns how many messages wait, requeued ones included, and how many consumers hold messages not yet handed over.
 func (b *inboxes) waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.count + b.holders
+	return b.count + b.holders + b.acks.requeued()
 }
 
 // snapshot sets the fields of st that concern the inboxes.

@@ -50,6 +50,7 @@ func (l *loop) connected(c *link.Conn) {
 		l.sender.SessionLost(func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(ErrSessionLost)) })
 		l.receiver.Clear()
 	}
+	l.takeAcks() // a copy takes the place of a message that was requeued before
 	l.inboxes.reconnected(t.mayHaveSession())
 	l.subs.Connected(t.mayHaveSession(), t.resumed && l.settings.trustSession)
 	l.log.Info("connected", "endpoint", l.link.endpoint, "version", t.version.String(), "client", t.clientID, "resumed", t.resumed)

@@ -118,8 +118,9 @@ func (l *loop) control(p *packet) {
 
 // takeAcks passes the acks of consumers on to the receiver.
 func (l *loop) takeAcks() {
+	requeues := l.inboxes.acks.takeRequeues() // first, so that an Ack before a Requeue is seen before it
 	for _, seq := range l.inboxes.acks.take() {
 		l.receiver.Ack(seq)
 	}
-	l.takeRequeues()
+	l.postpone(requeues)
 }

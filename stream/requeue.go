@@ -3,6 +3,8 @@ package stream
 import (
 	"slices"
 	"time"
+
+	"github.com/go-millrace/mqtt/frames"
 )
 
 // A requeue is a delivery that its consumer does not want now.
@@ -18,23 +20,32 @@ type requeue struct {
 // messages and counts as unacknowledged, also at Close and Shutdown, and in Stats.Inbox and
 // MaxUnread. The payload is copied.
 //
-// The first call of Ack or Requeue decides: Requeue does nothing after Ack, and Ack does nothing
-// after Requeue. So in a range loop over All, Requeue replaces the ack at the next turn. At QoS 0
-// there is no ack, and each call puts back a copy, if ReceiveBytes has room. After Unsubscribe the
+// The first call of Ack or Requeue decides, also after a reconnect: Requeue does nothing after Ack,
+// and Ack does nothing after Requeue. So in a range loop over All, Requeue replaces the ack at the
+// next turn. When the broker sends a requeued QoS 1 message again after a reconnect, it is handed
+// over once. At QoS 0 there is no ack, and each call puts back a copy, which counts against
+// ReceiveBytes from then on and is dropped like others, by order of its first arrival. After Unsubscribe the
 // message is acknowledged and dropped. If the channels are closed already, it joins the messages
 // that no Subscription claims.
 func (d Delivery) Requeue(after time.Duration) {
-	if d.from != nil {
-		d.Message = d.Message.Clone()
-		d.from.all.acks.requeue(d, max(0, after))
+	if d.from == nil {
+		return
+	}
+	d.Message = d.Message.Clone()
+	b := d.from.all
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.acks.requeue(d, max(0, after)) {
+		d.from.later++
 	}
 }
 
-func (a *ackList) requeue(d Delivery, after time.Duration) {
+// requeue records a call of Requeue, and reports whether it has an effect.
+func (a *ackList) requeue(d Delivery, after time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed || a.turns[d.seq] != d.turn {
-		return
+		return false
 	}
 	if d.seq != 0 {
 		d.turn++
@@ -45,6 +56,14 @@ func (a *ackList) requeue(d Delivery, after time.Duration) {
 	}
 	a.requeues = append(a.requeues, requeue{delivery: d, after: after})
 	a.wake()
+	return true
+}
+
+// requeued returns how many calls of Requeue the loop has not taken yet.
+func (a *ackList) requeued() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.requeues)
 }
 
 // takeRequeues returns the calls of Requeue since the last call.
@@ -63,15 +82,19 @@ func (a *ackList) forget(seq uint64) {
 	delete(a.turns, seq)
 }
 
-// postpone keeps a delivery until its time. It counts as a message of its inbox.
+// postpone keeps a delivery until its time. It counts as a message of its inbox. When there is no
+// room for a QoS 0 message, the oldest QoS 0 messages are dropped.
 func (b *inboxes) postpone(r requeue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d, box := &r.delivery, r.delivery.from
+	if d.QoS == frames.AtMostOnce {
+		b.makeRoom(cost(d))
+		b.acks.laterQoS0++
+	}
 	b.used.add(d.QoS, cost(d))
 	b.count++
 	box.add(d)
-	box.later++
 	at, _ := slices.BinarySearchFunc(b.acks.later, r.due+1, func(r requeue, due time.Duration) int { return int(r.due - due) })
 	b.acks.later = slices.Insert(b.acks.later, at, r)
 }
@@ -83,6 +106,43 @@ func (b *inboxes) unpostpone(r *requeue) {
 	b.count--
 	box.subtract(d)
 	box.later--
+	if d.QoS == frames.AtMostOnce {
+		b.acks.laterQoS0--
+	}
+}
+
+// oldestPostponed returns the index of the QoS 0 message that has arrived first of those that are
+// postponed, -1 for none. The caller holds the lock.
+func (b *inboxes) oldestPostponed() (oldest int) {
+	oldest = -1
+	if b.acks.laterQoS0 == 0 {
+		return oldest
+	}
+	for i := range b.acks.later {
+		d := &b.acks.later[i].delivery
+		if d.QoS == frames.AtMostOnce && (oldest < 0 || d.arrivedBefore(&b.acks.later[oldest].delivery)) {
+			oldest = i
+		}
+	}
+	return oldest
+}
+
+// forgetRequeue ends a call of Requeue that comes after Ack.
+func (b *inboxes) forgetRequeue(d *Delivery) {
+	b.acks.forget(d.seq)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d.from.later--
+	d.from.noneLater()
+}
+
+// noneLater tells those that wait for requeued messages when there are none left. The caller holds
+// the lock.
+func (b *inbox) noneLater() {
+	if b.later == 0 && b.finished {
+		b.wakeOther()
+		b.checkServed()
+	}
 }
 
 // requeueDue returns the time of the next requeue, 0 for none.
@@ -107,16 +167,16 @@ func (b *inboxes) dropPostponed(box *inbox, dropped func(*Delivery)) {
 	})
 }
 
-// takeRequeues postpones the deliveries that consumers do not want now. A delivery that was
-// acknowledged before stays so.
-func (l *loop) takeRequeues() {
-	for _, r := range l.inboxes.acks.takeRequeues() {
+// postpone postpones the deliveries that consumers do not want now. A delivery that was acknowledged
+// before stays so.
+func (l *loop) postpone(requeues []requeue) {
+	for _, r := range requeues {
 		d := &r.delivery
-		if d.seq != 0 && !l.receiver.Pending(d.seq) && l.receiver.Current(d.seq) {
-			l.inboxes.acks.forget(d.seq)
+		if d.seq != 0 && !l.receiver.Open(d.seq) {
+			l.inboxes.forgetRequeue(d)
 			continue
 		}
-		r.due = l.clock.now + r.after
+		r.due = max(1, l.clock.now+r.after) // 0 is none
 		l.inboxes.postpone(r)
 	}
 }
@@ -131,9 +191,13 @@ func (l *loop) resume() {
 	defer b.unlock()
 	n := 0
 	for ; n < len(b.acks.later) && b.acks.later[n].due <= l.clock.now; n++ {
-		r := &b.acks.later[n]
+		b.unpostpone(&b.acks.later[n])
+	}
+	due := slices.Clone(b.acks.later[:n])
+	b.acks.later = slices.Delete(b.acks.later, 0, n)
+	for i := range due {
+		r := &due[i]
 		box := r.delivery.from
-		b.unpostpone(r)
 		if box.ended {
 			box = b.unclaimed
 		}
@@ -146,5 +210,4 @@ func (l *loop) resume() {
 			l.receiver.Ack(r.delivery.seq)
 		}
 	}
-	b.acks.later = slices.Delete(b.acks.later, 0, n)
 }

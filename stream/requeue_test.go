@@ -110,3 +110,117 @@ func TestRequeuedMessageAtTheEnd(t *testing.T) {
 		c.ExpectDisconnect()
 	})
 }
+
+// Requeue has no effect after Ack, even if the ack could not be sent and whatever the broker has.
+func TestRequeueAfterAckHasNoEffectAfterAReconnect(t *testing.T) {
+	for _, q := range []frames.QoS{atLeast, exactly} {
+		for _, present := range []bool{true, false} {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, keepingSession())
+				ch := subscribed(t, s, c, "a", exactly).Deliveries()
+				c.Send(inboundRun("a", q, 1, 3)...)
+				var ds []stream.Delivery
+				for range 3 {
+					ds = append(ds, takeFrom(t, ch))
+				}
+				ds[1].Ack()
+				c = droppedAndBack(t, s, b, c, present)
+				c.Grant(streamtest.Next[frames.Subscribe](c))
+				ds[1].Requeue(0)
+				ds[2].Ack()
+				synctest.Wait()
+				ds[2].Requeue(0)
+				wantIdle(t, ch)
+				ds[0].Requeue(0) // was not acknowledged
+				if d := takeFrom(t, ch); string(d.Payload) != "1" {
+					t.Fatalf("QoS %d: got %q", q, d.Payload)
+				}
+				wantIdle(t, ch)
+			})
+		}
+	}
+}
+
+func TestACopyTakesThePlaceOfARequeuedMessage(t *testing.T) {
+	for _, due := range []time.Duration{time.Minute, 0} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			o := keepingSession()
+			o.KeepAlive = -1
+			s, c := connected(t, b, o)
+			sub := subscribed(t, s, c, "a", atLeast)
+			c.Send(inboundRun("a", atLeast, 1, 2)...)
+			for d := range sub.All(t.Context()) {
+				d.Requeue(due)
+				break
+			}
+			wantStat(t, s, "Inbox", inbox, 2)
+			c = droppedAndBack(t, s, b, c, true)
+			c.Grant(streamtest.Next[frames.Subscribe](c))
+			c.Send(againRun("a", atLeast, 1, 2)...)
+			wantStat(t, s, "Inbox", inbox, 2)
+			ch := sub.Deliveries()
+			for _, want := range []string{"2", "1"} {
+				d := <-ch
+				if string(d.Payload) != want || !d.Duplicate {
+					t.Fatalf("got %q, duplicate %v", d.Payload, d.Duplicate)
+				}
+				d.Ack()
+			}
+			c.Expect(ackRun(puback, 1, 2)...)
+			wantIdle(t, ch)
+		})
+	}
+}
+
+func TestRequeuedQoS0IsDroppedOldestFirst(t *testing.T) {
+	const room = 4
+	cost := costOfMessage(t, "a", 1)
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{ReceiveBytes: room * cost})
+		sub := subscribed(t, s, c, "a", atMost)
+		c.Send(inboundRun("a", atMost, 1, 3)...)
+		n := 0
+		for d := range sub.All(t.Context()) {
+			d.Requeue(time.Duration(4-n) * time.Second) // the first one comes last
+			if n++; n == 3 {
+				break
+			}
+		}
+		wantStat(t, s, "Inbox", inbox, 3)
+		c.Send(inboundRun("a", atMost, 4, 3)...)
+		synctest.Wait()
+		if st := s.Stats(); st.Dropped != 2 || st.Inbox != room || st.InboxBytes != room*cost {
+			t.Fatalf("%+v", st)
+		}
+		elapse(10 * time.Second)
+		wantPayloads(t, sub.Messages(), "4", "5", "6", "3")
+		wantIdle(t, sub.Messages())
+		wantStat(t, s, "InboxBytes", func(st stream.Stats) int { return st.InboxBytes }, 0)
+	})
+}
+
+func TestRequeuedMessageIsHandedOverBeforeNoReconnectEndsTheSession(t *testing.T) {
+	for _, q := range []frames.QoS{atMost, atLeast, exactly} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{NoReconnect: true})
+			sub := subscribed(t, s, c, "a", exactly)
+			c.Send(inboundRun("a", q, 1, 2)...)
+			got := ""
+			for d := range sub.All(t.Context()) {
+				if d.Topic == "" {
+					break // the error of the end
+				}
+				got += string(d.Payload)
+				if len(got) == 2 {
+					c.Drop()
+					synctest.Wait()
+					d.Requeue(time.Minute)
+				}
+			}
+			if got != "122" {
+				t.Errorf("QoS %d: got %s", q, got)
+			}
+			<-s.Done()
+		})
+	}
+}
