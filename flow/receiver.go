@@ -31,10 +31,7 @@ type Receiver struct {
 	// Their acks were not sent, so the broker may send them again.
 	earlier map[uint16]Numbers
 
-	// open has the deliveries of earlier connections from number openFrom on that their consumers
-	// have not acknowledged. Earlier ones are taken to be so.
-	open     map[uint64]struct{}
-	openFrom uint64
+	earlierOpen
 }
 
 // Numbers are the numbers of the deliveries of one message: From to To-1.
@@ -169,32 +166,6 @@ func (r *Receiver) Pending(seq uint64) bool {
 	return seq >= r.head && seq < r.tail && !r.at(seq).acked && !r.at(seq).duplicate
 }
 
-// Open reports whether delivery seq, of whatever connection, is still unacknowledged by its
-// consumer. Other than Pending it includes QoS 1 and what a lost session had. It may be true for a
-// delivery that was acknowledged when more than MaxUnacked deliveries were left open since.
-func (r *Receiver) Open(seq uint64) bool {
-	if seq >= r.connStart {
-		return r.Pending(seq)
-	}
-	_, ok := r.open[seq]
-	return ok || seq < r.openFrom
-}
-
-// keepOpen notes the unacknowledged deliveries of the connection that is lost.
-func (r *Receiver) keepOpen() {
-	if len(r.open)+r.unacked > MaxUnacked {
-		r.open, r.openFrom = nil, r.head
-	}
-	for seq := r.head; seq != r.tail; seq++ {
-		if d := r.at(seq); !d.acked && !d.duplicate {
-			if r.open == nil {
-				r.open = make(map[uint64]struct{})
-			}
-			r.open[seq] = struct{}{}
-		}
-	}
-}
-
 // allAcked writes a QoS 2 message to the journal when all its consumers have acknowledged it. An
 // earlier record would be wrong: if the process dies before the last acknowledgment, the broker
 // must send the message again. The record precedes PUBREC. If a duplicate waits, its PUBREC becomes
@@ -300,9 +271,7 @@ func (r *Receiver) Shrink() {
 	if len(r.earlier) == 0 {
 		r.earlier = nil
 	}
-	if len(r.open) == 0 {
-		r.open = nil
-	}
+	r.earlierOpen.shrink()
 }
 
 func (r *Receiver) park() {
