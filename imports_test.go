@@ -84,7 +84,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		link:                          {module + "/frames", websocket},
 		module + "/stream":            {module + "/frames", module + "/flow", module + "/flow/list", link, backoff},
 		module + "/stream/streamtest": {module + "/frames"},
-		module:                        {module + "/frames", module + "/flow", module + "/stream"},
+		module:                        {module + "/frames", module + "/flow", module + "/stream", backoff},
 	}
 	build, _ := imports(t)
 	for pkg, list := range build {

@@ -36,10 +36,10 @@
 //
 // A channel with the bound "none" is unbuffered. A feeder is the goroutine that sends to one
 // receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which bound all
-// inbound messages together. A stage is the goroutine of one call of PublishFrom. Its output buffers
-// Window+Queue Receipts, at least 256 and at most 1,024. A stage that holds Window+Queue messages
-// stops reading its input. Receipts that do not fit into an Ack channel wait in a queue without
-// bound, and other channels are not delayed.
+// inbound messages together. A stage is the goroutine of one call of PublishFrom. Its output
+// buffers Window+Queue Receipts, at least 256 and at most 1,024. A stage that holds Window+Queue
+// messages stops reading its input. Receipts that do not fit into an Ack channel wait in a queue
+// without bound, and other channels are not delayed.
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
@@ -81,15 +81,19 @@
 // Each Subscription receives its messages in order of arrival. Acks are sent in order of arrival
 // too, whatever the order of the calls to Ack. Therefore, a message without an ack holds back the
 // acks of all later messages, even in other Subscriptions. A broker stops sending QoS 1 and 2 when
-// it reaches its limit of unacknowledged messages (mosquitto: 20). Give a slow consumer its own
-// Client. A message at QoS 1 or 2 is never dropped. When more than Options.MaxUnread
-// waits, reading pauses. When more than Options.ReceiveBytes of QoS 0 waits, the oldest QoS 0
-// messages are dropped, and Stats.Dropped counts them.
+// it reaches its limit of unacknowledged messages (mosquitto 2.0.11: 20, and up to 20 more for each
+// ack). Give a slow consumer its own Client, or use Delivery.Requeue. A message at QoS 1 or 2 is
+// never dropped. When more than Options.MaxUnread waits, reading pauses. When more than
+// Options.ReceiveBytes of QoS 0 waits, the oldest QoS 0 messages are dropped, and Stats.Dropped
+// counts them.
 //
 // No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
 // sends Receipts and delivers messages to the other consumers, up to Options.MaxUnread. Close
-// always works. Beyond MaxUnread reading pauses. When it has paused for a second, calls that wait for
-// the broker end with ErrBehind, so that a consumer that publishes goes on and takes messages.
+// always works. Beyond MaxUnread reading pauses. When it has paused for a second, calls that wait
+// for the broker end with ErrBehind, so that a consumer that publishes goes on and takes messages.
+//
+// A dead connection is noticed within Options.KeepAlive and Options.PingTimeout together, whatever
+// is being sent. While reading is paused, it is noticed when reading goes on.
 //
 // # Sessions
 //
@@ -101,6 +105,11 @@
 // them, Flush waits for them, Options.Ack gets their Receipts, and they are sent before all new
 // ones.
 //
+// Messages that wait in a kept session before anyone subscribes stay unacknowledged for the
+// Subscription that claims them later, also in another process. The client takes nothing out of a
+// kept session that it did not put there: a Subscribe that ends with an error leaves the broker's
+// subscriptions as they were.
+//
 // A publication is in memory when the send on Publishes returns, and an Ack is stored some time
 // after the call. Sync returns when the Store has both; after that, killing the process loses
 // neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.)
@@ -109,15 +118,22 @@
 //
 // # Further reading
 //
-// Most types are aliases. Package stream documents their fields and methods (go doc
-// github.com/go-millrace/mqtt/stream Options, and Subscription, Delivery, Stats and so on), and
-// package frames documents the types of the standard.
+// Values that travel through channels, such as Delivery and Receipt, are aliases, and their
+// comments list the fields and methods. Package stream documents those one by one (go doc
+// github.com/go-millrace/mqtt/stream Stats), and package frames documents the types of the
+// standard.
 package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"iter"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/jpillora/backoff"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -162,36 +178,64 @@ const (
 
 // Types of the library.
 type (
-	// Options configure Open and Dial. The zero value and nil are ready to use.
-	Options = stream.Options
-
-	// Attempt describes one dial, for Options.Prepare. Prepare may change URL, Username, Password,
-	// TLS, Header and Will. Endpoint, Version, Number and LastErr are for information.
+	// Attempt describes one dial, for Options.Prepare. These fields may be changed:
+	//
+	//	URL       *url.URL     the endpoint; not its scheme
+	//	Username  string
+	//	Password  []byte
+	//	TLS       *tls.Config  with mqtts and wss
+	//	Header    http.Header  with ws and wss
+	//	Will      *Message
+	//
+	// These are for information:
+	//
+	//	Endpoint  string   the URL without user, password and query
+	//	Version   Version
+	//	Number    int      of the attempt since the last connection
+	//	LastErr   error    of the attempt before
 	Attempt = stream.Attempt
 
 	// Delivery is a Message that you acknowledge with Ack, from any goroutine and in any order.
-	// Further calls of Ack do nothing. The field Duplicate is the DUP flag, ID is the packet
-	// identifier, which is 0 at QoS 0. Requeue puts the message back for later.
+	//
+	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Duplicate  bool                 the DUP flag
+	//	ID         uint16               the packet identifier; 0 at QoS 0
+	//	Ack()                           acknowledges the message; further calls do nothing
+	//	Requeue(after time.Duration)    puts the message back at the end of its inbox, for later
+	//	Clone() Message                 a copy of the message that you may keep
 	Delivery = stream.Delivery
 
-	// Publishing is a value for Client.Publishes: a Message, a Tag that the Receipt repeats, and
-	// the Ack channel, which gets the Receipt.
+	// Publishing is a value for Client.Publishes.
+	//
+	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Tag  any                        is repeated in the Receipt
+	//	Ack  chan<- Receipt             gets the Receipt; nil means Options.Ack
 	Publishing = stream.Publishing
 
-	// Receipt is the result of a publication. Its fields are Message, Tag, ID (the packet
-	// identifier) and Err.
+	// Receipt is the result of a publication.
+	//
+	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Tag  any                        of the Publishing
+	//	ID   uint16                     the packet identifier; 0 if the message never got one
+	//	Err  error                      nil, or the fate of the message; see Errors above
 	Receipt = stream.Receipt
 
-	// State is the state of the connection. Its fields are Online, Resumed, Attempt, Err, Since and
-	// Endpoint.
+	// State is the state of the connection.
+	//
+	//	Online    bool
+	//	Resumed   bool       the broker had the session (section 3.2.2.2); never on 3.1
+	//	Attempt   int        failed attempts since the last connection
+	//	Err       error      why the client is not online
+	//	Since     time.Time  of the change to this State
+	//	Endpoint  string     of the last connection, without user, password and query
 	State = stream.State
 
-	// Stats are counters and gauges of a client.
+	// Stats are counters since Open (Sent, Acknowledged, Received, Dropped, Discarded, TooLarge,
+	// Unreported, BytesIn, BytesOut, Writes, Reads, Connections) and present values (Queued,
+	// InFlight, Receipts, Unacked, OldestUnacked, Inbox, InboxBytes, UnreadBytes, InboxMemory,
+	// Unclaimed, Paused, PausedFor, Behind, Subscribed, Online, StoreFailing). The documentation of
+	// stream.Stats has each of them.
 	Stats = stream.Stats
-
-	// Subscription is a set of filters with its own receive channels. Its methods are Messages,
-	// Deliveries, All, Ready, Granted, Refused, Drain, Unsubscribe and Err.
-	Subscription = stream.Subscription
 
 	// Event is a Delivery with the decoded Value or, if decoding failed, with the Err of the
 	// Decoder.
@@ -205,32 +249,68 @@ type (
 	Retry = flow.Retry
 )
 
-// Typed errors.
+// Typed errors. Find them with errors.As.
 type (
-	ConnectError    = stream.ConnectError
-	RefusedError    = stream.RefusedError
+	// ConnectError comes from Dial and State.Err when the broker refuses the connection. It wraps
+	// Code, so errors.Is(err, NotAuthorized) tells the reason. Mend the credentials or the client
+	// identifier; the client itself tries again.
+	ConnectError = stream.ConnectError
+
+	// RefusedError comes from Subscribe, and from Subscription.Err after a reconnect, when the
+	// broker refuses filters; Filters names them. Ask for filters that the user may read.
+	RefusedError = stream.RefusedError
+
+	// DowngradedError comes as Receipt.Err when the broker answers a QoS 2 PUBLISH with PUBACK. The
+	// message has arrived, at QoS 1. Publish at QoS 1 at this broker.
 	DowngradedError = stream.DowngradedError
-	HTTPError       = stream.HTTPError
-	OptionError     = stream.OptionError
-	InvalidError    = frames.InvalidError
-	ProtocolError   = frames.ProtocolError
-	TooLargeError   = frames.TooLargeError
-	OwnerError      = flow.OwnerError
+
+	// HTTPError comes from Dial and State.Err when a WebSocket server does not switch protocols. It
+	// has the Status and the first 512 bytes of the Body. Check the path and the token.
+	HTTPError = stream.HTTPError
+
+	// OptionError comes from any call with an option, an argument or a URL that cannot be used.
+	// Field names it, Reason gives the limit. Nothing was sent; change the program.
+	OptionError = stream.OptionError
+
+	// InvalidError comes for a topic, a filter or a message that the standard forbids. Nothing was
+	// sent; change the message.
+	InvalidError = frames.InvalidError
+
+	// ProtocolError comes as State.Err when the broker breaks the standard. The connection is
+	// closed, and the client connects again.
+	ProtocolError = frames.ProtocolError
+
+	// TooLargeError comes as State.Err for a packet above Options.MaxPacket that is no PUBLISH, and
+	// for a message that is too large to be sent. It has the size and the limit.
+	TooLargeError = frames.TooLargeError
+
+	// OwnerError comes from Open when the Store holds the session of another client identifier. Use
+	// one Store for each ClientID.
+	OwnerError = flow.OwnerError
 )
 
 // The errors that tell the fate of a message or of the client.
 var (
-	ErrClosed      = stream.ErrClosed      // the client has ended; wraps net.ErrClosed
-	ErrNotSent     = stream.ErrNotSent     // the message was not sent and never will be
-	ErrUnconfirmed = stream.ErrUnconfirmed // the message may have arrived; a kept session resends it
-	ErrKept        = stream.ErrKept        // the client has ended; the next client with its Store goes on
+	// ErrClosed says that the client has ended. It wraps net.ErrClosed. Open a new client.
+	ErrClosed = stream.ErrClosed
+
+	// ErrNotSent says that the message was not sent and never will be. It can be published again.
+	ErrNotSent = stream.ErrNotSent
+
+	// ErrUnconfirmed says that the message may have arrived: it was sent, or was about to be, and
+	// no ack came. Publish it again if a second copy is better than none.
+	ErrUnconfirmed = stream.ErrUnconfirmed
+
+	// ErrKept says that the client has ended and its Store holds the message. The next client with
+	// this Store goes on with it and gives its own Receipt. Do not publish it again.
+	ErrKept = stream.ErrKept
 
 	// ErrBehind is the reason when a call would have waited behind messages that consumers have not
 	// taken: more than Options.MaxUnread waits, and nothing was read for a second.
 	ErrBehind = stream.ErrBehind
 
-	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS 2
-	// message and then lost the session (CONNACK without session present, section 3.2.2.2).
+	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS
+	// 2 message and then lost the session (CONNACK without session present, section 3.2.2.2).
 	// Publish the message again if a second copy is better than none.
 	ErrSessionLost = stream.ErrSessionLost
 )
@@ -251,6 +331,237 @@ var (
 	_ Subscriber = (*Client)(nil)
 )
 
+// Options configure Open and Dial. The zero value and nil select the defaults. Open and Dial copy
+// and check the Options once; an *OptionError names the field and its limit.
+type Options struct {
+	// Version of the protocol; 0 is V311.
+	Version Version
+
+	// ClientID names the session at the broker. On 3.1 it has 1 to 23 characters. On 3.1.1 it may
+	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1).
+	ClientID string
+
+	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
+	// precedence over the user name and password in the URL. A password requires a user name; an
+	// empty one without a user name counts as none. Dial fails if the broker rejects the
+	// credentials. When the broker rejects the credentials of a later attempt, the next attempt
+	// follows after the longest interval of Reconnect. HTTP status 401 or 403 at the opening
+	// handshake of a WebSocket counts as such a rejection too.
+	Username string
+	Password []byte
+
+	// Prepare, if set, is called before each dial, once for each endpoint of an attempt. The
+	// Attempt is filled from the Options and the URL, and Prepare may change it: a token that
+	// expires, a certificate that rotates, HTTP headers, host, path and query of a presigned URL
+	// (but not its scheme), a will that differs for each connection. It is then checked like the
+	// Options; an error names the field. The context ends after ConnectTimeout. If Prepare returns
+	// an error, or leaves a field that cannot be used, the dial fails, and the next one follows as
+	// after any other failure.
+	Prepare func(context.Context, *Attempt) error
+
+	// KeepSession asks the broker to keep the session when the connection ends (CleanSession 0,
+	// section 3.1.2.4). The client keeps its own part of the session too.
+	KeepSession bool
+
+	// TrustSession relies on the broker's word that it has kept the session (section 3.2.2.2): the
+	// filters that were granted on an earlier connection are not asked for again, and their
+	// retained messages do not come again. Without it the client asks for its filters at every
+	// connection, since a broker that was restored from an older state may lack some of them.
+	// TrustSession has no effect on 3.1, whose CONNACK does not say whether the broker has the
+	// session.
+	TrustSession bool
+
+	// KeepAlive is the longest silence in either direction: nine tenths of it after the last packet
+	// sent (section 3.1.2.10) or received, the client sends PINGREQ. It is at most 65,535 s, in
+	// whole seconds; a fraction is rounded up. 0 is a minute, negative switches keep alive off.
+	KeepAlive time.Duration
+
+	// PingTimeout is how long the broker may take to answer PINGREQ, if nothing else arrives from
+	// it. Then the connection is closed. So a dead broker is noticed within KeepAlive plus
+	// PingTimeout, whatever is being sent. The time begins when PINGREQ has left the send queue of
+	// the operating system (Linux and macOS; elsewhere when it was written). A PINGREQ that waits
+	// in a queue that does not move for PingTimeout ends the connection too. While reading is
+	// paused (MaxUnread), the time begins when reading goes on. The range is 1 ms to 65,535 s; 0 is
+	// KeepAlive, at most 20 s. Without KeepAlive it has no effect.
+	PingTimeout time.Duration
+
+	// ConnectTimeout bounds name lookup, dial, TLS and CONNACK together. 0 is 10 s, negative is
+	// unlimited.
+	ConnectTimeout time.Duration
+
+	// WriteTimeout bounds how long a write may make no progress. 0 is 10 s, negative is unlimited.
+	// A write that outlasts KeepAlive without progress for PingTimeout ends too.
+	WriteTimeout time.Duration
+
+	// Will is published by the broker when the connection ends without DISCONNECT (section
+	// 3.1.2.5). Its payload has at most 65,535 bytes. MQTT 3.1 allows only ASCII in that payload,
+	// but the client sends any bytes.
+	Will *Message
+
+	// TLS configures TLS for mqtts and wss. It is an error to set TLS without an endpoint of these
+	// schemes. nil verifies the broker against the root certificates of the system. An empty
+	// ServerName becomes the host in the URL. Without NextProtos the client negotiates no protocol
+	// (ALPN); with wss it always negotiates http/1.1. A minimum version below TLS 1.2 is raised to
+	// TLS 1.2.
+	TLS *tls.Config
+
+	// AnySubprotocol accepts a WebSocket server that selects no subprotocol. The standard demands
+	// the subprotocol mqtt (section 6). Without this option the client rejects a server that does
+	// not select it.
+	AnySubprotocol bool
+
+	// DialContext makes connections; nil is the method of net.Dialer. The argument network is tcp
+	// or unix. The client adds TLS and WebSocket to the returned connection. To use a proxy, set
+	// DialContext.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Fallbacks are the URLs of more endpoints, in the same form as the URL given to Open. A
+	// fallback without user name and password uses those of that URL. An attempt tries the
+	// endpoints in turn, each within ConnectTimeout. It begins with the endpoint of the last
+	// connection, or with the URL given to Open if there was no connection. The order of the other
+	// endpoints differs from client to client, so that clients that lose a broker together spread
+	// over the remaining brokers. State.Endpoint tells which endpoint is in use.
+	Fallbacks []string
+
+	// SharedSession states that the endpoints are one cluster, in which all brokers have the same
+	// sessions. KeepSession with Fallbacks requires it. Otherwise packet identifiers of one broker
+	// would be applied to the session of another, and messages would be lost without an error.
+	SharedSession bool
+
+	// Window is how many QoS 1 and 2 publications may be in flight, 1 to 65,535. 0 is 1, which
+	// keeps messages in order even when a connection is lost.
+	Window int
+
+	// Queue is how many accepted publications may wait for the window or for a connection. With a
+	// longer queue PublishFrom makes larger batches. 0 is 1,024; the maximum is 1,073,741,824.
+	Queue int
+
+	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.
+	// A message counts with its payload, its topic and 128 bytes more. When there is no room for a
+	// message, the oldest ones are dropped; one that is larger than ReceiveBytes waits alone. 0 is
+	// 16 MiB, or MaxPacket if that is more. ReceiveBytes and MaxPacket may not both be set so that
+	// MaxPacket is larger.
+	//
+	// When half of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms
+	// after each read while a consumer takes messages. Messages on their way to a consumer are not
+	// counted: for each channel, up to 64 messages or 64 KiB, and the buffer of Deliveries.
+	ReceiveBytes int
+
+	// MaxUnread bounds the QoS 1 and 2 messages that were received and not yet handed over, in
+	// bytes counted as for ReceiveBytes. They are never dropped: beyond MaxUnread reading pauses,
+	// and TCP holds the broker back. After a pause of a second, calls that wait for the broker end
+	// with ErrBehind until reading starts again. 0 is 64 MiB, or MaxPacket if that is more.
+	// MaxUnread and MaxPacket may not both be set so that MaxPacket is larger.
+	MaxUnread int
+
+	// SlowConsumer is how long a QoS 1 or 2 delivery may hold back the acks of later ones before a
+	// record at Warn names its topic and its Subscription. A second record follows at ten times
+	// that age, and so on; about one Subscription there is at most one record in nine times
+	// SlowConsumer. 0 is 30 s, the maximum is 24 hours; negative switches the records off.
+	// Stats.OldestUnacked is the age.
+	SlowConsumer time.Duration
+
+	// MaxPacket is the size of the largest packet accepted from the broker, in bytes. 0 is 1 MiB;
+	// the maximum is 268,435,460. A larger PUBLISH is acknowledged and dropped without a copy in
+	// memory, counted in Stats.TooLarge and logged once for each topic. Any other larger packet
+	// ends the connection.
+	MaxPacket int
+
+	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,
+	// doubling up to a minute, with Jitter. With Jitter an interval is randomly shortened, to half
+	// at most, so that many clients do not reconnect at the same moment. Without Jitter the
+	// intervals are exact.
+	Reconnect *backoff.Backoff
+
+	// NoReconnect ends the session when its first connection ends or its first attempt fails.
+	// Publications then end at once, and Err returns the reason. The receive channels hand over the
+	// messages that have arrived, then they close, and Done is closed after them. Close ends the
+	// wait for consumers that take no more messages.
+	NoReconnect bool
+
+	// Retry retransmits packets without an acknowledgment while the connection is up. nil leaves
+	// retransmission to TCP.
+	Retry *Retry
+
+	// Store keeps the session beyond the life of the client. With nil the client keeps the session
+	// in memory. A Store requires KeepSession or ClearSession.
+	Store Store
+
+	// ClearSession, with a Store and without KeepSession, ends the session that the Store holds,
+	// and the broker's session with it. Each stored publication gets a Receipt with an error. The
+	// Store holds nothing afterwards, and the client does not use it.
+	ClearSession bool
+
+	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
+	// publications recovered from Store.
+	Ack chan<- Receipt
+
+	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims. Otherwise these
+	// messages wait until they are taken with Messages, Deliveries or All of the client.
+	DiscardUnclaimed bool
+
+	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
+	// logs nothing. The log handler runs on a goroutine of its own, which exists while there are
+	// records, and may call the client. When 4,096 records wait for it, further ones are dropped,
+	// and a record says how many.
+	Logger *slog.Logger
+}
+
+// Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe or
+// Drain is called, the client asks for the filters at every new connection. Messages, Deliveries,
+// All and Decode of one Subscription compete for its messages: use one of them.
+type Subscription struct{ s *stream.Subscription }
+
+// Messages returns a channel that acknowledges each message when the consumer receives it. A
+// message is not lost before that receive, but a consumer that fails afterwards does not get it
+// again. The channel is unbuffered, closed after its last value, and the same at every call.
+func (s *Subscription) Messages() <-chan Message { return s.s.Messages() }
+
+// Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel has
+// a buffer of 256, is closed after its last value, and is the same at every call.
+func (s *Subscription) Deliveries() <-chan Delivery { return s.s.Deliveries() }
+
+// All returns an iterator over the messages, which needs no goroutine. A message is acknowledged
+// when the range loop asks for the next message; a break leaves the last message unacknowledged.
+// The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the
+// error: the cause of ctx, or Err.
+func (s *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] { return s.s.All(ctx) }
+
+// Ready returns a channel that is closed when the broker has answered every filter once, or the
+// Subscription has ended. It is closed when Subscribe returns.
+func (s *Subscription) Ready() <-chan struct{} { return s.s.Ready() }
+
+// Granted returns the QoS that the broker granted for each filter, in order. A filter that is
+// refused or not answered yet has QoS 0.
+func (s *Subscription) Granted() []QoS { return s.s.Granted() }
+
+// Refused returns the filters that the broker refused in its last answers, in order. After Declare
+// the Subscription lives on without them, and Err stays nil while its channels are open.
+func (s *Subscription) Refused() []Filter { return s.s.Refused() }
+
+// Drain ends the Subscription and loses no message that has arrived. It sends UNSUBSCRIBE, and the
+// channels close when they have handed over the rest. Drain returns when the broker's UNSUBACK has
+// come and consumers have received every message: from the channel or in the range loop, which must
+// have asked for the next message or ended. It does not wait for Ack. Somebody must go on to
+// receive meanwhile, since Drain waits for him.
+//
+// When ctx ends first, Drain returns the cause of ctx, and the Subscription ends nevertheless:
+// messages not received stay in its channels, or are given up by a call of Unsubscribe.
+func (s *Subscription) Drain(ctx context.Context) error { return s.s.Drain(ctx) }
+
+// Unsubscribe ends the Subscription at once, and waits for the broker's UNSUBACK. Its channels
+// close. Messages that nobody has received, and those that arrive before the UNSUBACK, are
+// acknowledged and dropped; Stats.Discarded counts them. A delivery that was received before still
+// needs its Ack. To receive the rest, use Drain. A filter that another Subscription of the session
+// shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause
+// of ctx, and the Subscription ends nevertheless.
+func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
+
+// Err returns the reason why the channels ended. It returns nil while they are open, and after
+// Unsubscribe or Close. If the broker refuses a filter when the session restores the Subscription,
+// the Subscription ends with a *RefusedError.
+func (s *Subscription) Err() error { return s.s.Err() }
+
 // Open starts a client and returns before it is connected. An error of Open concerns the arguments
 // or the Store, never the broker.
 //
@@ -266,7 +577,7 @@ var (
 // a WebSocket URL are kept out of States, logs and errors. Options.Fallbacks lists further
 // endpoints. For a proxy, set Options.DialContext.
 func Open(url string, o *Options) (*Client, error) {
-	s, err := stream.Open(url, o)
+	s, err := stream.Open(url, (*stream.Options)(o))
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +589,7 @@ func Open(url string, o *Options) (*Client, error) {
 // too. ctx bounds the call of Dial, not the client. A client from Open, and a client that has been
 // connected once, tries again after every failure; States reports the reasons.
 func Dial(ctx context.Context, url string, o *Options) (*Client, error) {
-	s, err := stream.Dial(ctx, url, o)
+	s, err := stream.Dial(ctx, url, (*stream.Options)(o))
 	if err != nil {
 		return nil, err
 	}
@@ -348,24 +659,33 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 // may have had them before, and may hold messages for them, so its session stays as it is. The
 // messages wait for the next Subscribe. To subscribe without waiting, use Declare.
 //
-// The client asks for the filters at every connection until you unsubscribe, since a broker may lose
-// them and keep the session; Options.TrustSession changes that. The broker then sends the retained
-// messages again. A packet has at most 8 filters. Messages, Deliveries and All of one Subscription
-// compete for its messages: use one of them.
+// The client asks for the filters at every connection until you unsubscribe, since a broker may
+// lose them and keep the session; Options.TrustSession changes that. The broker then sends the
+// retained messages again. A packet has at most 8 filters. Messages, Deliveries and All of one
+// Subscription compete for its messages: use one of them.
 //
 // A message goes to every Subscription with a matching filter. The client acknowledges it to the
 // broker when all these Subscriptions have acked it. Messages that have arrived before any
 // Subscription matches them, as in a kept session, wait for the Subscription that comes later. The
 // shared filter $share/group/filter receives messages that match the part filter.
 func (c *Client) Subscribe(ctx context.Context, f ...Filter) (*Subscription, error) {
-	return c.s.Subscribe(ctx, f...)
+	return subscription(c.s.Subscribe(ctx, f...))
 }
 
 // Declare subscribes to the filters from now on and returns at once, online or not. Ready of the
 // Subscription is closed when the broker has answered all filters. If the broker refuses a filter,
 // the others live on, and Refused names it; it is asked for again at the next connection. Otherwise
 // Declare works like Subscribe. An error of Declare concerns the arguments, or is ErrClosed.
-func (c *Client) Declare(f ...Filter) (*Subscription, error) { return c.s.Declare(f...) }
+func (c *Client) Declare(f ...Filter) (*Subscription, error) {
+	return subscription(c.s.Declare(f...))
+}
+
+func subscription(s *stream.Subscription, err error) (*Subscription, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{s}, nil
+}
 
 // Messages returns the channel of messages that match no Subscription. The channel is unbuffered,
 // and receiving a message acks it. Every call returns the same channel, which is closed when the
@@ -445,7 +765,7 @@ func (c *Client) Close() error { return c.s.Close() }
 // sub or the client ends. It competes with the other channels of sub, so use one of them. The
 // client calls dec on one of its goroutines.
 func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
-	return stream.Decode(sub, dec)
+	return stream.Decode(sub.s, dec)
 }
 
 // PublishFrom is Client.PublishFrom for values of any type. If enc cannot encode a value, its
@@ -455,10 +775,10 @@ func PublishFrom[T any](ctx context.Context, c *Client, enc Encoder[T], in <-cha
 }
 
 // Retryable reports whether a failed call has left nothing behind, and trying it again can help. It
-// is true for ErrNotSent (unless an argument is invalid or the client has ended), for network errors
-// and ended contexts, for ServerUnavailable, and for HTTP status 408, 429 and 5xx. It is false for
-// ErrUnconfirmed, ErrClosed, refusals, invalid arguments and all other errors. The comment of
-// stream.Retryable has the whole table.
+// is true for ErrNotSent (unless an argument is invalid or the client has ended), for network
+// errors and ended contexts, for ServerUnavailable, and for HTTP status 408, 429 and 5xx. It is
+// false for ErrUnconfirmed, ErrKept, ErrClosed, refusals, invalid arguments and all other errors.
+// ErrBehind counts only inside ErrNotSent. The comment of stream.Retryable has the whole table.
 func Retryable(err error) bool { return stream.Retryable(err) }
 
 // JSON is a Decoder for JSON payloads.

@@ -1,6 +1,6 @@
 // Package stream implements the session: its goroutines, its connections, and the channels to the
-// user. Package mqtt re-exports the types and methods of this package, which documents them in
-// full: [Options], [Subscription], [Delivery], [Publishing], [Receipt], [State], [Stats].
+// user. Package mqtt is its documented face. The elements of channels are documented here:
+// [Delivery], [Publishing], [Receipt], [State], [Stats].
 //
 // # Goroutines
 //
