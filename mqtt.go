@@ -7,7 +7,8 @@
 //		return err
 //	}
 //	defer client.Close()
-//	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "plant/+/temperature", QoS: mqtt.AtLeastOnce})
+//	temperatures := mqtt.Filter{Topic: "plant/+/temperature", QoS: mqtt.AtLeastOnce}
+//	sub, err := client.Subscribe(ctx, temperatures)
 //	if err != nil {
 //		return err
 //	}
@@ -71,6 +72,21 @@
 // State.Err and the calls that fail with the connection have the error. The session continues with
 // the next connection.
 //
+// Retryable tells whether trying again can help. It judges an error of Options.Prepare or
+// Options.DialContext by the errors that it wraps.
+//
+// # Connections
+//
+// Before each dial the client calls Options.Prepare, which may change user name, password, TLS
+// configuration, HTTP headers, will and URL of the Attempt. If it returns an error, the attempt
+// fails. After a failure the client tries again, at growing intervals, until it is closed. With
+// Options.NoReconnect the first failure, or the end of the first connection, ends the client:
+// publications end at once, the receive channels hand over the messages that have arrived and
+// close, then Done is closed, and Err has the reason.
+//
+// A dead connection is noticed within Options.KeepAlive and Options.PingTimeout together, whatever
+// is being sent. While reading is paused, it is noticed when reading goes on.
+//
 // # Order and delivery
 //
 // Publications are sent in the order in which they were accepted. With KeepSession, the
@@ -82,18 +98,24 @@
 // too, whatever the order of the calls to Ack. Therefore, a message without an ack holds back the
 // acks of all later messages, even in other Subscriptions. A broker stops sending QoS 1 and 2 when
 // it reaches its limit of unacknowledged messages (mosquitto 2.0.11: 20, and up to 20 more for each
-// ack). Give a slow consumer its own Client, or use Delivery.Requeue. A message at QoS 1 or 2 is
-// never dropped. When more than Options.MaxUnread waits, reading pauses. When more than
-// Options.ReceiveBytes of QoS 0 waits, the oldest QoS 0 messages are dropped, and Stats.Dropped
-// counts them.
+// ack). Give a slow consumer its own Client, or put a message back with Delivery.Requeue. The log
+// and Stats.OldestUnacked tell when a delivery holds back others for longer than
+// Options.SlowConsumer. A message at QoS 1 or 2 is never dropped for lack of room. When more than
+// Options.MaxUnread waits, reading pauses. When more than Options.ReceiveBytes of QoS 0 waits, the
+// oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
 //
 // No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
 // sends Receipts and delivers messages to the other consumers, up to Options.MaxUnread. Close
 // always works. Beyond MaxUnread reading pauses. When it has paused for a second, calls that wait
 // for the broker end with ErrBehind, so that a consumer that publishes goes on and takes messages.
 //
-// A dead connection is noticed within Options.KeepAlive and Options.PingTimeout together, whatever
-// is being sent. While reading is paused, it is noticed when reading goes on.
+// # Subscriptions
+//
+// Subscribe waits until the broker has granted all filters. Declare returns at once, online or not.
+// Drain ends a Subscription after its messages have been received; Unsubscribe acks and drops the
+// messages that nobody has received. The filters $share/group/f, $queue/f and $exclusive/f receive
+// the messages that match f. Some brokers change topics: RabbitMQ delivers a.b as a/b, which the
+// filter a.b does not match. Such messages go to the client's own channels.
 //
 // # Sessions
 //
@@ -119,9 +141,8 @@
 // # Further reading
 //
 // Values that travel through channels, such as Delivery and Receipt, are aliases, and their
-// comments list the fields and methods. Package stream documents those one by one (go doc
-// github.com/go-millrace/mqtt/stream Stats), and package frames documents the types of the
-// standard.
+// comments list the fields and methods. Package frames documents the types of the standard, package
+// flow the interface of a Store, and stream/streamtest is a scripted broker for tests.
 package mqtt
 
 import (
@@ -142,21 +163,39 @@ import (
 
 // Types that the standard defines.
 type (
-	// Version is V31 or V311.
+	// Version is V31 or V311, the protocol level in CONNECT (section 3.1.2.2).
+	//
+	//	String() string
 	Version = frames.Version
 
 	// QoS is AtMostOnce, AtLeastOnce or ExactlyOnce (section 4.3).
+	//
+	//	String() string
 	QoS = frames.QoS
 
-	// Message has Topic, Payload, QoS and Retain. Clone copies the payload. After publishing a
-	// message, do not write to its payload before the Receipt. A received payload may share memory
-	// with other messages.
+	// Message is an application message (section 3.3). After publishing a message, do not write to
+	// its payload before the Receipt. A received payload may share memory with other messages.
+	//
+	//	Topic    string            1 to 65,535 bytes, without wildcards
+	//	Payload  []byte            any bytes, or none
+	//	QoS      QoS
+	//	Retain   bool              the broker keeps the message; received: it was kept
+	//	Clone() Message            a copy with a payload of its own
+	//	Validate(Version) error    an *InvalidError if the message cannot be sent
 	Message = frames.Message
 
-	// Filter is a topic filter, which may have wildcards, and the QoS requested for it.
+	// Filter is a topic filter and the highest QoS requested for its messages (section 3.8.3).
+	//
+	//	Topic  string              1 to 65,535 bytes; may have wildcards, or one of the forms
+	//	                           $share/group/f, $queue/f, $exclusive/f
+	//	QoS    QoS
+	//	Match(topic string) bool   whether the filter matches; see the function Match
+	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
 	Filter = frames.Filter
 
-	// ReasonCode says why a broker refused a request; compare it with errors.Is.
+	// ReasonCode says why a broker refused a request. It is an error; compare it with errors.Is.
+	//
+	//	Error() string
 	ReasonCode = frames.ReasonCode
 )
 
@@ -203,6 +242,7 @@ type (
 	//	Ack()                           acknowledges the message; further calls do nothing
 	//	Requeue(after time.Duration)    puts the message back at the end of its inbox, for later
 	//	Clone() Message                 a copy of the message that you may keep
+	//	Validate(Version) error         of Message
 	Delivery = stream.Delivery
 
 	// Publishing is a value for Client.Publishes.
@@ -210,6 +250,7 @@ type (
 	//	Topic, Payload, QoS, Retain     the fields of Message
 	//	Tag  any                        is repeated in the Receipt
 	//	Ack  chan<- Receipt             gets the Receipt; nil means Options.Ack
+	//	Clone, Validate                 the methods of Message
 	Publishing = stream.Publishing
 
 	// Receipt is the result of a publication.
@@ -218,6 +259,7 @@ type (
 	//	Tag  any                        of the Publishing
 	//	ID   uint16                     the packet identifier; 0 if the message never got one
 	//	Err  error                      nil, or the fate of the message; see Errors above
+	//	Clone, Validate                 the methods of Message
 	Receipt = stream.Receipt
 
 	// State is the state of the connection.
@@ -230,22 +272,66 @@ type (
 	//	Endpoint  string     of the last connection, without user, password and query
 	State = stream.State
 
-	// Stats are counters since Open (Sent, Acknowledged, Received, Dropped, Discarded, TooLarge,
-	// Unreported, BytesIn, BytesOut, Writes, Reads, Connections) and present values (Queued,
-	// InFlight, Receipts, Unacked, OldestUnacked, Inbox, InboxBytes, UnreadBytes, InboxMemory,
-	// Unclaimed, Paused, PausedFor, Behind, Subscribed, Online, StoreFailing). The documentation of
-	// stream.Stats has each of them.
+	// Stats are counters since Open, and the values of the moment.
+	//
+	//	Sent           uint64         PUBLISH packets sent, retransmissions included
+	//	Acknowledged   uint64         QoS 1 and 2 publications whose exchange is complete
+	//	Received       uint64         PUBLISH packets received, second copies included
+	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
+	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
+	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
+	//	Unreported     uint64         publications that failed without an Ack channel
+	//	BytesIn        uint64         bytes of MQTT packets received, without CONNACK
+	//	BytesOut       uint64         bytes of MQTT packets sent, without CONNECT
+	//	Writes         uint64         batches handed to the connection
+	//	Reads          uint64         batches received from the connection
+	//	Connections    uint64         connections established
+	//
+	//	Queued         int            publications accepted and not yet sent
+	//	InFlight       int            QoS 1 and 2 publications that await their ack
+	//	Receipts       int            Receipts that wait for room in their channels
+	//	Unacked        int            QoS 1 and 2 deliveries whose ack was not yet sent
+	//	OldestUnacked  time.Duration  the age of the oldest of them
+	//	Inbox          int            messages received and not yet handed over
+	//	InboxBytes     int            the bytes that they count with
+	//	UnreadBytes    int            the part at QoS 1 and 2, bounded by MaxUnread
+	//	InboxMemory    int            the bytes of memory that they hold
+	//	Unclaimed      int            messages in Inbox that no Subscription claims
+	//	Paused         bool           reading waits for consumers
+	//	PausedFor      time.Duration  how long it has waited
+	//	Behind         bool           calls end with ErrBehind
+	//	Subscribed     int            Subscriptions granted or asked for
+	//	Online         bool
+	//	StoreFailing   bool           the last commit to the Store failed and will be repeated
 	Stats = stream.Stats
 
-	// Event is a Delivery with the decoded Value or, if decoding failed, with the Err of the
-	// Decoder.
+	// Event is a Delivery with its decoded value.
+	//
+	//	Topic, Payload, QoS, Retain, Duplicate, ID     the fields of Delivery
+	//	Ack, Requeue, Clone, Validate                  the methods of Delivery
+	//	Value  T
+	//	Err    error    of the Decoder; the Delivery needs its Ack all the same
 	Event[T any] = stream.Event[T]
 
-	// Store keeps a session after its client has ended. Its methods are Attach, Commit and Detach.
+	// Store keeps a session after its client has ended. Write one of your own only if
+	// NewMemoryStore and flow/boltstore do not fit, and test it with flow/storetest.
+	//
+	//	Attach(clientID string) (flow.Snapshot, error)    opens the Store and returns its content
+	//	Commit([]flow.Change) error                       stores all the changes or none
+	//	Detach() error                                    ends the use; the content stays
 	Store = flow.Store
 
-	// Retry configures how unacknowledged packets are sent again on a live connection. Its fields
-	// are Initial, Max, Bandwidth and Factor.
+	// Retry configures how unacknowledged packets are sent again on a live connection. A PUBLISH
+	// waits Initial + k*size/Bandwidth, where k is 1 at first and is multiplied by Factor each
+	// time. Other packets wait Initial, doubled each time.
+	//
+	//	Initial    time.Duration                      1 s to 1,024 s; 0 is 4 s
+	//	Max        time.Duration                      Initial to 1,024 s; 0 is 1,024 s
+	//	Bandwidth  float64                            bytes per second; 0 is 10,000
+	//	Factor     float64                            1 or more; 0 is 2
+	//	Publish(size, attempt int) time.Duration      how long a PUBLISH waits
+	//	Control(attempt int) time.Duration            how long another packet waits
+	//	WithDefaults() (Retry, error)                 with the defaults, and checked
 	Retry = flow.Retry
 )
 
@@ -254,38 +340,66 @@ type (
 	// ConnectError comes from Dial and State.Err when the broker refuses the connection. It wraps
 	// Code, so errors.Is(err, NotAuthorized) tells the reason. Mend the credentials or the client
 	// identifier; the client itself tries again.
+	//
+	//	Code  ReasonCode    of the CONNACK (section 3.2.2.3)
 	ConnectError = stream.ConnectError
 
 	// RefusedError comes from Subscribe, and from Subscription.Err after a reconnect, when the
-	// broker refuses filters; Filters names them. Ask for filters that the user may read.
+	// broker refuses filters. Ask for filters that the user may read.
+	//
+	//	Filters  []Filter    the refused ones
 	RefusedError = stream.RefusedError
 
 	// DowngradedError comes as Receipt.Err when the broker answers a QoS 2 PUBLISH with PUBACK. The
 	// message has arrived, at QoS 1. Publish at QoS 1 at this broker.
+	//
+	//	ID  uint16    the packet identifier
 	DowngradedError = stream.DowngradedError
 
-	// HTTPError comes from Dial and State.Err when a WebSocket server does not switch protocols. It
-	// has the Status and the first 512 bytes of the Body. Check the path and the token.
+	// HTTPError comes from Dial and State.Err when a WebSocket server does not switch protocols.
+	// Check the path and the token.
+	//
+	//	Status  int       the HTTP status
+	//	Body    string    the first 512 bytes of the answer, without secrets of the request
 	HTTPError = stream.HTTPError
 
 	// OptionError comes from any call with an option, an argument or a URL that cannot be used.
-	// Field names it, Reason gives the limit. Nothing was sent; change the program.
+	// Nothing was sent; change the program.
+	//
+	//	Field   string    the option or argument
+	//	Reason  string    the rule or the limit
 	OptionError = stream.OptionError
 
 	// InvalidError comes for a topic, a filter or a message that the standard forbids. Nothing was
 	// sent; change the message.
+	//
+	//	Field   string    as the standard names it: topic, QoS, filter
+	//	Reason  string    the rule
+	//	Limit   int       the largest value allowed; 0 if the rule is not a limit
+	//	Value   int       the value of the argument, in the unit of Limit
 	InvalidError = frames.InvalidError
 
 	// ProtocolError comes as State.Err when the broker breaks the standard. The connection is
-	// closed, and the client connects again.
+	// closed, and the client connects again. Report it to the maker of the broker.
+	//
+	//	Type    frames.Type         of the packet; 0 if unknown
+	//	Reason  string              the rule
+	//	Code() frames.ReasonCode    the code of MQTT 5 for it
 	ProtocolError = frames.ProtocolError
 
 	// TooLargeError comes as State.Err for a packet above Options.MaxPacket that is no PUBLISH, and
-	// for a message that is too large to be sent. It has the size and the limit.
+	// the connection ends. Raise MaxPacket.
+	//
+	//	Size   int                  of the packet in bytes
+	//	Limit  int                  in bytes
+	//	Code() frames.ReasonCode    the code of MQTT 5 for it
 	TooLargeError = frames.TooLargeError
 
 	// OwnerError comes from Open when the Store holds the session of another client identifier. Use
 	// one Store for each ClientID.
+	//
+	//	Owner  string    the client identifier of the session in the Store
+	//	Asked  string    the ClientID of the Options
 	OwnerError = flow.OwnerError
 )
 
@@ -306,7 +420,9 @@ var (
 	ErrKept = stream.ErrKept
 
 	// ErrBehind is the reason when a call would have waited behind messages that consumers have not
-	// taken: more than Options.MaxUnread waits, and nothing was read for a second.
+	// taken: more than Options.MaxUnread waits, and nothing was read for a second. Take messages,
+	// and reading starts again. The exchange that the call began goes on, as after a context that
+	// ended.
 	ErrBehind = stream.ErrBehind
 
 	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS

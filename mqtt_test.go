@@ -492,3 +492,44 @@ func TestErrorsOfTheFaceAreThoseOfTheirPackages(t *testing.T) {
 		t.Fatal("the errors do not compare as the package comment says")
 	}
 }
+
+func TestEveryMethodOfASubscriptionReachesIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
+		b.Respond(&streamtest.Responder{Loopback: true})
+		ctx := t.Context()
+		declared, err := client.Declare(mqtt.Filter{Topic: "a", QoS: mqtt.AtLeastOnce})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := client.Subscribe(ctx, mqtt.Filter{Topic: "b", QoS: mqtt.AtLeastOnce})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-declared.Ready()
+		if len(declared.Refused()) > 0 || declared.Messages() != declared.Messages() {
+			t.Error("a filter is refused, or Messages returns two channels")
+		}
+		if err := errors.Join(client.AwaitOnline(ctx), client.Publish(ctx, mqtt.Message{Topic: "a", QoS: mqtt.AtLeastOnce})); err != nil {
+			t.Fatal(err)
+		}
+		for d, err := range declared.All(ctx) {
+			if err != nil || d.Topic != "a" || d.ID == 0 {
+				t.Errorf("received %+v, %v", d, err)
+			}
+			d.Ack()
+			break
+		}
+		if err := errors.Join(declared.Drain(ctx), declared.Err(), other.Unsubscribe(ctx), other.Err()); err != nil {
+			t.Error(err)
+		}
+		if d, ok := <-other.Deliveries(); ok {
+			t.Errorf("received %+v after Unsubscribe", d)
+		}
+		if client.Sync(ctx) == nil {
+			t.Error("Sync has no error without KeepSession")
+		}
+		if st := client.State(); !st.Online || client.Stats().Subscribed != 0 {
+			t.Errorf("%+v, %+v", st, client.Stats())
+		}
+	})
+}

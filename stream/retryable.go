@@ -17,6 +17,7 @@ import (
 //
 //	nil                                             false
 //	ErrUnconfirmed, *DowngradedError                false: the message may have arrived
+//	ErrKept                                         false: the next client sends it
 //	ErrClosed                                       false: use a new client
 //	*OptionError, *InvalidError, *OwnerError        false: an argument must change first
 //	*RefusedError                                   false: the broker will refuse again
@@ -24,10 +25,11 @@ import (
 //	*HTTPError                                      408, 429 and 5xx: true, else false
 //	*ProtocolError, *TooLargeError                  false: the broker will send the same again
 //	certificate that is not trusted                 false
-//	ErrNotSent for any other reason                 true
+//	ErrNotSent for any other reason                 true, also if the reason is ErrBehind
 //	network error, end of a context                 true
-//	any other error                                 false
+//	any other error                                 false, also ErrBehind alone
 //
+// An error of Options.Prepare or Options.DialContext is judged by the errors that it wraps.
 // If each of several endpoints has failed, Retryable is true when it is true for one of them.
 func Retryable(err error) bool {
 	if all := link.EachEndpoint(err); all != nil {
@@ -42,7 +44,7 @@ func Retryable(err error) bool {
 	var answer *HTTPError
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, ErrUnconfirmed), errors.Is(err, ErrClosed), permanent(err):
+	case err == nil, errors.Is(err, ErrUnconfirmed), errors.Is(err, ErrKept), errors.Is(err, ErrClosed), permanent(err):
 		return false
 	case errors.As(err, &refused):
 		return refused.Code == frames.ServerUnavailable

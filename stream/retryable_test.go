@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -22,6 +23,10 @@ func TestRetryableMeansThatTryingAgainCanHelp(t *testing.T) {
 	}{
 		{nil, false},
 		{stream.ErrUnconfirmed, false},
+		{stream.ErrKept, false},
+		{fmt.Errorf("%w: %w", stream.ErrKept, io.EOF), false},
+		{stream.ErrBehind, false},
+		{notSent(stream.ErrBehind), true},
 		{stream.ErrClosed, false},
 		{notSent(stream.ErrClosed), false},
 		{notSent(&frames.InvalidError{Field: "topic"}), false},
@@ -38,6 +43,8 @@ func TestRetryableMeansThatTryingAgainCanHelp(t *testing.T) {
 		{&tls.CertificateVerificationError{Err: io.EOF}, false},
 		{io.ErrUnexpectedEOF, true},
 		{errors.New("of somebody else"), false},
+		{fmt.Errorf("mqtt: Prepare: %w", &net.OpError{Op: "dial", Err: io.EOF}), true},
+		{fmt.Errorf("mqtt: Prepare: %w", errors.New("no such token")), false},
 	} {
 		if got := stream.Retryable(row.err); got != row.want {
 			t.Errorf("%v: %t", row.err, got)
