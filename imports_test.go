@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -129,5 +130,17 @@ func TestModuleNeedsNothingButWhatIsNamed(t *testing.T) {
 		if strings.Contains(name, "/") && !slices.Contains(allowed, name) {
 			t.Errorf("go.mod names %s", name)
 		}
+	}
+}
+
+// U45: the module builds for a platform without sockets and without mmap.
+func TestTheModuleBuildsForJS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the module again")
+	}
+	build := exec.Command("go", "build", "./...")
+	build.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -71,6 +71,9 @@ func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames
 	st := newStage(ctx, s.settings.version, s.settings.window+s.settings.queue)
 	st.life, st.counts, st.runs = s.life, s.counts, s.runs
 	st.withdraw = func(st *publishStage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
+	if ctx.Err() != nil {
+		in = nil // a stage whose context has ended takes no message
+	}
 	s.counts.senders.Add(1)
 	if !s.life.start(stageHelper, func() { runStage(st, encode, in) }) {
 		st.leave()
