@@ -762,7 +762,9 @@ func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 // Receipts, in the same order. Read the returned channel until it is closed: after the channel in
 // is closed and its last message has ended, or after ctx or the client ends. When ctx or the client
 // ends, the stage stops reading from its input and withdraws the queued messages, so select your
-// sends to the input with the same ctx and Done. If in is nil, it counts as closed.
+// sends to the input with the same ctx and Done. If nobody receives a Receipt for a second or two
+// after ctx has ended, the remaining Receipts are dropped, and Stats.Unreported counts them. If in
+// is nil, it counts as closed.
 func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Receipt {
 	return c.s.PublishFrom(ctx, in)
 }

@@ -74,6 +74,7 @@ func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames
 	if ctx.Err() != nil {
 		in = nil // a stage whose context has ended takes no message
 	}
+	st.dropped = func(n int) { s.call(func(l *loop) { l.receipts.abandoned(n) }) }
 	s.counts.senders.Add(1)
 	if !s.life.start(stageHelper, func() { runStage(st, encode, in) }) {
 		st.leave()

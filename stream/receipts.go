@@ -86,6 +86,12 @@ func (r *receipts) unreported(receipt Receipt) {
 	}
 }
 
+// abandoned counts the Receipts of a stage that nobody has received since its context ended.
+func (r *receipts) abandoned(n int) {
+	r.failed += uint64(n)
+	r.log.Warn("nobody receives the Receipts of a PublishFrom whose context has ended; they are dropped", "receipts", n)
+}
+
 // queue makes an ackQueue for a full channel, with its first Receipt, and starts the goroutine.
 func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
 	if r.lagging == nil { // the first time

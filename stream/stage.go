@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -20,6 +21,7 @@ type publishStage struct {
 	counts   *receiptCounts
 	runs     chan<- stageRun     // to the loop
 	withdraw func(*publishStage) // tells the loop that ctx has ended
+	dropped  func(receipts int)  // tells the loop that nobody receives them
 
 	out  chan Receipt  // the goroutine sends to it and closes it
 	wake chan struct{} // cap 1, from the loop: ended has results
@@ -54,7 +56,7 @@ const (
 	fitsAnyTopic = 1 << 20
 )
 
-// newStage returns a stage whose fields life, counts, runs and withdraw are not yet set.
+// newStage returns a stage whose fields life, counts, runs, withdraw and dropped are not yet set.
 func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
 	return &publishStage{
 		ctx: ctx, version: v, limit: limit,
@@ -116,6 +118,8 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 	e := &encoder[T]{stage: st, encode: encode}
 	cancel, stopping := st.ctx.Done(), st.life.intakeEnds
 	order := &st.order
+	var grace <-chan time.Time // runs after ctx has ended
+	var left uint64            // order.head when it began
 	for in != nil || order.open() > 0 {
 		source, runs := in, st.runs
 		behind, takes := st.takes()
@@ -150,6 +154,13 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 			in, cancel = nil, nil
 			st.refuse(context.Cause(st.ctx))
 			st.withdraw(st)
+			grace, left = time.After(receiptGrace), order.head
+		case <-grace:
+			if order.head == left { // nobody has received a Receipt since
+				st.abandon()
+				return
+			}
+			grace, left = time.After(receiptGrace), order.head
 		case <-stopping:
 			in, stopping = nil, nil
 			st.refuse(st.life.closed())
@@ -170,6 +181,13 @@ func (st *publishStage) takes() (behind <-chan struct{}, takes bool) {
 	}
 	behind = st.counts.behind.wait()
 	return behind, behind == nil
+}
+
+// abandon drops the Receipts that nobody receives after ctx has ended.
+func (st *publishStage) abandon() {
+	n := st.order.open()
+	st.counts.took(n)
+	st.dropped(n)
 }
 
 // leave closes the channel of Receipts. It is the last call of the stage's goroutine.

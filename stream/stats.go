@@ -11,7 +11,7 @@ type Stats struct {
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped
-	Unreported   uint64 // publications that failed without an Ack channel to say so
+	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
 	Writes       uint64 // batches handed to the connection
