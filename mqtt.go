@@ -302,6 +302,7 @@ type (
 	//	Behind         bool           calls end with ErrBehind
 	//	Subscribed     int            Subscriptions granted or asked for
 	//	Online         bool
+	//	StoreWaiting   time.Duration  how long a commit to the Store has been under way
 	//	StoreFailing   bool           the last commit to the Store failed and will be repeated
 	Stats = stream.Stats
 

@@ -104,6 +104,14 @@ func (k *KeepAlive) Pinged(now time.Duration, bytesIn uint64, paused bool) {
 	k.bytesIn, k.since, k.measureAt = bytesIn, now, now+k.step()
 }
 
+// HeldUp records that a PINGREQ that was not yet written waits for something else than the connection,
+// such as a commit of the store. The timeout begins anew.
+func (k *KeepAlive) HeldUp(now time.Duration) {
+	if k.queued && !k.written {
+		k.since = now
+	}
+}
+
 // PingWritten records that the PINGREQ was handed to the connection completely. The parameter end is
 // the count of bytes written until then.
 func (k *KeepAlive) PingWritten(now time.Duration, end uint64) {

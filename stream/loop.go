@@ -62,6 +62,7 @@ func (l *loop) snapshot() Stats {
 	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
 	st.Subscribed = l.subs.Wanted()
 	st.Online = l.link.online()
+	st.StoreWaiting = l.outbox.committing(l.clock.now)
 	st.StoreFailing = l.outbox.failing() != nil
 	l.inboxes.snapshot(&st)
 	return st

@@ -83,6 +83,7 @@ func (l *loop) turn() {
 	}
 	endUnsubscribed(l.subs)
 	l.flush()
+	l.warnOfSlowCommit()
 	l.outbox.rest()
 	l.receipts.wakeStages()
 	if l.link.phase == failed && !l.outbox.busy {
@@ -141,15 +142,37 @@ func (l *loop) ping() {
 		k.Measured(now, c.Left())
 	}
 	paused, bytesIn := l.throttle.paused, c.BytesIn()
-	switch k.Check(now, bytesIn, paused, l.outbox.writing()) {
+	committing := l.outbox.committing(now) > 0
+	if committing {
+		k.HeldUp(now)
+	}
+	switch k.Check(now, bytesIn, paused, l.outbox.writing() && !committing) {
 	case flow.SendPing:
-		l.outbox.pingreq()
+		direct := committing && l.outbox.pingreqNow()
+		if !direct {
+			l.outbox.pingreq()
+		}
 		k.Pinged(now, bytesIn, paused)
+		if direct {
+			k.Sent(now)
+			k.PingWritten(now, c.Sent())
+		}
 		l.subs.Pinged()
 	case flow.PeerDead:
 		l.link.fail(errNoPingresp)
 	case flow.LineDead:
 		l.link.fail(errPingreqStuck)
+	}
+}
+
+// warnOfSlowCommit logs, once for each commit, that the Store takes longer than the keep alive.
+func (l *loop) warnOfSlowCommit() {
+	limit := l.link.terms.keepAlive
+	if limit == 0 {
+		limit = defaultKeepAlive
+	}
+	if age := l.outbox.slowCommit(l.clock.now, limit); age > 0 {
+		l.log.Warn("a commit of the Store takes long; packets that depend on it wait", "for", age)
 	}
 }
 

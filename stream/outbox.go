@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -35,6 +36,8 @@ type outbox struct {
 	failed failedCommit // err is nil if the last commit succeeded
 
 	writer writer
+	began  time.Duration // when the current batch was passed on
+	slow   bool          // that its commit is slow was reported
 	syncs  []syncCall
 }
 
@@ -111,12 +114,14 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	if len(o.failed.changes) > 0 {
 		changes := o.failed.changes
 		o.failed.changes = nil
+		o.began, o.slow = now, false
 		return 0, o.write(batch{number: o.failed.number, buffers: buffers{changes: changes}})
 	}
 	o.filling.changes = o.journal.MoveTo(o.filling.changes)
 	if len(o.filling.changes) == 0 && len(o.filling.bytes) == 0 {
 		return 0, false
 	}
+	o.began, o.slow = now, false
 	full := o.filling
 	if bytes = len(full.bytes); bytes > 0 {
 		o.handed = full.number
@@ -140,6 +145,45 @@ func (o *outbox) write(b batch) (done bool) {
 	o.idle = false
 	o.writer.write(job{b, o.conn})
 	return false
+}
+
+// committing returns how long a commit of the Store has been under way, 0 if there is none.
+func (o *outbox) committing(now time.Duration) time.Duration {
+	if !o.busy || !o.writer.gate.during(func() bool { return true }) {
+		return 0
+	}
+	return max(1, now-o.began)
+}
+
+// slowCommit returns the age of a commit that has been under way for limit. It does so once for each
+// commit, and returns 0 otherwise.
+func (o *outbox) slowCommit(now, limit time.Duration) time.Duration {
+	if o.slow || !o.busy || now-o.began < limit {
+		return 0
+	}
+	age := o.committing(now)
+	o.slow = age > 0
+	return age
+}
+
+// pingreqNow writes PINGREQ at once if a commit of the Store holds up the batches and the connection
+// takes it without waiting.
+func (o *outbox) pingreqNow() bool {
+	if !o.busy {
+		return false
+	}
+	packet, err := frames.Pingreq{}.Append(nil, o.version)
+	if err != nil || !o.writer.gate.during(func() bool {
+		n := o.conn.TryWrite(packet)
+		if n > 0 && n < len(packet) {
+			o.err = io.ErrShortWrite // the connection cannot be used any more
+		}
+		return n == len(packet)
+	}) {
+		return false
+	}
+	o.log.sentPacket(frames.Pingreq{}, len(packet))
+	return true
 }
 
 // answers returns the channel of the writer's answers, nil while there is no writer.

@@ -34,7 +34,8 @@ type Stats struct {
 	Behind        bool          // calls end with ErrBehind, since nothing was read for a second
 	Subscribed    int           // Subscriptions granted or asked for
 	Online        bool
-	StoreFailing  bool // the last commit to the Store failed and will be repeated
+	StoreWaiting  time.Duration // how long a commit to the Store has been under way
+	StoreFailing  bool          // the last commit to the Store failed and will be repeated
 }
 
 // counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the

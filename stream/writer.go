@@ -45,6 +45,7 @@ type written struct {
 // sent only after the answer to the previous batch, so neither channel blocks its sender.
 type writer struct {
 	store   flow.Store
+	gate    *commitGate  // made with the first goroutine that has a Store
 	jobs    chan job     // cap 1; nil while there is no goroutine
 	answers chan written // cap 1; nil while there is no goroutine
 	running sync.WaitGroup
@@ -55,7 +56,11 @@ func (w *writer) write(j job) {
 	if w.jobs == nil {
 		jobs, answers := make(chan job, 1), make(chan written, 1)
 		w.jobs, w.answers = jobs, answers
-		w.running.Go(func() { runWriter(w.store, jobs, answers) })
+		if w.store != nil && w.gate == nil {
+			w.gate = new(commitGate)
+		}
+		store, gate := w.store, w.gate
+		w.running.Go(func() { runWriter(store, gate, jobs, answers) })
 	}
 	w.jobs <- j
 }
@@ -68,11 +73,11 @@ func (w *writer) rest() {
 	}
 }
 
-func runWriter(store flow.Store, jobs <-chan job, answers chan<- written) {
+func runWriter(store flow.Store, gate *commitGate, jobs <-chan job, answers chan<- written) {
 	for j := range jobs {
 		var w written
 		if len(j.changes) > 0 {
-			if err := store.Commit(j.changes); err != nil {
+			if err := gate.commit(store, j.changes); err != nil {
 				w.commit = fmt.Errorf("mqtt: store: %w", err)
 			}
 		}
