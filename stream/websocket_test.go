@@ -60,6 +60,45 @@ func TestPacketsTravelInBinaryFramesOfSubprotocolMQTT(t *testing.T) {
 	}
 }
 
+// U5: a ping is answered while a long packet is written to a slow line.
+func TestPingIsAnsweredDuringASlowWrite(t *testing.T) {
+	overWebSocket(t, "ws://broker", nil, func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
+		c, w := upgrade(t, b, selected)
+		c.Handshake(false)
+		up(t, s)
+		c.SetRate(5<<10, 0)
+		call := goPublish(s, message("out", strings.Repeat("x", 1<<20), atMost))
+		over, pings := make(chan struct{}), make(chan int, 1)
+		go func() {
+			for n := 1; ; n++ {
+				w.frame(wsPing, true, []byte("alive?"))
+				select {
+				case <-time.After(20 * time.Second):
+				case <-t.Context().Done():
+					return
+				case <-over:
+					pings <- n
+					return
+				}
+			}
+		}()
+		streamtest.Next[frames.Publish](c)
+		if err := outcome(t, call); err != nil {
+			t.Error(err)
+		}
+		close(over)
+		want, pongs := <-pings, 0
+		for _, opcode := range w.opcodes {
+			if opcode == wsPong {
+				pongs++
+			}
+		}
+		if pongs < want-1 || want < 5 {
+			t.Errorf("%d pongs for %d pings", pongs, want)
+		}
+	})
+}
+
 // [MQTT-6.0.0-2] W2, W3: a packet may extend over many frames, a frame may hold many packets, and
 // control frames may come in between.
 func TestFramesAndPacketsNeedNotAlign(t *testing.T) {

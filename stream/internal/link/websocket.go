@@ -18,8 +18,8 @@ import (
 )
 
 // dialWebSocket opens a WebSocket over conn for binary frames [MQTT-6.0.0-1]. MQTT packets need not
-// be aligned with WebSocket frames [MQTT-6.0.0-2]. Each write becomes one frame, and inbound frames
-// are read as one stream.
+// be aligned with WebSocket frames [MQTT-6.0.0-2]. Writes are divided into frames by framedConn, and
+// inbound frames are read as one stream.
 func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.Header, config *Config) (net.Conn, error) {
 	host := header.Get("Host")
 	if host == "" {
@@ -61,7 +61,29 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.
 		c.CloseNow()
 		return nil, fmt.Errorf("mqtt: WebSocket: the server selected no subprotocol of %s; Options.AnySubprotocol accepts that", strings.Join(offer, ", "))
 	}
-	return websocket.NetConn(context.Background(), c, websocket.MessageBinary), nil
+	return framedConn{websocket.NetConn(context.Background(), c, websocket.MessageBinary)}, nil
+}
+
+// A framedConn divides long writes into frames. A pong has to wait for the end of the frame being
+// written, and the WebSocket library closes the connection if the wait takes longer than five
+// seconds. Over a slow line a long frame takes longer. The pong precedes the next frame.
+type framedConn struct{ net.Conn }
+
+// frameBytes fills, with the eight bytes of its header, the write buffer of the library, so shorter
+// frames take no more writes than long ones. Such a frame passes a line of 1 kB/s in time.
+const frameBytes = 4<<10 - 8
+
+func (c framedConn) Write(p []byte) (n int, err error) {
+	for len(p) > frameBytes {
+		m, err := c.Conn.Write(p[:frameBytes])
+		n += m
+		if err != nil {
+			return n, err
+		}
+		p = p[frameBytes:]
+	}
+	m, err := c.Conn.Write(p)
+	return n + m, err
 }
 
 // hostHeader returns the value of the HTTP header Host. As in a browser, a default port is left
