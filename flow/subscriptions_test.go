@@ -87,20 +87,6 @@ func (s *subscriber) granted(owner string, filters ...string) {
 	s.suback(65_536-int(r.ID), owner+" granted", make([]byte, len(r.Filters))...)
 }
 
-// grants answers the requests that are due with grants.
-func (s *subscriber) grants() {
-	s.Helper()
-	for r, ok := s.Next(s.now); ok; r, ok = s.Next(s.now) {
-		if r.Topics != nil {
-			s.Unsuback(r.ID)
-			continue
-		}
-		if _, err := s.Suback(r.ID, make([]frames.ReasonCode, len(r.Filters)), ignoreCodes); err != nil {
-			s.Fatal(err)
-		}
-	}
-}
-
 func ignoreCodes(string, int, frames.ReasonCode) {}
 
 var results = map[Result]string{Granted: "granted", Partly: "partly", Rejected: "rejected", Revoked: "revoked"}
