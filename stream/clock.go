@@ -9,6 +9,7 @@ type clock struct {
 	now   time.Duration
 	timer *time.Timer
 	armed time.Duration // the time at which the timer fires; 0 if the timer is off
+	burst burst
 }
 
 func newClock() clock {

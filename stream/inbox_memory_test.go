@@ -5,7 +5,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
@@ -54,4 +57,64 @@ func inUse() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// U36: the memory of a burst is given back although a client that exchanges a message now and then gets
+// no PINGRESP.
+func TestMemoryOfABurstIsGivenBackWithoutPingresp(t *testing.T) {
+	for _, qos := range []frames.QoS{atMost, atLeast, exactly} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{ReceiveBytes: 64 << 20})
+			sub := subscribed(t, s, c, "a", atMost)
+			before := inUse()
+			const rounds, each = 100, 1000
+			for range rounds {
+				c.Send(inboundRun("a", atMost, 1, each)...)
+				synctest.Wait()
+			}
+			during, n := inUse()-before, 0
+			for range sub.All(t.Context()) {
+				if n++; n == rounds*each {
+					break
+				}
+			}
+			for range 3 {
+				done := goPublish(s, message("out", "x", qos))
+				c.Complete(streamtest.Next[frames.Publish](c))
+				if err := outcome(t, done); err != nil {
+					t.Error(err)
+				}
+				elapse(10 * time.Second)
+			}
+			synctest.Wait()
+			if after := inUse() - before; during < 5<<20 || after > 1<<20 {
+				t.Errorf("publishing at QoS %d: the burst took %d KiB, and %d KiB are still in use", qos, during>>10, after>>10)
+			}
+		})
+	}
+}
+
+// U36: the same without keep alive, and for what waited to be sent.
+func TestMemoryOfAQueueIsGivenBackWithoutKeepAlive(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		const n = 50_000
+		s, c := connected(t, b, &stream.Options{KeepAlive: -1, Queue: n})
+		before := inUse()
+		acks := make(chan stream.Receipt, n)
+		c.Stall()
+		for range n {
+			s.Publishes() <- stream.Publishing{Message: message("out", "x", atMost), Ack: acks}
+		}
+		during := inUse() - before
+		c.Resume()
+		for range n {
+			c.ExpectType(frames.TypePublish)
+			<-acks
+		}
+		elapse(time.Minute)
+		synctest.Wait()
+		if after := inUse() - before; during < 4<<20 || after > 2<<20 {
+			t.Errorf("the queue took %d KiB, and %d KiB are still in use", during>>10, after>>10)
+		}
+	})
 }

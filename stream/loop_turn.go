@@ -103,8 +103,12 @@ func (l *loop) turn() {
 	if l.intake.callsReady(l.sender.Queued()) {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
+	if l.clock.burst.over(l.clock.now, l.packets()) {
+		l.shrink()
+	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
-		l.outbox.retryAt(), l.warnOfHeldAcks(), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt)
+		l.outbox.retryAt(), l.warnOfHeldAcks(), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt,
+		l.clock.burst.freeAt)
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
@@ -176,7 +180,11 @@ func (l *loop) warnOfSlowCommit() {
 	}
 }
 
-// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection.
+// packets returns how many PUBLISH packets were sent and received, or wait to be sent.
+func (l *loop) packets() uint64 { return l.outbox.sent + l.count.received + uint64(l.sender.Len()) }
+
+// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and some
+// time after a burst.
 func (l *loop) shrink() {
 	unused := l.sender.Len() == 0
 	if unused {
@@ -187,6 +195,7 @@ func (l *loop) shrink() {
 	l.receiver.waits.shrink()
 	l.inboxes.shrink()
 	l.intake.calls.shrink()
+	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
 }
 
 var (
