@@ -136,7 +136,7 @@
 // after the call. Sync returns when the Store has both; after that, killing the process loses
 // neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.)
 // If the Store cannot store a publication, the publication ends with ErrNotSent and the reason. The
-// client then reconnects, because it must not send what is not stored.
+// client then reconnects, because it sends no QoS 1 or 2 message before the Store has it.
 //
 // # Further reading
 //

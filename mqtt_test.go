@@ -506,9 +506,8 @@ func TestEveryMethodOfASubscriptionReachesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-declared.Ready()
-		first, second := declared.Messages(), declared.Messages()
-		if len(declared.Refused()) > 0 || first != second {
-			t.Error("a filter is refused, or Messages returns two channels")
+		if refused := declared.Refused(); len(refused) > 0 {
+			t.Errorf("refused %v", refused)
 		}
 		if err := errors.Join(client.AwaitOnline(ctx), client.Publish(ctx, mqtt.Message{Topic: "a", QoS: mqtt.AtLeastOnce})); err != nil {
 			t.Fatal(err)

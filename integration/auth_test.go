@@ -40,7 +40,7 @@ func TestUserAndPassword(t *testing.T) {
 	})
 }
 
-// The client calls Credentials for every connection, so that it can connect after a rejection.
+// The client calls Prepare for every connection, so that it can connect after a rejection.
 func TestCredentialsThatChange(t *testing.T) {
 	const user, password = "miller", "fresh"
 	withEach(t, setup{user: user, password: password}, func(t *testing.T, b *broker, v mqtt.Version) {

@@ -157,7 +157,7 @@ func TestTLSAndPlainDoNotMeet(t *testing.T) {
 	})
 }
 
-// The client calls TLSConfig for every connection. The broker rejects the first certificate and
+// The client calls Prepare for every connection. The broker rejects the first certificate and
 // accepts the next.
 func TestAClientCertificateThatRotates(t *testing.T) {
 	cert, clients, expired := selfSigned(t), selfSigned(t), selfSigned(t)

@@ -216,8 +216,8 @@ func TestARefusalByOneOfSeveralEndpointsDoesNotSlowDownTheOthers(t *testing.T) {
 	})
 }
 
-// The session calls TLSConfig for every connection, so that certificates can rotate.
-func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
+// The session calls Prepare for every connection, so that certificates can rotate.
+func TestPrepareIsAskedForTLSAtEveryConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		old, renewed := newAuthority(t), newAuthority(t)
 		trusted := []*authority{old, old, renewed}
@@ -226,7 +226,7 @@ func TestTLSConfigIsAskedAtEveryConnection(t *testing.T) {
 		o := faultOptions(frames.V311)
 		o.Prepare = withTLS(func(ctx context.Context) (*tls.Config, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
-				t.Error("the context of TLSConfig has no deadline")
+				t.Error("the context of Prepare has no deadline")
 			}
 			if asked == len(trusted) {
 				return nil, errVault

@@ -296,7 +296,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 		"in the options": {set: func(o *stream.Options) {
 			o.Username, o.Password = secretUser, []byte(secretPassword)
 		}},
-		"from Credentials": {set: func(o *stream.Options) {
+		"from Prepare": {set: func(o *stream.Options) {
 			o.Prepare = login(func(context.Context) (string, []byte, error) {
 				return secretUser, []byte(secretPassword), nil
 			})

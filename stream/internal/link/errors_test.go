@@ -20,7 +20,7 @@ func TestErrorTextsHaveThePrefixOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := wrap("Credentials: ", withCause(ctx, wrap("", io.EOF)))
+	late := wrap("Prepare: ", withCause(ctx, wrap("", io.EOF)))
 	for _, err := range []error{
 		late,
 		&endpointError{e[0], late},
