@@ -185,8 +185,8 @@ type (
 	Message = frames.Message
 
 	// Filter is a topic filter and the highest QoS requested for its messages (section 3.8.3). The
-	// client compares it with the topics that the broker sends. RabbitMQ delivers a.b as a/b, so use
-	// the filter a/b there.
+	// client compares it with the topics that the broker sends. RabbitMQ delivers a.b as a/b, so
+	// use the filter a/b there.
 	//
 	//	Topic  string              1 to 65,535 bytes; may have wildcards, or one of the forms
 	//	                           $share/group/f, $queue/f, $exclusive/f
