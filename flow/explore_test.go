@@ -175,9 +175,9 @@ func explore(first situation) report {
 }
 
 // checkEnd checks that a good network and a good user lead from a state to one in which nothing is
-// left to do, and that the state, if it is such a one, is the end that the promises require. It adds
-// the states on the way to ends. The exploration visits these states too, and finds what is wrong
-// with them.
+// left to do, and that the state, if it is such a one, is the end that the promises require. It
+// adds the states on the way to ends. The exploration visits these states too, and reports their
+// errors.
 func checkEnd(at situation, key hash, ends map[hash]bool) string {
 	if goodAction(at) < 0 {
 		if left := at.finished(); left != "" {

@@ -18,7 +18,7 @@ type plan struct {
 	fault   fault        // misbehaves between client and network
 }
 
-// A fault changes what the client does, to show that the exploration finds it.
+// A fault changes the behaviour of the client, to show that the exploration finds it.
 type fault struct {
 	written func(w *world, packets []packet) []packet
 	resumed func(w *world)

@@ -5,17 +5,17 @@ import "time"
 // KeepAlive decides when a connection needs a PINGREQ and when it is dead.
 //
 // A PINGREQ is due for two reasons. The client must send a packet within each keep alive interval
-// [MQTT-3.1.2-23]. And when nothing is received for the interval, the client asks whether the broker
-// lives, however much it sends: bytes that we send prove nothing. Both use nine tenths of the
-// interval, since the PINGREQ must arrive before the interval ends.
+// [MQTT-3.1.2-23]. And when nothing is received for the interval, the client asks whether the
+// broker lives, however much it sends: bytes that we send prove nothing. Both use nine tenths of
+// the interval, since the PINGREQ must arrive before the interval ends.
 //
 // The connection is dead when a PINGREQ has no PINGRESP within the timeout and nothing else is
 // received meanwhile. The timeout begins when the last byte of the PINGREQ has left the send queue.
-// Until then it begins again whenever the queue moves, so a slow line with a long queue is not taken
-// for dead. A queue that moves after that proves nothing, because the kernel of a frozen peer goes on
-// taking bytes. While reading is paused, a PINGRESP cannot be seen, and only a PINGREQ that stays in
-// the queue makes the connection dead. A Check that comes late by more than half of the timeout shows
-// that this process, and not the broker, stood still. The timeout then begins again.
+// Until then it begins again whenever the queue moves, so a slow line with a long queue is not
+// taken for dead. A queue that moves after that proves nothing, because the kernel of a frozen peer
+// goes on taking bytes. While reading is paused, a PINGRESP cannot be seen, and only a PINGREQ that
+// stays in the queue makes the connection dead. A Check that comes late by more than half of the
+// timeout shows that this process, and not the broker, stood still. The timeout then begins again.
 //
 // The zero value is a connection without keep alive.
 type KeepAlive struct {
@@ -37,9 +37,9 @@ type KeepAlive struct {
 	measureAt time.Duration // when to measure again
 }
 
-// QueueSteps is how often within the interval or the timeout, whichever is shorter, the send queue is
-// measured. The time at which a PINGREQ has left the queue is known no better. Two such steps are
-// less than the tenth of the interval that is left after the PINGREQ.
+// QueueSteps is how often within the interval or the timeout, whichever is shorter, the send queue
+// is measured. The time at which a PINGREQ has left the queue is known no better. Two such steps
+// are less than the tenth of the interval that is left after the PINGREQ.
 const QueueSteps = 32
 
 // PingAction is the answer of Check.
@@ -71,8 +71,8 @@ func (k *KeepAlive) Resumed(now time.Duration) { k.lastHeard = now }
 func (k *KeepAlive) Answered() { k.pinged, k.queued = false, false }
 
 // Check returns the action that is due at now. bytesIn is the count of received bytes; it rises
-// while a long packet arrives. If writing is set, bytes are on their way to the broker. If paused is
-// set, nothing is read. After SendPing the caller must call Pinged.
+// while a long packet arrives. If writing is set, bytes are on their way to the broker. If paused
+// is set, nothing is read. After SendPing the caller must call Pinged.
 func (k *KeepAlive) Check(now time.Duration, bytesIn uint64, paused, writing bool) PingAction {
 	switch {
 	case k.interval == 0:
@@ -93,8 +93,8 @@ func (k *KeepAlive) Check(now time.Duration, bytesIn uint64, paused, writing boo
 	return NoPing
 }
 
-// Pinged records that a PINGREQ is on its way to the connection. While an earlier PINGREQ awaits its
-// PINGRESP, another one does not extend the wait.
+// Pinged records that a PINGREQ is on its way to the connection. While an earlier PINGREQ awaits
+// its PINGRESP, another one does not extend the wait.
 func (k *KeepAlive) Pinged(now time.Duration, bytesIn uint64, paused bool) {
 	k.lastPing = now
 	if !k.asks(paused) {
@@ -104,16 +104,16 @@ func (k *KeepAlive) Pinged(now time.Duration, bytesIn uint64, paused bool) {
 	k.bytesIn, k.since, k.measureAt = bytesIn, now, now+k.step()
 }
 
-// HeldUp records that a PINGREQ that was not yet written waits for something else than the connection,
-// such as a commit of the store. The timeout begins anew.
+// HeldUp records that a PINGREQ that was not yet written waits for something else than the
+// connection, such as a commit of the store. The timeout begins anew.
 func (k *KeepAlive) HeldUp(now time.Duration) {
 	if k.queued && !k.written {
 		k.since = now
 	}
 }
 
-// PingWritten records that the PINGREQ was handed to the connection completely. The parameter end is
-// the count of bytes written until then.
+// PingWritten records that the PINGREQ was handed to the connection completely. The parameter end
+// is the count of bytes written until then.
 func (k *KeepAlive) PingWritten(now time.Duration, end uint64) {
 	if k.queued && !k.written {
 		k.written, k.end, k.measureAt = true, end, now
@@ -123,8 +123,8 @@ func (k *KeepAlive) PingWritten(now time.Duration, end uint64) {
 // Measures reports whether the send queue must be measured.
 func (k *KeepAlive) Measures(now time.Duration) bool { return k.queued && now >= k.measureAt }
 
-// Measured records how many of the written bytes have left the send queue. It matters only while the
-// PINGREQ may be in the queue.
+// Measured records how many of the written bytes have left the send queue. It matters only while
+// the PINGREQ may be in the queue.
 func (k *KeepAlive) Measured(now time.Duration, left uint64) {
 	switch {
 	case !k.queued:
@@ -137,8 +137,8 @@ func (k *KeepAlive) Measured(now time.Duration, left uint64) {
 	k.measured, k.left, k.measureAt = true, left, now+k.step()
 }
 
-// Next returns the time of the next Check or measurement, or 0 if there is no keep alive. The time is
-// after now: an event that follows this turn's Check, as PingWritten does when the loop writes
+// Next returns the time of the next Check or measurement, or 0 if there is no keep alive. The time
+// is after now: an event that follows this turn's Check, as PingWritten does when the loop writes
 // itself, may leave something to do at once.
 func (k *KeepAlive) Next(now time.Duration, paused bool) time.Duration {
 	if k.interval == 0 {

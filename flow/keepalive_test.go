@@ -114,7 +114,7 @@ func TestPingTimeoutBeginsWhenPingreqHasLeftTheSendQueue(t *testing.T) {
 		{at: 37, event: "left", bytes: 599},
 		{at: 46.5, event: "left", bytes: 600, want: SendPing}, // the second PINGREQ, since nothing was sent
 		{at: 46.5, event: "sent"},
-		{at: 50, event: "left", bytes: 700}, // what leaves after the PINGREQ extends nothing
+		{at: 50, event: "left", bytes: 700}, // bytes that leave after the PINGREQ extend nothing
 		{at: 56.499, want: SendPing}, {at: 56.499, event: "sent"},
 		{at: 56.5, want: PeerDead},
 	}...))

@@ -73,8 +73,8 @@ func (r *Receiver) Restore(id uint16) {
 // delivery, or false when the message was delivered before and only its ack is due.
 //
 // At QoS 1 each PUBLISH is a new message, even if its identifier is in use and regardless of DUP
-// [MQTT-4.3.2-2]; see Repeated. At QoS 2 a PUBLISH whose identifier is in use is a duplicate until PUBREL,
-// regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after Doubt.
+// [MQTT-4.3.2-2]; see Repeated. At QoS 2 a PUBLISH whose identifier is in use is a duplicate until
+// PUBREL, regardless of DUP [MQTT-4.3.3-2] [MQTT-3.3.1-3], except after Doubt.
 func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uint64, isNew bool) {
 	if qos == frames.AtLeastOnce {
 		r.pending += n
@@ -102,10 +102,11 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 }
 
 // Repeated returns the numbers of the QoS 1 message that had the identifier id on an earlier
-// connection of the session and whose ack was not sent, or zero if there is none. Call it before Arrive for a PUBLISH with
-// DUP. If that PUBLISH has the same content, it is a copy, and it takes the place of deliveries that
-// were not handed over. With other content it is another message: a broker that goes on from an older
-// state of the session may send what was acknowledged since, and not what we hold.
+// connection of the session and whose ack was not sent, or zero if there is none. Call it before
+// Arrive for a PUBLISH with DUP. If that PUBLISH has the same content, it is a copy, and it takes
+// the place of deliveries that were not handed over. With other content it is another message: a
+// broker that was restored from an older state of the session may send messages again that were
+// acknowledged since, under identifiers of messages that we hold.
 func (r *Receiver) Repeated(id uint16) Numbers { return r.earlier[id] }
 
 // push appends n deliveries of one message. The last delivery carries the ack.
@@ -248,8 +249,8 @@ func (r *Receiver) dropParked(id uint16) {
 
 // Lost resets per-connection state: no ack of the lost connection is sent on the next one. If keep
 // is set, the QoS 2 identifiers stay, and the unacknowledged deliveries of their messages stay
-// pending. At QoS 1 the caller goes on to hand over what it holds, since the broker may not send it
-// again.
+// pending. At QoS 1 the caller goes on to hand over its waiting messages, since the broker may not
+// send them again.
 func (r *Receiver) Lost(keep bool) {
 	r.keepOpen()
 	if keep {
@@ -326,8 +327,8 @@ func (r *Receiver) Doubt() {
 	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
-// Waits returns the number of the oldest delivery whose ack was not sent, and the number of the next
-// delivery to come. They are equal if no ack waits.
+// Waits returns the number of the oldest delivery whose ack was not sent, and the number of the
+// next delivery to come. They are equal if no ack waits.
 func (r *Receiver) Waits() (oldest, next uint64) { return r.head, r.tail }
 
 // Unacked returns how many messages of this connection have no ack yet.

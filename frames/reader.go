@@ -82,10 +82,10 @@ func (r *Reader) Next() (Frame, bool, error) {
 	return Frame{Header: b[0], Body: b[head:size:size]}, true, nil
 }
 
-// SkipPublish drops a PUBLISH over the limit, whose *TooLargeError Next has returned. The frame that
-// it returns lacks the payload: its body ends after the topic and the packet identifier. The payload
-// is dropped as it arrives, and needs no memory. If SkipPublish returns false, call Fill, then Next.
-// For any other packet it returns the error of Next.
+// SkipPublish drops a PUBLISH over the limit, whose *TooLargeError Next has returned. The frame
+// that it returns lacks the payload: its body ends after the topic and the packet identifier. The
+// payload is dropped as it arrives, and needs no memory. If SkipPublish returns false, call Fill,
+// then Next. For any other packet it returns the error of Next.
 func (r *Reader) SkipPublish() (Frame, bool, error) {
 	b := r.buf[r.r:r.w]
 	if len(b) == 0 {
@@ -113,8 +113,8 @@ func (r *Reader) SkipPublish() (Frame, bool, error) {
 	return Frame{Header: b[0], Body: b[head:need:need]}, true, nil
 }
 
-// publishHead returns how many bytes a PUBLISH has before its payload. head is the size of its fixed
-// header.
+// publishHead returns how many bytes a PUBLISH has before its payload. head is the size of its
+// fixed header.
 func publishHead(b []byte, head int) int {
 	c := cursor{b: b[head:]}
 	n := head + 2 + int(c.uint16())
@@ -199,8 +199,9 @@ func (r *Reader) Keep() {
 	r.r, r.w = 0, r.w-r.r
 }
 
-// Buffer returns the number of the present buffer, counted from 1, and its size in bytes. Kept frames
-// keep a buffer of this size in memory, which they share with the other frames of the same number.
+// Buffer returns the number of the present buffer, counted from 1, and its size in bytes. Kept
+// frames keep a buffer of this size in memory, which they share with the other frames of the same
+// number.
 func (r *Reader) Buffer() (number, size int) { return r.buffers, r.whole }
 
 // Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill

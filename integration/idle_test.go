@@ -15,7 +15,7 @@ import (
 var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAreSmallAndReturnSpreadOverTime has")
 
 const (
-	fleetMemory = 18 << 10 // allowed bytes for each client
+	fleetMemory = 16 << 10 // allowed bytes for each client
 	fleetRace   = 1000     // maximum number of clients with the race detector
 )
 
@@ -45,7 +45,7 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	}
 	each := float64(memoryInUse()-memory) / float64(n)
 	running := runtime.NumGoroutine() - goroutines
-	t.Logf("%d clients: %.1f KiB and %.2f goroutines each", n, each/1024, float64(running)/float64(n))
+	t.Logf("%d clients: %.2f KiB and %.2f goroutines each", n, each/1024, float64(running)/float64(n))
 	if running > 3*n {
 		t.Errorf("%d goroutines for %d clients, want at most three each", running, n)
 	}

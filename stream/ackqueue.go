@@ -20,14 +20,14 @@ type ackQueue struct {
 // receiptCounts count the goroutines that send Receipts to channels of the user, and the Receipts
 // that these goroutines hold.
 type receiptCounts struct {
-	senders atomic.Int64  // the goroutines
-	waiting atomic.Int64  // Receipts that were not yet sent
-	taken   atomic.Int64  // Receipts that were sent
-	abandon chan struct{} // closed by the loop to make the senders give up at the end of the session
-	behind  gate          // open while the session is behind: stages then take more than their limit
+	senders atomic.Int64 // the goroutines
+	waiting atomic.Int64 // Receipts that were not yet sent
+	taken   atomic.Int64 // Receipts that were sent
+	abandon gate         // opens when the senders must give up at the end of the session
+	behind  gate         // open while the session is behind: stages then take more than their limit
 }
 
-func newReceiptCounts() *receiptCounts { return &receiptCounts{abandon: make(chan struct{})} }
+func newReceiptCounts() *receiptCounts { return new(receiptCounts) }
 
 func (c *receiptCounts) took(n int) {
 	c.waiting.Add(int64(-n))
@@ -62,12 +62,16 @@ func (q *ackQueue) hasEnded() bool {
 }
 
 func (q *ackQueue) run() {
+	abandon := q.counts.abandon.wait()
+	if abandon == nil {
+		return
+	}
 	for batch := q.take(); len(batch) > 0; batch = q.take() {
 		for _, r := range batch {
 			select {
 			case q.ack <- r:
 				q.counts.took(1)
-			case <-q.counts.abandon:
+			case <-abandon:
 				return
 			}
 		}

@@ -7,7 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A receiver is a flow.Receiver with the topic and the time of each delivery whose ack was not sent.
+// A receiver is a flow.Receiver with the topic and the time of each delivery whose ack was not
+// sent.
 type receiver struct {
 	*flow.Receiver
 	waits *ackWaits // nil before the first delivery
@@ -15,8 +16,8 @@ type receiver struct {
 
 // ackWaits finds the delivery that holds back all later acks, and decides when to warn of it.
 //
-// Invariant: the arrivals of the deliveries with the numbers from first up to next are in ring, each
-// at its number modulo the length of ring.
+// Invariant: the arrivals of the deliveries with the numbers from first up to next are in ring,
+// each at its number modulo the length of ring.
 type ackWaits struct {
 	limit       time.Duration // Options.SlowConsumer; 0 is off
 	ring        []arrival
@@ -112,8 +113,8 @@ func (l *loop) arrived(d *Delivery, box *inbox) {
 	l.receiver.waits.add(d.seq, arrival{topic: d.Topic, inbox: box, at: l.clock.now})
 }
 
-// warnOfHeldAcks warns when a delivery has held back the acks of later ones for long. It returns the
-// time of the next check, 0 for none.
+// warnOfHeldAcks warns when a delivery has held back the acks of later ones for long. It returns
+// the time of the next check, 0 for none.
 func (l *loop) warnOfHeldAcks() time.Duration {
 	w := l.receiver.waits
 	from, to := l.receiver.Waits()

@@ -63,8 +63,8 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 			n++
 		}
 	}
-	for i := range b.acks.later {
-		if d := &b.acks.later[i].delivery; d.seq != 0 && r.Pending(d.seq) {
+	for i, list := 0, b.later(); i < len(list); i++ {
+		if d := &list[i].delivery; d.seq != 0 && r.Pending(d.seq) {
 			n++
 		}
 	}

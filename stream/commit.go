@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 )
@@ -14,6 +15,10 @@ import (
 type commitGate struct {
 	mu       sync.Mutex
 	underWay bool
+
+	// Owned by the loop.
+	began    time.Duration // when the writer got its batch
+	reported bool          // that the commit is slow was logged
 }
 
 // commit passes the changes to the Store.
@@ -27,6 +32,14 @@ func (g *commitGate) set(underWay bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.underWay = underWay
+}
+
+// age returns how long a commit has been under way, 0 if there is none. A nil gate has none.
+func (g *commitGate) age(now time.Duration) time.Duration {
+	if !g.during(func() bool { return true }) {
+		return 0
+	}
+	return max(1, now-g.began)
 }
 
 // during calls write, which must not wait, if a commit is under way, and returns its result.

@@ -67,8 +67,8 @@ func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers
 			return
 		}
 	}
-	for i := range b.acks.later {
-		mine := &b.acks.later[i].delivery
+	for i, list := 0, b.later(); i < len(list); i++ {
+		mine := &list[i].delivery
 		if was.From <= mine.seq && mine.seq < was.To && mine.from == box && mine.takeOver(d) {
 			return
 		}

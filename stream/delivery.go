@@ -46,11 +46,7 @@ type ackList struct {
 	turns    map[uint64]uint8 // of the deliveries that were requeued; an Ack of an earlier turn has no effect
 	requeues []requeue
 
-	// Owned by the loop.
-	spare []uint64
-	later []requeue // postponed, in order of due; guarded by inboxes.mu
-
-	laterQoS0 int // QoS 0 messages in later
+	spare []uint64 // owned by the loop
 }
 
 func (a *ackList) add(seq uint64, turn uint8) {

@@ -35,12 +35,12 @@
 //	publishes, runs   users, stages -> loop   nobody     unbuffered; nil to the loop while the
 //	                                                     queue is full
 //	commands          users -> loop           nobody     unbuffered
-//	wakeups           anyone -> loop          nobody     1: look at the shared lists
+//	wakeups           anyone -> loop          nobody     1: look at the shared lists, and whether
+//	                                                     Close was called
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
 //	jobs, answers     loop -> writer -> loop  loop 1: at most one batch is under way
-//	closing           Close -> loop           Close      a level
-//	intakeEnds, ending, quit, done            loop       levels, in this order
+//	ending, quit, done                        loop       levels, in this order
 //
 // # Locks
 //

@@ -39,7 +39,7 @@ func (o *outbox) ack(a frames.Ack) {
 	before := len(o.filling.bytes)
 	bytes, err := a.Append(o.filling.bytes, o.version)
 	if o.added(before, bytes, err) {
-		o.ackingBytes += len(bytes) - before
+		o.ackingBytes += int32(len(bytes) - before)
 		o.log.sentAck(a, len(bytes)-before)
 	}
 }

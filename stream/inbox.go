@@ -29,10 +29,8 @@ type inbox struct {
 	messages chan frames.Message
 	delivers chan Delivery
 
-	left    atomic.Bool   // Unsubscribe was called: no message is handed over any more
-	leaving chan struct{} // closed when left is set; made with the first channel
-	buffers []buffer      // of the channels that have one
-	served  chan struct{} // for Drain: closed when finished and no consumer can get another message
+	left atomic.Bool // Unsubscribe was called: no message is handed over any more
+	exit *exit       // made with the first consumer
 }
 
 func (b *inboxes) newInbox() *inbox {
@@ -121,8 +119,9 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		}
 		b.idle++
 		stop, finish := x.stopChannel(), b.over
-		if b.leaving == nil {
-			b.leaving = make(chan struct{})
+		exit := b.exits()
+		if exit.leaving == nil {
+			exit.leaving = make(chan struct{})
 		}
 		if b.finished {
 			finish = nil // requeued messages come back
@@ -133,7 +132,7 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		select {
 		case <-b.wake:
 		case <-finish:
-		case <-b.leaving:
+		case <-exit.leaving:
 		case <-stop:
 		case <-cancel:
 			canceled = true

@@ -32,6 +32,7 @@ type inboxes struct {
 	bufferSize int          // of the present read buffer, while buffers is nil
 	wakeable   []*inbox     // have consumers to be woken when the lock is left
 	earlier    earlierSlots // of messages that the broker may send again
+	postponed  *postponed   // made with the first call of Requeue
 	handing
 }
 
@@ -123,10 +124,10 @@ func (b *inboxes) wakeLater(box *inbox) {
 func (b *inboxes) makeRoom(size int) {
 	for b.used.qos0+size > b.limit {
 		switch at, head := b.oldestPostponed(), b.qos0.Head; {
-		case at >= 0 && (head == 0 || b.acks.later[at].delivery.arrivedBefore(&b.slots[head].delivery)):
-			box := b.acks.later[at].delivery.from
-			b.unpostpone(&b.acks.later[at])
-			b.acks.later = slices.Delete(b.acks.later, at, at+1)
+		case at >= 0 && (head == 0 || b.postponed.list[at].delivery.arrivedBefore(&b.slots[head].delivery)):
+			box := b.postponed.list[at].delivery.from
+			b.unpostpone(&b.postponed.list[at])
+			b.postponed.list = slices.Delete(b.postponed.list, at, at+1)
 			box.noneLater()
 		case head != 0:
 			b.remove(head)

@@ -17,7 +17,7 @@ import (
 // wait in resting and are accepted before any publication that is received later.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
-	runs      chan stageRun   // from stages, unbuffered
+	runs      chan stageRun   // from stages, unbuffered; made with the first stage
 	limit     int             // Options.Queue
 	resting   stageRun        // the part of a run that found no room
 
@@ -26,10 +26,7 @@ type intake struct {
 	calls     *publishCalls
 	taken     []*publishCall // spare memory
 	callsLeft bool           // calls wait for room in the queue
-
-	// behind is set while the session is behind. Then publications are received although the queue
-	// is full, and end with ErrBehind.
-	behind bool
+	behind    bool           // publications are received although the queue is full, and end with ErrBehind
 
 	flushes []flushCall
 }
@@ -41,7 +38,7 @@ type flushCall struct {
 }
 
 func newIntake(limit int, calls *publishCalls) intake {
-	return intake{calls: calls, publishes: make(chan Publishing), runs: make(chan stageRun), limit: limit}
+	return intake{calls: calls, publishes: make(chan Publishing), limit: limit}
 }
 
 // channels returns the channels to receive from. Both are nil while the queue, whose length is
@@ -53,12 +50,28 @@ func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
 	return in.publishes, in.runs
 }
 
+// stageRuns returns the channel that stages send their runs to.
+func (in *intake) stageRuns() chan<- stageRun {
+	if in.runs == nil {
+		in.runs = make(chan stageRun)
+	}
+	return in.runs
+}
+
 // takeCalls returns the Publish calls to be accepted now. The slice is valid until takeCalls is
 // called again.
 func (in *intake) takeCalls(queued int) []*publishCall {
 	clear(in.taken)
 	in.taken, in.callsLeft = in.calls.take(in.taken[:0], max(0, in.limit-queued))
 	return in.taken
+}
+
+// shrink frees the memory of an idle session.
+func (in *intake) shrink() {
+	in.calls.shrink()
+	if !in.behind {
+		in.taken = nil
+	}
 }
 
 // rests reports whether a part of a run waits for room.

@@ -33,6 +33,7 @@ func repeat(q frames.QoS, n int) []frames.QoS {
 // has no room.
 func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
 	in := newTestIntake(2)
+	in.stageRuns()
 	if p, r := in.channels(1); p == nil || r == nil {
 		t.Error("there is room, and nothing is received")
 	}

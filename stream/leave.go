@@ -9,13 +9,28 @@ import (
 // The methods here end a Subscription at the wish of its user: at once by Unsubscribe, or by Drain,
 // which hands over the messages that have arrived.
 
+// An exit is the part of an inbox that its end needs. It is guarded by inboxes.mu.
+type exit struct {
+	leaving chan struct{} // closed when inbox.left is set; made with the first channel
+	buffers []buffer      // of the channels that have one
+	served  chan struct{} // for Drain: closed when finished and no consumer can get another message
+}
+
+// exits returns the exit of the inbox, and makes it first if there is none. The caller holds the lock.
+func (b *inbox) exits() *exit {
+	if b.exit == nil {
+		b.exit = new(exit)
+	}
+	return b.exit
+}
+
 // leave marks the inbox of a Subscription that is unsubscribed. From now on its consumers get no
 // message.
 func (b *inbox) leave() {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	if !b.left.Swap(true) && b.leaving != nil {
-		close(b.leaving)
+	if !b.left.Swap(true) && b.exits().leaving != nil {
+		close(b.exit.leaving)
 	}
 }
 
@@ -23,23 +38,24 @@ func (b *inbox) leave() {
 func (b *inbox) leavingChannel() <-chan struct{} {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	if b.leaving == nil {
-		b.leaving = make(chan struct{})
+	exit := b.exits()
+	if exit.leaving == nil {
+		exit.leaving = make(chan struct{})
 		if b.left.Load() {
-			close(b.leaving)
+			close(exit.leaving)
 		}
 	}
-	return b.leaving
+	return exit.leaving
 }
 
 // checkServed closes served when no consumer can get another message, and none holds a chunk. The
 // caller holds the lock.
 func (b *inbox) checkServed() {
-	if b.served != nil && b.finished && b.line.Head == 0 && b.holders == 0 && b.later == 0 {
+	if b.exit != nil && b.exit.served != nil && b.finished && b.line.Head == 0 && b.holders == 0 && b.later == 0 {
 		select {
-		case <-b.served:
+		case <-b.exit.served:
 		default:
-			close(b.served)
+			close(b.exit.served)
 		}
 	}
 }
@@ -49,11 +65,11 @@ func (b *inbox) checkServed() {
 func (b *inbox) servedChannel() <-chan struct{} {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	if b.served == nil {
-		b.served = make(chan struct{})
+	if b.exits().served == nil {
+		b.exit.served = make(chan struct{})
 		b.checkServed()
 	}
-	return b.served
+	return b.exit.served
 }
 
 // A buffer is that of a channel, whose messages were sent and not received.
@@ -65,14 +81,15 @@ type buffer struct {
 func (b *inbox) addBuffer(f buffer) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	b.buffers = append(b.buffers, f)
+	e := b.exits()
+	e.buffers = append(e.buffers, f)
 }
 
 // recall puts back the messages in the buffers of the channels.
 func (b *inbox) recall() {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	for _, f := range b.buffers {
+	for _, f := range b.exits().buffers {
 		for d, ok := f.next(); ok; d, ok = f.next() {
 			b.putBack([]Delivery{d})
 		}
@@ -83,7 +100,7 @@ func (b *inbox) recall() {
 func (b *inbox) buffered() (n int) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
-	for _, f := range b.buffers {
+	for _, f := range b.exits().buffers {
 		n += f.count()
 	}
 	return n

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,16 +22,14 @@ const (
 const endGrace = time.Second
 
 // life is shared by all parts of a session. It has the channels that mark the steps to the end, the
-// goroutines that Close waits for, and the channel that wakes the loop. The channels closing,
-// intakeEnds, ending and done are closed in this order. Close closes closing, and the loop closes
-// the other three.
+// goroutines that Close waits for, and the channel that wakes the loop. The steps are closing,
+// intakeEnds, ending and done, in this order. Close makes the first, and the loop the other three.
 type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
-	closing    chan struct{} // Close was called
-	intakeEnds chan struct{} // no more publishings are accepted
+	closing    atomic.Bool   // Close was called
+	intakeEnds gate          // opens when no more publishings are accepted
 	ending     chan struct{} // the loop takes no more commands
 	done       chan struct{} // every goroutine is gone
-	closeOnce  sync.Once
 
 	mu            sync.Mutex
 	err           error          // why the session ended by itself
@@ -45,25 +44,20 @@ type life struct {
 
 func newLife() *life {
 	return &life{
-		wakeups:    make(chan struct{}, 1),
-		closing:    make(chan struct{}),
-		intakeEnds: make(chan struct{}),
-		ending:     make(chan struct{}),
-		done:       make(chan struct{}),
+		wakeups: make(chan struct{}, 1),
+		ending:  make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 }
 
 // close asks the loop to end the session. It can be called any number of times.
-func (l *life) close() { l.closeOnce.Do(func() { close(l.closing) }) }
-
-// endIntake closes intakeEnds. Only the loop calls it, at most twice.
-func (l *life) endIntake() {
-	select {
-	case <-l.intakeEnds:
-	default:
-		close(l.intakeEnds)
-	}
+func (l *life) close() {
+	l.closing.Store(true)
+	l.wake()
 }
+
+// endIntake opens intakeEnds.
+func (l *life) endIntake() { l.intakeEnds.set(true) }
 
 // start runs f on a goroutine that Close waits for. It returns false, without running f, after
 // endHelpers.

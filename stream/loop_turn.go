@@ -52,15 +52,15 @@ func (l *loop) wait() {
 		f(l)
 	case <-l.life.wakeups:
 		l.tick()
+		if l.life.closing.Load() {
+			l.ending.advance(over)
+		}
 		l.takeAcks()
 		l.acceptCalls()
 		l.receipts.sweep()
 	case <-l.clock.timer.C:
 		l.clock.fired()
 		l.tick()
-	case <-l.life.closing:
-		l.tick()
-		l.ending.advance(over)
 	}
 }
 
@@ -194,7 +194,7 @@ func (l *loop) shrink() {
 	l.receiver.Shrink()
 	l.receiver.waits.shrink()
 	l.inboxes.shrink()
-	l.intake.calls.shrink()
+	l.intake.shrink()
 	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
 }
 

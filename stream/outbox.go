@@ -18,26 +18,24 @@ import (
 // any other batch.
 type outbox struct {
 	log       *packetLog
-	version   frames.Version // of the connection
-	maxPacket int            // of the connection: the largest packet that may be sent, in bytes
-	conn      wire           // nil without a connection
-	err       error          // a packet could not be encoded for the connection
-	sent      uint64         // PUBLISH packets
+	maxPacket int    // of the connection: the largest packet that may be sent, in bytes
+	conn      wire   // nil without a connection
+	err       error  // a packet could not be encoded for the connection
+	sent      uint64 // PUBLISH packets
 
 	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling     batch
-	ackingBytes int   // the part of filling.bytes that answers packets of the broker
 	current     batch // being written, if busy
+	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
-	idle        bool    // the writer may end
-	spare       buffers // of the last batch, to be used again
+	idle        bool           // the writer may end
+	version     frames.Version // of the connection
+	spare       buffers        // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
 	failed failedCommit // err is nil if the last commit succeeded
 
 	writer writer
-	began  time.Duration // when the current batch was passed on
-	slow   bool          // that its commit is slow was reported
 	syncs  []syncCall
 }
 
@@ -94,7 +92,7 @@ func (o *outbox) full() bool { return len(o.filling.bytes) >= batchBytes }
 func (o *outbox) backlog() int { return len(o.filling.bytes) }
 
 // ackBytes returns how many bytes of the batch being filled answer packets of the broker.
-func (o *outbox) ackBytes() int { return o.ackingBytes }
+func (o *outbox) ackBytes() int { return int(o.ackingBytes) }
 
 // writing reports whether bytes are being written or wait to be written.
 func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || len(o.current.bytes) > 0 }
@@ -114,26 +112,24 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	if len(o.failed.changes) > 0 {
 		changes := o.failed.changes
 		o.failed.changes = nil
-		o.began, o.slow = now, false
-		return 0, o.write(batch{number: o.failed.number, buffers: buffers{changes: changes}})
+		return 0, o.write(batch{number: o.failed.number, buffers: buffers{changes: changes}}, now)
 	}
 	o.filling.changes = o.journal.MoveTo(o.filling.changes)
 	if len(o.filling.changes) == 0 && len(o.filling.bytes) == 0 {
 		return 0, false
 	}
-	o.began, o.slow = now, false
 	full := o.filling
 	if bytes = len(full.bytes); bytes > 0 {
 		o.handed = full.number
 	}
 	o.filling = batch{number: full.number + 1, buffers: buffers{o.spare.changes[:0], o.spare.bytes[:0]}}
 	o.spare, o.ackingBytes = buffers{}, 0
-	return bytes, o.write(full)
+	return bytes, o.write(full, now)
 }
 
 // write tries to write b at once, if b is small and has no changes. It returns true if the
 // connection accepted all bytes. Otherwise it passes b to the writer.
-func (o *outbox) write(b batch) (done bool) {
+func (o *outbox) write(b batch, now time.Duration) (done bool) {
 	o.current, o.busy = b, true
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
 		n := o.conn.TryWrite(b.bytes)
@@ -143,26 +139,26 @@ func (o *outbox) write(b batch) (done bool) {
 		b.bytes = b.bytes[n:]
 	}
 	o.idle = false
-	o.writer.write(job{b, o.conn})
+	o.writer.write(job{b, o.conn}, now)
 	return false
 }
 
 // committing returns how long a commit of the Store has been under way, 0 if there is none.
 func (o *outbox) committing(now time.Duration) time.Duration {
-	if !o.busy || !o.writer.gate.during(func() bool { return true }) {
+	if !o.busy {
 		return 0
 	}
-	return max(1, now-o.began)
+	return o.writer.gate.age(now)
 }
 
 // slowCommit returns the age of a commit that has been under way for limit. It does so once for each
 // commit, and returns 0 otherwise.
 func (o *outbox) slowCommit(now, limit time.Duration) time.Duration {
-	if o.slow || !o.busy || now-o.began < limit {
+	age := o.committing(now)
+	if age < limit || o.writer.gate.reported {
 		return 0
 	}
-	age := o.committing(now)
-	o.slow = age > 0
+	o.writer.gate.reported = true
 	return age
 }
 

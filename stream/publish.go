@@ -69,7 +69,8 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 
 func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames.Message) error, in <-chan T) <-chan Receipt {
 	st := newStage(ctx, s.settings.version, s.settings.window+s.settings.queue)
-	st.life, st.counts, st.runs = s.life, s.counts, s.runs
+	st.life, st.counts = s.life, s.counts
+	s.call(func(l *loop) { st.runs = l.intake.stageRuns() })
 	st.withdraw = func(st *publishStage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
 	if ctx.Err() != nil {
 		in = nil // a stage whose context has ended takes no message

@@ -151,7 +151,7 @@ func (r *receipts) handOver() (left int) {
 		case <-grace.C:
 			now := c.taken.Load()
 			if now == last {
-				close(c.abandon)
+				c.abandon.set(true)
 				return int(c.waiting.Load())
 			}
 			last = now

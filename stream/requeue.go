@@ -14,19 +14,25 @@ type requeue struct {
 	due      time.Duration // set by the loop
 }
 
+// postponed are the requeued deliveries that wait for their time.
+type postponed struct {
+	list []requeue // in order of due
+	qos0 int       // how many of them are QoS 0
+}
+
 // Requeue puts the message back at the end of the inbox of its Subscription when the time after has
 // passed; 0 and less is at once. The message is handed over again, behind messages that arrived
-// later, and is acknowledged by the Ack of that delivery. Until then it holds back the acks of later
-// messages and counts as unacknowledged, also at Close and Shutdown, and in Stats.Inbox and
+// later, and is acknowledged by the Ack of that delivery. Until then it holds back the acks of
+// later messages and counts as unacknowledged, also at Close and Shutdown, and in Stats.Inbox and
 // MaxUnread. The payload is copied.
 //
 // The first call of Ack or Requeue decides, also after a reconnect: Requeue does nothing after Ack,
 // and Ack does nothing after Requeue. So in a range loop over All, Requeue replaces the ack at the
 // next turn. When the broker sends a requeued QoS 1 message again after a reconnect, it is handed
 // over once. At QoS 0 there is no ack, and each call puts back a copy, which counts against
-// ReceiveBytes from then on and is dropped like others, by order of its first arrival. After Unsubscribe the
-// message is acknowledged and dropped. If the channels are closed already, it joins the messages
-// that no Subscription claims.
+// ReceiveBytes from then on and is dropped like others, by order of its first arrival. After
+// Unsubscribe the message is acknowledged and dropped. If the channels are closed already, it joins
+// the messages that no Subscription claims.
 func (d Delivery) Requeue(after time.Duration) {
 	if d.from == nil {
 		return
@@ -88,15 +94,18 @@ func (b *inboxes) postpone(r requeue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d, box := &r.delivery, r.delivery.from
+	if b.postponed == nil {
+		b.postponed = new(postponed)
+	}
 	if d.QoS == frames.AtMostOnce {
 		b.makeRoom(cost(d))
-		b.acks.laterQoS0++
+		b.postponed.qos0++
 	}
 	b.used.add(d.QoS, cost(d))
 	b.count++
 	box.add(d)
-	at, _ := slices.BinarySearchFunc(b.acks.later, r.due+1, func(r requeue, due time.Duration) int { return int(r.due - due) })
-	b.acks.later = slices.Insert(b.acks.later, at, r)
+	at, _ := slices.BinarySearchFunc(b.postponed.list, r.due+1, func(r requeue, due time.Duration) int { return int(r.due - due) })
+	b.postponed.list = slices.Insert(b.postponed.list, at, r)
 }
 
 // unpostpone removes a delivery that was postponed from the figures. The caller holds the lock.
@@ -107,7 +116,7 @@ func (b *inboxes) unpostpone(r *requeue) {
 	box.subtract(d)
 	box.later--
 	if d.QoS == frames.AtMostOnce {
-		b.acks.laterQoS0--
+		b.postponed.qos0--
 	}
 }
 
@@ -115,12 +124,13 @@ func (b *inboxes) unpostpone(r *requeue) {
 // postponed, -1 for none. The caller holds the lock.
 func (b *inboxes) oldestPostponed() (oldest int) {
 	oldest = -1
-	if b.acks.laterQoS0 == 0 {
+	if b.postponed == nil || b.postponed.qos0 == 0 {
 		return oldest
 	}
-	for i := range b.acks.later {
-		d := &b.acks.later[i].delivery
-		if d.QoS == frames.AtMostOnce && (oldest < 0 || d.arrivedBefore(&b.acks.later[oldest].delivery)) {
+	list := b.postponed.list
+	for i := range list {
+		d := &list[i].delivery
+		if d.QoS == frames.AtMostOnce && (oldest < 0 || d.arrivedBefore(&list[oldest].delivery)) {
 			oldest = i
 		}
 	}
@@ -145,19 +155,36 @@ func (b *inbox) noneLater() {
 	}
 }
 
-// requeueDue returns the time of the next requeue, 0 for none.
+// later returns the postponed deliveries. The caller holds the lock.
+func (b *inboxes) later() []requeue {
+	if b.postponed == nil {
+		return nil
+	}
+	return b.postponed.list
+}
+
+// requeueDue returns the time of the next requeue, 0 for none. Only the loop calls it, which also
+// sets postponed.
 func (b *inboxes) requeueDue() time.Duration {
-	if len(b.acks.later) == 0 {
+	if b.postponed == nil {
 		return 0
 	}
-	return b.acks.later[0].due
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.postponed.list) == 0 {
+		return 0
+	}
+	return b.postponed.list[0].due
 }
 
 // dropPostponed removes the postponed messages of an inbox and calls dropped for each.
 func (b *inboxes) dropPostponed(box *inbox, dropped func(*Delivery)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.acks.later = slices.DeleteFunc(b.acks.later, func(r requeue) bool {
+	if b.postponed == nil {
+		return
+	}
+	b.postponed.list = slices.DeleteFunc(b.postponed.list, func(r requeue) bool {
 		if r.delivery.from != box {
 			return false
 		}
@@ -167,8 +194,8 @@ func (b *inboxes) dropPostponed(box *inbox, dropped func(*Delivery)) {
 	})
 }
 
-// postpone postpones the deliveries that consumers do not want now. A delivery that was acknowledged
-// before stays so.
+// postpone postpones the deliveries that consumers do not want now. A delivery that was
+// acknowledged before stays so.
 func (l *loop) postpone(requeues []requeue) {
 	for _, r := range requeues {
 		d := &r.delivery
@@ -189,12 +216,12 @@ func (l *loop) resume() {
 	}
 	b.lock()
 	defer b.unlock()
-	n := 0
-	for ; n < len(b.acks.later) && b.acks.later[n].due <= l.clock.now; n++ {
-		b.unpostpone(&b.acks.later[n])
+	list, n := b.postponed.list, 0
+	for ; n < len(list) && list[n].due <= l.clock.now; n++ {
+		b.unpostpone(&list[n])
 	}
-	due := slices.Clone(b.acks.later[:n])
-	b.acks.later = slices.Delete(b.acks.later, 0, n)
+	due := slices.Clone(list[:n])
+	b.postponed.list = slices.Delete(list, 0, n)
 	for i := range due {
 		r := &due[i]
 		box := r.delivery.from

@@ -17,7 +17,6 @@ type Session struct {
 	settings  settings
 	commands  chan command      // unbuffered, to the loop, never closed
 	publishes chan<- Publishing // to the loop, never closed
-	runs      chan<- stageRun   // to the loop, never closed
 	calls     *publishCalls     // calls of Publish that the loop has not accepted
 	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
@@ -52,7 +51,7 @@ func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
 	s.calls = &publishCalls{wake: s.life.wake}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)
-	s.publishes, s.runs, s.states = l.intake.publishes, l.intake.runs, l.link.states
+	s.publishes, s.states = l.intake.publishes, l.link.states
 	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts); err != nil {
 		return nil, err
 	}

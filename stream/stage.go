@@ -116,7 +116,10 @@ func (e *encoder[T]) takeAll(in <-chan T) (open bool) {
 func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, in <-chan T) {
 	defer st.leave()
 	e := &encoder[T]{stage: st, encode: encode}
-	cancel, stopping := st.ctx.Done(), st.life.intakeEnds
+	cancel, stopping, abandon := st.ctx.Done(), st.life.intakeEnds.wait(), st.counts.abandon.wait()
+	if stopping == nil || abandon == nil {
+		return // the session has ended
+	}
 	order := &st.order
 	var grace <-chan time.Time // runs after ctx has ended
 	var left uint64            // order.head when it began
@@ -164,7 +167,7 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 		case <-stopping:
 			in, stopping = nil, nil
 			st.refuse(st.life.closed())
-		case <-st.counts.abandon:
+		case <-abandon:
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 )
@@ -51,8 +52,8 @@ type writer struct {
 	running sync.WaitGroup
 }
 
-// write passes a job to the goroutine and starts it if there is none.
-func (w *writer) write(j job) {
+// write passes a job to the goroutine at the time now, and starts the goroutine if there is none.
+func (w *writer) write(j job, now time.Duration) {
 	if w.jobs == nil {
 		jobs, answers := make(chan job, 1), make(chan written, 1)
 		w.jobs, w.answers = jobs, answers
@@ -61,6 +62,9 @@ func (w *writer) write(j job) {
 		}
 		store, gate := w.store, w.gate
 		w.running.Go(func() { runWriter(store, gate, jobs, answers) })
+	}
+	if w.gate != nil {
+		w.gate.began, w.gate.reported = now, false
 	}
 	w.jobs <- j
 }

@@ -15,8 +15,8 @@ import (
 const maxBuffer = 1 << 20
 
 // Commit implements [flow.Store]. Each Commit is one transaction, which is on disk when Commit
-// returns, unless NoSync is set. After an error the same changes can be committed again. That commit
-// succeeds only when a sync has succeeded.
+// returns, unless NoSync is set. After an error the same changes can be committed again. That
+// commit succeeds only when a sync has succeeded.
 func (s *Store) Commit(changes []flow.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,12 +71,12 @@ func (s *Store) transact(cleared bool, publications []netChange, received []rece
 }
 
 // resync writes the header pages again and syncs them, if the last commit failed or the file was
-// opened as it was. If the last sync of a commit fails, the header page that makes the changes valid
-// can be read back, but may not be on disk: the kernel may have dropped the page or count it as
-// clean, so that another sync alone would succeed and write nothing. Without resync, a commit of the
-// same changes would find them in the file and sync nothing, and a later transaction would overwrite
-// pages that the header page on disk still refers to. All other pages of a transaction are synced
-// before its header page is written.
+// opened as it was. If the last sync of a commit fails, the header page that makes the changes
+// valid can be read back, but may not be on disk: the kernel may have dropped the page or count it
+// as clean, so that another sync alone would succeed and write nothing. Without resync, a commit of
+// the same changes would find them in the file and sync nothing, and a later transaction would
+// overwrite pages that the header page on disk still refers to. All other pages of a transaction
+// are synced before its header page is written.
 func (s *Store) resync() error {
 	if !s.unsynced || s.options.NoSync {
 		return nil

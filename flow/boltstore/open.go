@@ -32,7 +32,7 @@ func (s *Store) openExisting() (missing bool, err error) {
 	if missing, err = s.lockAndCheck(f); missing || err != nil {
 		return missing, errors.Join(err, f.Close())
 	}
-	s.unsynced = true // a process that was killed may have left what it could not sync
+	s.unsynced = true // a process that was killed may have left unsynced pages
 	return false, s.openBolt(f)
 }
 
