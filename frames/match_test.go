@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestMatch(t *testing.T) {
@@ -101,9 +102,7 @@ func TestRouteStripsTheGroup(t *testing.T) {
 // naiveMatch implements section 4.7 word for word.
 func naiveMatch(filter, topic string) bool {
 	want, have := strings.Split(filter, "/"), strings.Split(topic, "/")
-	if want[0] == "$share" && len(want) >= 3 {
-		want = want[2:]
-	}
+	want = naivePart(want)
 	if strings.HasPrefix(topic, "$") && (want[0] == "#" || want[0] == "+") {
 		return false
 	}
@@ -117,25 +116,42 @@ func naiveMatch(filter, topic string) bool {
 	return slices.EqualFunc(want, have, func(want, have string) bool { return want == "+" || want == have })
 }
 
-// naiveFilter reports whether filter is valid by section 4.7, checked level by level.
+// naivePart returns the levels of the part filter of a shared filter, of $queue/filter and of
+// $exclusive/filter, and all levels of any other filter.
+func naivePart(levels []string) []string {
+	switch n := len(levels); {
+	case levels[0] == "$share" && n >= 3:
+		return levels[2:]
+	case (levels[0] == "$queue" || levels[0] == "$exclusive") && n >= 2:
+		return levels[1:]
+	}
+	return levels
+}
+
+// naiveFilter reports whether filter is valid by section 4.7, checked level by level, and has no
+// character that section 1.5.3 advises against.
 func naiveFilter(filter string) bool {
 	levels := strings.Split(filter, "/")
 	if levels[0] == "$share" && len(levels) >= 2 {
 		if len(levels) < 3 || levels[1] == "" || strings.ContainsAny(levels[1], "+#") {
 			return false
 		}
-		levels = levels[2:]
 	}
+	levels = naivePart(levels)
 	for i, level := range levels {
 		if strings.ContainsAny(level, "+#") && level != "+" && (level != "#" || i < len(levels)-1) {
 			return false
 		}
 	}
-	return strings.Join(levels, "/") != "" && !strings.Contains(filter, "\x00") && filter == strings.ToValidUTF8(filter, "")
+	advisedAgainst := func(r rune) bool {
+		nonCharacter := 0xFDD0 <= r && r <= 0xFDEF || r%0x10000 >= 0xFFFE
+		return unicode.IsControl(r) || nonCharacter
+	}
+	return strings.Join(levels, "/") != "" && filter == strings.ToValidUTF8(filter, "") && !strings.ContainsFunc(filter, advisedAgainst)
 }
 
 func FuzzMatch(f *testing.F) {
-	for _, filter := range []string{"#", "+", "a/#", "+/b/#", "a/+/c", "$SYS/#", "$share/g/a/+", "/+", "a//b", "a#", "#/a"} {
+	for _, filter := range []string{"#", "+", "a/#", "+/b/#", "a/+/c", "$SYS/#", "$share/g/a/+", "/+", "a//b", "a#", "#/a", "$queue/a", "$exclusive/+/b"} {
 		for _, topic := range []string{"a", "/", "a/b", "a/b/c", "$SYS/a", "//", "a/"} {
 			f.Add(filter, topic)
 		}

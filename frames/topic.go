@@ -96,9 +96,13 @@ func filterFault(filter string) string {
 		case !ok:
 			return "no filter behind the group of " + sharePrefix
 		}
-	}
-	for _, prefix := range plainPrefixes {
-		filter = strings.TrimPrefix(filter, prefix)
+	} else {
+		for _, prefix := range plainPrefixes {
+			if part, ok := strings.CutPrefix(filter, prefix); ok {
+				filter = part
+				break
+			}
+		}
 	}
 	// [MQTT-4.7.3-1] a filter has at least one character.
 	if filter == "" {

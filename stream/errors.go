@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -66,25 +65,6 @@ func (e *causedError) Unwrap() []error { return []error{e.fate, e.cause} }
 func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
 func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
 func kept(cause error) error        { return &causedError{ErrKept, cause} }
-
-// ended returns the error of a call that ctx has ended: the cause of ctx with the reason why the
-// call had to wait, if there is one. It wraps ctx.Err() also if the cause does not.
-func ended(ctx context.Context, reason error) error {
-	cause := context.Cause(ctx)
-	if !errors.Is(cause, ctx.Err()) {
-		cause = &endedError{ctx.Err(), cause}
-	}
-	if reason == nil {
-		return cause
-	}
-	return &causedError{cause, reason}
-}
-
-// endedError is the cause of a context that does not say how the context has ended.
-type endedError struct{ err, cause error }
-
-func (e *endedError) Error() string   { return e.cause.Error() }
-func (e *endedError) Unwrap() []error { return []error{e.err, e.cause} }
 
 // DowngradedError says that the broker acknowledged a QoS 2 publication with PUBACK, as for QoS 1.
 // The message has arrived at the broker, but at least once instead of exactly once.

@@ -18,10 +18,21 @@ func (e *contextError) Error() string {
 
 func (e *contextError) Unwrap() []error { return []error{e.cause, e.reason} }
 
-// gaveUp returns the error of a call that ended by ctx.
+// gaveUp returns the error of a call that ended by ctx. It wraps ctx.Err() also if the cause of ctx
+// does not.
 func gaveUp(ctx context.Context, reason error) error {
-	return &contextError{context.Cause(ctx), reason}
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, ctx.Err()) {
+		cause = &endedError{ctx.Err(), cause}
+	}
+	return &contextError{cause, reason}
 }
+
+// An endedError is the cause of a context that does not say how the context has ended.
+type endedError struct{ err, cause error }
+
+func (e *endedError) Error() string   { return e.cause.Error() }
+func (e *endedError) Unwrap() []error { return []error{e.err, e.cause} }
 
 // recently is how long a connection must last before the failure before it no longer explains
 // anything. It is as long as the longest default interval between attempts.

@@ -175,7 +175,7 @@ func (s *Session) AwaitOnline(ctx context.Context) error {
 	case <-s.life.done:
 		return s.life.closed()
 	case <-ctx.Done():
-		return ended(ctx, s.State().Err)
+		return gaveUp(ctx, s.states.reason("the connection has just been made"))
 	}
 }
 
