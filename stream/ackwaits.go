@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
-	"github.com/go-millrace/mqtt/frames"
 )
 
 // A receiver is a flow.Receiver with the topic and the time of each delivery whose ack was not
@@ -100,68 +99,4 @@ func (w *ackWaits) shrink() {
 	if w != nil && w.first == w.next {
 		w.ring = nil
 	}
-}
-
-// arrived records the delivery of a message to an inbox.
-func (l *loop) arrived(d *Delivery, box *inbox) {
-	if d.QoS == frames.AtMostOnce {
-		return
-	}
-	if l.receiver.waits == nil {
-		l.receiver.waits = &ackWaits{limit: l.settings.slowConsumer}
-	}
-	l.receiver.waits.add(d.seq, arrival{topic: d.Topic, inbox: box, at: l.clock.now})
-}
-
-// warnOfHeldAcks warns when a delivery has held back the acks of later ones for long. It returns
-// the time of the next check, 0 for none.
-func (l *loop) warnOfHeldAcks() time.Duration {
-	w := l.receiver.waits
-	from, to := l.receiver.Waits()
-	a, ok := w.oldest(from, to)
-	if !ok || w.limit == 0 {
-		return 0
-	}
-	warn, next := w.check(l.clock.now, from, a)
-	if warn {
-		l.logHeldAcks(from, a)
-	}
-	return next
-}
-
-func (l *loop) logHeldAcks(seq uint64, a arrival) {
-	box, unread := l.inboxes.holder(seq)
-	if box == nil {
-		box = a.inbox
-		if sets := l.subs.Lookup(a.topic); (box == nil || box == l.inboxes.unclaimed) && len(sets) > 0 {
-			box = sets[0].inbox // has claimed the message since
-		}
-	}
-	text := "a consumer does not acknowledge a message that it has received, which holds back the acks of all later messages"
-	switch {
-	case box == nil || box == l.inboxes.unclaimed:
-		text = "no Subscription claims a message, which holds back the acks of all later messages: subscribe, " +
-			"take the messages of the client, or set DiscardUnclaimed"
-	case unread > 0:
-		text = "nobody receives the messages of a Subscription, which holds back the acks of all later messages: " +
-			"receive them, or call Unsubscribe"
-	}
-	var filters []string
-	if box != nil {
-		filters = box.filters
-	}
-	l.log.Warn(text, "filters", filters, "topic", a.topic, "age", l.clock.now-a.at, "unread", unread,
-		"unacked", l.receiver.Unacked())
-}
-
-// holder returns the inbox in which delivery seq waits, nil if none, and how many messages it has.
-func (b *inboxes) holder(seq uint64) (box *inbox, count int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.slots {
-		if s := &b.slots[i]; s.inbox != nil && s.delivery.seq == seq {
-			return s.inbox, s.inbox.count
-		}
-	}
-	return nil, 0
 }

@@ -71,6 +71,18 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 	return n
 }
 
+// holder returns the inbox in which delivery seq waits, nil if none, and how many messages it has.
+func (b *inboxes) holder(seq uint64) (box *inbox, count int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.slots {
+		if s := &b.slots[i]; s.inbox != nil && s.delivery.seq == seq {
+			return s.inbox, s.inbox.count
+		}
+	}
+	return nil, 0
+}
+
 // walk calls visit for the messages of a line in order. The function visit may remove its message.
 func (b *inboxes) walk(line *list.List, visit func(i int32)) {
 	for i := line.Head; i != 0; {

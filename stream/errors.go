@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -101,3 +102,29 @@ type OptionError = link.OptionError
 
 // prefixed adds the prefix of this package's errors to an error of package frames or flow.
 func prefixed(err error) error { return fmt.Errorf("mqtt: %w", err) }
+
+// A contextError is the error of a call that ended by its context. It wraps the cause of the
+// context and the reason why the call had no result yet.
+type contextError struct{ cause, reason error }
+
+func (e *contextError) Error() string {
+	return "mqtt: " + strings.TrimPrefix(e.cause.Error(), "mqtt: ") + ": " + strings.TrimPrefix(e.reason.Error(), "mqtt: ")
+}
+
+func (e *contextError) Unwrap() []error { return []error{e.cause, e.reason} }
+
+// gaveUp returns the error of a call that ended by ctx. It wraps ctx.Err() also if the cause of ctx
+// does not.
+func gaveUp(ctx context.Context, reason error) error {
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, ctx.Err()) {
+		cause = &endedError{ctx.Err(), cause}
+	}
+	return &contextError{cause, reason}
+}
+
+// An endedError is the cause of a context that does not say how the context has ended.
+type endedError struct{ err, cause error }
+
+func (e *endedError) Error() string   { return e.cause.Error() }
+func (e *endedError) Unwrap() []error { return []error{e.err, e.cause} }

@@ -239,3 +239,42 @@ func (b *inboxes) snapshot(st *Stats) {
 	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.used.total(), b.unclaimed.count
 	st.UnreadBytes, st.InboxMemory = b.used.unread, b.used.total()+b.buffers.unused()
 }
+
+// compact copies the messages that lie in sparse buffers, if the unused memory is more than all
+// messages count with. So the inboxes hold at most twice the memory that they count, and
+// sparseBytes. The buffer that is being filled stays, since it has at most 64 KiB to be filled. The
+// caller holds the lock.
+func (b *inboxes) compact() {
+	if b.buffers.unused() <= b.used.total()+sparseBytes {
+		return
+	}
+	r := b.buffers
+	reading, size := r.current, r.size
+	sparse := func(i int32) bool { return i != reading && r.all[i].sparse() }
+	missing := 0 // bytes still to be copied
+	for i := range r.all {
+		if sparse(int32(i)) {
+			missing += r.all[i].live
+		}
+	}
+	r.current = 0
+	var room []byte
+	for i := range b.slots {
+		s := &b.slots[i]
+		if s.buffer == 0 || !sparse(s.buffer) {
+			continue
+		}
+		n := len(s.delivery.Payload)
+		if cap(room)-len(room) < n {
+			r.begin(max(n, min(missing, compactBytes)))
+			room = make([]byte, 0, r.size)
+		}
+		old := s.buffer
+		s.buffer = r.hold(n)
+		room = append(room, s.delivery.Payload...)
+		s.delivery.Payload = room[len(room)-n : len(room) : len(room)]
+		missing -= n
+		r.release(old, n)
+	}
+	r.current, r.size = reading, size
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -68,21 +67,4 @@ func (l *packetLog) received(packets []packet) {
 		}
 		l.Debug("received", "type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size)
 	}
-}
-
-// filled names the Subscription that has most of the messages which make reading pause.
-func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
-	var filters []string // of no Subscription: the messages are unclaimed
-	most, all := boxes.unclaimed.unread()
-	look := func(set *filterSet) {
-		if n, _ := set.inbox.unread(); n > most {
-			most, filters = n, set.topics()
-		}
-	}
-	subs.EachWanted(func(set *filterSet, _ bool) { look(set) })
-	for _, set := range subs.Leaving() {
-		look(set)
-	}
-	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
-		"filters", filters, "bytes", most, "of", all)
 }

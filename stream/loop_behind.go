@@ -70,3 +70,20 @@ func waitingPublishes(sender *flow.Sender[owner], taken []*publishCall, all bool
 	}
 	return waiting
 }
+
+// filled names the Subscription that has most of the messages which make reading pause.
+func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
+	var filters []string // of no Subscription: the messages are unclaimed
+	most, all := boxes.unclaimed.unread()
+	look := func(set *filterSet) {
+		if n, _ := set.inbox.unread(); n > most {
+			most, filters = n, set.topics()
+		}
+	}
+	subs.EachWanted(func(set *filterSet, _ bool) { look(set) })
+	for _, set := range subs.Leaving() {
+		look(set)
+	}
+	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
+		"filters", filters, "bytes", most, "of", all)
+}

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -116,3 +118,25 @@ func (f *stateFeed) close() {
 	}
 	clear(f.readers)
 }
+
+// recently is how long a connection must last before the failure before it no longer explains
+// anything. It is as long as the longest default interval between attempts.
+const recently = time.Minute
+
+// reason returns why a call has no result yet: the session is offline, or else waits, with the last
+// failure if the session has been online only for a short time.
+func (f *stateFeed) reason(waits string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch lasted := time.Since(f.state.Since); {
+	case !f.state.Online && f.failure == nil:
+		return errors.New("no connection yet")
+	case !f.state.Online:
+		return &causedError{errNotConnected, f.failure}
+	case f.failure != nil && lasted < recently:
+		return &causedError{fmt.Errorf("%s; connected %v ago after", waits, lasted.Round(time.Millisecond)), f.failure}
+	}
+	return errors.New(waits)
+}
+
+var errNotConnected = errors.New("not connected")
