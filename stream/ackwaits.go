@@ -1,17 +1,6 @@
 package stream
 
-import (
-	"time"
-
-	"github.com/go-millrace/mqtt/flow"
-)
-
-// A receiver is a flow.Receiver with the topic and the time of each delivery whose ack was not
-// sent.
-type receiver struct {
-	*flow.Receiver
-	waits *ackWaits // nil before the first delivery
-}
+import "time"
 
 // ackWaits finds the delivery that holds back all later acks, and decides when to warn of it.
 //

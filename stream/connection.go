@@ -13,17 +13,17 @@ import (
 type connPhase byte
 
 const (
-	waiting connPhase = iota // no connection and no attempt
-	dialing                  // the reader makes an attempt
-	up                       // connected
-	failing                  // closed by us; the reader still uses it
-	failed                   // the reader has ended; the writer may still use it
+	phaseWaiting connPhase = iota // no connection and no attempt
+	phaseDialing                  // the reader makes an attempt
+	phaseUp                       // connected
+	phaseFailing                  // closed by us; the reader still uses it
+	phaseFailed                   // the reader has ended; the writer may still use it
 )
 
 // A connection is the present connection to the broker, or the attempt to make the next one.
 //
-// Invariant: there is at most one attempt or connection. In the phases up, failing and failed, conn
-// is set; in failing and failed, cause is set too. The method reset leads back to waiting. Only the
+// Invariant: there is at most one attempt or connection. From phaseUp on, conn is set; after
+// phaseUp, cause is set too. The method reset leads back to phaseWaiting. Only the
 // methods of connection change the phase.
 type connection struct {
 	phase connPhase
@@ -51,14 +51,14 @@ func newConnection(r *reader, t terms, b *flow.Backoff, endpoint string, first c
 }
 
 // online reports whether the session counts as connected: from begin until reset.
-func (c *connection) online() bool { return c.phase >= up }
+func (c *connection) online() bool { return c.phase >= phaseUp }
 
 // due returns the time of the next attempt, 0 for none.
 func (c *connection) due() time.Duration { return c.backoff.Due() }
 
 // dial begins an attempt if one is due.
 func (c *connection) dial(now time.Duration) {
-	if c.phase != waiting || c.due() == 0 || now < c.due() {
+	if c.phase != phaseWaiting || c.due() == 0 || now < c.due() {
 		return
 	}
 	c.dialNow()
@@ -66,7 +66,7 @@ func (c *connection) dial(now time.Duration) {
 
 func (c *connection) dialNow() {
 	c.backoff.Start()
-	c.phase = dialing
+	c.phase = phaseDialing
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancel(context.Background())
 	s := c.states.State()
@@ -76,7 +76,7 @@ func (c *connection) dialNow() {
 // attemptFailed records that an attempt has failed.
 func (c *connection) attemptFailed(err error) {
 	c.endAttempt()
-	c.phase = waiting
+	c.phase = phaseWaiting
 	c.states.set(func(s *State) { s.Attempt++; s.Err = err })
 	c.firstResult(err)
 }
@@ -90,7 +90,7 @@ func (c *connection) endAttempt() {
 // begin takes a new connection into use, whose CONNECT was sent at the time sent.
 func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
-	c.phase, c.conn, c.endpoint = up, conn, conn.Endpoint
+	c.phase, c.conn, c.endpoint = phaseUp, conn, conn.Endpoint
 	c.terms = c.terms.agreed(conn)
 	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)
 	c.backoff.Up(now)
@@ -115,8 +115,8 @@ func (c *connection) firstResult(err error) {
 // fail closes the connection without DISCONNECT, so that the broker publishes the will. All other
 // state stays as it is until the reader and the writer no longer use the connection.
 func (c *connection) fail(err error) {
-	if c.phase == up {
-		c.phase, c.cause = failing, err
+	if c.phase == phaseUp {
+		c.phase, c.cause = phaseFailing, err
 		c.conn.Abort()
 	}
 }
@@ -124,7 +124,7 @@ func (c *connection) fail(err error) {
 // readerGone records that the reader has ended with err.
 func (c *connection) readerGone(err error) {
 	c.fail(err)
-	c.phase = failed
+	c.phase = phaseFailed
 }
 
 // announceLost publishes the State of a session that has lost its connection because of err.
@@ -135,7 +135,7 @@ func (c *connection) announceLost(err error) {
 // reset forgets the connection.
 func (c *connection) reset() {
 	c.endAttempt()
-	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt = waiting, nil, nil, 0, 0
+	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt = phaseWaiting, nil, nil, 0, 0
 }
 
 // linger closes our side of the connection and reads on until the broker has closed its side
@@ -153,7 +153,7 @@ func (c *connection) linger() {
 
 // pingAt returns the time of the next keep alive check, 0 for none.
 func (c *connection) pingAt(now time.Duration, paused bool) time.Duration {
-	if c.phase != up {
+	if c.phase != phaseUp {
 		return 0
 	}
 	return c.keepAlive.Next(now, paused)

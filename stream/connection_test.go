@@ -64,30 +64,30 @@ func TestAConnectionGoesThroughItsPhases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &pipeBroker{conns: make(chan net.Conn, 1)}
 		c, first := newTestConnection(t, b)
-		if c.dial(time.Hour); c.phase != waiting {
+		if c.dial(time.Hour); c.phase != phaseWaiting {
 			t.Fatal("dialed though no attempt was due")
 		}
-		if c.dialNow(); c.phase != dialing || c.online() {
+		if c.dialNow(); c.phase != phaseDialing || c.online() {
 			t.Fatal("not dialing")
 		}
 		c.begin((<-c.reader.events).conn, 5, 4)
 		c.announce()
-		if err := <-first; c.phase != up || !c.online() || err != nil || !c.shown().Online {
+		if err := <-first; c.phase != phaseUp || !c.online() || err != nil || !c.shown().Online {
 			t.Fatalf("phase %d, first result %v, shown %+v", c.phase, err, c.shown())
 		}
 		reason := &frames.ProtocolError{Reason: "for the test"}
 		c.fail(reason)
 		c.fail(errors.New("a later reason")) // the first counts
-		if c.phase != failing || !c.online() || c.cause != reason || c.code() != frames.ProtocolViolation {
+		if c.phase != phaseFailing || !c.online() || c.cause != reason || c.code() != frames.ProtocolViolation {
 			t.Fatalf("phase %d, cause %v", c.phase, c.cause)
 		}
 		c.readerGone((<-c.reader.events).err)
-		if c.phase != failed || c.cause != reason || c.pingAt(9, false) != 0 {
+		if c.phase != phaseFailed || c.cause != reason || c.pingAt(9, false) != 0 {
 			t.Fatalf("phase %d, cause %v", c.phase, c.cause)
 		}
 		c.reset()
 		c.announceLost(reason)
-		if st := c.shown(); c.phase != waiting || c.conn != nil || c.cause != nil || st.Online || st.Err != reason {
+		if st := c.shown(); c.phase != phaseWaiting || c.conn != nil || c.cause != nil || st.Online || st.Err != reason {
 			t.Fatalf("phase %d, shown %+v", c.phase, st)
 		}
 		c.reader.stop()
@@ -104,7 +104,7 @@ func TestAnAttemptThatFailsIsShownAndTriedAgainWhenDue(t *testing.T) {
 			c.dialNow()
 			err := (<-c.reader.events).err
 			c.attemptFailed(err)
-			if st := c.shown(); c.phase != waiting || st.Attempt != attempt || !errors.Is(st.Err, b.refuse) {
+			if st := c.shown(); c.phase != phaseWaiting || st.Attempt != attempt || !errors.Is(st.Err, b.refuse) {
 				t.Fatalf("phase %d, shown %+v", c.phase, st)
 			}
 		}
@@ -112,10 +112,10 @@ func TestAnAttemptThatFailsIsShownAndTriedAgainWhenDue(t *testing.T) {
 			t.Fatalf("Dial hears %v, and once", err)
 		}
 		c.backoff.Schedule(0, false)
-		if c.dial(c.due() - 1); c.phase != waiting {
+		if c.dial(c.due() - 1); c.phase != phaseWaiting {
 			t.Fatal("dialed before the attempt was due")
 		}
-		if c.dial(c.due()); c.phase != dialing || c.due() != 0 {
+		if c.dial(c.due()); c.phase != phaseDialing || c.due() != 0 {
 			t.Fatal("not dialed when due")
 		}
 		<-c.reader.events
@@ -127,7 +127,7 @@ func TestAnAttemptThatFailsIsShownAndTriedAgainWhenDue(t *testing.T) {
 // What nothing is connected to cannot fail.
 func TestFailWithoutAConnectionChangesNothing(t *testing.T) {
 	c, _ := newTestConnection(t, &pipeBroker{})
-	if c.fail(errors.New("late")); c.phase != waiting || c.cause != nil {
+	if c.fail(errors.New("late")); c.phase != phaseWaiting || c.cause != nil {
 		t.Errorf("phase %d, cause %v", c.phase, c.cause)
 	}
 }

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -41,6 +43,21 @@ func (o *outbox) ack(a frames.Ack) {
 	if o.added(before, bytes, err) {
 		o.ackingBytes += int32(len(bytes) - before)
 		o.log.sentAck(a, len(bytes)-before)
+	}
+}
+
+// publications adds publications until the batch or the in-flight window is full.
+func (o *outbox) publications(s *flow.Sender[owner], now time.Duration) {
+	for !o.full() {
+		if s.AtRun() {
+			s.NextRun(o.number(), o.publishNext)
+			continue
+		}
+		out, ok := s.Next(o.number(), now)
+		if !ok {
+			return
+		}
+		o.transmit(&out)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -116,4 +117,13 @@ func (s *filterSet) left(err error) {
 		reply <- err
 	}
 	s.leavers = nil
+}
+
+// unsubscribe begins the end of a Subscription. The channel reply, with cap 1, gets the result.
+func (s *filterSet) unsubscribe(subs *flow.Subscriptions[*filterSet], reply chan<- error) {
+	if !subs.Remove(s) {
+		reply <- nil
+		return
+	}
+	s.leavers = append(s.leavers, reply)
 }

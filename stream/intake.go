@@ -109,6 +109,13 @@ func (in *intake) takeRest() stageRun {
 	return run
 }
 
+// refuseRest ends the messages of the run that found no room.
+func (in *intake) refuseRest(r *receipts, cause error) {
+	if run := in.takeRest(); len(run.messages) > 0 {
+		r.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})
+	}
+}
+
 // flush adds a call of Flush. It waits for the publications up to seq, which was accepted last, and
 // for the rest of a run, whose messages are accepted next.
 func (in *intake) flush(seq uint64, reply chan<- error) {

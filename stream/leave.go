@@ -1,7 +1,5 @@
 package stream
 
-import ()
-
 // The methods here end a Subscription at the wish of its user: at once by Unsubscribe, or by Drain,
 // which hands over the messages that have arrived.
 
@@ -28,6 +26,16 @@ func (b *inbox) leave() {
 	if !b.left.Swap(true) && b.exits().leaving != nil {
 		close(b.exit.leaving)
 	}
+}
+
+// discard drops the messages that nobody has received, calls dropped for each, and closes the
+// channels.
+func (b *inbox) discard(dropped func(*Delivery)) {
+	b.leave()
+	b.recall()
+	b.all.drop(b, func(*slot) bool { return true }, dropped)
+	b.all.dropPostponed(b, dropped)
+	b.finish(nil)
 }
 
 // leavingChannel returns a channel that is closed when the Subscription is unsubscribed.

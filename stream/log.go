@@ -10,7 +10,7 @@ import (
 // A packetLog records packets at Debug, never a payload.
 type packetLog struct {
 	*slog.Logger
-	windowNoted bool // see noteWindow
+	windowNoted bool // noteWindow has logged
 
 	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
@@ -67,4 +67,41 @@ func (l *packetLog) received(packets []packet) {
 		}
 		l.Debug("received", "type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size)
 	}
+}
+
+// topicNotes are topics that are logged once each. They are bounded in number and in bytes, since
+// the broker chooses them; further topics are not logged.
+type topicNotes struct {
+	noted    map[string]struct{} // logged, or in unlogged
+	unlogged []string
+	bytes    int // of the topics in noted
+}
+
+const (
+	maxNotedTopics = 1024
+	maxNotedBytes  = 64 << 10
+)
+
+// note puts a topic into *notes, once.
+func note(notes **topicNotes, topic string) {
+	if *notes == nil {
+		*notes = &topicNotes{noted: make(map[string]struct{})}
+	}
+	n := *notes
+	if _, ok := n.noted[topic]; ok || len(n.noted) >= maxNotedTopics || n.bytes+len(topic) > maxNotedBytes {
+		return
+	}
+	n.noted[topic] = struct{}{}
+	n.bytes += len(topic)
+	n.unlogged = append(n.unlogged, topic)
+}
+
+// take returns the topics noted since the last call.
+func (n *topicNotes) take() []string {
+	if n == nil {
+		return nil
+	}
+	topics := n.unlogged
+	n.unlogged = nil
+	return topics
 }

@@ -56,7 +56,7 @@ func (l *loop) snapshot() Stats {
 	st.Unreported = l.receipts.failed
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
-	if a, ok := l.receiver.waits.oldest(l.receiver.Waits()); ok {
+	if a, _, ok := l.receiver.holdsAcks(); ok {
 		st.OldestUnacked = l.clock.now - a.at
 	}
 	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
@@ -66,4 +66,22 @@ func (l *loop) snapshot() Stats {
 	st.StoreFailing = l.outbox.failing() != nil
 	l.inboxes.snapshot(&st)
 	return st
+}
+
+// packets returns how many PUBLISH packets were sent and received, or wait to be sent.
+func (l *loop) packets() uint64 { return l.outbox.sent + l.count.received + uint64(l.sender.Len()) }
+
+// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and some
+// time after a burst.
+func (l *loop) shrink() {
+	unused := l.sender.Len() == 0
+	if unused {
+		l.sender.Shrink()
+	}
+	l.outbox.shrink(unused)
+	l.receiver.Shrink()
+	l.receiver.waits.shrink()
+	l.inboxes.shrink()
+	l.intake.shrink()
+	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
 }

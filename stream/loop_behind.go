@@ -26,7 +26,7 @@ func (l *loop) endWaits(began bool) {
 		return
 	}
 	if began {
-		l.refuseResting(ErrBehind)
+		l.intake.refuseRest(&l.receipts, ErrBehind)
 	}
 	for _, h := range waitingPublishes(l.sender, l.intake.taken, began) {
 		if e, _ := l.sender.Find(h); e.Message.QoS > frames.AtMostOnce || l.sender.IsQueued(h) {
@@ -69,21 +69,4 @@ func waitingPublishes(sender *flow.Sender[owner], taken []*publishCall, all bool
 		waiting = append(waiting, call.handle)
 	}
 	return waiting
-}
-
-// filled names the Subscription that has most of the messages which make reading pause.
-func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
-	var filters []string // of no Subscription: the messages are unclaimed
-	most, all := boxes.unclaimed.unread()
-	look := func(set *filterSet) {
-		if n, _ := set.inbox.unread(); n > most {
-			most, filters = n, set.topics()
-		}
-	}
-	subs.EachWanted(func(set *filterSet, _ bool) { look(set) })
-	for _, set := range subs.Leaving() {
-		look(set)
-	}
-	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
-		"filters", filters, "bytes", most, "of", all)
 }

@@ -16,7 +16,7 @@ func (l *loop) event(e event) {
 		l.reconnect(e.err)
 	case e.err != nil:
 		l.link.readerGone(e.err)
-	case l.link.phase == up:
+	case l.link.phase == phaseUp:
 		if e.buffer > 0 {
 			l.inboxes.readInto(e.buffer)
 		}

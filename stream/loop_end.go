@@ -84,14 +84,14 @@ func (l *loop) endIntake() {
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
 	l.takeAcks()
-	if l.link.phase == up {
+	if l.link.phase == phaseUp {
 		defer l.link.conn.LimitClose()()
 		l.outbox.acks(l.receiver.Receiver)
 		l.outbox.packet(frames.Disconnect{})
 	}
 	for range 2 { // the batch that the writer has, and the last one
 		l.awaitWriter()
-		if l.link.phase > up {
+		if l.link.phase > phaseUp {
 			l.outbox.disconnected()
 		}
 		l.outbox.retryNow()
@@ -99,7 +99,7 @@ func (l *loop) hangUp() {
 	}
 	l.awaitWriter()
 	l.link.endAttempt()
-	if l.link.phase == up {
+	if l.link.phase == phaseUp {
 		l.link.linger()
 	}
 }
@@ -121,7 +121,7 @@ func (l *loop) endPublications() {
 		cause = &causedError{ErrClosed, l.link.cause}
 	}
 	l.disconnected(cause)
-	l.refuseResting(cause)
+	l.intake.refuseRest(&l.receipts, cause)
 	stored := l.outbox.journal != nil
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)

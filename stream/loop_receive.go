@@ -11,7 +11,7 @@ func (l *loop) receive(packets []packet) {
 	l.link.keepAlive.Heard(l.clock.now, l.link.conn.BytesIn())
 	l.count.reads++
 	l.log.received(packets)
-	for i := 0; i < len(packets) && l.link.phase == up; {
+	for i := 0; i < len(packets) && l.link.phase == phaseUp; {
 		if packets[i].kind == frames.TypePublish {
 			i += l.deliverRun(packets[i:])
 			continue
@@ -66,7 +66,7 @@ func (l *loop) deliver(p *packet) {
 		if !isNew {
 			_, next := l.receiver.Waits()
 			d.seq = next - 1
-			l.arrived(&d, nil)
+			l.receiver.delivered(&d, nil, l.clock.now)
 			return
 		}
 		d.seq = first
@@ -74,7 +74,7 @@ func (l *loop) deliver(p *packet) {
 	switch {
 	case len(sets) > 0:
 		for _, set := range sets {
-			l.arrived(&d, set.inbox)
+			l.receiver.delivered(&d, set.inbox, l.clock.now)
 			kept := l.inboxes.put(set.inbox, &d, len(sets) > 1, was)
 			if d.seq != 0 {
 				if !kept {
@@ -84,14 +84,19 @@ func (l *loop) deliver(p *packet) {
 			}
 		}
 	case l.settings.discardUnclaimed || l.subs.Unsubscribed(d.Topic): // acknowledged all the same [MQTT-4.5.0-2]
-		l.count.discarded++
-		if d.seq != 0 {
-			l.receiver.Ack(d.seq)
-		}
+		l.discard(&d)
 	default:
 		note(&l.log.unclaimed, d.Topic)
-		l.arrived(&d, l.inboxes.unclaimed)
+		l.receiver.delivered(&d, l.inboxes.unclaimed, l.clock.now)
 		l.inboxes.put(l.inboxes.unclaimed, &d, false, was)
+	}
+}
+
+// discard acknowledges a message that nobody gets, and counts it.
+func (l *loop) discard(d *Delivery) {
+	l.count.discarded++
+	if d.seq != 0 {
+		l.receiver.Ack(d.seq)
 	}
 }
 
@@ -122,5 +127,5 @@ func (l *loop) takeAcks() {
 	for _, seq := range l.inboxes.acks.take() {
 		l.receiver.Ack(seq)
 	}
-	l.postpone(requeues)
+	l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open)
 }

@@ -59,7 +59,7 @@ func (l *loop) admit(run stageRun) {
 		if room <= 0 {
 			l.intake.leaveRest(run)
 			if l.intake.behind {
-				l.refuseResting(ErrBehind)
+				l.intake.refuseRest(&l.receipts, ErrBehind)
 			}
 			return
 		}
@@ -75,35 +75,6 @@ func (l *loop) admit(run stageRun) {
 		}
 	}
 }
-
-// transmit adds publications to the batch until the batch or the in-flight window is full.
-func (l *loop) transmit() {
-	for !l.outbox.full() {
-		if l.sender.AtRun() {
-			l.sender.NextRun(l.outbox.number(), l.outbox.publishNext)
-			continue
-		}
-		out, ok := l.sender.Next(l.outbox.number(), l.clock.now)
-		if !ok {
-			return
-		}
-		l.outbox.transmit(&out)
-	}
-}
-
-// noteWindow logs, once, that publications wait although the broker would take more. Each then takes
-// a round trip. The queue counts as long as one batch of PublishFrom or one burst of Publish calls.
-func (l *loop) noteWindow() {
-	if l.log.windowNoted || l.settings.window > 1 || l.sender.InFlight() == 0 || l.sender.Queued() < windowQueue {
-		return
-	}
-	l.log.windowNoted = true
-	l.log.Info("publications queue behind a Window of 1, so that each takes a round trip: a larger Window sends more at a time, "+
-		"and may change their order when a connection is lost", "queued", l.sender.Queued())
-}
-
-// windowQueue is how many publications must wait for noteWindow.
-const windowQueue = 16
 
 // resend retransmits packets whose ack is overdue, if Options.Retry is set. It retransmits nothing
 // while reading is paused, nor for Retry.Initial after that.
@@ -136,7 +107,7 @@ func (l *loop) flush() {
 	if l.outbox.err != nil {
 		l.link.fail(l.outbox.err)
 	}
-	if l.link.phase > up && l.ending != over {
+	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
 	bytes, done := l.outbox.flush(l.clock.now)
@@ -234,7 +205,7 @@ func gaveUpPublish(l *loop, ctx context.Context, h flow.Handle) error {
 func (l *loop) withdrawStage(st *publishStage) {
 	cause := context.Cause(st.ctx)
 	if l.intake.resting.stage == st {
-		l.refuseResting(cause)
+		l.intake.refuseRest(&l.receipts, cause)
 	}
 	var pending []flow.Handle
 	l.sender.Each(func(h flow.Handle, o owner) {
@@ -244,12 +215,5 @@ func (l *loop) withdrawStage(st *publishStage) {
 	})
 	for _, h := range pending {
 		l.withdraw(h, gaveUpPublish(l, st.ctx, h))
-	}
-}
-
-// refuseResting ends the messages of a run that wait for room in the queue.
-func (l *loop) refuseResting(cause error) {
-	if run := l.intake.takeRest(); len(run.messages) > 0 {
-		l.receipts.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})
 	}
 }

@@ -115,15 +115,6 @@ func (l *loop) lapse() {
 // shorter.
 const longestRequest = 20 * time.Second
 
-// unsubscribe begins the end of a Subscription.
-func (l *loop) unsubscribe(set *filterSet, reply chan<- error) {
-	if !l.subs.Remove(set) {
-		reply <- nil
-		return
-	}
-	set.leavers = append(set.leavers, reply)
-}
-
 // returnMessages empties the inbox of a Subscription that failed. A message that other
 // Subscriptions have too is dropped. A message that matches other Subscriptions goes to them. A
 // message that was unclaimed before goes back to the unclaimed messages. Any other message of a

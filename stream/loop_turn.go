@@ -31,7 +31,7 @@ func (l *loop) wait() {
 		publishes, runs = nil, nil
 	}
 	events := l.link.reader.events
-	if l.link.phase == up && !l.throttle.reads(l.clock.now) {
+	if l.link.phase == phaseUp && !l.throttle.reads(l.clock.now) {
 		events = nil
 	}
 	select {
@@ -66,27 +66,27 @@ func (l *loop) wait() {
 
 // turn does everything that the last event made possible, and flushes the batch.
 func (l *loop) turn() {
-	l.resume()
+	l.inboxes.resume(l.clock.now, l.receiver.Ack)
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
 	}
-	if l.link.phase == up {
+	if l.link.phase == phaseUp {
 		l.outbox.acks(l.receiver.Receiver)
 		for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
 			l.outbox.request(r)
 		}
-		l.transmit()
-		l.noteWindow()
+		l.outbox.publications(l.sender, l.clock.now)
+		l.log.noteWindow(l.settings.window, l.sender.InFlight(), l.sender.Queued())
 		l.resend()
 		l.lapse()
 		l.ping()
 	}
 	endUnsubscribed(l.subs)
 	l.flush()
-	l.warnOfSlowCommit()
+	l.outbox.warnOfSlowCommit(l.clock.now, l.link.terms.keepAlive)
 	l.outbox.rest()
 	l.receipts.wakeStages()
-	if l.link.phase == failed && !l.outbox.busy {
+	if l.link.phase == phaseFailed && !l.outbox.busy {
 		l.connectionLost()
 		l.flush() // commits the changes without waiting for the next connection
 	}
@@ -107,7 +107,7 @@ func (l *loop) turn() {
 		l.shrink()
 	}
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
-		l.outbox.retryAt(), l.warnOfHeldAcks(), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt,
+		l.outbox.retryAt(), l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt,
 		l.clock.burst.freeAt)
 }
 
@@ -121,7 +121,7 @@ func (l *loop) throttleReading() {
 			unacked:    l.receiver.Unacked(),
 			ackBytes:   l.outbox.ackBytes(),
 			awaiting:   l.sender.InFlight() > 0 || l.subs.UnderWay() > 0,
-			delivering: l.ending.delivers() && l.link.phase == up,
+			delivering: l.ending.delivers() && l.link.phase == phaseUp,
 		})
 	})
 	if was.paused && !l.throttle.paused {
@@ -167,35 +167,6 @@ func (l *loop) ping() {
 	case flow.LineDead:
 		l.link.fail(errPingreqStuck)
 	}
-}
-
-// warnOfSlowCommit logs, once for each commit, that the Store takes longer than the keep alive.
-func (l *loop) warnOfSlowCommit() {
-	limit := l.link.terms.keepAlive
-	if limit == 0 {
-		limit = defaultKeepAlive
-	}
-	if age := l.outbox.slowCommit(l.clock.now, limit); age > 0 {
-		l.log.Warn("a commit of the Store takes long; packets that depend on it wait", "for", age)
-	}
-}
-
-// packets returns how many PUBLISH packets were sent and received, or wait to be sent.
-func (l *loop) packets() uint64 { return l.outbox.sent + l.count.received + uint64(l.sender.Len()) }
-
-// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and some
-// time after a burst.
-func (l *loop) shrink() {
-	unused := l.sender.Len() == 0
-	if unused {
-		l.sender.Shrink()
-	}
-	l.outbox.shrink(unused)
-	l.receiver.Shrink()
-	l.receiver.waits.shrink()
-	l.inboxes.shrink()
-	l.intake.shrink()
-	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
 }
 
 var (

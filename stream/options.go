@@ -246,7 +246,7 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 	// CONNECT carries whole seconds, so the keep alive is rounded up.
 	o.KeepAlive = max(0, (o.KeepAlive + time.Second - 1).Truncate(time.Second))
 	setZero(&o.PingTimeout, min(o.KeepAlive, maxDefaultPingTimeout))
-	c := o.link()
+	c := o.linkConfig()
 	return c.Validate(endpoints)
 }
 

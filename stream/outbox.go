@@ -151,15 +151,17 @@ func (o *outbox) committing(now time.Duration) time.Duration {
 	return o.writer.gate.age(now)
 }
 
-// slowCommit returns the age of a commit that has been under way for limit. It does so once for each
-// commit, and returns 0 otherwise.
-func (o *outbox) slowCommit(now, limit time.Duration) time.Duration {
+// warnOfSlowCommit logs, once for each commit, that the Store takes longer than keep alive.
+func (o *outbox) warnOfSlowCommit(now, keepAlive time.Duration) {
+	if keepAlive == 0 {
+		keepAlive = defaultKeepAlive
+	}
 	age := o.committing(now)
-	if age < limit || o.writer.gate.reported {
-		return 0
+	if age < keepAlive || o.writer.gate.reported {
+		return
 	}
 	o.writer.gate.reported = true
-	return age
+	o.log.Warn("a commit of the Store takes long; packets that depend on it wait", "for", age)
 }
 
 // pingreqNow writes PINGREQ at once if a commit of the Store holds up the batches and the connection

@@ -88,9 +88,23 @@ func (a *ackList) forget(seq uint64) {
 	delete(a.turns, seq)
 }
 
-// postpone keeps a delivery until its time. It counts as a message of its inbox. When there is no
-// room for a QoS 0 message, the oldest QoS 0 messages are dropped.
-func (b *inboxes) postpone(r requeue) {
+// postpone keeps the deliveries that consumers do not want now until their time. A delivery that was
+// acknowledged before, for which open returns false, stays so.
+func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq uint64) bool) {
+	for i := range requeues {
+		r := &requeues[i]
+		if d := &r.delivery; d.seq != 0 && !open(d.seq) {
+			b.forgetRequeue(d)
+			continue
+		}
+		r.due = max(1, now+r.after) // 0 is none
+		b.keepUntilDue(*r)
+	}
+}
+
+// keepUntilDue keeps a delivery, which counts as a message of its inbox. When there is no room for a
+// QoS 0 message, the oldest QoS 0 messages are dropped.
+func (b *inboxes) keepUntilDue(r requeue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d, box := &r.delivery, r.delivery.from
@@ -175,6 +189,37 @@ func (b *inboxes) requeueDue() time.Duration {
 		return 0
 	}
 	return b.postponed.list[0].due
+}
+
+// resume puts the postponed deliveries that are due into their inboxes. It calls dropped with the
+// number of each delivery of a Subscription that was unsubscribed.
+func (b *inboxes) resume(now time.Duration, dropped func(seq uint64)) {
+	if due := b.requeueDue(); due == 0 || due > now {
+		return
+	}
+	b.lock()
+	defer b.unlock()
+	list, n := b.postponed.list, 0
+	for ; n < len(list) && list[n].due <= now; n++ {
+		b.unpostpone(&list[n])
+	}
+	due := slices.Clone(list[:n])
+	b.postponed.list = slices.Delete(list, 0, n)
+	for i := range due {
+		r := &due[i]
+		box := r.delivery.from
+		if box.ended {
+			box = b.unclaimed
+		}
+		switch {
+		case b.push(box, &r.delivery, false): // its payload is a copy, which lies in no read buffer
+			s := &b.slots[box.line.Tail]
+			b.buffers.release(s.buffer, len(s.delivery.Payload))
+			s.buffer = 0
+		case r.delivery.seq != 0:
+			dropped(r.delivery.seq)
+		}
+	}
 }
 
 // dropPostponed removes the postponed messages of an inbox and calls dropped for each.

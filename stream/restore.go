@@ -17,7 +17,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 		return fmt.Errorf("mqtt: store: %w", err)
 	}
 	if !o.KeepSession {
-		return discard(o, snap, r)
+		return discardSession(o, snap, r)
 	}
 	for _, p := range snap.Publications {
 		err := p.Message.Validate(o.Version)
@@ -35,9 +35,9 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	return nil
 }
 
-// discard ends the session that the Store holds, since the client asks for a clean session
+// discardSession ends the session that the Store holds, since the client asks for a clean session
 // [MQTT-3.1.2-6]. It sends a Receipt for each stored publication.
-func discard(o *Options, snap flow.Snapshot, r *receipts) error {
+func discardSession(o *Options, snap flow.Snapshot, r *receipts) error {
 	if snap.Empty() {
 		return nil
 	}

@@ -26,9 +26,9 @@ type Session struct {
 
 // Open starts a session and does not wait for the broker. It returns an error only for bad
 // arguments or a failing Store.
-func Open(rawURL string, o *Options) (*Session, error) { return open(rawURL, o, nil) }
+func Open(rawURL string, o *Options) (*Session, error) { return openSession(rawURL, o, nil) }
 
-func open(rawURL string, o *Options, first chan<- error) (*Session, error) {
+func openSession(rawURL string, o *Options, first chan<- error) (*Session, error) {
 	var fallbacks []string
 	if o != nil {
 		fallbacks = o.Fallbacks
@@ -69,7 +69,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 	shown := endpoints[0].String()
 	others := endpoints[1:]
 	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	dialer := link.NewDialer(o.link(), endpoints)
+	dialer := link.NewDialer(o.linkConfig(), endpoints)
 	backoff := flow.NewBackoff(o.Reconnect, func(n time.Duration) time.Duration { return rand.N(n) })
 	l := &loop{
 		settings: &s.settings,
@@ -78,7 +78,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		clock:    newClock(),
 		log:      packetLog{Logger: o.Logger},
 		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
-		receiver: receiver{Receiver: flow.NewReceiver(journal)},
+		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
@@ -98,7 +98,7 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Session, error) {
 		return nil, context.Cause(ctx)
 	}
 	first := make(chan error, 1)
-	s, err := open(rawURL, o, first)
+	s, err := openSession(rawURL, o, first)
 	if err != nil {
 		return nil, err
 	}

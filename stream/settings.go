@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// link returns the part of the Options that makes connections.
-func (o *Options) link() link.Config {
+// linkConfig returns the part of the Options that makes connections.
+func (o *Options) linkConfig() link.Config {
 	return link.Config{
 		Connect: frames.Connect{
 			Version:      o.Version,
@@ -38,13 +38,12 @@ type settings struct {
 	store            flow.Store
 	retry            *flow.Retry
 	ack              chan<- Receipt
-	slowConsumer     time.Duration
 }
 
 func (o *Options) settings() settings {
 	return settings{
 		version: o.Version, kept: o.KeepSession, trustSession: o.TrustSession, noReconnect: o.NoReconnect,
 		discardUnclaimed: o.DiscardUnclaimed, window: o.Window, queue: o.Queue, store: o.Store, retry: o.Retry,
-		ack: o.Ack, slowConsumer: o.SlowConsumer,
+		ack: o.Ack,
 	}
 }

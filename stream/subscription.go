@@ -136,9 +136,9 @@ func (sub *Subscription) end(ctx context.Context, discard bool) error {
 	reply := make(chan error, 1)
 	if !s.call(func(l *loop) {
 		if discard {
-			l.discard(sub.set)
+			sub.set.inbox.discard(l.discard)
 		}
-		l.unsubscribe(sub.set, reply)
+		sub.set.unsubscribe(l.subs, reply)
 	}) {
 		return s.life.closed()
 	}

@@ -1,0 +1,48 @@
+package stream
+
+import "github.com/go-millrace/mqtt/flow"
+
+// The methods here log, once for each cause, that the session is slower or hands over less than its
+// user may expect.
+
+// logTopics logs the topics noted since the last call. The caller holds no lock, because a log
+// handler is code of the user.
+func (l *packetLog) logTopics() {
+	for _, topic := range l.unclaimed.take() {
+		l.Info("no Subscription claims this topic: its messages wait for Messages, Deliveries or All of the client", "topic", topic)
+	}
+	for _, topic := range l.tooLarge.take() {
+		l.Warn("a message above MaxPacket is acknowledged and dropped", "topic", topic)
+	}
+}
+
+// noteWindow logs, once, that publications wait although the broker would take more. Each then takes
+// a round trip. The queue counts as long as one batch of PublishFrom or one burst of Publish calls.
+func (l *packetLog) noteWindow(window, inFlight, queued int) {
+	if l.windowNoted || window > 1 || inFlight == 0 || queued < windowQueue {
+		return
+	}
+	l.windowNoted = true
+	l.Info("publications queue behind a Window of 1, so that each takes a round trip: a larger Window sends more at a time, "+
+		"and may change their order when a connection is lost", "queued", queued)
+}
+
+// windowQueue is how many publications must wait for noteWindow.
+const windowQueue = 16
+
+// filled names the Subscription that has most of the messages which make reading pause.
+func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
+	var filters []string // of no Subscription: the messages are unclaimed
+	most, all := boxes.unclaimed.unread()
+	look := func(set *filterSet) {
+		if n, _ := set.inbox.unread(); n > most {
+			most, filters = n, set.topics()
+		}
+	}
+	subs.EachWanted(func(set *filterSet, _ bool) { look(set) })
+	for _, set := range subs.Leaving() {
+		look(set)
+	}
+	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
+		"filters", filters, "bytes", most, "of", all)
+}
