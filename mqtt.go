@@ -290,7 +290,9 @@ type (
 	//	Connections    uint64         connections established
 	//
 	//	Queued         int            publications accepted and not yet sent
+	//	OldestQueued   time.Duration  how long ago the oldest of them was accepted
 	//	InFlight       int            QoS 1 and 2 publications that await their ack
+	//	OldestInFlight time.Duration  how long ago the oldest of them was accepted
 	//	Receipts       int            Receipts that wait for room in their channels
 	//	Unacked        int            QoS 1 and 2 deliveries whose ack was not yet sent
 	//	OldestUnacked  time.Duration  the age of the oldest of them

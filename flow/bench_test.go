@@ -15,7 +15,7 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	m := message(qos, 1)
 	inFlight := make([]uint16, window)
 	send := func() uint16 {
-		s.Add(m, 1)
+		s.Add(m, 1, 0)
 		out, ok := s.Next(1, 0)
 		if !ok {
 			tb.Fatal("nothing to send")
@@ -52,7 +52,7 @@ func writer(tb testing.TB, unwritten int) (step func()) {
 	end := func(Ended[int]) { ended++ }
 	send := func() {
 		batch++
-		s.Add(m, 1)
+		s.Add(m, 1, 0)
 		if _, ok := s.Next(batch, 0); !ok {
 			tb.Fatal("nothing to send")
 		}

@@ -86,7 +86,7 @@ func (x *exchange) step(faults bool) {
 		x.tokens++
 		qos := frames.QoS(1 + x.rnd.IntN(2))
 		x.qos = append(x.qos, qos)
-		x.s.Add(message(qos, x.tokens), x.tokens)
+		x.s.Add(message(qos, x.tokens), x.tokens, 0)
 	case op < 30:
 		if out, ok := x.s.Next(x.sBatch, 0); ok {
 			x.sOut = append(x.sOut, out)

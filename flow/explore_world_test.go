@@ -140,7 +140,7 @@ func (w *world) accept() {
 	k := w.added
 	w.added++
 	w.owed[k] = true
-	w.sender.Add(frames.Message{Topic: "t", QoS: w.plan.out[k], Payload: []byte{byte(k)}}, k)
+	w.sender.Add(frames.Message{Topic: "t", QoS: w.plan.out[k], Payload: []byte{byte(k)}}, k, 0)
 	w.afterEvent()
 }
 

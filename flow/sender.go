@@ -48,6 +48,7 @@ type entry[T any] struct {
 	seq   uint64        // for a run, the sequence number of its first message
 	batch uint64        // the batch of its last transmission on this connection; 0: not transmitted
 	due   time.Duration // with Retry: when to send it again
+	at    time.Duration // when it was accepted
 
 	id       uint16
 	attempts uint8
@@ -89,12 +90,12 @@ type Ended[T any] struct {
 	Run     *Run // set in place of Message for messages accepted by AddRun
 }
 
-// Add accepts m behind all other publications.
-func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
+// Add accepts m at the time now, behind all other publications.
+func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration) Handle {
 	s.seq++
 	i := s.allocSlot()
 	e := &s.entries[i]
-	e.message, e.owner, e.seq = m, owner, s.seq
+	e.message, e.owner, e.seq, e.at = m, owner, s.seq, now
 	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
@@ -105,8 +106,8 @@ func (s *Sender[T]) Add(m frames.Message, owner T) Handle {
 	return Handle{slot: i, seq: e.seq}
 }
 
-// Restore adds a publication from a store. Call it in the order of the snapshot and before the
-// first Add. It reports false and adds nothing if the publication shows that the store is damaged:
+// Restore adds a publication from a store, as accepted at the time 0. Call it in the order of the
+// snapshot and before the first Add. It reports false and adds nothing if the publication shows that the store is damaged:
 // the identifier is in use, Seq is not above the Seq before it, or the state does not fit the QoS.
 func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	qos := p.Message.QoS
@@ -217,6 +218,27 @@ func (s *Sender[T]) Oldest() uint64 {
 		}
 	}
 	return oldest
+}
+
+// OldestQueued returns the sequence number of the first publication that awaits its first
+// transmission, and the time when it was accepted. The number is 0 if there is none.
+func (s *Sender[T]) OldestQueued() (seq uint64, at time.Duration) {
+	return s.oldest(s.queued > 0, func(e *entry[T]) bool { return e.state == queued })
+}
+
+// OldestInFlight returns the sequence number of the first publication that has an identifier, and
+// the time when it was accepted. The number is 0 if there is none.
+func (s *Sender[T]) OldestInFlight() (seq uint64, at time.Duration) {
+	return s.oldest(s.inFlight > 0, func(e *entry[T]) bool { return e.id != 0 })
+}
+
+func (s *Sender[T]) oldest(any bool, suits func(*entry[T]) bool) (seq uint64, at time.Duration) {
+	for i := s.publications.Head; any && i != 0; i = s.links[i].Next {
+		if e := &s.entries[i]; suits(e) {
+			return e.seq, e.at
+		}
+	}
+	return 0, 0
 }
 
 // Find returns the present state of the publication with handle h, or false if the publication has

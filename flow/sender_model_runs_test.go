@@ -12,11 +12,11 @@ func (r *senderRun) addRun() {
 	for range 1 + r.rnd.IntN(6) {
 		r.tokens++
 		run = append(run, message(frames.AtMostOnce, r.tokens))
-		r.pubs = append(r.pubs, &pub{token: r.tokens, run: first, owned: true, seq: r.s.seq + uint64(len(run))})
+		r.pubs = append(r.pubs, &pub{token: r.tokens, run: first, owned: true, seq: r.s.seq + uint64(len(run)), at: r.now})
 		r.wires[r.tokens] = &wire{fresh: true}
 	}
 	r.logf("add run %d to %d", first, r.tokens)
-	r.s.AddRun(run, first)
+	r.s.AddRun(run, first, r.now)
 }
 
 // nextRun sends some messages of a run. r.pubs[i] is the first message of the run that was not

@@ -1,6 +1,9 @@
 package flow
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // wire records the transmissions of one publication, over all connections and restarts.
 type wire struct {
@@ -143,6 +146,19 @@ func (r *senderRun) check() {
 		r.ids.Len() != inFlight+len(r.foreign) {
 		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
 			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.pubs), inFlight+len(r.foreign))
+	}
+	r.checkOldest("queued", r.s.OldestQueued, (*pub).waits)
+	r.checkOldest("in flight", r.s.OldestInFlight, func(p *pub) bool { return p.id != 0 })
+}
+
+// checkOldest compares the result of oldest with the first suitable publication.
+func (r *senderRun) checkOldest(name string, oldest func() (uint64, time.Duration), suits func(*pub) bool) {
+	want := &pub{}
+	if i := slices.IndexFunc(r.pubs, suits); i >= 0 {
+		want = r.pubs[i]
+	}
+	if seq, at := oldest(); seq != want.seq || at != want.at {
+		r.fail("the oldest %s is %d of %v, want %d of %v", name, seq, at, want.seq, want.at)
 	}
 }
 

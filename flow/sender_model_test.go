@@ -26,6 +26,7 @@ type pub struct {
 	sent     bool   // the session knows that the writer has received it
 	attempts int
 	due      time.Duration
+	at       time.Duration // when it was accepted
 }
 
 func (p *pub) waits() bool { return p.id == 0 && (p.qos > 0 || p.batch == 0) }
@@ -160,9 +161,9 @@ func (r *senderRun) step() {
 
 func (r *senderRun) add() {
 	r.tokens++
-	p := &pub{token: r.tokens, qos: frames.QoS(r.rnd.IntN(3)), owned: true}
+	p := &pub{token: r.tokens, qos: frames.QoS(r.rnd.IntN(3)), owned: true, at: r.now}
 	r.logf("add %d at QoS %d", p.token, p.qos)
-	p.handle = r.s.Add(message(p.qos, p.token), p.token)
+	p.handle = r.s.Add(message(p.qos, p.token), p.token, r.now)
 	p.seq = p.handle.seq
 	if n := len(r.pubs); n > 0 && p.seq <= r.pubs[n-1].seq {
 		r.fail("seq %d behind seq %d", p.seq, r.pubs[n-1].seq)

@@ -32,7 +32,7 @@ func newScript(t *testing.T, window int, retry *Retry) *script {
 
 func (s *script) add(qos frames.QoS, names ...string) (h Handle) {
 	for _, name := range names {
-		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name)
+		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name, 0)
 	}
 	return h
 }

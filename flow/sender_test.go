@@ -133,7 +133,7 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 	for qos := range frames.QoS(3) {
 		s := newScript(t, 1, nil)
 		payload := []byte("right")
-		h := s.Add(frames.Message{Topic: "t", QoS: qos, Payload: payload}, "owner")
+		h := s.Add(frames.Message{Topic: "t", QoS: qos, Payload: payload}, "owner", 0)
 		s.Next(s.batch, 0)
 		if gone, ok := s.Withdraw(h); gone || !ok {
 			t.Errorf("QoS %d: gone %v, ok %v", qos, gone, ok)

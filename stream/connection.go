@@ -34,6 +34,7 @@ type connection struct {
 	keepAlive flow.KeepAlive
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
 	lapseAt   time.Duration // the time at which a SUBACK or UNSUBACK is overdue; 0 if none is awaited
+	lateAck   lateAck
 	backoff   *flow.Backoff
 
 	reader   *reader
@@ -92,6 +93,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
 	c.phase, c.conn, c.endpoint = phaseUp, conn, conn.Endpoint
 	c.terms = c.terms.agreed(conn)
+	c.lateAck = lateAck{}
 	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)
 	c.backoff.Up(now)
 }
@@ -135,7 +137,7 @@ func (c *connection) announceLost(err error) {
 // reset forgets the connection.
 func (c *connection) reset() {
 	c.endAttempt()
-	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt = phaseWaiting, nil, nil, 0, 0
+	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt, c.lateAck = phaseWaiting, nil, nil, 0, 0, lateAck{}
 }
 
 // linger closes our side of the connection and reads on until the broker has closed its side

@@ -52,7 +52,13 @@ func (l *loop) snapshot() Stats {
 	st := l.count.stats()
 	st.Sent = l.outbox.sent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
+	if seq, at := l.sender.OldestQueued(); seq > 0 {
+		st.OldestQueued = l.clock.now - at
+	}
 	st.InFlight = l.sender.InFlight()
+	if seq, at := l.sender.OldestInFlight(); seq > 0 {
+		st.OldestInFlight = l.clock.now - at
+	}
 	st.Unreported = l.receipts.failed
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()

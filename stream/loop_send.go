@@ -37,7 +37,7 @@ func (l *loop) add(p Publishing) {
 		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
 		return
 	}
-	l.sender.Add(p.Message, o)
+	l.sender.Add(p.Message, o, l.clock.now)
 }
 
 // acceptCalls puts the messages of Publish calls at the end of the queue. The calls have validated
@@ -47,7 +47,7 @@ func (l *loop) acceptCalls() {
 		return
 	}
 	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
-		call.handle = l.sender.Add(call.message, owner{tag: call})
+		call.handle = l.sender.Add(call.message, owner{tag: call}, l.clock.now)
 	}
 }
 
@@ -66,11 +66,11 @@ func (l *loop) admit(run stageRun) {
 		part, worthRun := run.take(room)
 		o := owner{stage: part.stage, place: part.place}
 		if worthRun {
-			l.sender.AddRun(part.messages, o)
+			l.sender.AddRun(part.messages, o, l.clock.now)
 			continue
 		}
 		for _, m := range part.messages {
-			l.sender.Add(m, o)
+			l.sender.Add(m, o, l.clock.now)
 			o.place++
 		}
 	}

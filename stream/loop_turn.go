@@ -77,6 +77,9 @@ func (l *loop) turn() {
 		}
 		l.outbox.publications(l.sender, l.clock.now)
 		l.log.noteWindow(l.settings.window, l.sender.InFlight(), l.sender.Queued())
+		if l.link.lateAck.late(l.clock.now, !l.throttle.paused, l.sender.InFlight(), l.sender.OldestInFlight) {
+			l.log.noteLateAck(l.snapshot())
+		}
 		l.resend()
 		l.lapse()
 		l.ping()
@@ -106,9 +109,10 @@ func (l *loop) turn() {
 	if l.clock.burst.over(l.clock.now, l.packets()) {
 		l.shrink()
 	}
+	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
-		l.outbox.retryAt(), l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs), l.inboxes.requeueDue(), l.throttle.restUntil, l.throttle.behindAt,
-		l.clock.burst.freeAt)
+		l.link.lateAck.checkAt, l.outbox.retryAt(), held, l.inboxes.requeueDue(),
+		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt)
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.

@@ -30,6 +30,12 @@ func (l *packetLog) noteWindow(window, inFlight, queued int) {
 // windowQueue is how many publications must wait for noteWindow.
 const windowQueue = 16
 
+// noteLateAck logs that the broker does not acknowledge the oldest publication in flight.
+func (l *packetLog) noteLateAck(st Stats) {
+	l.Warn("the broker does not acknowledge a publication; when the Window is full, the others wait for it",
+		"for", lateAfter, "age", st.OldestInFlight, "in flight", st.InFlight, "queued", st.Queued)
+}
+
 // filled names the Subscription that has most of the messages which make reading pause.
 func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
 	var filters []string // of no Subscription: the messages are unclaimed

@@ -19,23 +19,25 @@ type Stats struct {
 	Connections  uint64 // connections established
 
 	// Gauges.
-	Queued        int           // publications accepted and not yet sent
-	InFlight      int           // QoS 1 and 2 publications that await their ack
-	Receipts      int           // Receipts that wait for room in their channels
-	Unacked       int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
-	OldestUnacked time.Duration // how long the oldest of them has waited, which holds back the acks of the others
-	Inbox         int           // messages received and not yet handed over
-	InboxBytes    int           // the bytes that they count with
-	UnreadBytes   int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread
-	InboxMemory   int           // InboxBytes, and what else of the read buffers the messages keep in memory
-	Unclaimed     int           // messages in Inbox that no Subscription claims
-	Paused        bool          // reading waits for consumers
-	PausedFor     time.Duration // how long it has waited
-	Behind        bool          // calls end with ErrBehind, since nothing was read for a second
-	Subscribed    int           // Subscriptions granted or asked for
-	Online        bool
-	StoreWaiting  time.Duration // how long a commit to the Store has been under way
-	StoreFailing  bool          // the last commit to the Store failed and will be repeated
+	Queued         int           // publications accepted and not yet sent
+	OldestQueued   time.Duration // how long ago the oldest of them was accepted
+	InFlight       int           // QoS 1 and 2 publications that await their ack
+	OldestInFlight time.Duration // how long ago the oldest of them was accepted
+	Receipts       int           // Receipts that wait for room in their channels
+	Unacked        int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
+	OldestUnacked  time.Duration // how long the oldest of them has waited, which holds back the acks of the others
+	Inbox          int           // messages received and not yet handed over
+	InboxBytes     int           // the bytes that they count with
+	UnreadBytes    int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread
+	InboxMemory    int           // InboxBytes, and what else of the read buffers the messages keep in memory
+	Unclaimed      int           // messages in Inbox that no Subscription claims
+	Paused         bool          // reading waits for consumers
+	PausedFor      time.Duration // how long it has waited
+	Behind         bool          // calls end with ErrBehind, since nothing was read for a second
+	Subscribed     int           // Subscriptions granted or asked for
+	Online         bool
+	StoreWaiting   time.Duration // how long a commit to the Store has been under way
+	StoreFailing   bool          // the last commit to the Store failed and will be repeated
 }
 
 // counters are the counters of Stats that the loop keeps. The outbox and the inboxes keep the
