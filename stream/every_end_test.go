@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -337,95 +336,4 @@ func TestALogHandlerMayCallTheClient(t *testing.T) {
 			t.Errorf("the handler got %d records", calls)
 		}
 	})
-}
-
-// Promise 2: a session ends at every step of an exchange, in every way. Each publication has one
-// Receipt, and the Receipt agrees with the Store and with the packets of the broker.
-func TestEveryEndAtEveryStep(t *testing.T) {
-	ends := map[string]func(*stream.Session, *streamtest.Conn) error{
-		"Close": func(s *stream.Session, _ *streamtest.Conn) error { return s.Close() },
-		"Shutdown": func(s *stream.Session, _ *streamtest.Conn) error {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			s.Shutdown(ctx)
-			return nil
-		},
-		"cut, then Close":         func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); synctest.Wait(); return s.Close() },
-		"NoReconnect, then Close": func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); return s.Close() },
-		"a violation, then Close": func(s *stream.Session, c *streamtest.Conn) error {
-			c.SendBytes([]byte{0, 0})
-			synctest.Wait()
-			return s.Close()
-		},
-		"Close while offline long": func(s *stream.Session, c *streamtest.Conn) error { c.Drop(); elapse(time.Hour); return s.Close() },
-	}
-	for name, end := range ends {
-		for step := range 8 {
-			t.Run(name+" at step "+strconv.Itoa(step), func(t *testing.T) {
-				bubble(t, func(t *testing.T, b *streamtest.Broker) {
-					endAtStep(t, b, step, name == "NoReconnect, then Close", end)
-				})
-			})
-		}
-	}
-}
-
-// endAtStep runs a part of an exchange with publications of every QoS and inbound messages, ends the
-// session, and checks the result.
-func endAtStep(t *testing.T, b *streamtest.Broker, steps int, noReconnect bool, end func(*stream.Session, *streamtest.Conn) error) {
-	store, acks := flow.NewMemoryStore(), make(chan stream.Receipt, 10)
-	s, c := connected(t, b, &stream.Options{
-		ClientID: "k", KeepSession: true, Store: store, Ack: acks, Window: 2, Reconnect: never(), NoReconnect: noReconnect,
-	})
-	confirmed := map[any]bool{}
-	acked := 0
-	var in <-chan stream.Delivery
-	script := []func(){
-		func() { sendAll(s, numbered(0, 0)) },
-		func() { sendAll(s, numbered(1, 1), numbered(2, 2), numbered(3, 1)) },
-		func() { synctest.Wait(); c.Send(ack(puback, 1)); confirmed["1"] = true },
-		func() { synctest.Wait(); c.Send(ack(pubrec, 2)) },
-		func() { in = s.Deliveries(); c.Send(inboundRun("a", exactly, 1, 3)...) },
-		func() { takeFrom(t, in).Ack(); acked++ },
-		func() { synctest.Wait(); c.Send(ack(pubcomp, 2)); confirmed["2"] = true },
-	}
-	accepted := []int{0, 1, 4, 4, 4, 4, 4, 4}[steps]
-	for _, step := range script[:steps] {
-		step()
-	}
-	synctest.Wait()
-	if err := end(s, c); err != nil {
-		t.Error(err)
-	}
-	snap, err := store.Attach("k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored := map[string]bool{}
-	for _, p := range snap.Publications {
-		stored[string(p.Message.Payload)] = true
-	}
-	for _, r := range wantReceipts(t, acks, accepted) {
-		name := string(r.Payload)
-		switch {
-		case r.QoS == 0:
-			if r.Err != nil {
-				t.Errorf("QoS 0: %v", r.Err)
-			}
-		case confirmed[name]:
-			if r.Err != nil || stored[name] {
-				t.Errorf("%s was confirmed: Receipt %v, stored %t", name, r.Err, stored[name])
-			}
-		case !errors.Is(r.Err, stream.ErrKept) || errors.Is(r.Err, stream.ErrUnconfirmed) || errors.Is(r.Err, stream.ErrNotSent) || !stored[name]:
-			t.Errorf("%s: Receipt %v, stored %t", name, r.Err, stored[name])
-		}
-	}
-	select {
-	case r := <-acks:
-		t.Errorf("a Receipt too many: %v", r)
-	default:
-	}
-	if len(snap.Received) != acked {
-		t.Errorf("the Store has %d received identifiers, want %d", len(snap.Received), acked)
-	}
 }
