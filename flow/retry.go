@@ -28,8 +28,19 @@ const (
 	maxRetry = 1024 * time.Second
 )
 
-// WithDefaults returns r with defaults for its zero fields, or an error that names a field outside
-// its limits and the limits.
+// A RetryError names a field of Retry that is outside its limits.
+type RetryError struct {
+	Field  string // such as "Retry.Initial"
+	Reason string // its value and the limits
+}
+
+func (e *RetryError) Error() string { return e.Field + " " + e.Reason }
+
+func outside(field, format string, args ...any) error {
+	return &RetryError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// WithDefaults returns r with defaults for its zero fields, or a *RetryError.
 func (r Retry) WithDefaults() (Retry, error) {
 	if r.Initial == 0 {
 		r.Initial = 4 * time.Second
@@ -45,13 +56,13 @@ func (r Retry) WithDefaults() (Retry, error) {
 	}
 	switch {
 	case r.Initial < minRetry || r.Initial > maxRetry:
-		return r, fmt.Errorf("Retry.Initial is %v, outside 1 s to 1,024 s", r.Initial)
+		return r, outside("Retry.Initial", "is %v, outside 1 s to 1,024 s", r.Initial)
 	case r.Max < r.Initial || r.Max > maxRetry:
-		return r, fmt.Errorf("Retry.Max is %v, outside Retry.Initial (%v) to 1,024 s", r.Max, r.Initial)
+		return r, outside("Retry.Max", "is %v, outside Retry.Initial (%v) to 1,024 s", r.Max, r.Initial)
 	case !(r.Bandwidth > 0) || math.IsInf(r.Bandwidth, 0):
-		return r, fmt.Errorf("Retry.Bandwidth is %v bytes per second, not above 0", r.Bandwidth)
+		return r, outside("Retry.Bandwidth", "is %v bytes per second, not above 0", r.Bandwidth)
 	case !(r.Factor >= 1) || math.IsInf(r.Factor, 0):
-		return r, fmt.Errorf("Retry.Factor is %v, below 1", r.Factor)
+		return r, outside("Retry.Factor", "is %v, below 1", r.Factor)
 	}
 	return r, nil
 }

@@ -74,7 +74,7 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), r
 			b.done(chunk[sent:])
 			clear(chunk)
 		}
-		if b.left.Load() || isOver(stop, context.Background()) {
+		if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
 			b.recall()
 		}
 	})

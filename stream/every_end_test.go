@@ -83,6 +83,37 @@ func TestShutdownFromTheLoopThatReadsDeliveries(t *testing.T) {
 	})
 }
 
+// U12: the same for the buffer of a Subscription that the broker has revoked, whose channel is
+// closed.
+func TestShutdownTakesBackTheBufferOfAClosedChannel(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, keepingSession())
+		sub := subscribed(t, s, c, "a", atLeast)
+		in := sub.Deliveries()
+		c.Send(inboundRun("a", atLeast, 1, 20)...)
+		synctest.Wait()
+		c.Drop()
+		c = b.Handshake(true)
+		p := streamtest.Next[frames.Subscribe](c)
+		c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{frames.UnspecifiedError}})
+		synctest.Wait()
+		if sub.Err() == nil {
+			t.Fatal("the Subscription is not revoked")
+		}
+		c.Send(againRun("a", atLeast, 1, 20)...)
+		takeFrom(t, in).Ack()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		wantElapsed(t, began, 0)
+		wantEnd(t, in)
+	})
+}
+
 // U14: publications that are accepted later do not hold Flush up.
 func TestFlushDoesNotWaitForLaterPublications(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

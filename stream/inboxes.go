@@ -41,6 +41,7 @@ type handing struct {
 	holders int           // consumers of all inboxes that hold a chunk
 	stopped bool          // nothing is handed out any more
 	stop    chan struct{} // closed when stopped; made with the first consumer
+	closed  []*inbox      // whose channels may be closed with messages in their buffers
 }
 
 // losses count messages that were not handed over.
@@ -198,8 +199,15 @@ func (b *inboxes) stopChannel() <-chan struct{} {
 	return b.stop
 }
 
-// stopAll ends all handing out. The messages stay, unacknowledged.
+// stopAll ends all handing out. The messages stay, unacknowledged. Those in the buffers of channels
+// whose feeder has ended return to their inboxes; the other feeders return theirs.
 func (b *inboxes) stopAll() {
+	for _, box := range b.stopHanding() {
+		box.recall()
+	}
+}
+
+func (b *inboxes) stopHanding() (closed []*inbox) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.stopped {
@@ -208,6 +216,8 @@ func (b *inboxes) stopAll() {
 			close(b.stop)
 		}
 	}
+	closed, b.closed = b.closed, nil
+	return closed
 }
 
 // shrink frees the memory of the inboxes if all of them are empty.

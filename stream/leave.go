@@ -1,5 +1,7 @@
 package stream
 
+import "slices"
+
 // The methods here end a Subscription at the wish of its user: at once by Unsubscribe, or by Drain,
 // which hands over the messages that have arrived.
 
@@ -100,10 +102,27 @@ func (b *inbox) recall() {
 	}
 }
 
+// keepBuffered records that a channel closes with messages in its buffer, so that stopAll recalls
+// those that nobody has received by then.
+func (b *inbox) keepBuffered() {
+	x := b.all
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed = slices.DeleteFunc(x.closed, func(c *inbox) bool { return c == b || c.inBuffers() == 0 })
+	if b.inBuffers() > 0 {
+		x.closed = append(x.closed, b)
+	}
+}
+
 // buffered returns how many messages wait in the buffers of the channels.
-func (b *inbox) buffered() (n int) {
+func (b *inbox) buffered() int {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
+	return b.inBuffers()
+}
+
+// inBuffers is buffered for a caller that holds the lock.
+func (b *inbox) inBuffers() (n int) {
 	for _, f := range b.exits().buffers {
 		n += f.count()
 	}

@@ -81,7 +81,9 @@ func (l *loop) turn() {
 			l.log.noteLateAck(l.snapshot())
 		}
 		l.resend()
-		l.lapse()
+		if !l.throttle.paused { // otherwise the answers may lie unread
+			l.lapse()
+		}
 		l.ping()
 	}
 	endUnsubscribed(l.subs)

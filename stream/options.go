@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -187,7 +187,11 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	if c.Retry != nil {
 		r, err := c.Retry.WithDefaults()
 		if err != nil {
-			return c, fmt.Errorf("mqtt: %w", err)
+			var outside *flow.RetryError
+			if errors.As(err, &outside) {
+				err = link.BadOption(outside.Field, "%s", outside.Reason)
+			}
+			return c, err
 		}
 		c.Retry = &r
 	}

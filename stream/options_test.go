@@ -105,7 +105,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 					}
 					var option *stream.OptionError
 					var invalid *frames.InvalidError
-					if !errors.As(err, &option) && !errors.As(err, &invalid) && row.o.Retry == nil {
+					if !errors.As(err, &option) && !errors.As(err, &invalid) {
 						t.Errorf("an error of type %T", err)
 					}
 					if !strings.HasPrefix(err.Error(), "mqtt: ") {
