@@ -199,15 +199,9 @@ func (b *inboxes) stopChannel() <-chan struct{} {
 	return b.stop
 }
 
-// stopAll ends all handing out. The messages stay, unacknowledged. Those in the buffers of channels
-// whose feeder has ended return to their inboxes; the other feeders return theirs.
+// stopAll ends all handing out. The messages stay, unacknowledged. Feeders return those in the
+// buffers of their channels to the inboxes.
 func (b *inboxes) stopAll() {
-	for _, box := range b.stopHanding() {
-		box.recall()
-	}
-}
-
-func (b *inboxes) stopHanding() (closed []*inbox) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.stopped {
@@ -216,7 +210,20 @@ func (b *inboxes) stopHanding() (closed []*inbox) {
 			close(b.stop)
 		}
 	}
-	closed, b.closed = b.closed, nil
+}
+
+// recallClosed returns the messages in the buffers of closed channels to their inboxes.
+func (b *inboxes) recallClosed() {
+	for _, box := range b.takeClosed() {
+		box.recall()
+	}
+}
+
+func (b *inboxes) takeClosed() []*inbox {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	closed := b.closed
+	b.closed = nil
 	return closed
 }
 

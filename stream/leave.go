@@ -102,8 +102,8 @@ func (b *inbox) recall() {
 	}
 }
 
-// keepBuffered records that a channel closes with messages in its buffer, so that stopAll recalls
-// those that nobody has received by then.
+// keepBuffered records that a channel closes with messages in its buffer, so that Shutdown
+// takes back those that nobody has received by then.
 func (b *inbox) keepBuffered() {
 	x := b.all
 	x.mu.Lock()

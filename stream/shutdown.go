@@ -17,6 +17,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	s.call(func(l *loop) {
 		l.ending.advance(settling)
 		l.inboxes.stopAll()
+		l.inboxes.recallClosed()
 	})
 	select {
 	case <-s.life.done:
