@@ -99,6 +99,60 @@ func TestPingIsAnsweredDuringASlowWrite(t *testing.T) {
 	})
 }
 
+// U4: while consumers sleep, nothing is read, and no ping of the server is answered. Pongs that the
+// client sends by itself show a server that it lives.
+func TestPongsAreSentWhileReadingPauses(t *testing.T) {
+	o := &stream.Options{MaxUnread: smallUnread, KeepAlive: -1, SlowConsumer: -1}
+	overWebSocket(t, "ws://broker", o, func(t *testing.T, b *streamtest.Broker, s *stream.Session) {
+		c, w := upgrade(t, b, selected)
+		c.Handshake(false)
+		sub := subscribed(t, s, c, "a", atLeast)
+		const n = 20
+		for i := range n {
+			c.Send(publish("a", strings.Repeat("x", 1024), atLeast, uint16(i+1), false))
+		}
+		elapse(9 * time.Second)
+		if !s.Stats().Paused || w.in.Buffered() > 0 {
+			t.Fatal("reading does not pause, or a pong is early")
+		}
+		began := time.Now()
+		go s.Publish(t.Context(), message("b", strings.Repeat("y", 100_000), atMost))
+		var last time.Duration
+		for pongs, bytes := 0, 0; pongs < 6; {
+			opcode, payload, err := w.next()
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case opcode == wsBinary:
+				bytes += len(payload)
+			case opcode != wsPong || len(payload) > 0:
+				t.Fatalf("opcode %d with %d bytes", opcode, len(payload))
+			default:
+				if at := time.Since(began); pongs > 0 && at-last != 10*time.Second || bytes < 100_000 {
+					t.Errorf("pong %d after %v; %d bytes before it", pongs, at-last, bytes)
+				}
+				last, pongs = time.Since(began), pongs+1
+			}
+		}
+		for range n {
+			takeFrom(t, sub.Deliveries()).Ack()
+		}
+		for i := range n {
+			c.Expect(ack(puback, uint16(i+1)))
+		}
+		w.opcodes = nil
+		c.ExpectQuiet(time.Hour) // the session reads, and waits for the server's pings
+		if len(w.opcodes) > 0 {
+			t.Errorf("frames with opcodes %d", w.opcodes)
+		}
+		w.frame(wsPing, true, []byte("p"))
+		c.ExpectQuiet(time.Second)
+		if string(w.opcodes) != string([]byte{wsPong}) {
+			t.Errorf("frames with opcodes %d", w.opcodes)
+		}
+	})
+}
+
 // [MQTT-6.0.0-2] W2, W3: a packet may extend over many frames, a frame may hold many packets, and
 // control frames may come in between.
 func TestFramesAndPacketsNeedNotAlign(t *testing.T) {

@@ -35,8 +35,9 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.
 	if e.query != "" {
 		target += "?" + e.query
 	}
+	pongs := &pongConn{Conn: conn}
 	once := &http.Transport{
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return pongs, nil },
 	}
 	c, answer, err := websocket.Dial(ctx, target, &websocket.DialOptions{
 		HTTPClient: &http.Client{
@@ -61,6 +62,7 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.
 		c.CloseNow()
 		return nil, fmt.Errorf("mqtt: WebSocket: the server selected no subprotocol of %s; Options.AnySubprotocol accepts that", strings.Join(offer, ", "))
 	}
+	pongs.start()
 	return framedConn{websocket.NetConn(context.Background(), c, websocket.MessageBinary)}, nil
 }
 
