@@ -123,9 +123,10 @@
 // outlives the client, and with the store of flow/boltstore the process. The Store holds the
 // accepted publications that have not ended, in order, and the identifiers of received QoS 2
 // messages. A packet that depends on a change of the session is sent only when the Store has that
-// change. A batch of packets takes one commit. Open resumes the stored publications: Stats counts
-// them, Flush waits for them, Options.Ack gets their Receipts, and they are sent before all new
-// ones.
+// change. A batch of packets takes one commit. PINGREQ, SUBSCRIBE and the ack of a QoS 1 message
+// depend on no change, and do not wait for a slow commit. Open resumes the stored publications:
+// Stats counts them, Flush waits for them, Options.Ack gets their Receipts, and they are sent before
+// all new ones.
 //
 // Messages that wait in a kept session before anyone subscribes stay unacknowledged for the
 // Subscription that claims them later, also in another process. The client takes nothing out of a
@@ -134,9 +135,10 @@
 //
 // A publication is in memory when the send on Publishes returns, and an Ack is stored some time
 // after the call. Sync returns when the Store has both; after that, killing the process loses
-// neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.)
-// If the Store cannot store a publication, the publication ends with ErrNotSent and the reason. The
-// client then reconnects, because it sends no QoS 1 or 2 message before the Store has it.
+// neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.) A
+// program that publishes what it receives calls Ack after the Receipt, or after Sync. If the Store
+// cannot store a publication, the publication ends with ErrNotSent and the reason. The client then
+// reconnects, because it sends no QoS 1 or 2 message before the Store has it.
 //
 // # Further reading
 //

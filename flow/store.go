@@ -61,6 +61,12 @@ const (
 	Cleared                         // the whole session ended
 )
 
+// ChangeKinds is a set of kinds.
+type ChangeKinds uint16
+
+// Has reports whether the set contains k.
+func (s ChangeKinds) Has(k ChangeKind) bool { return s&(1<<k) != 0 }
+
 // Change is one change of session state.
 type Change struct {
 	Kind    ChangeKind
@@ -87,11 +93,13 @@ func (e *OwnerError) Error() string {
 type Journal struct {
 	changes   []Change
 	withdrawn int
+	kinds     ChangeKinds // recorded since the last MoveTo
 }
 
 func (j *Journal) record(c Change) {
 	if j != nil {
 		j.changes = append(j.changes, c)
+		j.kinds |= 1 << c.Kind
 	}
 }
 
@@ -154,6 +162,15 @@ func (j *Journal) Len() int {
 	return len(j.changes) - j.withdrawn
 }
 
+// Kinds returns the kinds of the changes in the journal. A kind whose changes were all withdrawn may
+// be among them.
+func (j *Journal) Kinds() ChangeKinds {
+	if j == nil {
+		return 0
+	}
+	return j.kinds
+}
+
 // MoveTo appends the collected changes to dst and empties the journal.
 func (j *Journal) MoveTo(dst []Change) []Change {
 	if j.Len() == 0 {
@@ -165,6 +182,6 @@ func (j *Journal) MoveTo(dst []Change) []Change {
 		}
 	}
 	clear(j.changes)
-	j.changes, j.withdrawn = j.changes[:0], 0
+	j.changes, j.withdrawn, j.kinds = j.changes[:0], 0, 0
 	return dst
 }

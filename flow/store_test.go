@@ -37,6 +37,19 @@ func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
 	}
 }
 
+func TestJournalTellsTheKindsOfItsChanges(t *testing.T) {
+	var none *Journal
+	equal(t, "without a journal", none.Kinds(), 0)
+	var j Journal
+	j.record(Change{Kind: Received, ID: 1})
+	j.Clear()
+	for k := Accepted; k <= Cleared; k++ {
+		equal(t, "has a kind", j.Kinds().Has(k), k == Received || k == Cleared)
+	}
+	j.MoveTo(nil)
+	equal(t, "after MoveTo", j.Kinds(), 0)
+}
+
 func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {
 	var j Journal
 	j.record(Change{Kind: Accepted, Seq: 1, Message: message(1, 1)})

@@ -14,8 +14,10 @@
 //     loop as one batch. The goroutine of the dialer, which makes the connection, ends when the
 //     reader starts.
 //   - The writer commits the changes of a batch to the Store, then writes its bytes in one call.
-//     Meanwhile the loop fills the next batch. A PINGRESP, the sign of an idle session, ends the
-//     writer, so that its stack is freed. The next batch that needs a writer starts a new one.
+//     While a commit takes long, packets that do not depend on it are written by a goroutine that
+//     ends with the write. Meanwhile the loop fills the next batch. A PINGRESP, the sign of an idle
+//     session, ends the writer, so that its stack is freed. The next batch that needs a writer
+//     starts a new one.
 //
 // In addition there is one goroutine while the log handler runs, one for each receive channel in
 // use, for each PublishFrom, and for each Ack channel whose receiver lags behind.
@@ -39,7 +41,8 @@
 //	                                                     Close was called
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
-//	jobs, answers     loop -> writer -> loop  loop 1: at most one batch is under way
+//	jobs, answers     loop -> writer -> loop  loop 1: at most one batch is under way; 2: also an
+//	                                                     early write
 //	ending, quit, done                        loop       levels, in this order
 //
 // # Locks

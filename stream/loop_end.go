@@ -106,8 +106,12 @@ func (l *loop) hangUp() {
 
 // awaitWriter waits for the batch that the writer has, if any, and handles its result.
 func (l *loop) awaitWriter() {
-	if l.outbox.busy {
-		l.written(<-l.outbox.answers())
+	for l.outbox.busy {
+		w := <-l.outbox.answers()
+		l.written(w)
+		if w.early && l.link.phase == phaseUp {
+			l.link.conn.LimitClose() // the time until the commit ends does not count
+		}
 	}
 }
 

@@ -127,10 +127,10 @@ func (l *loop) written(w written) {
 		l.uncommitted(w.commit)
 		return
 	}
-	if l.outbox.current.ping && w.write == nil {
+	number, hadBytes, ping := l.outbox.done(w)
+	if ping && w.write == nil {
 		l.link.keepAlive.PingWritten(l.clock.now, l.link.conn.Sent())
 	}
-	number, hadBytes := l.outbox.committed()
 	switch {
 	case w.write != nil:
 		l.link.fail(w.write)

@@ -113,7 +113,7 @@ func (l *loop) turn() {
 	}
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
-		l.link.lateAck.checkAt, l.outbox.retryAt(), held, l.inboxes.requeueDue(),
+		l.link.lateAck.checkAt, l.outbox.retryAt(), l.outbox.overtakesAt(), held, l.inboxes.requeueDue(),
 		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt)
 }
 
@@ -152,21 +152,13 @@ func (l *loop) ping() {
 		k.Measured(now, c.Left())
 	}
 	paused, bytesIn := l.throttle.paused, c.BytesIn()
-	committing := l.outbox.committing(now) > 0
-	if committing {
+	if l.outbox.heldUp(now) {
 		k.HeldUp(now)
 	}
-	switch k.Check(now, bytesIn, paused, l.outbox.writing() && !committing) {
+	switch k.Check(now, bytesIn, paused, l.outbox.sending(now)) {
 	case flow.SendPing:
-		direct := committing && l.outbox.pingreqNow()
-		if !direct {
-			l.outbox.pingreq()
-		}
+		l.outbox.pingreq()
 		k.Pinged(now, bytesIn, paused)
-		if direct {
-			k.Sent(now)
-			k.PingWritten(now, c.Sent())
-		}
 		l.subs.Pinged()
 	case flow.PeerDead:
 		l.link.fail(errNoPingresp)

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -14,7 +13,8 @@ import (
 // Store: the batch being filled, the batch being written, and the changes of a failed commit.
 //
 // Invariant: at most one batch is being written, and the changes of a batch are committed before
-// its bytes are written. After a failed commit its changes are committed again, alone and before
+// its bytes are written, except packets that depend on no uncommitted change: these overtake a slow
+// commit. After a failed commit its changes are committed again, alone and before
 // any other batch.
 type outbox struct {
 	log       *packetLog
@@ -28,6 +28,7 @@ type outbox struct {
 	current     batch // being written, if busy
 	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
+	early       earlyWrite     // busy only if the current batch is
 	idle        bool           // the writer may end
 	version     frames.Version // of the connection
 	spare       buffers        // of the last batch, to be used again
@@ -43,6 +44,7 @@ type outbox struct {
 type failedCommit struct {
 	number  uint64 // of the batch
 	changes []flow.Change
+	kinds   flow.ChangeKinds // of the changes
 	err     error
 	retryAt time.Duration
 }
@@ -79,7 +81,7 @@ func (o *outbox) connected(conn wire, t terms) {
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err = nil, nil
-	o.filling.bytes, o.filling.ping, o.ackingBytes = o.filling.bytes[:0], false, 0
+	o.filling.bytes, o.filling.examined, o.filling.ping, o.ackingBytes = o.filling.bytes[:0], 0, false, 0
 }
 
 // number returns the number of the batch being filled.
@@ -95,7 +97,17 @@ func (o *outbox) backlog() int { return len(o.filling.bytes) }
 func (o *outbox) ackBytes() int { return int(o.ackingBytes) }
 
 // writing reports whether bytes are being written or wait to be written.
-func (o *outbox) writing() bool { return len(o.filling.bytes) > 0 || len(o.current.bytes) > 0 }
+func (o *outbox) writing() bool {
+	return o.early.busy || len(o.filling.bytes) > 0 || len(o.current.bytes) > 0
+}
+
+// sending reports whether bytes are on their way to the connection, or wait for nothing else.
+func (o *outbox) sending(now time.Duration) bool {
+	if o.committing(now) == 0 {
+		return o.writing()
+	}
+	return o.early.busy || o.current.ping || o.filling.ping // PINGREQ overtakes the commit
+}
 
 // empty reports whether nothing waits for the Store or the connection.
 func (o *outbox) empty() bool {
@@ -106,14 +118,18 @@ func (o *outbox) empty() bool {
 // being written. Without a connection the batch has only changes. flush returns how many bytes it
 // passed on, and whether the batch is already written.
 func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
-	if o.busy || now < o.failed.retryAt {
+	switch {
+	case o.busy:
+		return o.overtake(now), false
+	case now < o.failed.retryAt:
 		return 0, false
 	}
 	if len(o.failed.changes) > 0 {
 		changes := o.failed.changes
 		o.failed.changes = nil
-		return 0, o.write(batch{number: o.failed.number, buffers: buffers{changes: changes}}, now)
+		return 0, o.write(batch{number: o.failed.number, kinds: o.failed.kinds, buffers: buffers{changes: changes}}, now)
 	}
+	o.filling.kinds, o.filling.examined = o.journal.Kinds(), 0
 	o.filling.changes = o.journal.MoveTo(o.filling.changes)
 	if len(o.filling.changes) == 0 && len(o.filling.bytes) == 0 {
 		return 0, false
@@ -151,6 +167,9 @@ func (o *outbox) committing(now time.Duration) time.Duration {
 	return o.writer.gate.age(now)
 }
 
+// heldUp reports whether a commit of the Store, and not the connection, holds up a PINGREQ.
+func (o *outbox) heldUp(now time.Duration) bool { return !o.early.busy && o.committing(now) > 0 }
+
 // warnOfSlowCommit logs, once for each commit, that the Store takes longer than keep alive.
 func (o *outbox) warnOfSlowCommit(now, keepAlive time.Duration) {
 	if keepAlive == 0 {
@@ -164,26 +183,6 @@ func (o *outbox) warnOfSlowCommit(now, keepAlive time.Duration) {
 	o.log.Warn("a commit of the Store takes long; packets that depend on it wait", "for", age)
 }
 
-// pingreqNow writes PINGREQ at once if a commit of the Store holds up the batches and the connection
-// takes it without waiting.
-func (o *outbox) pingreqNow() bool {
-	if !o.busy {
-		return false
-	}
-	packet, err := frames.Pingreq{}.Append(nil, o.version)
-	if err != nil || !o.writer.gate.during(func() bool {
-		n := o.conn.TryWrite(packet)
-		if n > 0 && n < len(packet) {
-			o.err = io.ErrShortWrite // the connection cannot be used any more
-		}
-		return n == len(packet)
-	}) {
-		return false
-	}
-	o.log.sentPacket(frames.Pingreq{}, len(packet))
-	return true
-}
-
 // answers returns the channel of the writer's answers, nil while there is no writer.
 func (o *outbox) answers() <-chan written { return o.writer.answers }
 
@@ -192,6 +191,19 @@ func (o *outbox) failing() error { return o.failed.err }
 
 // retryAt returns the time at which a failed commit is repeated.
 func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
+
+// done records the result of a batch whose commit has not failed, or of an early write. It returns
+// the number of the batch, and whether bytes and a PINGREQ were written.
+func (o *outbox) done(w written) (number uint64, bytes, ping bool) {
+	if w.early {
+		ping = o.early.ping
+		o.early = earlyWrite{}
+		return 0, true, ping
+	}
+	ping = o.current.ping
+	number, bytes = o.committed()
+	return number, bytes, ping
+}
 
 // committed records that the current batch was committed, and written if it had bytes. It returns
 // the number of the batch and whether the batch had bytes.
@@ -208,7 +220,7 @@ func (o *outbox) committed() (number uint64, hadBytes bool) {
 func (o *outbox) uncommitted(err error, now time.Duration, revise func([]flow.Change) []flow.Change) {
 	number := o.current.number
 	o.handed = min(o.handed, number-1)
-	o.failed = failedCommit{number, revise(o.current.changes), err, now + commitRetry}
+	o.failed = failedCommit{number, revise(o.current.changes), o.current.kinds, err, now + commitRetry}
 	o.answerSyncs(math.MaxUint64, err)
 	o.current.changes = nil
 	o.release()

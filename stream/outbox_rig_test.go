@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +21,14 @@ type outboxRig struct {
 	t        testing.TB
 	receiver *flow.Receiver
 
+	holds chan struct{} // if set, each Commit receives from it first
+	lines chan struct{} // if set, each Write receives from it first
+
 	// Written by the writer while a batch is on its way, read by the test after its answer.
-	events   []string // "try", "write", "commit", "refuse"
-	accepts  int      // bytes that one TryWrite accepts; -1: all
-	bytes    []byte   // that the connection took
+	mu       sync.Mutex // held by the Store and the connection, which may run at the same time
+	events   []string   // "try", "write", "commit", "refuse"
+	accepts  int        // bytes that one TryWrite accepts; -1: all
+	bytes    []byte     // that the connection took
 	writeErr error
 	commit   error         // of the next commits
 	stored   []flow.Change // applied commits
@@ -36,7 +41,14 @@ func newOutboxRig(t testing.TB) *outboxRig {
 	o := newOutbox(quietLog(), r, journal)
 	r.outbox = &o
 	o.connected(r, terms{version: frames.V311, maxPacket: frames.MaxPacket})
-	t.Cleanup(o.end)
+	t.Cleanup(func() {
+		for _, held := range []chan struct{}{r.holds, r.lines} {
+			if held != nil {
+				close(held)
+			}
+		}
+		o.end()
+	})
 	return r
 }
 
@@ -48,6 +60,11 @@ func (r *outboxRig) Attach(string) (flow.Snapshot, error) { return flow.Snapshot
 func (r *outboxRig) Detach() error                        { return nil }
 
 func (r *outboxRig) Commit(changes []flow.Change) error {
+	if r.holds != nil {
+		<-r.holds
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.commit != nil {
 		r.events = append(r.events, "refuse")
 		return r.commit
@@ -70,6 +87,11 @@ func (r *outboxRig) TryWrite(p []byte) int {
 }
 
 func (r *outboxRig) Write(p []byte) (int, error) {
+	if r.lines != nil {
+		<-r.lines
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.events = append(r.events, "write")
 	if r.writeErr != nil {
 		return 0, r.writeErr
@@ -97,7 +119,7 @@ func (r *outboxRig) answer(now time.Duration) written {
 	if w.commit != nil {
 		r.uncommitted(w.commit, now, func(c []flow.Change) []flow.Change { return c })
 	} else {
-		r.committed()
+		r.done(w)
 	}
 	return w
 }

@@ -110,11 +110,15 @@ func (c *deadlineConn) CloseWrite() error {
 }
 
 // startClosing limits the write under way and all further writes to closeLimit in total. The time
-// begins at once if a write is under way, otherwise with the next write.
+// begins at once if a write is under way, otherwise with the next write. Another call begins anew.
 func (c *deadlineConn) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
+	if c.end != nil {
+		c.end.Stop()
+		c.end = nil
+	}
 	if c.writing {
 		c.startLimit()
 	}

@@ -98,6 +98,24 @@ func TestClosingHasOneSecond(t *testing.T) {
 	})
 }
 
+// A write that ends before a slow commit leaves the writes behind the commit their second.
+func TestClosingBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw := slow(400*time.Millisecond, 100)
+		c := &deadlineConn{Conn: raw}
+		go c.Write([]byte("x"))
+		synctest.Wait()
+		c.startClosing()
+		<-time.After(600 * time.Millisecond)
+		c.startClosing()
+		<-time.After(5 * time.Second)
+		began := time.Now()
+		if n, err := c.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
+		}
+	})
+}
+
 func TestAnOrderlyCloseStopsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(time.Millisecond, 100)
