@@ -24,7 +24,7 @@ const (
 var aedesScript []byte
 
 // aedesFolder returns the directory where aedes is installed. The first call installs aedes in the
-// cache of the user. It fails without node, npm or a network.
+// cache of the user, in at most three tries. It fails without node, npm or a network.
 var aedesFolder = sync.OnceValues(func() (string, error) {
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -51,18 +51,30 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 	if err := os.WriteFile(filepath.Join(fresh, "package.json"), []byte(want), 0o600); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=10000")
-	npm.Dir, npm.WaitDelay = fresh, time.Second
-	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm install: %w\n%s", err, out)
+	for range 3 {
+		if err = npmInstall(fresh); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return "", err
 	}
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err // ErrExist means that another process has installed aedes
 	}
 	return dir, nil
 })
+
+func npmInstall(dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=10000")
+	npm.Dir, npm.WaitDelay = dir, time.Second
+	if out, err := npm.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm install: %w\n%s", err, out)
+	}
+	return nil
+}
 
 func startAedes(t *testing.T, s setup) *broker {
 	t.Helper()

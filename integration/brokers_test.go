@@ -3,6 +3,9 @@ package integration
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
@@ -92,6 +95,33 @@ func allKinds(t *testing.T) []kind {
 		t.Logf("aedes is not available, its rows are skipped: %v", err)
 	}
 	return all
+}
+
+// Where the environment variable MILLRACE_BROKERS is "all", as in the gate on Debian, a missing
+// broker is a failure. Elsewhere this test names the brokers whose tests are skipped.
+func TestEveryBrokerIsInstalled(t *testing.T) {
+	missing := t.Logf
+	if os.Getenv("MILLRACE_BROKERS") == "all" {
+		missing = t.Errorf
+	}
+	notFound := errors.New("not found")
+	check := func(name string, err error) {
+		if err != nil {
+			missing("%s is not installed, and its tests are skipped: %v", name, err)
+		}
+	}
+	if mosquittoPath() == "" {
+		check("mosquitto", notFound)
+	}
+	if rabbitMQPath() == "" {
+		check("RabbitMQ", notFound)
+	}
+	_, err := aedesFolder()
+	check("aedes", err)
+	for _, client := range []string{"mosquitto_pub", "mosquitto_sub"} {
+		_, err := exec.LookPath(client)
+		check(client, err)
+	}
 }
 
 var versions = []mqtt.Version{mqtt.V31, mqtt.V311}

@@ -67,6 +67,9 @@ func TestManyIdleClientsAreSmallAndReturnSpreadOverTime(t *testing.T) {
 	checkSpread(t, returned)
 }
 
+// raise raises a limit to at least n. FreeBSD has signed limits.
+func raise[T int64 | uint64](limit *T, n int) { *limit = max(*limit, T(n)) }
+
 // fleetThatFits raises the limit of open files for n clients and returns n. If it cannot raise the
 // limit so far, it returns the number of clients that the limit allows.
 func fleetThatFits(t *testing.T, n int) int {
@@ -79,11 +82,12 @@ func fleetThatFits(t *testing.T, n int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	need := uint64(n + others)
-	if limit.Cur >= need {
+	raised := limit
+	raise(&raised.Cur, n+others)
+	raise(&raised.Max, n+others)
+	if raised == limit {
 		return n
 	}
-	raised := syscall.Rlimit{Cur: need, Max: max(limit.Max, need)}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised); err != nil {
 		fit := int(limit.Cur) - others
 		t.Logf("%d open files are allowed (%v): %d clients, not %d", limit.Cur, err, fit, n)

@@ -1,7 +1,6 @@
 // This program is a broker for one test. It runs while its standard input is open. Its
 // arguments are the user, the password and the files of a certificate and its key. It
 // prints the ports on which it listens.
-const { Aedes } = require('aedes')
 const { createWebSocketStream, WebSocketServer } = require('ws')
 const { readFileSync } = require('fs')
 const http = require('http')
@@ -19,6 +18,7 @@ const listen = (server) => new Promise((resolve) => {
 })
 
 async function main () {
+  const { Aedes } = await import(require.resolve('aedes')) // an ES module, which Node.js 18 can't require
   const broker = await Aedes.createBroker({
     authenticate: (client, name, secret, done) => {
       done(null, !user || (name === user && String(secret) === password))
