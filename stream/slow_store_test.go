@@ -229,6 +229,52 @@ func TestConnectionLostDuringASlowCommit(t *testing.T) {
 	})
 }
 
+// A broker that is dead is noticed during a slow commit, whether or not the line takes the PINGREQ.
+func TestADeadBrokerIsNoticedDuringASlowCommit(t *testing.T) {
+	for _, stalls := range []bool{false, true} {
+		slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
+			x.begin("out")
+			start := time.Now()
+			if stalls {
+				x.conn.Stall()
+			} else {
+				x.conn.Expect(frames.Pingreq{}, frames.Pingreq{})
+			}
+			x.conn.ExpectClosed()
+			if d := time.Since(start); d < 9*time.Second || d > 10*time.Second {
+				t.Errorf("closed after %v", d)
+			}
+			x.commit <- struct{}{}
+			if st := offline(t, x.Session); st.Err == nil {
+				t.Error("no reason")
+			}
+		})
+	}
+}
+
+// On a socket too, PINGREQ overtakes a commit.
+func TestPingreqOvertakesACommitOnASocket(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	release := make(chan struct{})
+	store := &slowStore{flow.NewMemoryStore(), func() { <-release }}
+	s, c := connected(t, b, &stream.Options{ClientID: "k", KeepSession: true, Store: store, KeepAlive: time.Second})
+	done := inBackground(func() error { return s.Publish(t.Context(), message("a", "", atLeast)) })
+	for range 2 {
+		c.Expect(frames.Pingreq{})
+		c.Send(frames.Pingresp{})
+	}
+	close(release)
+	for {
+		if p, ok := streamtest.Next[frames.Packet](c).(frames.Publish); ok {
+			c.Send(ack(puback, p.ID))
+			break
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Close during a commit waits for it, and for the last packets. What was sent early is not sent again.
 func TestCloseDuringASlowCommit(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
