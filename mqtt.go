@@ -419,7 +419,8 @@ var (
 	ErrNotSent = stream.ErrNotSent
 
 	// ErrUnconfirmed says that the message may have arrived: it was sent, or was about to be, and
-	// no ack came. Publish it again if a second copy is better than none.
+	// no ack came. Publish it again if a second copy is better than none. The exchange goes on, and
+	// with a Store also in the next client, which gives a Receipt of its own.
 	ErrUnconfirmed = stream.ErrUnconfirmed
 
 	// ErrKept says that the client has ended and its Store holds the message. The next client with

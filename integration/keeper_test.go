@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,7 +26,8 @@ type keeper struct {
 	sessions map[string]*kept
 	links    map[*link]bool
 	random   *rand.Rand
-	cutEvery int // mean number of packets before a random cut; 0: never
+	cutEvery int                  // mean number of packets before a random cut; 0: never
+	routed   func(frames.Message) // called for each publication that is routed, if set
 	served   sync.WaitGroup
 }
 
@@ -198,8 +200,12 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 		for i, f := range p.Filters {
 			codes[i] = frames.ReasonCode(f.QoS)
 		}
-		l.session.filters = p.Filters // a client has one Subscription in these tests
+		l.session.drop(topicsOf(p.Filters)) // a new subscription replaces an earlier one [MQTT-3.8.4-3]
+		l.session.filters = append(l.session.filters, p.Filters...)
 		l.send(frames.Suback{ID: p.ID, Codes: codes})
+	case frames.Unsubscribe:
+		l.session.drop(p.Topics)
+		l.send(frames.Ack{Kind: frames.TypeUnsuback, ID: p.ID})
 	case frames.Publish:
 		err = l.publish(p)
 	case frames.Ack:
@@ -275,13 +281,13 @@ func (l *link) publish(p frames.Publish) error {
 		return err
 	}
 	s := l.session
-	if p.QoS == frames.AtMostOnce {
-		return errors.New("these tests do not use QoS 0")
-	}
-	if p.QoS == frames.AtLeastOnce || !s.held[p.ID] {
+	if p.QoS != frames.ExactlyOnce || !s.held[p.ID] {
 		l.k.route(p.Message)
 	}
-	if p.QoS == frames.AtLeastOnce {
+	switch p.QoS {
+	case frames.AtMostOnce:
+		return nil
+	case frames.AtLeastOnce:
 		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
 		return nil
 	}
@@ -293,17 +299,45 @@ func (l *link) publish(p frames.Publish) error {
 func (k *keeper) route(m frames.Message) {
 	m.Payload = bytes.Clone(m.Payload)
 	m.Retain = false // [MQTT-3.3.1-9]
+	if k.routed != nil {
+		k.routed(m)
+	}
 	for _, s := range k.sessions {
+		matches, most := false, frames.AtMostOnce
 		for _, f := range s.filters {
 			if f.Match(m.Topic) {
-				m := m
-				m.QoS = min(m.QoS, f.QoS)
-				s.out = append(s.out, &outgoing{message: m})
-				s.advance()
-				break
+				matches, most = true, max(most, f.QoS) // [MQTT-3.3.5-1]
 			}
 		}
+		if matches {
+			m := m
+			m.QoS = min(m.QoS, most)
+			s.deliver(m)
+		}
 	}
+}
+
+// deliver sends a message, or keeps it for the session. QoS 0 messages are not kept.
+func (s *kept) deliver(m frames.Message) {
+	switch {
+	case m.QoS > frames.AtMostOnce:
+		s.out = append(s.out, &outgoing{message: m})
+		s.advance()
+	case s.link != nil:
+		s.link.send(frames.Publish{Message: m})
+	}
+}
+
+// drop removes the subscriptions to topic filters.
+func (s *kept) drop(topics []string) {
+	s.filters = slices.DeleteFunc(s.filters, func(f frames.Filter) bool { return slices.Contains(topics, f.Topic) })
+}
+
+func topicsOf(filters []frames.Filter) (topics []string) {
+	for _, f := range filters {
+		topics = append(topics, f.Topic)
+	}
+	return topics
 }
 
 func (l *link) ack(a frames.Ack) error {
