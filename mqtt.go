@@ -94,15 +94,15 @@
 // with their identifiers and DUP. Without KeepSession, they end with the connection. With Window 1,
 // publications also arrive in that order, even after a reconnect.
 //
-// Each Subscription receives its messages in order of arrival. Acks are sent in order of arrival
-// too, whatever the order of the calls to Ack. Therefore, a message without an ack holds back the
-// acks of all later messages, even in other Subscriptions. A broker stops sending QoS 1 and 2 when
-// it reaches its limit of unacknowledged messages (mosquitto 2.0.11: 20, and up to 20 more for each
-// ack). Give a slow consumer its own Client, or put a message back with Delivery.Requeue. The log
-// and Stats.OldestUnacked tell when a delivery holds back others for longer than
-// Options.SlowConsumer. A message at QoS 1 or 2 is never dropped for lack of room. When more than
-// Options.MaxUnread waits, reading pauses. When more than Options.ReceiveBytes of QoS 0 waits, the
-// oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
+// Each Subscription receives its messages in order of arrival. The acks of each QoS are sent in
+// order of arrival too, whatever the order of the calls to Ack. Therefore, a message without an ack
+// holds back the acks of all later messages, even in other Subscriptions. A broker stops sending
+// QoS 1 and 2 when it reaches its limit of unacknowledged messages (mosquitto 2.0.11: 20, and up to
+// 20 more for each ack). Give a slow consumer its own Client, or put a message back with
+// Delivery.Requeue. The log and Stats.OldestUnacked tell when a delivery holds back others for
+// longer than Options.SlowConsumer. A message at QoS 1 or 2 is never dropped for lack of room. When
+// more than Options.MaxUnread waits, reading pauses. When more than Options.ReceiveBytes of QoS 0
+// waits, the oldest QoS 0 messages are dropped, and Stats.Dropped counts them.
 //
 // No consumer can block the client. While a consumer sleeps, the client still pings, publishes,
 // sends Receipts and delivers messages to the other consumers, up to Options.MaxUnread. Close

@@ -66,9 +66,9 @@ type link struct {
 	wake chan struct{} // cap 1; wakes the writer; closed when the connection has ended
 
 	inFlight int
-	acks     []uint16        // identifiers of messages sent on this connection that wait for PUBACK or PUBREC, in order
-	recs     map[uint16]bool // identifiers with a PUBREC sent on this connection but without PUBREL
-	newest   int             // highest number of a publication sent or retransmitted on this connection
+	acks     map[frames.Type][]uint16 // identifiers of messages sent on this connection that wait for PUBACK or PUBREC, in order
+	recs     map[uint16]bool          // identifiers with a PUBREC sent on this connection but without PUBREL
+	newest   int                      // highest number of a publication sent or retransmitted on this connection
 }
 
 const keeperWindow = 200
@@ -116,7 +116,8 @@ func (k *keeper) restart() {
 
 func (k *keeper) serve(conn net.Conn) {
 	defer conn.Close()
-	l := &link{k: k, conn: conn, wake: make(chan struct{}, 1), recs: make(map[uint16]bool), newest: -1}
+	l := &link{k: k, conn: conn, wake: make(chan struct{}, 1), recs: make(map[uint16]bool), newest: -1,
+		acks: make(map[frames.Type][]uint16)}
 	k.mu.Lock()
 	if k.away {
 		k.mu.Unlock()
@@ -245,12 +246,21 @@ func (l *link) connect(p frames.Connect) error {
 			l.send(frames.Ack{Kind: frames.TypePubrel, ID: o.id})
 		default:
 			l.inFlight++
-			l.acks = append(l.acks, o.id)
+			l.expectAck(o)
 			l.send(frames.Publish{Message: o.message, ID: o.id, DUP: true})
 		}
 	}
 	s.advance()
 	return nil
+}
+
+// expectAck records which ack a message gets.
+func (l *link) expectAck(o *outgoing) {
+	kind := frames.TypePuback
+	if o.message.QoS == frames.ExactlyOnce {
+		kind = frames.TypePubrec
+	}
+	l.acks[kind] = append(l.acks[kind], o.id)
 }
 
 // advance sends waiting messages while the window has room.
@@ -271,7 +281,7 @@ func (s *kept) advance() {
 		}
 		o.id = s.next
 		l.inFlight++
-		l.acks = append(l.acks, o.id)
+		l.expectAck(o)
 		l.send(frames.Publish{Message: o.message, ID: o.id})
 	}
 }
@@ -352,12 +362,12 @@ func (l *link) ack(a frames.Ack) error {
 		return nil
 	}
 	if a.Kind != frames.TypePubcomp {
-		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] A client sends acks in order, and only for messages of this
-		// connection.
-		if len(l.acks) == 0 || l.acks[0] != a.ID {
-			return fmt.Errorf("%s: %v for %d, want the first of %d", s.id, a.Kind, a.ID, l.acks)
+		// [MQTT-4.6.0-2] [MQTT-4.6.0-3] A client sends PUBACK packets in order, and PUBREC packets,
+		// and only for messages of this connection.
+		if len(l.acks[a.Kind]) == 0 || l.acks[a.Kind][0] != a.ID {
+			return fmt.Errorf("%s: %v for %d, want the first of %d", s.id, a.Kind, a.ID, l.acks[a.Kind])
 		}
-		l.acks = l.acks[1:]
+		l.acks[a.Kind] = l.acks[a.Kind][1:]
 	}
 	for i, o := range s.out {
 		if o.id != a.ID {

@@ -72,6 +72,7 @@ type result struct {
 	settled bool // it has its last Receipt; ErrKept is not the last one
 	err     error
 	killed  bool // its client was killed, so there may be two Receipts, or none
+	repeats bool // its client was killed after the Receipt, and the Store may not know of the Receipt
 	life    int  // of the publisher
 }
 
@@ -110,6 +111,13 @@ func (l *tortureLedger) excused(known bool, name, format string, args ...any) {
 	}
 }
 
+// count counts an event for the summary of the test.
+func (l *tortureLedger) count(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[name]++
+}
+
 // sent records that a message is about to be published. If its client was killed before, nothing is
 // known of it.
 func (l *tortureLedger) sent(k mark, life *publisherLife) {
@@ -145,6 +153,9 @@ func (l *tortureLedger) receipt(m mqtt.Message, err error, life int) {
 			l.counts["Receipts of killed clients"]++
 		}
 		return
+	case r.settled && r.repeats:
+		l.counts["Receipts of killed clients"]++
+		return
 	case r.settled && (life == r.life || !errors.Is(r.err, mqtt.ErrUnconfirmed)):
 		l.fault("%v has a second Receipt: %v, after %v", k, err, r.err)
 	case err == nil:
@@ -162,7 +173,8 @@ func (l *tortureLedger) receipt(m mqtt.Message, err error, life int) {
 }
 
 // killed records that the client of a publisher was killed. Of publications that have no Receipt the
-// Store may know nothing, and Receipts that the killed client gives from now on say nothing.
+// Store may know nothing, and Receipts that the killed client gives from now on say nothing. The
+// Store may still have publications that have their Receipt.
 func (l *tortureLedger) killed(publisher int, life *publisherLife) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,8 +182,11 @@ func (l *tortureLedger) killed(publisher int, life *publisherLife) {
 	for k, r := range l.results {
 		if k.publisher == publisher && (!r.settled || errors.Is(r.err, mqtt.ErrNotSent)) {
 			r.killed = true
-			l.results[k] = r
 		}
+		if k.publisher == publisher && r.life == life.number {
+			r.repeats = true
+		}
+		l.results[k] = r
 	}
 }
 

@@ -31,6 +31,7 @@ type life struct {
 func (s *tortured) open(o mqtt.Options) life {
 	w := new(wire)
 	s.lives++
+	s.ledger.count("clients")
 	o.ClientID, o.KeepSession, o.Store, o.DialContext, o.Reconnect = s.name, true, s.store, w.DialContext, soon()
 	o.KeepAlive, o.ConnectTimeout = time.Second, time.Second
 	c, err := mqtt.Open(s.url, &o)

@@ -20,7 +20,7 @@ const (
 	tortureConsumers  = 4
 )
 
-// Twenty publishers and four consumers use every way to publish and to receive. Their connections
+// Twenty publishers, four consumers and a visitor use every way to publish and to receive. Their connections
 // are cut, delayed, stalled and half open. Their clients end by Close, Shutdown and kill, and the
 // next client goes on with the Store. The ledger then knows whether each promise was kept.
 func TestTorture(t *testing.T) {
@@ -71,6 +71,7 @@ func torture(t *testing.T, b *broker, seed uint64, ledger *tortureLedger) {
 		}
 		consumers = append(consumers, c)
 	}
+	visitor := &torturedVisitor{tortured: session("visitor", back), record: ledger.reader("visitor", false)}
 	stop, calm := make(chan struct{}), make(chan struct{})
 	var publishing, consuming, storms sync.WaitGroup
 	var publishers []*torturedPublisher
@@ -82,6 +83,7 @@ func torture(t *testing.T, b *broker, seed uint64, ledger *tortureLedger) {
 	for _, c := range consumers {
 		consuming.Go(func() { untilStopped(stop, func() { c.live(ctx, stop) }) })
 	}
+	consuming.Go(func() { untilStopped(stop, func() { visitor.live(ctx, stop) }) })
 	for _, p := range []*proxy{there, back} {
 		storm := rand.New(rand.NewPCG(random.Uint64(), 0))
 		storms.Go(func() { p.storm(storm, calm) })
