@@ -111,7 +111,7 @@ func TestPongsAreSentWhileReadingPauses(t *testing.T) {
 		for i := range n {
 			c.Send(publish("a", strings.Repeat("x", 1024), atLeast, uint16(i+1), false))
 		}
-		elapse(9 * time.Second)
+		elapse(4 * time.Second)
 		if !s.Stats().Paused || w.in.Buffered() > 0 {
 			t.Fatal("reading does not pause, or a pong is early")
 		}
@@ -128,7 +128,7 @@ func TestPongsAreSentWhileReadingPauses(t *testing.T) {
 			case opcode != wsPong || len(payload) > 0:
 				t.Fatalf("opcode %d with %d bytes", opcode, len(payload))
 			default:
-				if at := time.Since(began); pongs > 0 && at-last != 10*time.Second || bytes < 100_000 {
+				if at := time.Since(began); pongs > 0 && at-last != 5*time.Second || bytes < 100_000 {
 					t.Errorf("pong %d after %v; %d bytes before it", pongs, at-last, bytes)
 				}
 				last, pongs = time.Since(began), pongs+1
@@ -149,6 +149,48 @@ func TestPongsAreSentWhileReadingPauses(t *testing.T) {
 		c.ExpectQuiet(time.Second)
 		if string(w.opcodes) != string([]byte{wsPong}) {
 			t.Errorf("frames with opcodes %d", w.opcodes)
+		}
+	})
+}
+
+// A server that demands pongs also keeps the connection of a slow consumer. The session reads again
+// and again, but comes to the pings only after the messages before them.
+func TestPongsAreSentWhileAConsumerIsSlow(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		a := newAuthority(t)
+		o := &stream.Options{MaxUnread: smallUnread, SlowConsumer: -1, TLS: &tls.Config{RootCAs: a.pool}}
+		s, err := stream.Open("wss://broker", with(b, o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		c := b.Accept()
+		c.Wrap(tls.Server(c.Raw(), &tls.Config{Certificates: []tls.Certificate{a.issue(t, nil)}}))
+		w := upgradeOver(t, c, selected)
+		c.Handshake(false)
+		sub := subscribed(t, s, c, "a", atLeast)
+		const n = 500
+		for i := range n {
+			c.Send(publish("a", strings.Repeat("x", 1024), atLeast, uint16(i+1), false))
+		}
+		go func() { // demands a pong every ten seconds
+			defer w.Close()
+			for last := time.Now(); time.Since(last) <= 10*time.Second; {
+				switch opcode, _, err := w.next(); {
+				case err != nil:
+					return
+				case opcode == wsPong:
+					last = time.Now()
+				case opcode == wsPing:
+					t.Error("the client sends pings")
+				}
+			}
+			t.Error("no pong for ten seconds")
+		}()
+		for range n {
+			w.frame(wsPing, true, nil)
+			takeFrom(t, sub.Deliveries()).Ack()
+			elapse(time.Second)
 		}
 	})
 }

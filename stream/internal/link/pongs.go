@@ -5,78 +5,104 @@ package link
 import (
 	"crypto/rand"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A pongConn sends unsolicited pongs (RFC 6455, section 5.5.3) while nobody reads from a WebSocket.
-// The WebSocket library answers pings only while it reads, and a session does not read while its
+// A pongConn sends unsolicited pongs (RFC 6455, section 5.5.3) while a WebSocket is not read. The
+// WebSocket library answers pings only while it reads, and a session does not read while its
 // consumers sleep. A server that demands pongs would close the connection. A pongConn lies under
-// the library, which writes each frame with one call of Write.
+// the library and above TLS. The library writes each frame with one call of Write.
 //
-// Invariant: a pong is only sent between two reads, after start.
+// Invariants: a pong is only sent between two reads, after start. While idle is set and no end is
+// reached, armed is set or about to be set, and the timer calls pong within pongInterval. A read
+// does not postpone that, since the pings of the server may lie behind many messages for a slow
+// consumer. A read that waits leaves the timer off, so an idle client sleeps.
 type pongConn struct {
 	net.Conn
-	idle atomic.Bool // no Read is under way
+	timer *time.Timer // calls pong; nil in the opening handshake
+	idle  atomic.Bool // no Read is under way
+	armed atomic.Bool // the timer runs, or no pong may be sent any more
 
-	mu    sync.Mutex // guards the writes
-	timer *time.Timer
-	ended bool // no pong may be sent any more
+	writing chan struct{} // holds a token during a write; no mutex, for which time in a synctest bubble would stop
+	ended   bool          // no pong may be sent any more; owned by the holder of writing, as err
+	err     error         // of a pong, which may be written in part; every Write returns it
 }
 
-// pongInterval is the time between two pongs. Servers wait longer for a pong, mostly 20 to 60 s.
-const pongInterval = 10 * time.Second
+// pongInterval is the time between two pongs. Servers usually wait for a pong for 10 to 60 s.
+const pongInterval = 5 * time.Second
 
-// start begins to send pongs. It is called after the opening handshake.
+func newPongConn(conn net.Conn) *pongConn {
+	return &pongConn{Conn: conn, writing: make(chan struct{}, 1)}
+}
+
+// start begins to send pongs. It is called after the opening handshake, before the first Read.
 func (c *pongConn) start() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(pongInterval, c.pong)
+	c.lock()
+	defer c.unlock()
 	c.idle.Store(true)
+	c.armed.Store(true)
+	c.timer = time.AfterFunc(pongInterval, c.pong)
 }
 
 func (c *pongConn) Read(p []byte) (int, error) {
-	if c.timer == nil { // in the opening handshake
-		return c.Conn.Read(p)
-	}
 	c.idle.Store(false)
-	c.timer.Stop()
 	n, err := c.Conn.Read(p)
-	if err == nil {
+	if c.timer != nil && err == nil {
 		c.idle.Store(true)
-		c.timer.Reset(pongInterval)
+		c.arm()
 	}
 	return n, err
 }
 
-// Write writes a frame, or a part of the opening handshake.
-func (c *pongConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.timer != nil && (isCloseFrame(p) || !isFrame(p)) {
-		c.ended = true
+func (c *pongConn) arm() {
+	if c.armed.CompareAndSwap(false, true) {
+		c.timer.Reset(pongInterval)
 	}
-	return c.Conn.Write(p)
 }
 
-// pong sends a pong, unless a pong could lie inside another frame or follow the close frame.
+func (c *pongConn) lock()   { c.writing <- struct{}{} }
+func (c *pongConn) unlock() { <-c.writing }
+
+// Write writes a frame, or a part of the opening handshake.
+func (c *pongConn) Write(p []byte) (int, error) {
+	c.lock()
+	defer c.unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.Conn.Write(p)
+	if c.timer != nil && (err != nil || isCloseFrame(p) || !isFrame(p)) {
+		c.ended = true
+	}
+	return n, err
+}
+
+// pong sends a pong, unless a pong could lie inside another frame or follow the close frame. The
+// timer calls it in a goroutine of its own, which may have to wait for a Write under way.
 func (c *pongConn) pong() {
-	frame := [6]byte{1<<7 | pongOpcode, 1 << 7} // final, masked, without payload
-	rand.Read(frame[2:])                        // the mask
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended || !c.idle.Load() {
+	c.lock()
+	defer c.unlock()
+	if c.ended {
 		return
 	}
-	if _, err := c.Conn.Write(frame[:]); err == nil {
-		c.timer.Reset(pongInterval) // if a Read has begun meanwhile, the next call of pong does nothing
+	c.armed.Store(false) // from here, the end of a Read sets the timer
+	if !c.idle.Load() {
+		return
 	}
+	frame := [6]byte{1<<7 | pongOpcode, 1 << 7} // final, masked, without payload
+	rand.Read(frame[2:])                        // the mask
+	if _, c.err = c.Conn.Write(frame[:]); c.err != nil {
+		c.ended = true
+		return
+	}
+	c.arm()
 }
 
 // Close stops the timer and closes the connection.
 func (c *pongConn) Close() error {
 	if c.timer != nil {
+		c.armed.Store(true)
 		c.timer.Stop()
 	}
 	return c.Conn.Close()

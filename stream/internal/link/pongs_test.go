@@ -4,6 +4,8 @@ package link
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 type recorder struct {
 	net.Conn
 	during func() // called in each Write
+	fail   error  // the result of each Write, after three bytes
 	closed chan struct{}
 
 	mu     sync.Mutex
@@ -27,8 +30,11 @@ func (r *recorder) Write(p []byte) (int, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.fail != nil {
+		p = p[:3]
+	}
 	r.frames = append(r.frames, bytes.Clone(p))
-	return len(p), nil
+	return len(p), r.fail
 }
 
 // take returns the frames written since the last call.
@@ -71,17 +77,22 @@ func TestNoPongIsSentWhereItWouldBreakTheStream(t *testing.T) {
 		before func(*pongConn)
 		pongs  int
 	}{
-		"between reads":             {func(*pongConn) {}, 6},
-		"after a frame":             {func(c *pongConn) { c.Write(clientFrame(3000)) }, 6},
-		"inside a frame":            {func(c *pongConn) { c.Write(clientFrame(3000)[:2000]) }, 0},
-		"after the close frame":     {func(c *pongConn) { c.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 3, 232}) }, 0},
+		"between reads":         {func(*pongConn) {}, 12},
+		"after a frame":         {func(c *pongConn) { c.Write(clientFrame(3000)) }, 12},
+		"inside a frame":        {func(c *pongConn) { c.Write(clientFrame(3000)[:2000]) }, 0},
+		"after the close frame": {func(c *pongConn) { c.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 3, 232}) }, 0},
+		"after a frame that failed": {func(c *pongConn) {
+			c.Conn.(*recorder).fail = io.ErrShortWrite
+			c.Write(clientFrame(10))
+			c.Conn.(*recorder).fail = nil
+		}, 0},
 		"while a read waits":        {func(c *pongConn) { go c.Read(nil) }, 0},
 		"after the connection ends": {func(c *pongConn) { c.Close() }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &recorder{closed: make(chan struct{})}
-				c := &pongConn{Conn: r}
+				c := newPongConn(r)
 				c.start()
 				row.before(c)
 				synctest.Wait()
@@ -109,7 +120,7 @@ func TestNoPongIsSentWhereItWouldBreakTheStream(t *testing.T) {
 func TestAReadDuringAPongEndsThePongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{closed: make(chan struct{})}
-		c := &pongConn{Conn: r}
+		c := newPongConn(r)
 		var once sync.Once
 		r.during = func() {
 			once.Do(func() {
@@ -124,5 +135,62 @@ func TestAReadDuringAPongEndsThePongs(t *testing.T) {
 			t.Errorf("%d pongs", n)
 		}
 		c.Close()
+	})
+}
+
+// A pong that was written in part ends the connection, since a frame after it would be misread.
+func TestNothingIsWrittenAfterAPongThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{closed: make(chan struct{}), fail: io.ErrShortWrite}
+		c := newPongConn(r)
+		defer c.Close()
+		c.start()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		r.fail = nil
+		if _, err := c.Write(clientFrame(10)); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("the error of Write is %v", err)
+		}
+		if n := len(r.take()); n != 1 {
+			t.Errorf("%d writes", n)
+		}
+	})
+}
+
+// A slow consumer reads now and then, but the server's pings may lie behind many messages.
+func TestAReadDoesNotPostponeAPong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{closed: make(chan struct{})}
+		c := newPongConn(readable{r})
+		defer c.Close()
+		c.start()
+		for range 60 {
+			c.Read(nil)
+			<-time.After(time.Second)
+		}
+		synctest.Wait()
+		if n := len(r.take()); n != 12 {
+			t.Errorf("%d pongs in a minute", n)
+		}
+	})
+}
+
+// A readable is a recorder whose reads do not wait.
+type readable struct{ *recorder }
+
+func (readable) Read([]byte) (int, error) { return 0, nil }
+
+// An idle client waits in Read, and must not wake up for a timer.
+func TestAReadThatWaitsLeavesTheTimerOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{closed: make(chan struct{})}
+		c := newPongConn(r)
+		defer c.Close()
+		c.start()
+		go c.Read(nil)
+		<-time.After(time.Minute)
+		if c.armed.Load() || c.timer.Stop() {
+			t.Error("the timer runs")
+		}
 	})
 }

@@ -35,7 +35,7 @@ func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.
 	if e.query != "" {
 		target += "?" + e.query
 	}
-	pongs := &pongConn{Conn: conn}
+	pongs := newPongConn(conn)
 	once := &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return pongs, nil },
 	}
