@@ -44,9 +44,9 @@
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
-// stage in use, one for each Ack channel that is full, and one while the log handler runs. Close
-// returns when all of them have ended, but does not wait for ever for code of yours that does not
-// return: its error then names that code.
+// stage in use, one for each Ack channel that is full, one while the log handler runs, and one
+// while packets overtake a slow commit of the Store. Close returns when all of them have ended, but
+// does not wait for ever for code of yours that does not return: its error then names that code.
 //
 // # Errors
 //
@@ -125,8 +125,8 @@
 // messages. A packet that depends on a change of the session is sent only when the Store has that
 // change. A batch of packets takes one commit. PINGREQ, SUBSCRIBE and the ack of a QoS 1 message
 // depend on no change, and do not wait for a slow commit. Open resumes the stored publications:
-// Stats counts them, Flush waits for them, Options.Ack gets their Receipts, and they are sent before
-// all new ones.
+// Stats counts them, Flush waits for them, Options.Ack gets their Receipts, and they are sent
+// before all new ones.
 //
 // Messages that wait in a kept session before anyone subscribes stay unacknowledged for the
 // Subscription that claims them later, also in another process. The client takes nothing out of a
@@ -249,7 +249,7 @@ type (
 	//	Validate(Version) error         of Message
 	Delivery = stream.Delivery
 
-	// Publishing is a value for Client.Publishes.
+	// Publishing is a value for Client.Publishes. It embeds its message: Publishing{Message: m}.
 	//
 	//	Topic, Payload, QoS, Retain     the fields of Message
 	//	Tag  any                        is repeated in the Receipt
@@ -276,7 +276,8 @@ type (
 	//	Endpoint  string     of the last connection, without user, password and query
 	State = stream.State
 
-	// Stats are counters since Open, and the values of the moment.
+	// Stats are counters since Open, and the values of the moment. A publication from the Store
+	// counts as accepted at Open.
 	//
 	//	Sent           uint64         PUBLISH packets sent, retransmissions included
 	//	Acknowledged   uint64         QoS 1 and 2 publications whose exchange is complete
@@ -299,7 +300,7 @@ type (
 	//	Unacked        int            QoS 1 and 2 deliveries whose ack was not yet sent
 	//	OldestUnacked  time.Duration  the age of the oldest of them
 	//	Inbox          int            messages received and not yet handed over
-	//	InboxBytes     int            the bytes that they count with
+	//	InboxBytes     int            their bytes, counted as for ReceiveBytes
 	//	UnreadBytes    int            the part at QoS 1 and 2, bounded by MaxUnread
 	//	InboxMemory    int            the bytes of memory that they hold
 	//	Unclaimed      int            messages in Inbox that no Subscription claims
@@ -681,9 +682,9 @@ func (s *Subscription) Drain(ctx context.Context) error { return s.s.Drain(ctx) 
 // of ctx, and the Subscription ends nevertheless.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
-// Err returns the reason why the channels ended. It returns nil while they are open, and after
-// Unsubscribe or Close. If the broker refuses a filter when the session restores the Subscription,
-// the Subscription ends with a *RefusedError.
+// Err returns the reason why the channels closed. It returns nil while they are open, and after
+// Unsubscribe, Drain, Close or Shutdown. If the broker refuses a filter when the session restores
+// the Subscription, the Subscription ends with a *RefusedError.
 func (s *Subscription) Err() error { return s.s.Err() }
 
 // Open starts a client and returns before it is connected. An error of Open concerns the arguments
@@ -792,8 +793,8 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 //
 // A message goes to every Subscription with a matching filter. The client acknowledges it to the
 // broker when all these Subscriptions have acked it. Messages that have arrived before any
-// Subscription matches them, as in a kept session, wait for the Subscription that comes later. The
-// shared filter $share/group/filter receives messages that match the part filter.
+// Subscription matches them, as in a kept session, wait for the Subscription that comes later. A
+// shared filter $share/group/f receives the messages that match f.
 func (c *Client) Subscribe(ctx context.Context, f ...Filter) (*Subscription, error) {
 	return subscription(c.s.Subscribe(ctx, f...))
 }
@@ -868,7 +869,8 @@ func (c *Client) Stats() Stats { return c.s.Stats() }
 // closed and all goroutines of the client have returned.
 func (c *Client) Done() <-chan struct{} { return c.s.Done() }
 
-// Err returns the reason why the client ended, or nil while it runs and after Close.
+// Err returns the reason why the client ended. It returns nil while the client runs, and after
+// Close or Shutdown.
 func (c *Client) Err() error { return c.s.Err() }
 
 // Shutdown ends the client in order. First it stops delivering messages (the receive channels
@@ -923,8 +925,8 @@ func JSONTo[T any](topic string, q QoS) Encoder[T] {
 }
 
 // Match reports whether a topic filter matches a topic name (section 4.7). A wildcard at the
-// beginning of the filter does not match a topic that begins with $. A shared filter,
-// $share/group/filter, matches the same topics as its part filter.
+// beginning of the filter does not match a topic that begins with $. A shared filter $share/group/f
+// matches the same topics as f.
 func Match(filter, topic string) bool { return frames.Match(filter, topic) }
 
 // NewMemoryStore returns a Store in memory. Clients that use it one after another continue one

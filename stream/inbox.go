@@ -67,8 +67,8 @@ func (b *inbox) finish(err error) {
 	b.checkServed()
 }
 
-// Err returns the reason why the channels ended. It returns nil while they are open, and after
-// Unsubscribe or Close.
+// Err returns the reason why the channels closed. It returns nil while they are open, and after
+// Unsubscribe, Drain, Close or Shutdown.
 func (b *inbox) Err() error {
 	b.all.mu.Lock()
 	err := b.err

@@ -132,7 +132,7 @@ func (s *Session) call(f command) bool {
 }
 
 // Err returns the reason why the session ended by itself. It returns nil while the session runs,
-// and after Close.
+// and after Close and Shutdown.
 func (s *Session) Err() error { return s.life.Err() }
 
 // Done returns a channel that is closed when the session has ended. By then all receive channels
