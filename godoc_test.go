@@ -62,7 +62,8 @@ func TestEveryFieldOfOptionsIsDocumented(t *testing.T) {
 	for _, field := range typesOf(t, "mqtt.go")["Options"].Type.(*ast.StructType).Fields.List {
 		text.WriteString(field.Doc.Text())
 	}
-	// The compiler compares the fields with those of stream.Options: Open converts one to the other.
+	// The compiler compares the fields with those of stream.Options: Open converts one to the
+	// other.
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[mqtt.Options]()) {
 		if !regexp.MustCompile(`(?m)^(\w+ and )?` + field.Name + `\b`).MatchString(text.String()) {
 			t.Errorf("no comment begins with %s", field.Name)

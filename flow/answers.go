@@ -27,9 +27,10 @@ const (
 )
 
 // Suback handles the broker's answer to a SUBSCRIBE. It has one code for each filter, in the order
-// of the filters [MQTT-3.8.4-5] [MQTT-3.9.3-1]. For each filter of an owner, answered is called with
-// the index of the filter and its code. Suback returns the owners that have all their answers now,
-// except active owners whose filters are all granted again. A second or late answer has no effect.
+// of the filters [MQTT-3.8.4-5] [MQTT-3.9.3-1]. For each filter of an owner, answered is called
+// with the index of the filter and its code. Suback returns the owners that have all their answers
+// now, except active owners whose filters are all granted again. A second or late answer has no
+// effect.
 func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode,
 	answered func(owner T, index int, code frames.ReasonCode)) (answers []Answer[T], err error) {
 	q := s.requests.asked[id]

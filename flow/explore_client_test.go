@@ -33,8 +33,8 @@ const (
 	sessionLost // past PUBREC
 )
 
-// client is a process that uses flow as package stream does: it commits the changes of a batch, then
-// writes the packets of the batch.
+// client is a process that uses flow as package stream does: it commits the changes of a batch,
+// then writes the packets of the batch.
 type client struct {
 	sender   *flow.Sender[int]
 	receiver *flow.Receiver

@@ -10,8 +10,8 @@ type filter[T comparable] struct {
 	waiting []*subscription[T] // leaving owners that wait for the UNSUBACK
 	held    held
 
-	// The filter was taken back, so it is unsubscribed unless an owner wants it. A grant to an owner
-	// ends that.
+	// The filter was taken back, so it is unsubscribed unless an owner wants it. A grant to an
+	// owner ends that.
 	withdrawn bool
 
 	// Of this connection.

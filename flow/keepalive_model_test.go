@@ -60,8 +60,8 @@ func (m *keepModel) awaited() int {
 	return -1
 }
 
-// queue follows the send queue since the awaited PINGREQ. It returns whether the PINGREQ is still in
-// the queue, and when the queue last moved, or the PINGREQ left it.
+// queue follows the send queue since the awaited PINGREQ. It returns whether the PINGREQ is still
+// in the queue, and when the queue last moved, or the PINGREQ left it.
 func (m *keepModel) queue(asked int) (queued bool, moved time.Duration) {
 	moved = m.history[asked].at
 	end, written := uint64(0), false

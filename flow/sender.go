@@ -106,9 +106,10 @@ func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration) Handle {
 	return Handle{slot: i, seq: e.seq}
 }
 
-// Restore adds a publication from a store, as accepted at the time 0. Call it in the order of the
-// snapshot and before the first Add. It reports false and adds nothing if the publication shows that the store is damaged:
-// the identifier is in use, Seq is not above the Seq before it, or the state does not fit the QoS.
+// Restore adds a publication from a store, with 0 as the time of its acceptance. Call it in the
+// order of the snapshot and before the first Add. It reports false and adds nothing if the
+// publication shows that the store is damaged: the identifier is in use, Seq is not above the Seq
+// before it, or the state does not fit the QoS.
 func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	qos := p.Message.QoS
 	if qos != frames.AtLeastOnce && qos != frames.ExactlyOnce || p.Seq <= s.seq {

@@ -107,8 +107,8 @@ func (s *Sender[T]) requeueUnwritten() {
 	}
 }
 
-// SessionLost handles a broker that has no session for this client. Call it before the first Next of
-// a connection. Publications in flight are sent as new publications. A QoS 2 publication whose
+// SessionLost handles a broker that has no session for this client. Call it before the first Next
+// of a connection. Publications in flight are sent as new publications. A QoS 2 publication whose
 // PUBREC was received ends: PUBREL would be answered with PUBCOMP, even though the broker has lost
 // the message.
 func (s *Sender[T]) SessionLost(end func(Ended[T])) {

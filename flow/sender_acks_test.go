@@ -104,7 +104,8 @@ func TestCutAfterPubrecSendsPubrelAgainAndNeverThePublish(t *testing.T) {
 	s.ack(pubcomp, 1, Confirmed, "a")
 }
 
-// [MQTT-4.6.0-1]: 20 publications of QoS 1 and 2 in turn are in flight, some acks arrive out of order, and the connection is lost.
+// [MQTT-4.6.0-1]: 20 publications of QoS 1 and 2 in turn are in flight, some acks arrive out of
+// order, and the connection is lost.
 //
 //	    a ...     f g ...  t
 //	65530 ... 65535 1 ... 14

@@ -37,9 +37,10 @@ func (r *Run) clone() *Run {
 // MinRun is the smallest number of messages for which a run is cheaper than single publications.
 const MinRun = 16
 
-// AddRun accepts QoS 0 messages at the time now as a single entry, since none of them needs state of its own. The
-// messages are queued, sent and ended together; a run is split only where a batch ends. The Sender
-// keeps the slice, so the caller must not change a message until it has ended or was withdrawn.
+// AddRun accepts QoS 0 messages at the time now as a single entry, since none of them needs state
+// of its own. The messages are queued, sent and ended together; a run is split only where a batch
+// ends. The Sender keeps the slice, so the caller must not change a message until it has ended or
+// was withdrawn.
 func (s *Sender[T]) AddRun(messages []frames.Message, owner T, now time.Duration) {
 	if len(messages) == 0 {
 		return

@@ -104,8 +104,9 @@ func (j *Journal) record(c Change) {
 }
 
 // withdraw removes the Accepted change of a publication, so that other changes of the publication
-// have no effect. It returns false if the journal does not have the change, since the store may then
-// have the publication. However long a commit takes, publications withdrawn meanwhile take no memory.
+// have no effect. It returns false if the journal does not have the change, since the store may
+// then have the publication. However long a commit takes, publications withdrawn meanwhile take no
+// memory.
 func (j *Journal) withdraw(seq uint64) bool {
 	if j == nil {
 		return false
@@ -162,8 +163,8 @@ func (j *Journal) Len() int {
 	return len(j.changes) - j.withdrawn
 }
 
-// Kinds returns the kinds of the changes in the journal. A kind whose changes were all withdrawn may
-// be among them.
+// Kinds returns the kinds of the changes in the journal. A kind whose changes were all withdrawn
+// may be among them.
 func (j *Journal) Kinds() ChangeKinds {
 	if j == nil {
 		return 0

@@ -151,7 +151,8 @@ func (r *subscriptionsRun) check(t *rapid.T) {
 }
 
 // settle lets the broker answer and grant every request of a new connection. Then it checks that
-// the broker has the filters of the wanted owners, and others only if they belong to a kept session.
+// the broker has the filters of the wanted owners, and others only if they belong to a kept
+// session.
 func (r *subscriptionsRun) settle(t *rapid.T) {
 	r.refusals, r.silence = false, false
 	if r.online && len(r.broker.silent) > 0 {

@@ -13,7 +13,8 @@ const maxTopic31 = 32767
 const sharePrefix = "$share/"
 
 // plainPrefixes begin filters of EMQX: $queue/filter is shared by all its subscribers, and
-// $exclusive/filter has one subscriber. Their messages come with the plain topic, as those of $share.
+// $exclusive/filter has one subscriber. Their messages come with the plain topic, like the messages
+// of a $share filter.
 var plainPrefixes = [...]string{"$queue/", "$exclusive/"}
 
 // ValidTopicName checks a topic name against section 4.7 of 3.1.1. On 3.1 the name may have at most

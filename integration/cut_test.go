@@ -38,7 +38,8 @@ func TestBrokenConnectionsWithMochi(t *testing.T) {
 				for range 20 {
 					f.send(50)
 					f.progress(1 + rand.N(40))
-					// Without the subscriber's connection, mochi would lose more messages and their order.
+					// Without the subscriber's connection, mochi would lose more messages and their
+					// order.
 					f.wires[0].cut()
 				}
 				f.finish()

@@ -254,7 +254,7 @@ func (l *link) connect(p frames.Connect) error {
 	return nil
 }
 
-// expectAck records which ack a message gets.
+// expectAck records that a message awaits its ack.
 func (l *link) expectAck(o *outgoing) {
 	kind := frames.TypePuback
 	if o.message.QoS == frames.ExactlyOnce {

@@ -10,9 +10,9 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// U16: a large backlog waits in a kept session, and the next process calls Subscribe with a deadline
-// that the SUBACK behind the backlog does not keep. Every message is handed over to the Subscription
-// that succeeds.
+// U16: a large backlog waits in a kept session, and the next process calls Subscribe with a
+// deadline that the SUBACK behind the backlog does not keep. Every message is handed over to the
+// Subscription that succeeds.
 func TestSubscribeThatIsTriedAgainLosesNothingOfALargeBacklog(t *testing.T) {
 	if mosquittoPath() == "" {
 		t.Skip(notInstalled)

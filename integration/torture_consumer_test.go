@@ -83,7 +83,7 @@ func (c *torturedConsumer) bounds(st mqtt.Stats) {
 	if st.Paused {
 		c.ledger.count("looks at a consumer whose reading pauses")
 	}
-	const read = 256 << 10 // what may arrive in the last reads before reading stops
+	const read = 256 << 10 // the bytes that may arrive in the last reads before reading stops
 	if st.UnreadBytes > torturedUnread+read || st.InboxMemory > 2*st.InboxBytes+read {
 		c.t.Errorf("%s: %d bytes unread, %d in memory for %d in the inbox", c.name, st.UnreadBytes, st.InboxMemory, st.InboxBytes)
 	}
@@ -169,7 +169,7 @@ func (c *torturedConsumer) ranges(sub *mqtt.Subscription, random *rand.Rand) {
 	}
 }
 
-// finish begins the last life, in which everything that the broker still has is handed over.
+// finish begins the last life, in which all messages that the broker still has are handed over.
 func (c *torturedConsumer) finish(ctx context.Context) {
 	missing := make(map[mark]bool)
 	for _, k := range c.ledger.missing(c.record) {
@@ -187,7 +187,7 @@ func (c *torturedConsumer) finish(ctx context.Context) {
 			delete(missing, c.ledger.got(c.record, c.lives, d.Message, false))
 			d.Ack()
 		case <-time.After(silence):
-			return // the ledger names what is missing
+			return // the ledger names the missing messages
 		}
 	}
 	for empty := c.store.awaitEmpty(); empty != nil; {

@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A mark names a publication of the torture: number of its publisher, QoS, and number in a row of
-// that publisher and QoS. Its text is the beginning of the payload.
+// A mark names a publication of the torture: the number of its publisher, its QoS, and its number
+// among the publications of that publisher at that QoS. Its text is the beginning of the payload.
 type mark struct {
 	publisher int
 	qos       mqtt.QoS
@@ -118,8 +118,8 @@ func (l *tortureLedger) count(name string) {
 	l.counts[name]++
 }
 
-// sent records that a message is about to be published. If its client was killed before, nothing is
-// known of it.
+// sent records that a message is about to be published. If its client was killed before, its fate
+// is unknown.
 func (l *tortureLedger) sent(k mark, life *publisherLife) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,9 +172,9 @@ func (l *tortureLedger) receipt(m mqtt.Message, err error, life int) {
 	l.results[k] = result{settled: !kept, err: err, life: life}
 }
 
-// killed records that the client of a publisher was killed. Of publications that have no Receipt the
-// Store may know nothing, and Receipts that the killed client gives from now on say nothing. The
-// Store may still have publications that have their Receipt.
+// killed records that the client of a publisher was killed. The Store may lack publications without
+// a Receipt, and may still hold publications that have one. Receipts that the killed client gives
+// from now on prove nothing.
 func (l *tortureLedger) killed(publisher int, life *publisherLife) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -240,8 +240,8 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	return k
 }
 
-// acked records that Ack has returned, or that Requeue has. While the client ends, the call may have
-// no effect.
+// acked records that Ack or Requeue has returned. While the client ends, the call may have no
+// effect.
 func (l *tortureLedger) acked(r *reader, k mark, requeued bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A tortured is a session that its Store hands from client to client.
+// A tortured is a session that one client after another continues with its Store.
 type tortured struct {
 	t      *testing.T
 	ledger *tortureLedger

@@ -7,8 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// A torturedStore is a Store in memory that can be left as a kill of its client leaves it. A second
-// store mirrors its commits until then.
+// A torturedStore is a Store in memory whose content can be kept as it is when its client is
+// killed. Until then, a second store mirrors its commits.
 type torturedStore struct {
 	t        *testing.T
 	clientID string

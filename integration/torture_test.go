@@ -20,9 +20,10 @@ const (
 	tortureConsumers  = 4
 )
 
-// Twenty publishers, four consumers and a visitor use every way to publish and to receive. Their connections
-// are cut, delayed, stalled and half open. Their clients end by Close, Shutdown and kill, and the
-// next client goes on with the Store. The ledger then knows whether each promise was kept.
+// Twenty publishers, four consumers and a visitor use every way to publish and to receive. Their
+// connections are cut, delayed, stalled and half open. Their clients end by Close, Shutdown and
+// kill, and the next client goes on with the Store. The ledger then knows whether each promise was
+// kept.
 func TestTorture(t *testing.T) {
 	seed := *tortureSeed
 	if seed == 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// U34: a stage whose context has ended, and whose Receipts nobody receives, ends within two seconds. Its
-// channel closes, and Stats counts the Receipts that were dropped.
+// U34: a stage whose context has ended, and whose Receipts nobody receives, ends within two
+// seconds. Its channel closes, and Stats counts the Receipts that were dropped.
 func TestAStageThatNobodyReadsEndsAfterItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, _ := connected(t, b, &stream.Options{Window: 1000, Queue: 1000})

@@ -52,7 +52,8 @@ func (w *ackWaits) grow() {
 	}
 }
 
-// oldest returns the delivery that waits first. Its number is from, and later numbers are below to.
+// oldest returns the delivery that has waited longest. Its number is from; all numbers are below
+// to.
 func (w *ackWaits) oldest(from, to uint64) (a arrival, ok bool) {
 	if w == nil {
 		return a, false
@@ -65,7 +66,7 @@ func (w *ackWaits) oldest(from, to uint64) (a arrival, ok bool) {
 	return *w.at(w.first), true
 }
 
-// check reports whether to warn now of the delivery that waits first, which is a with the number
+// check reports whether to warn now of a, the delivery that has waited longest, with the number
 // seq, and returns when to check again.
 func (w *ackWaits) check(now time.Duration, seq uint64, a arrival) (warn bool, next time.Duration) {
 	if seq != w.number {

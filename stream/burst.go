@@ -2,11 +2,11 @@ package stream
 
 import "time"
 
-// A burst decides when the memory that many packets needed is freed, if no PINGRESP shows before that
-// the session is idle: a client that exchanges a packet now and then may never get a PINGRESP.
+// A burst decides when the memory that many packets needed is freed, if no PINGRESP shows before
+// that the session is idle: a client that exchanges a packet now and then may never get a PINGRESP.
 //
-// Invariant: freeAt is 0 while fewer than burstPackets have passed since the memory was freed, so an
-// idle client is not woken for it.
+// Invariant: freeAt is 0 while fewer than burstPackets have passed since the memory was freed, so
+// an idle client is not woken for it.
 type burst struct {
 	before uint64        // packets that had passed when the memory was last freed
 	freeAt time.Duration // when the memory will be freed; 0 if there is little to free
@@ -20,8 +20,8 @@ const (
 	burstPeriod = 10 * time.Second
 )
 
-// over reports whether memory must be freed. The parameter packets is the count of packets that have
-// passed. It may fall, since publications that wait to be sent count too.
+// over reports whether memory must be freed. The parameter packets is the count of packets that
+// have passed. It may fall, since publications that wait to be sent count too.
 func (b *burst) over(now time.Duration, packets uint64) bool {
 	if b.freeAt == 0 && packets >= b.before+burstPackets {
 		b.freeAt = now + burstPeriod

@@ -12,16 +12,16 @@ import (
 // gate after both, and writes nothing after an early write that failed.
 type commitGate struct {
 	mu       sync.Mutex
-	underWay bool         // from the time at which the writer gets the batch
+	underWay bool         // set when the writer gets the batch
 	bytes    []byte       // of the batch
 	early    <-chan error // cap 1, the result of the last early write; nil if there was none
 
 	// Owned by the loop.
 	began    time.Duration
-	reported bool // that the commit is slow was logged
+	reported bool // the warning about a slow commit was logged
 }
 
-// enter begins a commit that bytes wait for.
+// enter begins a commit at the time now. The bytes wait for it.
 func (g *commitGate) enter(bytes []byte, now time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -29,8 +29,8 @@ func (g *commitGate) enter(bytes []byte, now time.Duration) {
 	g.began, g.reported = now, false
 }
 
-// leave ends the commit. It returns the bytes that are left to write, and the error of the last early
-// write.
+// leave ends the commit. It returns the bytes that are left to write, and the error of the last
+// early write.
 func (g *commitGate) leave() (bytes []byte, err error) {
 	bytes, early := g.end()
 	if early != nil {
@@ -60,9 +60,9 @@ func (g *commitGate) age(now time.Duration) time.Duration {
 	return max(1, now-g.began)
 }
 
-// overtake calls take if a commit is under way. Take must not wait. It returns the bytes that still
-// wait for the commit, and whether there is something to write early. Then the result of that write
-// must be sent to the channel that overtake returns; otherwise overtake returns nil.
+// overtake calls take if a commit is under way. The function take must not wait. It returns the
+// bytes that still wait for the commit, and whether an early write begins. If one begins, overtake
+// returns the channel to which its result must be sent; otherwise it returns nil.
 func (g *commitGate) overtake(take func() (rest []byte, some bool)) chan<- error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

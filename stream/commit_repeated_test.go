@@ -75,7 +75,8 @@ func TestSyncWaitsForAChangeBehindTheRepetition(t *testing.T) {
 	})
 }
 
-// U-T. Shutdown waits for a Store that fails, from any state of the commit, until it has all changes.
+// U-T. Shutdown waits for a Store that fails, from any state of the commit, until it has all
+// changes.
 func TestShutdownWaitsForAStoreThatFails(t *testing.T) {
 	for _, begin := range []string{"during the commit", "after its failure", "during its repetition"} {
 		t.Run(begin, func(t *testing.T) {
@@ -160,8 +161,8 @@ func TestALostConnectionEndsAfterItsCommit(t *testing.T) {
 	}
 }
 
-// U-T. The Receipts of a session that ends give the reason why its last connection was lost, and not
-// only that it was closed.
+// U-T. The Receipts of a session that ends give the reason why its last connection was lost, and
+// not only that it was closed.
 func TestReceiptsOfTheEndNameTheStoreThatFails(t *testing.T) {
 	for _, end := range []string{"Close", "NoReconnect"} {
 		t.Run(end, func(t *testing.T) {

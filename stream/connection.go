@@ -23,8 +23,8 @@ const (
 // A connection is the present connection to the broker, or the attempt to make the next one.
 //
 // Invariant: there is at most one attempt or connection. From phaseUp on, conn is set; after
-// phaseUp, cause is set too. The method reset leads back to phaseWaiting. Only the
-// methods of connection change the phase.
+// phaseUp, cause is set too. The method reset returns to phaseWaiting. Only the methods of
+// connection change the phase.
 type connection struct {
 	phase connPhase
 	conn  *link.Conn

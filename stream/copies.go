@@ -8,8 +8,8 @@ import (
 )
 
 // The methods here deal with QoS 1 messages that wait since an earlier connection. If the broker
-// still has the session, it sends the messages again, since their acks were not sent. If it has lost
-// the session, or goes on from an older state of it, the waiting message is the only one.
+// still has the session, it sends the messages again, since their acks were not sent. If it has
+// lost the session, or goes on from an older state of it, the waiting message is the only one.
 
 // earlierSlots finds the slots of QoS 1 messages that wait since an earlier connection. A slot may
 // have another message by now.
@@ -43,8 +43,8 @@ func (b *inboxes) reconnected(kept bool) {
 }
 
 // put appends d to an inbox. It is called between lock and unlock. If the broker sends d again, was
-// has the numbers of the deliveries of the message on the earlier connection. It returns false if the
-// Subscription was unsubscribed, which drops the message.
+// has the numbers of the deliveries of the message on the earlier connection. It returns false if
+// the Subscription was unsubscribed, which drops the message.
 func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) (ok bool) {
 	if was.To == 0 || box.left.Load() {
 		return b.push(box, d, shared)

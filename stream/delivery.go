@@ -30,8 +30,8 @@ func (d Delivery) Ack() {
 	}
 }
 
-// arrivedBefore reports whether d arrived before e. Numbers wrap around after 4 billion messages, so
-// the two must not be more than half of that apart.
+// arrivedBefore reports whether d arrived before e. Numbers wrap around after 4 billion messages,
+// so the two must not be more than half of that apart.
 func (d *Delivery) arrivedBefore(e *Delivery) bool { return int32(d.order-e.order) < 0 }
 
 // An ackList carries the sequence numbers of acknowledged deliveries from the goroutines of users

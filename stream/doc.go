@@ -41,8 +41,8 @@
 //	                                                     Close was called
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
-//	jobs, answers     loop -> writer -> loop  loop 1: at most one batch is under way; 2: also an
-//	                                                     early write
+//	jobs, answers     loop -> writer -> loop  loop 1 and 2: at most one batch and, among the
+//	                                                     answers, one early write
 //	ending, quit, done                        loop       levels, in this order
 //
 // # Locks

@@ -15,8 +15,8 @@ const drainPoll = 5 * time.Millisecond
 // Drain ends the Subscription and loses no message that has arrived. It sends UNSUBSCRIBE, and the
 // channels close when they have handed over the rest. Drain returns when the broker's UNSUBACK has
 // come and consumers have received every message: from the channel or in the range loop, which must
-// have asked for the next message or ended. It does not wait for Ack. Somebody must go on to receive
-// meanwhile, since Drain waits for him.
+// have asked for the next message or ended. It does not wait for Ack. Somebody must go on to
+// receive meanwhile, since Drain waits for him.
 //
 // When ctx ends first, Drain returns the cause of ctx, and the Subscription ends nevertheless:
 // messages not received stay in its channels, or are given up by a call of Unsubscribe.

@@ -2,8 +2,8 @@ package stream
 
 // ending is the stage that the end of the session has reached. It only moves forward.
 //
-// Shutdown goes through settling and emptying. NoReconnect goes through finishing, unless a Shutdown
-// is under way. Close leads from any stage directly to over.
+// Shutdown goes through settling and emptying. NoReconnect goes through finishing, unless a
+// Shutdown is under way. Close leads from any stage directly to over.
 type ending byte
 
 const (
@@ -36,8 +36,8 @@ type progress struct {
 	arrived      int  // messages that were not handed over, and deliveries held by consumers
 }
 
-// next moves the end of a session to its next stage if p allows it, and reports whether the stage has
-// changed.
+// next moves the end of a session to its next stage if p allows it, and reports whether the stage
+// has changed.
 func (e *ending) next(p progress) bool {
 	was := *e
 	if *e == finishing && p.arrived == 0 {

@@ -17,8 +17,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// U21: an Ack that has returned, and a receive from Messages, are settled by Close, whether there is
-// a connection or not: the next client of the Store does not get the message again.
+// U21: an Ack that has returned, and a receive from Messages, are settled by Close, whether there
+// is a connection or not: the next client of the Store does not get the message again.
 func TestAcksBeforeCloseAreInTheStore(t *testing.T) {
 	const n = 50
 	for _, online := range []bool{true, false} {

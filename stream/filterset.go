@@ -119,7 +119,7 @@ func (s *filterSet) left(err error) {
 	s.leavers = nil
 }
 
-// unsubscribe begins the end of a Subscription. The channel reply, with cap 1, gets the result.
+// unsubscribe begins to end a Subscription, and sends the result to reply (cap 1).
 func (s *filterSet) unsubscribe(subs *flow.Subscriptions[*filterSet], reply chan<- error) {
 	if !subs.Remove(s) {
 		reply <- nil

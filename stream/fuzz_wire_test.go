@@ -20,8 +20,8 @@ func (c *watched) Close() error {
 	return c.PipeConn.Close()
 }
 
-// A fuzzWire is the broker's end of one connection. It checks whether the packets of the client
-// agree with the packets that it sent to the client.
+// A fuzzWire is the broker's end of one connection. It checks that the packets of the client agree
+// with the packets that the client has received.
 type fuzzWire struct {
 	t      *testing.T
 	v      frames.Version

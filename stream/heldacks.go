@@ -68,7 +68,7 @@ func heldAcks(claimed, unread bool) string {
 	switch {
 	case !claimed:
 		return "no Subscription claims a message, which holds back the acks of all later messages: subscribe, " +
-			"take the messages of the client, or set DiscardUnclaimed"
+			"receive from the channels of the client, or set DiscardUnclaimed"
 	case unread:
 		return "nobody receives the messages of a Subscription, which holds back the acks of all later messages: " +
 			"receive them, or call Unsubscribe"

@@ -59,8 +59,8 @@ func inUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// U36: the memory of a burst is given back although a client that exchanges a message now and then gets
-// no PINGRESP.
+// U36: the memory of a burst is given back although a client that exchanges a message now and then
+// gets no PINGRESP.
 func TestMemoryOfABurstIsGivenBackWithoutPingresp(t *testing.T) {
 	for _, qos := range []frames.QoS{atMost, atLeast, exactly} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -199,8 +199,8 @@ func (b *inboxes) stopChannel() <-chan struct{} {
 	return b.stop
 }
 
-// stopAll ends all handing out. The messages stay, unacknowledged. Feeders return those in the
-// buffers of their channels to the inboxes.
+// stopAll ends all delivery to consumers. The messages stay in the inboxes, unacknowledged. Feeders
+// return the messages in the buffers of their channels to the inboxes.
 func (b *inboxes) stopAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,7 +240,8 @@ func (b *inboxes) shrink() {
 	}
 }
 
-// waiting returns how many messages wait, requeued ones included, and how many consumers hold messages not yet handed over.
+// waiting returns how many messages wait, requeued ones included, plus the number of consumers that
+// hold messages not yet handed over.
 func (b *inboxes) waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -305,8 +305,8 @@ func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
 	}
 }
 
-// U-T. One read brings more messages than a consumer takes at once, and wakes only one consumer, which
-// wakes the next one.
+// U-T. One read brings more messages than a consumer takes at once, and wakes only one consumer,
+// which wakes the next one.
 func TestAConsumerThatTakesAPartWakesAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newInboxes(1<<20, 1<<19, newLife())

@@ -109,7 +109,7 @@ func (in *intake) takeRest() stageRun {
 	return run
 }
 
-// refuseRest ends the messages of the run that found no room.
+// refuseRest ends the messages of a run that did not fit into the queue.
 func (in *intake) refuseRest(r *receipts, cause error) {
 	if run := in.takeRest(); len(run.messages) > 0 {
 		r.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})

@@ -444,8 +444,8 @@ func TestMemoryIsBoundedWhenTheBrokerDoesNotRead(t *testing.T) {
 	})
 }
 
-// A sleeper blocks the session's goroutine for a while, like a suspended machine. It does so when the
-// session is about to log the next packet that it receives.
+// A sleeper blocks the session's goroutine for a while, like a suspended machine. It does so when
+// the session is about to log the next packet that it receives.
 type sleeper struct {
 	slog.Handler
 	pause time.Duration

@@ -3,8 +3,8 @@ package stream
 import "time"
 
 // A lateAck decides when to warn that the broker does not acknowledge a publication, although the
-// connection lives. It looks at the oldest publication in flight every lateAfter. If that is the
-// same one twice, its ack is late.
+// connection lives. Every lateAfter it looks at the oldest publication in flight. If two successive
+// looks find the same publication, its ack is late.
 //
 // Invariant: checkAt is 0 while nothing is in flight.
 type lateAck struct {
@@ -13,8 +13,7 @@ type lateAck struct {
 	warned  bool   // on this connection
 }
 
-// lateAfter is how long an ack may take without a warning: far longer than a broker needs, and
-// shorter than an operator waits before he asks.
+// lateAfter is the time between two looks. A broker needs far less to acknowledge a publication.
 const lateAfter = 20 * time.Second
 
 // late reports whether to warn now. The function oldest returns the sequence number of the oldest

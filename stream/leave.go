@@ -2,8 +2,8 @@ package stream
 
 import "slices"
 
-// The methods here end a Subscription at the wish of its user: at once by Unsubscribe, or by Drain,
-// which hands over the messages that have arrived.
+// The methods here end a Subscription at the request of its user: Unsubscribe ends it at once, and
+// Drain after it has handed over the messages that have arrived.
 
 // An exit is the part of an inbox that its end needs. It is guarded by inboxes.mu.
 type exit struct {
@@ -12,7 +12,8 @@ type exit struct {
 	served  chan struct{} // for Drain: closed when finished and no consumer can get another message
 }
 
-// exits returns the exit of the inbox, and makes it first if there is none. The caller holds the lock.
+// exits returns the exit of the inbox, and makes it first if there is none. The caller holds the
+// lock.
 func (b *inbox) exits() *exit {
 	if b.exit == nil {
 		b.exit = new(exit)
@@ -67,7 +68,7 @@ func (b *inbox) checkServed() {
 }
 
 // servedChannel returns a channel that is closed when every message was handed over to a channel or
-// a range loop. Channels may have them in their buffers, see buffered.
+// a range loop. The buffers of channels may still hold some of them; see buffered.
 func (b *inbox) servedChannel() <-chan struct{} {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -78,7 +79,7 @@ func (b *inbox) servedChannel() <-chan struct{} {
 	return b.exit.served
 }
 
-// A buffer is that of a channel, whose messages were sent and not received.
+// A buffer is the buffer of a receive channel. Its messages were sent and not received.
 type buffer struct {
 	count func() int
 	next  func() (d Delivery, ok bool) // receives a message, as a consumer does
@@ -102,8 +103,8 @@ func (b *inbox) recall() {
 	}
 }
 
-// keepBuffered records that a channel closes with messages in its buffer, so that Shutdown
-// takes back those that nobody has received by then.
+// keepBuffered records that a channel closes with messages in its buffer. Shutdown takes back the
+// messages that nobody has received by then.
 func (b *inbox) keepBuffered() {
 	x := b.all
 	x.mu.Lock()

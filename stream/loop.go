@@ -77,8 +77,8 @@ func (l *loop) snapshot() Stats {
 // packets returns how many PUBLISH packets were sent and received, or wait to be sent.
 func (l *loop) packets() uint64 { return l.outbox.sent + l.count.received + uint64(l.sender.Len()) }
 
-// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and some
-// time after a burst.
+// shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and
+// some time after a burst.
 func (l *loop) shrink() {
 	unused := l.sender.Len() == 0
 	if unused {

@@ -92,7 +92,7 @@ func (l *loop) deliver(p *packet) {
 	}
 }
 
-// discard acknowledges a message that nobody gets, and counts it.
+// discard acknowledges a message that is delivered to nobody, and counts it.
 func (l *loop) discard(d *Delivery) {
 	l.count.discarded++
 	if d.seq != 0 {

@@ -2,8 +2,8 @@ package stream
 
 import "github.com/go-millrace/mqtt/flow"
 
-// The methods here log, once for each cause, that the session is slower or hands over less than its
-// user may expect.
+// The methods here log that the session is slower, or delivers fewer messages, than its user may
+// expect.
 
 // logTopics logs the topics noted since the last call. The caller holds no lock, because a log
 // handler is code of the user.
@@ -16,8 +16,8 @@ func (l *packetLog) logTopics() {
 	}
 }
 
-// noteWindow logs, once, that publications wait although the broker would take more. Each then takes
-// a round trip. The queue counts as long as one batch of PublishFrom or one burst of Publish calls.
+// noteWindow logs, once, that publications queue behind a Window of 1, although the broker could
+// take more of them at a time.
 func (l *packetLog) noteWindow(window, inFlight, queued int) {
 	if l.windowNoted || window > 1 || inFlight == 0 || queued < windowQueue {
 		return
@@ -27,7 +27,8 @@ func (l *packetLog) noteWindow(window, inFlight, queued int) {
 		"and may change their order when a connection is lost", "queued", queued)
 }
 
-// windowQueue is how many publications must wait for noteWindow.
+// windowQueue is the length of the queue at which noteWindow logs. One batch of PublishFrom, or one
+// burst of Publish calls, can reach it.
 const windowQueue = 16
 
 // noteLateAck logs that the broker does not acknowledge the oldest publication in flight.
@@ -36,7 +37,7 @@ func (l *packetLog) noteLateAck(st Stats) {
 		"for", lateAfter, "age", st.OldestInFlight, "in flight", st.InFlight, "queued", st.Queued)
 }
 
-// filled names the Subscription that has most of the messages which make reading pause.
+// filled logs that reading pauses, and names the Subscription with most of the unread messages.
 func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet]) {
 	var filters []string // of no Subscription: the messages are unclaimed
 	most, all := boxes.unclaimed.unread()
@@ -49,6 +50,6 @@ func (l *packetLog) filled(boxes *inboxes, subs *flow.Subscriptions[*filterSet])
 	for _, set := range subs.Leaving() {
 		look(set)
 	}
-	l.Warn("reading pauses, since more than MaxUnread waits for consumers; the Subscription with most of it is not read",
+	l.Warn("reading pauses, since more than MaxUnread bytes wait for consumers; filters names the Subscription with most of them",
 		"filters", filters, "bytes", most, "of", all)
 }

@@ -12,10 +12,9 @@ import (
 // An outbox encodes packets, and holds the bytes and changes on their way to the connection and the
 // Store: the batch being filled, the batch being written, and the changes of a failed commit.
 //
-// Invariant: at most one batch is being written, and the changes of a batch are committed before
-// its bytes are written, except packets that depend on no uncommitted change: these overtake a slow
-// commit. After a failed commit its changes are committed again, alone and before
-// any other batch.
+// Invariant: at most one batch is being written. Its changes are committed before its bytes are
+// written, except for packets that depend on no uncommitted change, which overtake a slow commit.
+// The changes of a failed commit are committed again, alone and before any other batch.
 type outbox struct {
 	log       *packetLog
 	maxPacket int    // of the connection: the largest packet that may be sent, in bytes
@@ -28,7 +27,7 @@ type outbox struct {
 	current     batch // being written, if busy
 	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
-	early       earlyWrite     // busy only if the current batch is
+	early       earlyWrite     // busy only while a batch is being written
 	idle        bool           // the writer may end
 	version     frames.Version // of the connection
 	spare       buffers        // of the last batch, to be used again
@@ -101,7 +100,8 @@ func (o *outbox) writing() bool {
 	return o.early.busy || len(o.filling.bytes) > 0 || len(o.current.bytes) > 0
 }
 
-// sending reports whether bytes are on their way to the connection, or wait for nothing else.
+// sending reports whether bytes are on their way to the connection, or wait for the connection
+// alone.
 func (o *outbox) sending(now time.Duration) bool {
 	if o.committing(now) == 0 {
 		return o.writing()

@@ -15,8 +15,8 @@ import (
 )
 
 // An outboxModel takes random steps with an outbox, in the order in which the loop may take them.
-// Packets are numbered by type, in the order in which they were made. Received and Forgotten changes
-// are numbered too.
+// Packets are numbered by type, in the order in which they were made. Received and Forgotten
+// changes are numbered too.
 type outboxModel struct {
 	*outbox
 	receiver *flow.Receiver
@@ -238,7 +238,7 @@ func (m *outboxModel) doFlush(t *rapid.T) {
 	}
 }
 
-// checkOvertaken checks that only packets wait that need a change that is not stored.
+// checkOvertaken checks that a packet waits only if it needs a change that is not stored.
 func (m *outboxModel) checkOvertaken(t *rapid.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -360,10 +360,10 @@ func (m *outboxModel) finish(t *rapid.T) {
 	}
 }
 
-// Over any order of steps: changes are stored in order and once; packets of each type are written in
-// order and behind the changes that they depend on; packets that depend on no change of a slow commit
-// do not wait for it; nothing is written after a failed write; Sync is answered when its changes are
-// stored.
+// Over any order of steps: changes are stored in order and once; packets of each type are written
+// in order and behind the changes that they depend on; packets that depend on no change of a slow
+// commit do not wait for it; nothing is written after a failed write; Sync is answered when its
+// changes are stored.
 func TestOutboxAgainstAModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inBubble := struct{ testing.TB }{t} // without the method Deadline, which a bubble forbids

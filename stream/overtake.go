@@ -40,7 +40,8 @@ type earlyWrite struct {
 	ping bool // it has a PINGREQ
 }
 
-// overtakesAt returns the time from which packets overtake the commit under way, 0 if there is none.
+// overtakesAt returns the time from which packets overtake the commit under way, 0 if there is
+// none.
 func (o *outbox) overtakesAt() time.Duration {
 	if !o.busy || len(o.current.changes) == 0 {
 		return 0
@@ -48,10 +49,9 @@ func (o *outbox) overtakesAt() time.Duration {
 	return o.writer.gate.began + commitPatience
 }
 
-// overtake moves the packets that depend on none of the uncommitted changes to early. It returns how
-// many of their bytes answer packets of the broker. The order in each batch, and of two batches
-// examined in turn, stays: until the commit ends, packets of one type all overtake it, or all those
-// that come after the first one that waits do not.
+// overtake moves the packets that depend on none of the uncommitted changes to early. It returns
+// how many of their bytes answer packets of the broker. Packets of one type keep their order, also
+// across batches: when one of them waits, all later ones wait too until the commit ends.
 func (b *batch) overtake(early *batch, uncommitted flow.ChangeKinds) (acks int32) {
 	waiting, rest := b.bytes[:b.examined], b.bytes[b.examined:]
 	for len(rest) > 0 {
@@ -71,8 +71,8 @@ func (b *batch) overtake(early *batch, uncommitted flow.ChangeKinds) (acks int32
 	return acks
 }
 
-// overtakes reports whether packets of type t depend on none of the uncommitted changes. A packet is
-// judged by its type and not by its identifier, so that packets of one type keep their order
+// overtakes reports whether packets of type t depend on none of the uncommitted changes. A packet
+// is judged by its type and not by its identifier, so that packets of one type keep their order
 // [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-4.6.0-4].
 func overtakes(t frames.Type, uncommitted flow.ChangeKinds) bool {
 	switch t {
@@ -88,7 +88,7 @@ func overtakes(t frames.Type, uncommitted flow.ChangeKinds) bool {
 	return false // PUBLISH keeps the order of acceptance, and DISCONNECT is the last packet
 }
 
-// packetSize returns the size of the first packet in bytes, which holds whole packets.
+// packetSize returns the size of the first packet of a slice of whole packets.
 func packetSize(bytes []byte) int {
 	remaining, n := binary.Uvarint(bytes[1:]) // section 2.2.3 encodes the length in the same way
 	return 1 + n + int(remaining)

@@ -263,7 +263,7 @@ func TestWhichPacketsOvertakeWhichChanges(t *testing.T) {
 	}
 }
 
-// Packets of any length are told apart.
+// packetSize is right for packets of any length.
 func TestPacketSize(t *testing.T) {
 	for _, n := range []int{0, 120, 127, 128, 200, 16_383, 16_384, 70_000} {
 		p := frames.Publish{Message: frames.Message{Topic: "t", Payload: make([]byte, n)}}

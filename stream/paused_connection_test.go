@@ -21,7 +21,8 @@ func pausedOptions() *stream.Options {
 	return &stream.Options{KeepAlive: pausedKeepAlive, PingTimeout: pausedPingTimeout, MaxPacket: 64 << 10, MaxUnread: 64 << 10}
 }
 
-// pauseReading sends messages that nobody takes, until reading pauses. It returns their Subscription.
+// pauseReading sends messages that nobody takes, until reading pauses. It returns their
+// Subscription.
 func pauseReading(t *testing.T, s *stream.Session, c *streamtest.Conn) *stream.Subscription {
 	t.Helper()
 	sub := subscribed(t, s, c, "a", atLeast)

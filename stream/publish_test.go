@@ -839,7 +839,8 @@ func TestShutdownEndsWithACallThatFoundNoRoom(t *testing.T) {
 	})
 }
 
-// Calls of Publish that use up the queue keep nothing else waiting: not Publishes, not Stats, not Close.
+// Calls of Publish that use up the queue keep nothing else waiting: not Publishes, not Stats, not
+// Close.
 func TestPublishCallsLeaveRoomForOthers(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))

@@ -1,8 +1,8 @@
 package stream
 
 // readBuffers count the memory of the read buffers in which waiting messages lie. A message keeps
-// its whole buffer in memory, so the last few messages of many buffers would hold far more than they
-// count with. Then the inboxes copy them.
+// its whole buffer in memory, so the last few messages of many buffers would hold far more than
+// they count with. Then the inboxes copy them.
 //
 // Invariant: charge is the sum of the sizes of all buffers with messages, live the sum of the
 // payloads of these messages. Index 0 stands for no buffer.

@@ -118,9 +118,9 @@ func readError(err error) error {
 // stop ends the reader and drops its events. The connection must have been closed before.
 func (r *reader) stop() { close(r.quit) }
 
-// wait waits until the goroutines of the reader are gone, and at most for endGrace, since DialContext
-// and the hooks of Options are code of the user. It returns false if one of them still runs. Its
-// connection, if there will be one, is closed at once.
+// wait waits until the goroutines of the reader are gone, and at most for endGrace, since
+// DialContext and the hooks of Options are code of the user. It returns false if one of them still
+// runs. Its connection, if there will be one, is closed at once.
 func (r *reader) wait() bool {
 	gone, grace := make(chan struct{}), time.NewTimer(endGrace)
 	defer grace.Stop()

@@ -73,8 +73,8 @@ func (r *receipts) send(o owner, receipt Receipt) {
 	}
 }
 
-// unreported counts a failed publication that nobody is told of. It is logged when their number is a
-// power of two, since a full queue may fail at once.
+// unreported counts a failed publication that nobody is told of. It is logged when their number is
+// a power of two, since a full queue may fail at once.
 func (r *receipts) unreported(receipt Receipt) {
 	if receipt.Err == nil {
 		return

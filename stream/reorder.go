@@ -15,7 +15,7 @@ type reorderBuffer struct {
 	exceptions map[uint64]exception
 
 	head, passed, next uint64
-	refused            bool // the message at next-1 was refused, and earlier ones form a run
+	refused            bool // the message at next-1 was refused, and the messages before it form a run
 	closed             bool
 }
 

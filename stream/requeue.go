@@ -7,7 +7,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A requeue is a delivery that its consumer does not want now.
+// A requeue is a delivery that its consumer has put back for later.
 type requeue struct {
 	delivery Delivery
 	after    time.Duration
@@ -88,8 +88,8 @@ func (a *ackList) forget(seq uint64) {
 	delete(a.turns, seq)
 }
 
-// postpone keeps the deliveries that consumers do not want now until their time. A delivery that was
-// acknowledged before, for which open returns false, stays so.
+// postpone keeps the requeued deliveries until they are due. It ignores deliveries that were
+// acknowledged before, for which open returns false.
 func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq uint64) bool) {
 	for i := range requeues {
 		r := &requeues[i]
@@ -102,8 +102,8 @@ func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq 
 	}
 }
 
-// keepUntilDue keeps a delivery, which counts as a message of its inbox. When there is no room for a
-// QoS 0 message, the oldest QoS 0 messages are dropped.
+// keepUntilDue keeps a delivery, which counts as a message of its inbox. When there is no room for
+// a QoS 0 message, the oldest QoS 0 messages are dropped.
 func (b *inboxes) keepUntilDue(r requeue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -134,8 +134,8 @@ func (b *inboxes) unpostpone(r *requeue) {
 	}
 }
 
-// oldestPostponed returns the index of the QoS 0 message that has arrived first of those that are
-// postponed, -1 for none. The caller holds the lock.
+// oldestPostponed returns the index of the postponed QoS 0 message that arrived first, -1 for none.
+// The caller holds the lock.
 func (b *inboxes) oldestPostponed() (oldest int) {
 	oldest = -1
 	if b.postponed == nil || b.postponed.qos0 == 0 {
@@ -160,8 +160,8 @@ func (b *inboxes) forgetRequeue(d *Delivery) {
 	d.from.noneLater()
 }
 
-// noneLater tells those that wait for requeued messages when there are none left. The caller holds
-// the lock.
+// noneLater wakes a consumer and Drain, which wait for requeued messages, when none is left. The
+// caller holds the lock.
 func (b *inbox) noneLater() {
 	if b.later == 0 && b.finished {
 		b.wakeOther()

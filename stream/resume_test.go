@@ -205,9 +205,9 @@ func TestAnUnsettledQoS2MessageIsForTheNextProcess(t *testing.T) {
 	})
 }
 
-// K7, U24: the broker has lost the session. Publications in flight are sent without DUP, or end with
-// ErrSessionLost if PUBREC has arrived. The client forgets inbound identifiers and removes them from
-// the store.
+// K7, U24: the broker has lost the session. Publications in flight are sent without DUP, or end
+// with ErrSessionLost if PUBREC has arrived. The client forgets inbound identifiers and removes
+// them from the store.
 func TestASessionThatTheBrokerLostGoesOnAsNew(t *testing.T) {
 	throughout(t, stream.Options{Window: 3}, func(t *testing.T, l *life) {
 		sendAll(l.s, message("out", "1", 2), message("out", "2", 1), message("out", "3", 2), message("out", "4", 1))

@@ -10,8 +10,8 @@ import (
 // their buffers, waits until consumers have acknowledged every message that they received, stops
 // accepting publishings, waits until every accepted publishing has its Receipt, sends the last acks
 // and DISCONNECT, and closes the session. When ctx ends first, Shutdown closes the session at once,
-// and the error says how many publications and deliveries were left unfinished. With KeepSession and
-// a Store the next session gets the unfinished publications from the Store and the unfinished
+// and the error says how many publications and deliveries were left unfinished. With KeepSession
+// and a Store the next session gets the unfinished publications from the Store and the unfinished
 // deliveries from the broker.
 func (s *Session) Shutdown(ctx context.Context) error {
 	s.call(func(l *loop) {
@@ -33,11 +33,11 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// Close ends the session at once. It takes the acks of consumers, commits the changes of the session
-// to the Store, writes the packets that are already encoded, then DISCONNECT, and waits up to one
-// second for the broker to close the connection. Every publication gets its Receipt, and when Close
-// returns, every goroutine of the session is gone. Close can be called any number of times. Its
-// error names everything that failed.
+// Close ends the session at once. It takes the acks of consumers, commits the changes of the
+// session to the Store, writes the packets that are already encoded, then DISCONNECT, and waits up
+// to one second for the broker to close the connection. Every publication gets its Receipt, and
+// when Close returns, every goroutine of the session is gone. Close can be called any number of
+// times. Its error names everything that failed.
 //
 // If no channel accepts a Receipt for a second, Close drops the Receipts that are left, and its
 // error says how many. Close also waits for a second each, and no longer, for a Decoder, for an

@@ -24,8 +24,8 @@ func (s *slowStore) Commit(changes []flow.Change) error {
 	return s.Store.Commit(changes)
 }
 
-// slowCommits runs a script over TCP, TLS and WebSocket with a session whose commits each wait for a
-// value from the channel. The session is subscribed to all topics at QoS 2.
+// slowCommits runs a script over TCP, TLS and WebSocket with a session whose commits each wait for
+// a value from the channel. The session is subscribed to all topics at QoS 2.
 func slowCommits(t *testing.T, script func(t *testing.T, b *streamtest.Broker, x *slowSession)) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -102,8 +102,8 @@ func (x *slowSession) ack(q frames.QoS, id uint16) {
 	takeFrom(x.t, x.in).Ack()
 }
 
-// U3: during a commit that takes longer than KeepAlive, PINGREQ and PUBACK are sent. A message waits
-// for its commit, and so does PUBREC.
+// U3: during a commit that takes longer than KeepAlive, PINGREQ and PUBACK are sent. A message
+// waits for its commit, and so does PUBREC.
 func TestPingreqAndPubackOvertakeASlowCommit(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
 		x.begin("out")
@@ -275,7 +275,8 @@ func TestPingreqOvertakesACommitOnASocket(t *testing.T) {
 	}
 }
 
-// Close during a commit waits for it, and for the last packets. What was sent early is not sent again.
+// Close during a commit waits for it, and for the last packets. What was sent early is not sent
+// again.
 func TestCloseDuringASlowCommit(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
 		x.begin("out")

@@ -25,11 +25,11 @@ type Stats struct {
 	OldestInFlight time.Duration // how long ago the oldest of them was accepted
 	Receipts       int           // Receipts that wait for room in their channels
 	Unacked        int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
-	OldestUnacked  time.Duration // how long the oldest of them has waited, which holds back the acks of the others
+	OldestUnacked  time.Duration // the age of the oldest of them, which holds back the acks of the others
 	Inbox          int           // messages received and not yet handed over
-	InboxBytes     int           // the bytes that they count with
+	InboxBytes     int           // their bytes, counted as for ReceiveBytes
 	UnreadBytes    int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread
-	InboxMemory    int           // InboxBytes, and what else of the read buffers the messages keep in memory
+	InboxMemory    int           // InboxBytes, and the rest of the read buffers that the messages keep in memory
 	Unclaimed      int           // messages in Inbox that no Subscription claims
 	Paused         bool          // reading waits for consumers
 	PausedFor      time.Duration // how long it has waited

@@ -19,12 +19,12 @@ type Subscription struct {
 // Subscribe asks the broker for the filters and waits until the broker has granted all of them. If
 // the broker refuses a filter, the Subscription ends and Subscribe returns a *RefusedError. If ctx
 // ends first, the Subscription ends, and the error wraps the cause of ctx and the reason known so
-// far. If the broker does not answer SUBSCRIBE for 20 s or KeepAlive, whichever is shorter, but does
-// answer PINGREQ, Subscribe returns an error that says so.
+// far. If the broker does not answer SUBSCRIBE for 20 s or KeepAlive, whichever is shorter, but
+// does answer PINGREQ, Subscribe returns an error that says so.
 //
-// A Subscription that ends in this way is unsubscribed, unless KeepSession is set: then the broker's
-// session stays as it is, since it may have had the filters before. Their messages wait unclaimed
-// for the next Subscription.
+// A Subscription that ends in this way is unsubscribed, unless KeepSession is set: then the
+// broker's session stays as it is, since it may have had the filters before. Their messages wait
+// unclaimed for the next Subscription.
 //
 // Messages that arrive before Subscribe returns wait in the Subscription. A message that no
 // Subscription has claimed so far moves to the new Subscription if a filter matches it. A message
@@ -125,8 +125,8 @@ func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 // close. Messages that nobody has received, and those that arrive before the UNSUBACK, are
 // acknowledged and dropped; Stats.Discarded counts them. A delivery that was received before still
 // needs its Ack. To receive the rest, use Drain. A filter that another Subscription of the session
-// shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause of
-// ctx, and the Subscription ends nevertheless.
+// shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause
+// of ctx, and the Subscription ends nevertheless.
 func (sub *Subscription) Unsubscribe(ctx context.Context) error { return sub.end(ctx, true) }
 
 // end unsubscribes and waits for the UNSUBACK. If discard is set, the messages that nobody has

@@ -99,8 +99,8 @@ func TestPingIsAnsweredDuringASlowWrite(t *testing.T) {
 	})
 }
 
-// U4: while consumers sleep, nothing is read, and no ping of the server is answered. Pongs that the
-// client sends by itself show a server that it lives.
+// U4: while consumers sleep, nothing is read, and no ping of the server is answered. Unsolicited
+// pongs show the server that the client is alive.
 func TestPongsAreSentWhileReadingPauses(t *testing.T) {
 	o := &stream.Options{MaxUnread: smallUnread, KeepAlive: -1, SlowConsumer: -1}
 	overWebSocket(t, "ws://broker", o, func(t *testing.T, b *streamtest.Broker, s *stream.Session) {

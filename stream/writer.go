@@ -47,8 +47,9 @@ type written struct {
 // A writer commits and writes one batch at a time, on a goroutine of its own. The goroutine ends
 // when the session is idle, so that its stack and its channels take no memory. The next batch is
 // sent only after the answer to the previous batch, so neither channel blocks its sender. While a
-// commit is under way, an early write may send other bytes, on a goroutine that ends with it. The
-// answer to the batch comes after the answer to its last early write.
+// commit is under way, an early write may send bytes of packets that overtake the commit, on a
+// goroutine that ends with the write. The answer to the batch comes after the answer to its last
+// early write.
 type writer struct {
 	store   flow.Store
 	gate    *commitGate  // made with the first goroutine that has a Store

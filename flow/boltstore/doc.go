@@ -75,8 +75,8 @@
 //     syscall.EROFS, syscall.ENOSPC: all match with errors.Is.
 //   - [fs.ErrClosed]: after Close.
 //
-// The first Attach after Open syncs the file in the same way, since the process before may have been
-// killed after a failed sync.
+// The first Attach after Open syncs the file in the same way, since the process before may have
+// been killed after a failed sync.
 //
 // If the disk is full, Commit fails and the store does not change. Commit works again once there is
 // room.

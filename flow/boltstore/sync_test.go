@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// badDisk makes the last sync of each commit of s fail: the changes can be read back, and the commit
-// has failed. Other syncs fail while the field failing is set.
+// badDisk makes the last sync of each commit of s fail: the changes can be read back, and the
+// commit has failed. Other syncs fail while the field failing is set.
 type badDisk struct {
 	failing bool
 	syncs   int // that succeeded

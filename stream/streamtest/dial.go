@@ -22,8 +22,8 @@ type rule struct {
 }
 
 // Dial connects a client. Its type is that of Options.DialContext. Like a dial to a listening
-// socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial. The
-// connection is a *PipeConn, and a *net.TCPConn with the option TCP.
+// socket, Dial returns before the test calls Accept, unless Refuse or Hold applies to this dial.
+// The connection is a *PipeConn, and a *net.TCPConn with the option TCP.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{network, addr}, Err: err}

@@ -42,8 +42,8 @@ func TestPrepareIsAskedBeforeEachDial(t *testing.T) {
 	}
 }
 
-// The result of Prepare is checked before anything is dialed. The error names the field, without the
-// secret.
+// The result of Prepare is checked before anything is dialed. The error names the field, without
+// the secret.
 func TestTheResultOfPrepareIsChecked(t *testing.T) {
 	for field, change := range map[string]func(*Attempt){
 		"URL is nil":         func(a *Attempt) { a.URL = nil },

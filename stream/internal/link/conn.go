@@ -79,8 +79,8 @@ func (c *Conn) CloseWrite() {
 
 // LimitClose limits all further writes, and the wait for the broker to close its side, to one
 // second in total. The second begins with the first of those writes, so a slow commit before it
-// does not count. After the second the connection is closed. Another call gives further writes a
-// second of their own. The function stop removes the limit.
+// does not count. After the second the connection is closed. After another call, the writes that
+// follow it have a second of their own. The function stop removes the limit.
 func (c *Conn) LimitClose() (stop func()) {
 	c.raw.startClosing()
 	return c.raw.stopClosing

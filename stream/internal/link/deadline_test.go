@@ -98,7 +98,8 @@ func TestClosingHasOneSecond(t *testing.T) {
 	})
 }
 
-// A write that ends before a slow commit leaves the writes behind the commit their second.
+// The writes after a slow commit have a second of their own, even if a write has ended before the
+// commit.
 func TestClosingBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 100)

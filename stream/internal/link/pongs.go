@@ -14,19 +14,22 @@ import (
 // consumers sleep. A server that demands pongs would close the connection. A pongConn lies under
 // the library and above TLS. The library writes each frame with one call of Write.
 //
-// Invariants: a pong is only sent between two reads, after start. While idle is set and no end is
-// reached, armed is set or about to be set, and the timer calls pong within pongInterval. A read
-// does not postpone that, since the pings of the server may lie behind many messages for a slow
-// consumer. A read that waits leaves the timer off, so an idle client sleeps.
+// Invariants: a pong is only sent between two reads, after start. While idle is set and ended is
+// not, armed is set or about to be set, and the timer calls pong within pongInterval. A short read
+// does not postpone the pong, since the pings of the server may lie behind many messages for a slow
+// consumer. While a read waits, the timer is off after at most one call of pong, so an idle client
+// sleeps.
 type pongConn struct {
 	net.Conn
 	timer *time.Timer // calls pong; nil in the opening handshake
 	idle  atomic.Bool // no Read is under way
 	armed atomic.Bool // the timer runs, or no pong may be sent any more
 
-	writing chan struct{} // holds a token during a write; no mutex, for which time in a synctest bubble would stop
-	ended   bool          // no pong may be sent any more; owned by the holder of writing, as err
-	err     error         // of a pong, which may be written in part; every Write returns it
+	// writing holds a token during a write. The owner of the token owns ended and err. writing is
+	// not a mutex, since time in a synctest bubble stops while a goroutine waits for a mutex.
+	writing chan struct{}
+	ended   bool  // no pong may be sent any more
+	err     error // of a pong, which may be written in part; every Write returns it
 }
 
 // pongInterval is the time between two pongs. Servers usually wait for a pong for 10 to 60 s.

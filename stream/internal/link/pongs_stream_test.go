@@ -74,8 +74,8 @@ func (s *pongServer) dial(t *rapid.T) (net.Conn, *pongConn) {
 	return c, pongs
 }
 
-// Whatever is written while pongs are demanded, the server's parser accepts the stream and finds
-// each byte in it.
+// Whatever the client writes between pongs, the server's parser accepts the stream and finds each
+// byte in it.
 func TestPongsLieBetweenFrames(t *testing.T) {
 	for name, secure := range map[string]bool{"ws": false, "wss": true} {
 		t.Run(name, func(t *testing.T) {

@@ -17,9 +17,9 @@ func (c *Conn) Left() uint64 {
 	return sent - uint64(sendQueue(c.raw.Conn))
 }
 
-// sendQueue returns how many bytes are in the send queue of a connection of package net. It returns 0
-// for any other connection, and on a system that does not tell. The error of a broken connection is
-// left to the next write.
+// sendQueue returns how many bytes are in the send queue of a connection of package net. It returns
+// 0 for any other connection, and on a system that does not tell. The error of a broken connection
+// is left to the next write.
 func sendQueue(c net.Conn) (n int) {
 	s, ok := c.(syscall.Conn)
 	if !ok {

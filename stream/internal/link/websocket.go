@@ -18,8 +18,8 @@ import (
 )
 
 // dialWebSocket opens a WebSocket over conn for binary frames [MQTT-6.0.0-1]. MQTT packets need not
-// be aligned with WebSocket frames [MQTT-6.0.0-2]. Writes are divided into frames by framedConn, and
-// inbound frames are read as one stream.
+// be aligned with WebSocket frames [MQTT-6.0.0-2]. Writes are divided into frames by framedConn,
+// and inbound frames are read as one stream.
 func dialWebSocket(ctx context.Context, conn net.Conn, e *Endpoint, header http.Header, config *Config) (net.Conn, error) {
 	host := header.Get("Host")
 	if host == "" {
