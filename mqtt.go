@@ -136,9 +136,9 @@
 // A publication is in memory when the send on Publishes returns, and an Ack is stored some time
 // after the call. Sync returns when the Store has both; after that, killing the process loses
 // neither. (A message received from Messages is acked a moment later, so Sync may miss that ack.) A
-// program that publishes what it receives calls Ack after the Receipt, or after Sync. If the Store
-// cannot store a publication, the publication ends with ErrNotSent and the reason. The client then
-// reconnects, because it sends no QoS 1 or 2 message before the Store has it.
+// program that publishes the messages it receives calls Ack after the Receipt, or after Sync. If
+// the Store cannot store a publication, the publication ends with ErrNotSent and the reason. The
+// client then reconnects, because it sends no QoS 1 or 2 message before the Store has it.
 //
 // # Further reading
 //
@@ -428,10 +428,10 @@ var (
 	// this Store goes on with it and gives its own Receipt. Do not publish it again.
 	ErrKept = stream.ErrKept
 
-	// ErrBehind is the reason when a call would have waited behind messages that consumers have not
-	// taken: more than Options.MaxUnread waits, and nothing was read for a second. Take messages,
-	// and reading starts again. The exchange that the call began goes on, as after a context that
-	// ended.
+	// ErrBehind says that a call was ended because it would have waited behind messages that
+	// consumers have not taken: more than Options.MaxUnread waits, and nothing was read for a
+	// second. Take messages, and reading starts again. The exchange that the call began goes on, as
+	// after a context that ended.
 	ErrBehind = stream.ErrBehind
 
 	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS
@@ -541,11 +541,11 @@ type Options struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Fallbacks are the URLs of more endpoints, in the same form as the URL given to Open. A
-	// fallback without user name and password uses those of that URL. An attempt tries the
-	// endpoints in turn, each within ConnectTimeout. It begins with the endpoint of the last
-	// connection, or with the URL given to Open if there was no connection. The order of the other
-	// endpoints differs from client to client, so that clients that lose a broker together spread
-	// over the remaining brokers. State.Endpoint tells which endpoint is in use.
+	// fallback without user name and password uses the user name and password of that URL. An
+	// attempt tries the endpoints in turn, each within ConnectTimeout. It begins with the endpoint
+	// of the last connection, or with the URL given to Open if there was no connection. The order
+	// of the other endpoints differs from client to client, so that clients that lose a broker
+	// together spread over the remaining brokers. State.Endpoint tells which endpoint is in use.
 	Fallbacks []string
 
 	// SharedSession states that the endpoints are one cluster, in which all brokers have the same
@@ -675,7 +675,7 @@ func (s *Subscription) Refused() []Filter { return s.s.Refused() }
 func (s *Subscription) Drain(ctx context.Context) error { return s.s.Drain(ctx) }
 
 // Unsubscribe ends the Subscription at once, and waits for the broker's UNSUBACK. Its channels
-// close. Messages that nobody has received, and those that arrive before the UNSUBACK, are
+// close. Messages that nobody has received, and messages that arrive before the UNSUBACK, are
 // acknowledged and dropped; Stats.Discarded counts them. A delivery that was received before still
 // needs its Ack. To receive the rest, use Drain. A filter that another Subscription of the session
 // shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause

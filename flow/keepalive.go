@@ -105,7 +105,7 @@ func (k *KeepAlive) Pinged(now time.Duration, bytesIn uint64, paused bool) {
 }
 
 // HeldUp records that a PINGREQ that was not yet written waits for something else than the
-// connection, such as a commit of the store. The timeout begins anew.
+// connection, such as a commit of the store. The timeout starts again.
 func (k *KeepAlive) HeldUp(now time.Duration) {
 	if k.queued && !k.written {
 		k.since = now

@@ -1,8 +1,8 @@
 package flow
 
 // earlierOpen has the deliveries of earlier connections that their consumers have not acknowledged,
-// whether or not the broker still has their messages. A consumer that hands such a delivery back
-// must be told from one that has acknowledged it.
+// whether or not the broker still has their messages. They show whether a delivery that a consumer
+// hands back was acknowledged before.
 //
 // It is bounded: when more than MaxUnacked deliveries are open, the oldest are forgotten.
 type earlierOpen struct {
@@ -16,8 +16,8 @@ func (o *earlierOpen) shrink() {
 	}
 }
 
-// Open reports whether delivery seq, of whatever connection, is still unacknowledged by its
-// consumer. Other than Pending it includes QoS 1 and what a lost session had. It may be true for a
+// Open reports whether delivery seq of any connection is still unacknowledged by its consumer.
+// Unlike Pending, it includes QoS 1 and the deliveries of a lost session. It may be true for a
 // delivery that was acknowledged when more than MaxUnacked deliveries were left open since.
 func (r *Receiver) Open(seq uint64) bool {
 	if seq >= r.connStart {

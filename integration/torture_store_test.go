@@ -26,7 +26,7 @@ func newTorturedStore(t *testing.T, clientID string) *torturedStore {
 	return s
 }
 
-// own makes clientID the owner of a store, and returns what the store has.
+// own makes clientID the owner of a store, and returns the content of the store.
 func (s *torturedStore) own(store *flow.MemoryStore) flow.Snapshot {
 	snap, err := store.Attach(s.clientID)
 	if err != nil {

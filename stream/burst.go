@@ -2,8 +2,9 @@ package stream
 
 import "time"
 
-// A burst decides when the memory that many packets needed is freed, if no PINGRESP shows before
-// that the session is idle: a client that exchanges a packet now and then may never get a PINGRESP.
+// A burst decides when to free the memory that many packets needed. A PINGRESP, the sign of an idle
+// session, frees it earlier, but a client that exchanges a packet now and then may never get a
+// PINGRESP.
 //
 // Invariant: freeAt is 0 while fewer than burstPackets have passed since the memory was freed, so
 // an idle client is not woken for it.

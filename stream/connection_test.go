@@ -124,7 +124,7 @@ func TestAnAttemptThatFailsIsShownAndTriedAgainWhenDue(t *testing.T) {
 	})
 }
 
-// What nothing is connected to cannot fail.
+// Without a connection, fail does nothing.
 func TestFailWithoutAConnectionChangesNothing(t *testing.T) {
 	c, _ := newTestConnection(t, &pipeBroker{})
 	if c.fail(errors.New("late")); c.phase != phaseWaiting || c.cause != nil {

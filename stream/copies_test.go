@@ -11,7 +11,7 @@ import (
 
 func inbox(st stream.Stats) int { return st.Inbox }
 
-// U20: a QoS 1 message that waits here is handed over when the broker has lost the session, on
+// U20: a QoS 1 message that waits here is handed over when the broker has lost the session,
 // whatever connections follow. Its ack is not sent, since its identifier means nothing to the new
 // session.
 func TestWaitingMessagesAreHandedOverWhenTheBrokerHasLostThem(t *testing.T) {
@@ -84,8 +84,9 @@ func TestACopyTakesThePlaceOfAWaitingMessage(t *testing.T) {
 	}
 }
 
-// U20: after the restart from an older snapshot the broker may send what was acknowledged since,
-// under the identifier of a message that waits here and that the broker does not have.
+// U20: after a restart from an older snapshot, the broker may send an acknowledged message again.
+// Its identifier may be the identifier of a message that waits here and that the broker does not
+// have.
 func TestAnotherMessageUnderTheIdentifierOfAWaitingOneIsNoCopy(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())

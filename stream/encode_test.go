@@ -100,7 +100,7 @@ func TestPacketBeyondTheLimitIsNotAdded(t *testing.T) {
 		for _, limit := range []int{15, 14} {
 			o := newOutbox(quietLog(), nil, nil)
 			o.connected(nil, terms{version: frames.V311, maxPacket: limit})
-			o.packet(frames.Pingreq{}) // what is in the batch does not count
+			o.packet(frames.Pingreq{}) // the bytes in the batch do not count
 			add(&o)
 			var tooLarge *frames.TooLargeError
 			added := limit == 15

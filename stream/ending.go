@@ -20,9 +20,9 @@ func (e *ending) advance(to ending) { *e = max(*e, to) }
 // delivers reports whether inbound messages are accepted.
 func (e ending) delivers() bool { return e == running }
 
-// accepts reports whether publications are accepted. In the stage finishing, those that come by the
-// channel Publishes are received and refused by their Receipts, since a consumer that is stuck in a
-// send would take no more messages.
+// accepts reports whether publications are accepted. In the stage finishing, the loop still
+// receives from the channel Publishes and refuses each publishing with a Receipt, since a consumer
+// that is stuck in a send would take no more messages.
 func (e ending) accepts() bool { return e == running || e == settling }
 
 // waits reports whether the end of the session waits for users or the broker.

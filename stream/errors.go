@@ -36,8 +36,8 @@ var (
 
 	// ErrBehind says that a call was ended because it would have waited behind messages that
 	// consumers have not taken: nothing was read for a second, since more than Options.MaxUnread
-	// bytes wait. Take messages, and reading starts again. What the call began goes on, as after a
-	// context that ended.
+	// bytes wait. Take messages, and reading starts again. The exchange that the call began goes
+	// on, as after a context that ended.
 	//
 	// Publications that came by a channel stay accepted, and their Receipts come when reading has
 	// started again. So a consumer must not wait for a Receipt of its own before it takes messages.

@@ -211,8 +211,8 @@ func isDone(s *stream.Session) bool {
 	}
 }
 
-// U22, U21: a session kept in a Store ends after the consumers have acked what arrived before the
-// end, and the Store has their acks.
+// U22, U21: a session kept in a Store ends after the consumers have acked the messages that arrived
+// before the end, and the Store has their acks.
 func TestNoReconnectRecordsTheLastAcks(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()

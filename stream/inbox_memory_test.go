@@ -94,7 +94,7 @@ func TestMemoryOfABurstIsGivenBackWithoutPingresp(t *testing.T) {
 	}
 }
 
-// U36: the same without keep alive, and for what waited to be sent.
+// U36: the same without keep alive, and for the memory of publications that waited to be sent.
 func TestMemoryOfAQueueIsGivenBackWithoutKeepAlive(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 50_000

@@ -168,7 +168,7 @@ func (m *inboxModel) drop(t *rapid.T) {
 	}
 }
 
-// readInto begins a read buffer. The larger ones make the inboxes copy what waits.
+// readInto begins a read buffer. The larger ones make the inboxes copy the waiting messages.
 func (m *inboxModel) readInto(t *rapid.T) {
 	m.real.readInto(rapid.IntRange(200, 100_000).Draw(t, "buffer"))
 }

@@ -144,8 +144,8 @@ const (
 	defaultMaxPacket      = 1 << 20
 )
 
-// withDefaults returns a checked copy of o in which defaults replace zero values, and 0 stands for
-// a time limit that is off.
+// withDefaults returns a checked copy of o. In the copy, defaults replace zero values, and 0
+// switches a time limit off.
 func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	var c Options
 	if o != nil {

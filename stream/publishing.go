@@ -63,7 +63,7 @@ func (p *publishCalls) begin(m frames.Message) *publishCall {
 	return &publishCall{message: m, receipt: make(chan Receipt, 1)}
 }
 
-// leave appends a running call to those that wait, and the call stops running. It returns false
+// leave appends a running call to the waiting calls, and the call stops running. It returns false
 // when no more publishings are accepted.
 func (p *publishCalls) leave(call *publishCall) bool {
 	p.mu.Lock()

@@ -37,8 +37,9 @@ func newReader(d *link.Dialer) *reader {
 	return &reader{dialer: d, events: make(chan event), quit: make(chan struct{})}
 }
 
-// connect starts an attempt, the one of that number since the last connection. The parameter last
-// is the reason why the session is offline. ctx ends the attempt, not the connection.
+// connect starts an attempt. The parameter number counts the attempts since the last connection.
+// The parameter last is the reason why the session is offline. ctx ends the attempt, not the
+// connection.
 func (r *reader) connect(ctx context.Context, number int, last error) {
 	r.running.Go(func() { r.run(ctx, number, last) })
 }

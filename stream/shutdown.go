@@ -42,8 +42,8 @@ func (s *Session) Shutdown(ctx context.Context) error {
 // If no channel accepts a Receipt for a second, Close drops the Receipts that are left, and its
 // error says how many. Close also waits for a second each, and no longer, for a Decoder, for an
 // Encoder, for a connection attempt (DialContext and the hooks of Options) and for the log handler;
-// its error names those that still run. So Close may be called by any of them. Close has no such
-// limit for Store.Commit, since nothing may be reported as stored that is not.
+// its error names the functions that still run. So any of them may call Close. Close has no such
+// limit for Store.Commit, since a Receipt must not say that a message is stored when it is not.
 func (s *Session) Close() error {
 	s.life.close()
 	<-s.life.done

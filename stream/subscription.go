@@ -122,7 +122,7 @@ func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
 func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 
 // Unsubscribe ends the Subscription at once, and waits for the broker's UNSUBACK. Its channels
-// close. Messages that nobody has received, and those that arrive before the UNSUBACK, are
+// close. Messages that nobody has received, and messages that arrive before the UNSUBACK, are
 // acknowledged and dropped; Stats.Discarded counts them. A delivery that was received before still
 // needs its Ack. To receive the rest, use Drain. A filter that another Subscription of the session
 // shares stays subscribed. When ctx ends before the UNSUBACK comes, Unsubscribe returns the cause

@@ -108,7 +108,7 @@ func (h *harness) CreateTopic(_ context.Context, testName string) (driver.Topic,
 	return dt, func() { dt.Close() }, nil
 }
 
-// noName can be no topic.
+// noName is not a valid topic name.
 const noName = "no/#/name"
 
 func (h *harness) MakeNonexistentTopic(context.Context) (driver.Topic, error) {
@@ -135,7 +135,7 @@ func (h *harness) subscribe(ctx context.Context, name string) (driver.Subscripti
 
 func (h *harness) Close() {}
 
-// MaxBatchSizes returns that there is no limit.
+// MaxBatchSizes returns 0, which is no limit.
 func (h *harness) MaxBatchSizes() (send, ack int) { return 0, 0 }
 
 func (h *harness) SupportsMultipleSubscriptions() bool { return true }

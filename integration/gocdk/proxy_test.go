@@ -12,7 +12,7 @@ const (
 	delay    = 20 * time.Millisecond // each way, so that cuts come between the packets of an exchange
 )
 
-// A proxy passes bytes on to a broker and cuts all its connections each 200 ms.
+// A proxy passes bytes on to a broker and cuts all its connections every 200 ms.
 type proxy struct {
 	listener net.Listener
 	broker   string

@@ -17,7 +17,7 @@ type subscription struct {
 	driverErrors
 	client *mqtt.Client
 	sub    *mqtt.Subscription
-	err    error // the reason why there is no sub
+	err    error // the reason why sub is nil
 }
 
 // openSubscription returns a subscription for the filters. The Go CDK expects that this succeeds:
@@ -38,7 +38,7 @@ func openSubscription(ctx context.Context, url string, o *mqtt.Options, filters 
 // longestWait is about a second, as the Go CDK asks.
 const longestWait = time.Second
 
-// ReceiveBatch waits for a message and returns it with those that are there as well.
+// ReceiveBatch waits for a message and returns it with all messages that have arrived by then.
 func (s *subscription) ReceiveBatch(ctx context.Context, most int) ([]*driver.Message, error) {
 	if s.err != nil {
 		return nil, s.err

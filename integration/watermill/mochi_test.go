@@ -49,9 +49,9 @@ func startMochi(t *testing.T) *broker {
 	return &broker{url: "mqtt://" + l.Addr().String(), restart: restart}
 }
 
-// routing is a hook that lets a client take its session over only when the messages are routed
-// that other clients have published before. mochi acknowledges a message before it routes it, and
-// loses what it routes to a session that is being taken over.
+// routing is a hook that lets a client take over its session only when mochi has routed all
+// messages that other clients published before. mochi acknowledges a message before it routes it,
+// and loses a message that it routes to a session during the takeover.
 type routing struct {
 	mochi.HookBase
 	mu    sync.Mutex

@@ -90,9 +90,9 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	return client.Close()
 }
 
-// Subscribe returns the channel of the messages of topic, beginning with those that the session has
-// collected. The channel is closed when ctx ends or the Subscriber is closed. The message that is
-// not acked by then stays in the session.
+// Subscribe returns the channel of the messages of topic, beginning with the messages that the
+// session has collected. The channel is closed when ctx ends or the Subscriber is closed. The
+// message that is not acked by then stays in the session.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
@@ -204,7 +204,7 @@ func (s *Subscriber) handOver(ctx context.Context, d mqtt.Delivery, out chan<- *
 	}
 }
 
-// outcome is what became of a message.
+// outcome is the fate of a message.
 type outcome int
 
 const (

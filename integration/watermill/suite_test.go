@@ -155,8 +155,8 @@ func TestTheSuitePassesOnMochi(t *testing.T) {
 	})
 }
 
-// The counts are those of the short form, since mochi needs longer than 200 ms to answer the CONNECT
-// of a session with 10,000 messages.
+// The counts are those of the short form, since mochi needs longer than 200 ms to answer the
+// CONNECT of a session with 10,000 messages.
 func TestTheSuitePassesOnMochiWhileConnectionsAreCut(t *testing.T) {
 	s := &system{url: startCutter(t, startMochi(t).url, cutEvery), qos: mqtt.AtLeastOnce}
 	f := mochiFeatures()

@@ -148,8 +148,8 @@ func TestMochiSendsASessionInNoOrder(t *testing.T) {
 }
 
 // Each message that mochi has acknowledged and that is not handed over is missing in the bytes that
-// mochi has sent. mochi copies the messages of a session to the new connection, and drops those that
-// it queues between the copy and the end of the old connection.
+// mochi has sent. mochi copies the messages of a session to the new connection, and drops those
+// that it queues between the copy and the end of the old connection.
 func TestMochiLosesMessagesThatItHasAcknowledged(t *testing.T) {
 	const outages = 40
 	tr := new(trace)

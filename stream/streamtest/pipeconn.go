@@ -31,8 +31,8 @@ func Pipe(buffer int) (*PipeConn, *PipeConn) {
 	return pipe(limit, limit, Addr{"pipe", "a"}, Addr{"pipe", "b"})
 }
 
-// limitOf converts the value of an option, where 0 is the default and a negative number is no
-// limit, to the limit of a half, where 0 is no limit.
+// limitOf converts an option to the limit of a half. In the option, 0 is the default and a negative
+// number is no limit. In the half, 0 is no limit.
 func limitOf(buffer int) int {
 	switch {
 	case buffer < 0:

@@ -111,7 +111,7 @@ func (c *deadlineConn) CloseWrite() error {
 
 // startClosing limits the write under way and all further writes to closeLimit in total. The time
 // begins at once if a write is under way, otherwise with the next write. Another call starts the
-// limit anew.
+// limit again.
 func (c *deadlineConn) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// Sent returns the number of bytes handed to the network connection since it began, with those of
-// TLS and WebSocket. Part of a write that is under way may not be counted yet.
+// Sent returns the number of bytes handed to the network connection since it began, including the
+// bytes of TLS and WebSocket. Part of a write that is under way may not be counted yet.
 func (c *Conn) Sent() uint64 { return c.raw.sent.Load() }
 
 // Left returns how many of the Sent bytes have left the send queue of the operating system. Without

@@ -39,7 +39,7 @@ func secretsOf(e *Endpoint, header http.Header) (secrets []string) {
 }
 
 // quotable returns the beginning of body for an error. Secrets that the server has sent back are
-// replaced, also one of which body has only the beginning.
+// replaced, also a secret that is cut off at the end of body.
 func quotable(body string, secrets []string) string {
 	const hidden = "[hidden]"
 	for _, secret := range secrets {
