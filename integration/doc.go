@@ -4,7 +4,8 @@
 //
 // TestTheTableOfBrokers runs one suite with all available brokers. These also include a single NATS
 // server, RabbitMQ if it is installed with its MQTT and Web-MQTT plugins, and aedes, which npm
-// installs once into the user's cache. With -v the test logs the table of the README.
+// installs once into the user's cache. With -v the test logs the table of the README. If the
+// environment variable MILLRACE_BROKERS is "all", a missing broker is a failure.
 //
 // The tests whose names begin with TestAKilled start this binary again as a child process and kill
 // it. The flag -crash.kills sets the number of kills; -crash.seed repeats the random moments of an

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,10 @@ func startMochi(t *testing.T) (addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		// Close of mochi's listener can deadlock with a client that disconnects at the same moment.
+		for end := time.Now().Add(10 * time.Second); atomic.LoadInt64(&server.Info.ClientsConnected) > 0 && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
