@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -59,6 +60,36 @@ func TestNoAckIsLateWhileAcksComeOrReadingPauses(t *testing.T) {
 			t.Fatalf("the log has\n%s", log.text.String())
 		}
 	})
+}
+
+// A broker is not accused while the Store or the line delays a publication. It is when it has the
+// publication and does not acknowledge it.
+func TestNoAckIsLateBehindASlowBatch(t *testing.T) {
+	for _, slowLine := range []bool{false, true} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			var log logBook
+			o := &stream.Options{ClientID: "k", KeepSession: true, KeepAlive: -1, WriteTimeout: -1, Logger: log.logger()}
+			if !slowLine {
+				o.Store = &slowStore{flow.NewMemoryStore(), func() { time.Sleep(15 * time.Second) }}
+			}
+			s, c := connected(t, b, o)
+			if slowLine {
+				c.Stall()
+			}
+			s.Publishes() <- stream.Publishing{Message: message("a", "x", atLeast)}
+			elapse(15 * time.Second)
+			c.Resume()
+			streamtest.Next[frames.Publish](c)
+			elapse(20*time.Second - 1)
+			if n := log.count("does not acknowledge a publication"); n != 0 {
+				t.Fatalf("slow line %t: the broker is accused:\n%s", slowLine, log.text.String())
+			}
+			elapse(40 * time.Second)
+			if n := log.count("does not acknowledge a publication"); n != 1 {
+				t.Errorf("slow line %t: the log has\n%s", slowLine, log.text.String())
+			}
+		})
+	}
 }
 
 func TestStatsHaveTheAgesOfPublications(t *testing.T) {

@@ -127,6 +127,9 @@ func (l *loop) written(w written) {
 		l.uncommitted(w.commit)
 		return
 	}
+	if !w.early {
+		l.link.lateAck.written(l.clock.now, l.outbox.age(l.clock.now))
+	}
 	number, hadBytes, ping := l.outbox.done(w)
 	if ping && w.write == nil {
 		l.link.keepAlive.PingWritten(l.clock.now, l.link.conn.Sent())

@@ -77,7 +77,8 @@ func (l *loop) turn() {
 		}
 		l.outbox.publications(l.sender, l.clock.now)
 		l.log.noteWindow(l.settings.window, l.sender.InFlight(), l.sender.Queued())
-		if l.link.lateAck.late(l.clock.now, !l.throttle.paused, l.sender.InFlight(), l.sender.OldestInFlight) {
+		fluent := !l.throttle.paused && l.outbox.age(l.clock.now) < slowBatch
+		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {
 			l.log.noteLateAck(l.snapshot())
 		}
 		l.resend()

@@ -27,6 +27,7 @@ type outbox struct {
 	current     batch // being written, if busy
 	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
+	began       time.Duration  // when current became busy
 	early       earlyWrite     // busy only while a batch is being written
 	idle        bool           // the writer may end
 	version     frames.Version // of the connection
@@ -146,7 +147,7 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 // write tries to write b at once, if b is small and has no changes. It returns true if the
 // connection accepted all bytes. Otherwise it passes b to the writer.
 func (o *outbox) write(b batch, now time.Duration) (done bool) {
-	o.current, o.busy = b, true
+	o.current, o.busy, o.began = b, true, now
 	if len(b.changes) == 0 && len(b.bytes) <= smallBatch {
 		n := o.conn.TryWrite(b.bytes)
 		if n == len(b.bytes) {
@@ -165,6 +166,15 @@ func (o *outbox) committing(now time.Duration) time.Duration {
 		return 0
 	}
 	return o.writer.gate.age(now)
+}
+
+// age returns how long the current batch has been on its way to the Store and the connection, 0 if
+// there is none.
+func (o *outbox) age(now time.Duration) time.Duration {
+	if !o.busy {
+		return 0
+	}
+	return now - o.began
 }
 
 // heldUp reports whether a commit of the Store, and not the connection, holds up a PINGREQ.

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,7 @@ func slowCommits(t *testing.T, script func(t *testing.T, b *streamtest.Broker, x
 type slowSession struct {
 	*stream.Session
 	conn   *streamtest.Conn
+	server *webSocket // under conn, if used
 	scheme string
 	ca     *authority
 	in     <-chan stream.Delivery
@@ -82,7 +84,7 @@ func (x *slowSession) accept(b *streamtest.Broker, present bool) {
 		x.conn.Wrap(tls.Server(x.conn.Raw(), &tls.Config{Certificates: []tls.Certificate{x.ca.issue(x.t, nil)}}))
 	}
 	if x.scheme == "ws" || x.scheme == "wss" {
-		upgradeOver(x.t, x.conn, selected)
+		x.server = upgradeOver(x.t, x.conn, selected)
 	}
 	x.conn.Handshake(present)
 	up(x.t, x.Session)
@@ -302,6 +304,35 @@ func TestCloseDuringASlowCommit(t *testing.T) {
 	})
 }
 
+// While Close waits for a commit, messages and pings come in. A WebSocket answers with pongs, which
+// do not begin the last second of the connection: the last packets follow the commit.
+func TestCloseDuringASlowCommitWhileMessagesComeIn(t *testing.T) {
+	for _, pings := range []bool{false, true} { // a message stops reading, so that the session sends pongs by itself
+		slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
+			x.begin("out")
+			down := callClose(t, x.Session)
+			elapse(time.Second)
+			switch {
+			case !pings:
+				x.conn.Send(publish("in", "", atLeast, 1, false))
+			case x.server != nil:
+				x.server.frame(wsPing, true, nil)
+			}
+			x.conn.ExpectQuiet(time.Minute)
+			x.commit <- struct{}{}
+			x.conn.Expect(publish("out", "", atLeast, 1, false))
+			streamtest.Next[frames.Disconnect](x.conn)
+			if pongs := x.server != nil && slices.Contains(x.server.opcodes, wsPong); pongs != (x.server != nil) {
+				t.Errorf("pongs were sent: %t", pongs)
+			}
+			x.conn.Raw().Close()
+			if err := down.after(time.Minute + time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Close ends although the broker does not read a packet that overtakes the commit.
 func TestCloseDuringAnEarlyWriteThatIsStuck(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
@@ -336,6 +367,10 @@ func TestASlowCommitIsNotTakenForADeadBroker(t *testing.T) {
 		}
 		x.commit <- struct{}{}
 		x.conn.Expect(publish("out", "", atLeast, 1, false))
+		elapse(2 * time.Second)
+		if n := x.log.count("does not acknowledge a publication"); n != 0 {
+			t.Errorf("the broker is accused:\n%s", x.log.text.String())
+		}
 		x.conn.Send(ack(puback, 1))
 	})
 }

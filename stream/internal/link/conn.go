@@ -54,6 +54,13 @@ func (c *Conn) secure(ctx context.Context, e *Endpoint, a *Attempt, config *Conf
 // included.
 func (c *Conn) BytesIn() uint64 { return c.bytesIn.Load() }
 
+// Write writes p, which has whole packets.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.raw.writePackets(true)
+	defer c.raw.writePackets(false)
+	return c.Conn.Write(p)
+}
+
 // TryWrite writes as many bytes of p as the connection accepts without waiting, and returns their
 // number, which may be 0.
 func (c *Conn) TryWrite(p []byte) int {
@@ -72,15 +79,18 @@ func (c *Conn) Abort() { c.raw.Close() }
 // CloseWrite tells the broker that no more bytes come, if the connection can be closed in one
 // direction.
 func (c *Conn) CloseWrite() {
+	c.raw.writePackets(true) // begins the second, if no call of Write has
+	defer c.raw.writePackets(false)
 	if c, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite() // if it fails, reads fail too
 	}
 }
 
-// LimitClose limits all further writes, and the wait for the broker to close its side, to one
-// second in total. The second begins with the first of those writes, so a slow commit before it
-// does not count. After the second the connection is closed. After another call, the writes that
-// follow it have a second of their own. The function stop removes the limit.
+// LimitClose limits all further calls of Write, and the wait for the broker to close its side, to one
+// second in total. The second begins with the first of those calls, so neither a slow commit before
+// it counts, nor the pongs that a WebSocket sends meanwhile. After the second the connection is
+// closed. After another call, the writes that follow it have a second of their own. The function
+// stop removes the limit.
 func (c *Conn) LimitClose() (stop func()) {
 	c.raw.startClosing()
 	return c.raw.stopClosing

@@ -19,8 +19,8 @@ type deadlineConn struct {
 	sent    atomic.Uint64 // bytes written
 
 	mu      sync.Mutex
-	writing bool
-	closing bool        // closeLimit bounds all further writes together
+	packets bool        // MQTT packets are being written, and not only a pong or a message of TLS
+	closing bool        // closeLimit bounds all further packets together
 	end     *time.Timer // closes the connection after closeLimit; nil until closeLimit begins
 }
 
@@ -47,19 +47,27 @@ func (c *deadlineConn) Write(p []byte) (n int, err error) {
 	}
 }
 
+// writePackets marks the beginning and the end of a write of MQTT packets. When the connection is
+// closing, it starts closeLimit.
+func (c *deadlineConn) writePackets(writing bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.packets = writing
+	if writing && c.closing {
+		c.startLimit()
+	}
+}
+
 // extendDeadline sets the write deadline: a write that moved last at the given time has the full
-// timeout from then. When the connection is closing, it starts closeLimit instead.
+// timeout from then. After closeLimit has begun, the deadline stays.
 func (c *deadlineConn) extendDeadline(moved time.Time) (closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writing = true
-	switch {
-	case c.closing:
-		c.startLimit()
-	case c.limited():
+	closing = c.end != nil
+	if !closing && c.limited() {
 		c.Conn.SetWriteDeadline(c.deadline(moved)) // without support for deadlines, there is no timeout
 	}
-	return c.closing
+	return closing
 }
 
 // limited reports whether writes have a deadline.
@@ -78,7 +86,6 @@ func (c *deadlineConn) deadline(moved time.Time) time.Time {
 func (c *deadlineConn) endWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writing = false
 	if c.limited() && c.end == nil {
 		c.Conn.SetWriteDeadline(time.Time{})
 	}
@@ -109,9 +116,10 @@ func (c *deadlineConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// startClosing limits the write under way and all further writes to closeLimit in total. The time
-// begins at once if a write is under way, otherwise with the next write. Another call starts the
-// limit again.
+// startClosing limits the packets being written and all further packets to closeLimit in total. The
+// time begins at once if packets are being written, otherwise with the next ones. A pong, which a
+// WebSocket sends also while a slow commit holds up the last packets, does not begin it. Another
+// call starts the limit again.
 func (c *deadlineConn) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,8 +127,9 @@ func (c *deadlineConn) startClosing() {
 	if c.end != nil {
 		c.end.Stop()
 		c.end = nil
+		c.Conn.SetWriteDeadline(time.Time{})
 	}
-	if c.writing {
+	if c.packets {
 		c.startLimit()
 	}
 }

@@ -57,6 +57,9 @@ func slow(pause time.Duration, stop int) *slowConn {
 	return &slowConn{pause: pause, stop: stop, closed: make(chan struct{})}
 }
 
+// packets returns a connection that writes MQTT packets over c.
+func packets(c *deadlineConn) *Conn { return &Conn{Conn: c, raw: c} }
+
 // WriteTimeout bounds a write that makes no progress, however long one takes that does.
 func TestProgressRenewsTheWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -85,7 +88,7 @@ func TestClosingHasOneSecond(t *testing.T) {
 		c.startClosing()
 		<-time.After(5 * time.Second) // a slow commit comes before
 		began := time.Now()
-		if n, err := c.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
 			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
 		}
 		<-raw.closed
@@ -104,15 +107,54 @@ func TestClosingBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 100)
 		c := &deadlineConn{Conn: raw}
-		go c.Write([]byte("x"))
+		go packets(c).Write([]byte("x"))
 		synctest.Wait()
 		c.startClosing()
 		<-time.After(600 * time.Millisecond)
 		c.startClosing()
 		<-time.After(5 * time.Second)
+		if n, err := c.Write([]byte("p")); n != 1 || err != nil {
+			t.Errorf("the first limit reaches a pong after the second: %d, %v", n, err)
+		}
 		began := time.Now()
-		if n, err := c.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
 			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
+		}
+	})
+}
+
+// A pong of the WebSocket, or a message of TLS, comes while a slow commit holds up the last packets. It
+// does not begin their second, and has the ordinary timeout itself.
+func TestAPongDoesNotBeginTheLastSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw := slow(400*time.Millisecond, 13)
+		c := &deadlineConn{Conn: raw, timeout: 2 * time.Second}
+		go c.Write(make([]byte, 3)) // under way when the end begins
+		synctest.Wait()
+		c.startClosing()
+		<-time.After(time.Minute)
+		if n, err := c.Write(make([]byte, 8)); n != 8 || err != nil || !raw.deadline.IsZero() {
+			t.Errorf("wrote %d: %v; the deadline is %v", n, err, raw.deadline)
+		}
+		began := time.Now()
+		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
+		}
+		<-raw.closed
+	})
+}
+
+// The wait for a broker that does not close its side ends, even if no packet was written.
+func TestTheWaitForTheBrokerIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw := slow(time.Millisecond, 100)
+		c := packets(&deadlineConn{Conn: raw})
+		c.LimitClose()
+		began := time.Now()
+		c.CloseWrite()
+		<-raw.closed
+		if took := time.Since(began); took != closeLimit {
+			t.Errorf("closed after %v", took)
 		}
 	})
 }
@@ -122,7 +164,7 @@ func TestAnOrderlyCloseStopsTheLimit(t *testing.T) {
 		raw := slow(time.Millisecond, 100)
 		c := &deadlineConn{Conn: raw}
 		c.startClosing()
-		c.Write([]byte("x"))
+		packets(c).Write([]byte("x"))
 		c.stopClosing()
 		<-time.After(2 * closeLimit)
 		if isDone(raw.closed) {
