@@ -58,7 +58,7 @@ func (t *topic) SendBatch(ctx context.Context, ms []*driver.Message) error {
 		select {
 		case t.client.Publishes() <- p:
 		case <-t.client.Done():
-			return t.client.Err()
+			return mqtt.ErrClosed // Err is nil after Close
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
