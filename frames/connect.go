@@ -86,7 +86,7 @@ func (c *Connect) validateID() error {
 	}
 	// [MQTT-3.1.3-7] an empty identifier requires a clean session.
 	if c.ClientID == "" && !c.CleanSession {
-		return &InvalidError{Field: field, Reason: "empty without a clean session"}
+		return &InvalidError{Field: field, Reason: "empty, which requires a clean session"}
 	}
 	return nil
 }

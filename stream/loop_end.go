@@ -24,7 +24,7 @@ func (l *loop) finish() {
 	l.endCalls()
 	l.inboxes.unclaimed.finish(nil)
 	if n := l.progress().arrived; n > 0 {
-		l.log.Info("the session ends when consumers have taken what has arrived, or with Close", "waiting", n)
+		l.log.Info("the session ends when consumers have taken the messages that have arrived, or with Close", "waiting", n)
 	}
 }
 
@@ -158,7 +158,7 @@ func (l *loop) endCalls() {
 // any, the code of the user that still runs, the last failed commit, and the error of Detach.
 func closeError(store flow.Store, failing error, left int, still stuck) (err error) {
 	if left > 0 {
-		err = fmt.Errorf("mqtt: Close: %d Receipts were not taken by their channels", left)
+		err = fmt.Errorf("mqtt: Close: nobody received %d Receipts", left)
 	}
 	if len(still) > 0 {
 		err = errors.Join(err, fmt.Errorf("mqtt: Close: still running after %v: %s", endGrace, strings.Join(still, ", ")))

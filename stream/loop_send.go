@@ -145,11 +145,12 @@ func (l *loop) written(w written) {
 
 // uncommitted handles a failed commit. No change in the batch was applied, and the bytes of the
 // batch are lost with the connection [MQTT-4.8.0-2]. New publications in this commit end with the
-// error, since the disk may stay full for long. The other changes are committed again. When that
-// commit fails too, publications accepted meanwhile also end; otherwise more and more would wait.
+// error, since the disk may stay full for a long time. The other changes are committed again. When
+// that commit fails too, publications accepted meanwhile also end; otherwise ever more of them
+// would wait.
 func (l *loop) uncommitted(err error) {
 	again := l.outbox.failing() != nil
-	l.log.Error("store", "error", err)
+	l.log.Error("a commit of the Store failed", "error", err)
 	l.link.fail(err)
 	end := func(e flow.Ended[owner]) {
 		e.ID = 0 // the message was never sent

@@ -96,7 +96,7 @@ func (r *receipts) abandoned(n int) {
 func (r *receipts) queue(ack chan<- Receipt, receipt Receipt) {
 	if r.lagging == nil { // the first time
 		r.lagging = make(map[chan<- Receipt]*ackQueue)
-		r.log.Warn("an Ack channel is full and its Receipts wait: buffer it for the publications that its owner keeps outstanding", "cap", cap(ack))
+		r.log.Warn("an Ack channel is full and its Receipts wait: give it room for all publications that await their Receipt", "cap", cap(ack))
 	}
 	q := &ackQueue{ack: ack, counts: r.counts, queue: []Receipt{receipt}}
 	r.lagging[ack] = q

@@ -275,7 +275,7 @@ func TestShutdownThatRunsOutOfTimeSaysWhatWasLeft(t *testing.T) {
 		wantReceipt(t, acks, 4, stream.ErrNotSent, stream.ErrClosed)
 		wantReceipts(t, acks, 0)
 	})
-	t.Run("and which Receipts were not taken", func(t *testing.T) {
+	t.Run("and how many Receipts nobody received", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, _ := connected(t, b, nil)
 			offer(s, 0, 2, 1, make(chan stream.Receipt))

@@ -85,7 +85,7 @@ func (sub *Subscription) orError(err error) (*Subscription, error) {
 
 func checkFilters(v frames.Version, filters []frames.Filter) error {
 	if len(filters) == 0 { // [MQTT-3.8.3-3]
-		return link.BadOption("filters", "are none; SUBSCRIBE needs at least one")
+		return link.BadOption("filters", "are missing; SUBSCRIBE needs at least one")
 	}
 	for i, f := range filters {
 		if err := f.Validate(v); err != nil {
