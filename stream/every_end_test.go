@@ -134,6 +134,30 @@ func TestFlushDoesNotWaitForLaterPublications(t *testing.T) {
 	})
 }
 
+// When a stage gives up, Flush does not wait for messages of the stage that were not accepted.
+func TestFlushReturnsAfterAStageHasGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Queue: 2, KeepAlive: noPing})
+		acks := make(chan stream.Receipt, 3)
+		offer(s, 0, 3, atLeast, acks) // fills the queue
+		ctx, cancel := context.WithCancel(t.Context())
+		out := s.PublishFrom(ctx, filled(20, 1))
+		synctest.Wait()
+		c.Complete(streamtest.Next[frames.Publish](c)) // makes room for one message of the stage
+		synctest.Wait()
+		flushed := inBackground(func() error { return s.Flush(t.Context()) })
+		wantPending(t, flushed)
+		cancel()
+		for range out {
+		}
+		c.Complete(streamtest.Next[frames.Publish](c))
+		c.Complete(streamtest.Next[frames.Publish](c))
+		if err := takeFrom(t, flushed); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // U22: when NoReconnect ends the session, the channels and iterators hand over the messages that
 // have arrived. Meanwhile no send blocks, and each publication gets its Receipt.
 func TestNoReconnectHandsOverTheMessagesThatHaveArrived(t *testing.T) {

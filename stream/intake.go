@@ -109,10 +109,14 @@ func (in *intake) takeRest() stageRun {
 	return run
 }
 
-// refuseRest ends the messages of a run that did not fit into the queue.
-func (in *intake) refuseRest(r *receipts, cause error) {
+// refuseRest ends the messages of a run that did not fit into the queue. Calls of Flush do not wait
+// for these messages any more, only for publications up to seq, which was accepted last.
+func (in *intake) refuseRest(r *receipts, seq uint64, cause error) {
 	if run := in.takeRest(); len(run.messages) > 0 {
 		r.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})
+	}
+	for i, f := range in.flushes {
+		in.flushes[i].seq = min(f.seq, seq)
 	}
 }
 

@@ -98,6 +98,22 @@ func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 	}
 }
 
+func TestFlushDoesNotWaitForARefusedRest(t *testing.T) {
+	in := newTestIntake(1)
+	flush := make(chan error, 2)
+	in.flush(3, flush)
+	in.leaveRest(mixed(0, 0, 0))
+	in.flush(7, flush) // with publications 8 and 9
+	in.takeRest()
+	in.refuseRest(nil, 7, nil)
+	if in.flushed(7); len(in.flushes) != 1 {
+		t.Errorf("%d flushes wait for publication 7, want 1", len(in.flushes))
+	}
+	if in.flushed(8); len(in.flushes) != 0 {
+		t.Error("a flush waits for publications that were refused")
+	}
+}
+
 // A run is split where QoS 0 messages begin and end, and where the room in the queue ends. The
 // places of the parts stay consecutive.
 func TestARunIsSplitByQoSAndRoom(t *testing.T) {

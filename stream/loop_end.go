@@ -125,7 +125,7 @@ func (l *loop) endPublications() {
 		cause = &causedError{ErrClosed, l.link.cause}
 	}
 	l.disconnected(cause)
-	l.intake.refuseRest(&l.receipts, cause)
+	l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)
 	stored := l.outbox.journal != nil
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)

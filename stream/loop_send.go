@@ -59,7 +59,7 @@ func (l *loop) admit(run stageRun) {
 		if room <= 0 {
 			l.intake.leaveRest(run)
 			if l.intake.behind {
-				l.intake.refuseRest(&l.receipts, ErrBehind)
+				l.intake.refuseRest(&l.receipts, l.sender.Accepted(), ErrBehind)
 			}
 			return
 		}
@@ -209,7 +209,7 @@ func gaveUpPublish(l *loop, ctx context.Context, h flow.Handle) error {
 func (l *loop) withdrawStage(st *publishStage) {
 	cause := context.Cause(st.ctx)
 	if l.intake.resting.stage == st {
-		l.intake.refuseRest(&l.receipts, cause)
+		l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)
 	}
 	var pending []flow.Handle
 	l.sender.Each(func(h flow.Handle, o owner) {
