@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
@@ -16,15 +17,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-func startMochi(t *testing.T) *broker {
+// startMochi starts a mochi with hooks of the test.
+func startMochi(t *testing.T, hooks ...func(*mochi.Server) mochi.Hook) *broker {
 	t.Helper()
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.ReceiveMaximum = math.MaxUint16
 	limits.MaximumInflight = math.MaxUint16
 	limits.MaximumClientWritesPending = math.MaxUint16
 	server := mochi.New(&mochi.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
-	for _, hook := range []mochi.Hook{new(auth.AllowHook), newRouting()} {
-		if err := server.AddHook(hook, nil); err != nil {
+	hooks = append(hooks, func(*mochi.Server) mochi.Hook { return new(auth.AllowHook) })
+	for _, hook := range hooks {
+		if err := server.AddHook(hook(server), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,47 +52,89 @@ func startMochi(t *testing.T) *broker {
 	return &broker{url: "mqtt://" + l.Addr().String(), restart: restart}
 }
 
-// routing is a hook that lets a client take over its session only when mochi has routed all
-// messages that other clients published before. mochi acknowledges a message before it routes it,
-// and loses a message that it routes to a session during the takeover.
-type routing struct {
+// takeovers is a hook that keeps mochi from losing messages when a session gets a new connection.
+// mochi copies the messages of the session, and clears the old ones; then it enters the new client
+// in its list. It loses a message that is routed to the session in between, which the broker may
+// have acknowledged long before, and all messages when another connection comes in between.
+type takeovers struct {
 	mochi.HookBase
-	mu    sync.Mutex
-	under map[*mochi.Client]chan struct{} // closed when the message of the client is routed
+	server *mochi.Server
+
+	mu      sync.Mutex
+	routed  map[*mochi.Client]chan struct{} // closed when the message of the client is routed
+	entered map[string]*mochi.Client        // the newest client of a session, by client identifier
 }
 
-func newRouting() *routing { return &routing{under: make(map[*mochi.Client]chan struct{})} }
+func orderTakeovers(server *mochi.Server) mochi.Hook {
+	return &takeovers{server: server, routed: make(map[*mochi.Client]chan struct{}), entered: make(map[string]*mochi.Client)}
+}
 
-func (r *routing) Provides(b byte) bool {
+func (h *takeovers) Provides(b byte) bool {
 	return b == mochi.OnPublish || b == mochi.OnPublished || b == mochi.OnDisconnect || b == mochi.OnSessionEstablish
 }
 
-func (r *routing) OnPublish(c *mochi.Client, p packets.Packet) (packets.Packet, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.under[c] = make(chan struct{})
+// OnPublish waits until no session is being taken over.
+func (h *takeovers) OnPublish(c *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	h.lockWhen(func() bool {
+		for id := range h.entered {
+			if !h.isEntered(id) {
+				return false
+			}
+		}
+		return true
+	})
+	defer h.mu.Unlock()
+	h.routed[c] = make(chan struct{})
 	return p, nil
 }
 
-func (r *routing) OnPublished(c *mochi.Client, _ packets.Packet) { r.end(c) }
-
-// OnDisconnect is for a message that mochi could not acknowledge, and does not route.
-func (r *routing) OnDisconnect(c *mochi.Client, _ error, _ bool) { r.end(c) }
-
-func (r *routing) end(c *mochi.Client) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if done := r.under[c]; done != nil {
-		close(done)
-		delete(r.under, c)
+// OnSessionEstablish waits until the last takeover of the session is over and the messages are
+// routed that were on their way.
+func (h *takeovers) OnSessionEstablish(c *mochi.Client, _ packets.Packet) {
+	h.lockWhen(func() bool { return h.isEntered(c.ID) })
+	h.entered[c.ID] = c
+	messages := slices.Collect(maps.Values(h.routed))
+	h.mu.Unlock()
+	for _, done := range messages {
+		<-done
 	}
 }
 
-func (r *routing) OnSessionEstablish(*mochi.Client, packets.Packet) {
-	r.mu.Lock()
-	messages := slices.Collect(maps.Values(r.under))
-	r.mu.Unlock()
-	for _, done := range messages {
-		<-done
+// isEntered reports whether mochi has entered the newest client of a session in its list.
+func (h *takeovers) isEntered(id string) bool {
+	c := h.entered[id]
+	if c == nil {
+		return true
+	}
+	if listed, ok := h.server.Clients.Get(id); ok && listed != c {
+		return false
+	}
+	delete(h.entered, id)
+	return true
+}
+
+// lockWhen locks when the condition holds. mochi has no hook that follows the entry in its list.
+func (h *takeovers) lockWhen(holds func() bool) {
+	for {
+		h.mu.Lock()
+		if holds() {
+			return
+		}
+		h.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (h *takeovers) OnPublished(c *mochi.Client, _ packets.Packet) { h.end(c) }
+
+// OnDisconnect is for a message that mochi could not acknowledge, and does not route.
+func (h *takeovers) OnDisconnect(c *mochi.Client, _ error, _ bool) { h.end(c) }
+
+func (h *takeovers) end(c *mochi.Client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if done := h.routed[c]; done != nil {
+		close(done)
+		delete(h.routed, c)
 	}
 }

@@ -44,7 +44,7 @@ func startMosquitto(t *testing.T) *broker {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(12_000))
 		text := []string{
 			"listener " + addr[len("127.0.0.1:"):] + " 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true",
-			"max_inflight_messages 0", "max_queued_messages 0",
+			"max_queued_messages 0",
 			"persistence true", "persistence_location " + dir + "/", "log_dest stderr",
 		}
 		if os.Geteuid() == 0 {

@@ -1,0 +1,5 @@
+//go:build race
+
+package watermillmqtt_test
+
+const raceEnabled = true
