@@ -16,7 +16,8 @@ type lateAck struct {
 // lateAfter is the time between two looks. A broker needs far less to acknowledge a publication.
 const lateAfter = 20 * time.Second
 
-// slowBatch is the age of a batch from which the Store or the line, and not the broker, delays acks.
+// slowBatch is the age of a batch from which the Store or the line, and not the broker, delays
+// acks.
 const slowBatch = lateAfter / 4
 
 // late reports whether to warn now. The function oldest returns the sequence number of the oldest

@@ -86,10 +86,10 @@ func (c *Conn) CloseWrite() {
 	}
 }
 
-// LimitClose limits all further calls of Write, and the wait for the broker to close its side, to one
-// second in total. The second begins with the first of those calls, so neither a slow commit before
-// it counts, nor the pongs that a WebSocket sends meanwhile. After the second the connection is
-// closed. After another call, the writes that follow it have a second of their own. The function
+// LimitClose limits all further calls of Write, and the wait for the broker to close its side, to
+// one second in total. The second begins with the first of those calls, so neither a slow commit
+// before it counts, nor the pongs that a WebSocket sends meanwhile. After the second the connection
+// is closed. After another call, the writes that follow it have a second of their own. The function
 // stop removes the limit.
 func (c *Conn) LimitClose() (stop func()) {
 	c.raw.startClosing()

@@ -123,8 +123,8 @@ func TestClosingBeginsAnew(t *testing.T) {
 	})
 }
 
-// A pong of the WebSocket, or a message of TLS, comes while a slow commit holds up the last packets. It
-// does not begin their second, and has the ordinary timeout itself.
+// A pong of the WebSocket, or a message of TLS, comes while a slow commit holds up the last
+// packets. It does not begin their second, and has the ordinary timeout itself.
 func TestAPongDoesNotBeginTheLastSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 13)

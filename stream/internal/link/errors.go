@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -109,8 +110,13 @@ func (e *wrapped) Unwrap() error { return e.err }
 // wrap adds the step that failed, such as "TLS: ", to err.
 func wrap(step string, err error) error { return &wrapped{step, err} }
 
-// withCause adds the cause of ctx, if ctx has ended, to err.
+// withCause adds the cause of ctx, if ctx has ended, to err. A net.Dialer has a timer of its own for
+// the deadline of ctx, which may fire a moment before ctx ends.
 func withCause(ctx context.Context, err error) error {
+	var late interface{ Timeout() bool }
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) && errors.As(err, &late) && late.Timeout() {
+		<-ctx.Done()
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		return &contextError{cause, err}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,24 @@ func TestErrorTextsHaveThePrefixOnce(t *testing.T) {
 		if !errors.Is(err, io.EOF) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v has lost an error that it wraps", err)
 		}
+	}
+}
+
+// endsLater is a context whose deadline has passed, and which has not ended yet.
+type endsLater struct{ context.Context }
+
+func (endsLater) Deadline() (time.Time, bool) { return time.Now(), true }
+
+// The timer of a net.Dialer may fire before the timer of its context.
+func TestATimeoutAtTheDeadlineHasTheCauseOfItsContext(t *testing.T) {
+	cause := errors.New("too late")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
+	if err := withCause(endsLater{ctx}, io.EOF); !errors.Is(err, io.EOF) || errors.Is(err, cause) {
+		t.Errorf("no timeout: %v", err)
+	}
+	if err := withCause(endsLater{ctx}, os.ErrDeadlineExceeded); !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, cause) {
+		t.Errorf("a timeout: %v", err)
 	}
 }
 
