@@ -3,6 +3,10 @@ package stream
 import (
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
 )
 
 func TestAcksReachTheLoopInTheirOrderWithOneWakeUp(t *testing.T) {
@@ -36,4 +40,31 @@ func TestAnAckAfterTheEndIsHarmless(t *testing.T) {
 		t.Errorf("took %d from a closed list", got)
 	}
 	Delivery{}.Ack() // QoS 0 has no number
+}
+
+// What is known of a requeued delivery goes when the delivery goes, also with its Subscription.
+func TestRequeuesOfAnEndedSubscriptionTakeNoMemory(t *testing.T) {
+	for _, due := range []time.Duration{0, time.Second} {
+		b := newInboxes(1<<20, 1<<20, newLife())
+		l := &loop{inboxes: b, receiver: receiver{Receiver: flow.NewReceiver(nil)}}
+		box := b.newInbox()
+		requeue := func() {
+			for id := uint16(1); id <= 3; id++ {
+				seq, _ := l.receiver.Arrive(frames.AtLeastOnce, id, false, 1)
+				Delivery{Message: frames.Message{QoS: frames.AtLeastOnce}, seq: seq, from: box}.Requeue(due)
+			}
+			b.postpone(b.acks.takeRequeues(), 1, l.receiver.Open)
+		}
+		requeue()
+		b.resume(2, l.receiver.Ack) // into the inbox, if they are due at once
+		if len(b.acks.turns) != 3 {
+			t.Fatalf("%d turns", len(b.acks.turns))
+		}
+		box.discard(l.discard)
+		requeue() // a consumer that held deliveries then
+		b.resume(time.Minute, l.receiver.Ack)
+		if len(b.acks.turns) > 0 || l.receiver.Waiting() > 0 || b.waiting() > 0 {
+			t.Errorf("due in %v: %d turns, %d unacknowledged, %d waiting", due, len(b.acks.turns), l.receiver.Waiting(), b.waiting())
+		}
+	}
 }

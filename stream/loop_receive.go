@@ -96,6 +96,9 @@ func (l *loop) deliver(p *packet) {
 func (l *loop) discard(d *Delivery) {
 	l.count.discarded++
 	if d.seq != 0 {
+		if d.turn > 0 {
+			l.inboxes.acks.forget(d.seq)
+		}
 		l.receiver.Ack(d.seq)
 	}
 }

@@ -167,7 +167,7 @@ func (l *loop) uncommitted(err error) {
 
 // acknowledged handles a PUBACK, PUBREC or PUBCOMP.
 func (l *loop) acknowledged(a frames.Ack) {
-	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.handed, l.clock.now)
+	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.sentUpTo(l.clock.now), l.clock.now)
 	switch outcome {
 	case flow.Confirmed:
 		l.count.acknowledged++

@@ -177,6 +177,14 @@ func (o *outbox) age(now time.Duration) time.Duration {
 	return now - o.began
 }
 
+// sentUpTo returns the number of the last batch whose packets the broker may have.
+func (o *outbox) sentUpTo(now time.Duration) uint64 {
+	if o.committing(now) > 0 {
+		return min(o.handed, o.current.number-1)
+	}
+	return o.handed
+}
+
 // heldUp reports whether a commit of the Store, and not the connection, holds up a PINGREQ.
 func (o *outbox) heldUp(now time.Duration) bool { return !o.early.busy && o.committing(now) > 0 }
 

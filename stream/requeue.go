@@ -217,6 +217,7 @@ func (b *inboxes) resume(now time.Duration, dropped func(seq uint64)) {
 			b.buffers.release(s.buffer, len(s.delivery.Payload))
 			s.buffer = 0
 		case r.delivery.seq != 0:
+			b.acks.forget(r.delivery.seq)
 			dropped(r.delivery.seq)
 		}
 	}

@@ -231,6 +231,26 @@ func TestConnectionLostDuringASlowCommit(t *testing.T) {
 	})
 }
 
+// A broker cannot acknowledge a message that waits for its commit, and that it has not got.
+func TestAckOfAMessageBehindASlowCommitIsIgnored(t *testing.T) {
+	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
+		x.begin("out")
+		x.conn.Send(ack(puback, 1))
+		elapse(time.Second)
+		select {
+		case r := <-x.acks:
+			t.Errorf("Receipt before the PUBLISH: %v", r.Err)
+		default:
+		}
+		x.commit <- struct{}{}
+		x.conn.Expect(publish("out", "", atLeast, 1, false))
+		x.conn.Send(ack(puback, 1))
+		if r := takeFrom(t, x.acks); r.Err != nil {
+			t.Error(r.Err)
+		}
+	})
+}
+
 // A broker that is dead is noticed during a slow commit, whether or not the line takes the PINGREQ.
 func TestADeadBrokerIsNoticedDuringASlowCommit(t *testing.T) {
 	for _, stalls := range []bool{false, true} {
