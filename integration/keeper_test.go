@@ -26,8 +26,9 @@ type keeper struct {
 	sessions map[string]*kept
 	links    map[*link]bool
 	random   *rand.Rand
-	cutEvery int                  // mean number of packets before a random cut; 0: never
-	routed   func(frames.Message) // called for each publication that is routed, if set
+	cutEvery int                                   // mean number of packets before a random cut; 0: never
+	routed   func(frames.Message)                  // called for each publication that is routed, if set
+	acked    func(client string, m frames.Message) // called for each PUBACK and first PUBREC, if set
 	served   sync.WaitGroup
 }
 
@@ -378,6 +379,9 @@ func (l *link) ack(a frames.Ack) error {
 			if want = frames.TypePubrec; o.rel {
 				want = frames.TypePubcomp
 			}
+		}
+		if a.Kind == want && !o.rel && l.k.acked != nil {
+			l.k.acked(s.id, o.message)
 		}
 		switch {
 		case a.Kind != want:

@@ -50,12 +50,14 @@ func (c *torturedConsumer) begin(ctx context.Context) (life, *mqtt.Subscription)
 
 // live begins a life and consumes until stop is closed, or for a random time.
 func (c *torturedConsumer) live(ctx context.Context, stop <-chan struct{}) {
+	n := c.random.IntN(3)
+	c.ledger.begins(c.record, n == 0)
 	l, sub := c.begin(ctx)
 	if sub == nil {
 		l.Close()
 		return
 	}
-	way := []func(*mqtt.Subscription, *rand.Rand){c.messages, c.deliveries, c.ranges}[c.random.IntN(3)]
+	way := []func(*mqtt.Subscription, *rand.Rand){c.messages, c.deliveries, c.ranges}[n]
 	random := rand.New(rand.NewPCG(c.random.Uint64(), 0))
 	var consuming sync.WaitGroup
 	consuming.Go(func() { way(sub, random) })
@@ -113,8 +115,9 @@ func (c *torturedConsumer) deliveries(sub *mqtt.Subscription, random *rand.Rand)
 	settle := func() {
 		random.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
 		for _, d := range held {
-			d.Ack()
 			k, _ := markOf(d.Message)
+			c.ledger.acks(c.record, k)
+			d.Ack()
 			c.ledger.acked(c.record, k, false)
 		}
 		held = held[:0]
@@ -153,6 +156,7 @@ func (c *torturedConsumer) ranges(sub *mqtt.Subscription, random *rand.Rand) {
 			sleeps(random)
 			switch random.IntN(100) {
 			case 0: // leaves, and acknowledges the message itself
+				c.ledger.acks(c.record, k)
 				d.Ack()
 				c.ledger.acked(c.record, k, false)
 				again = true
@@ -160,6 +164,7 @@ func (c *torturedConsumer) ranges(sub *mqtt.Subscription, random *rand.Rand) {
 				c.ledger.acked(c.record, k, true) // first, since it may come back at once
 				d.Requeue(time.Duration(random.IntN(20)) * time.Millisecond)
 			default:
+				c.ledger.acks(c.record, k)
 				last = &k
 			}
 			if again {
@@ -179,13 +184,16 @@ func (c *torturedConsumer) finish(ctx context.Context) {
 	if c.ledger.excuse.loses {
 		silence = time.Second
 	}
+	c.ledger.begins(c.record, false)
 	l, sub := c.begin(ctx)
 	defer l.Close()
 	for len(missing) > 0 {
 		select {
 		case d := <-sub.Deliveries():
-			delete(missing, c.ledger.got(c.record, c.lives, d.Message, false))
+			k := c.ledger.got(c.record, c.lives, d.Message, false)
+			c.ledger.acks(c.record, k)
 			d.Ack()
+			delete(missing, k)
 		case <-time.After(silence):
 			return // the ledger names the missing messages
 		}
@@ -193,7 +201,7 @@ func (c *torturedConsumer) finish(ctx context.Context) {
 	for empty := c.store.awaitEmpty(); empty != nil; {
 		select {
 		case d := <-sub.Deliveries():
-			c.ledger.got(c.record, c.lives, d.Message, false)
+			c.ledger.acks(c.record, c.ledger.got(c.record, c.lives, d.Message, false))
 			d.Ack()
 		case <-empty:
 			empty = nil

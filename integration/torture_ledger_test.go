@@ -80,8 +80,10 @@ type result struct {
 type reader struct {
 	all    bool // it must get every message
 	handed map[mark]handed
-	newest map[mark]int // by publisher and QoS: the highest number
-	ending bool         // its client is about to end
+	newest map[mark]int  // by publisher and QoS: the highest number
+	ending bool          // its client is about to end
+	acks   map[mark]bool // messages for which the consumer has called Ack, or is about to
+	free   bool          // its client acknowledges each message by itself, see Messages
 }
 
 // handed is the last time that a message was handed over.
@@ -208,7 +210,7 @@ func (l *tortureLedger) arrivedAtBroker(m mqtt.Message) {
 func (l *tortureLedger) reader(name string, all bool) *reader {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.readers[name] = &reader{all: all, handed: make(map[mark]handed), newest: make(map[mark]int)}
+	l.readers[name] = &reader{all: all, handed: make(map[mark]handed), newest: make(map[mark]int), acks: make(map[mark]bool)}
 	return l.readers[name]
 }
 
@@ -237,6 +239,9 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	}
 	r.newest[row] = max(r.newest[row], k.number)
 	r.handed[k] = handed{life: life, settled: settled}
+	if settled {
+		r.acks[k] = true
+	}
 	return k
 }
 
@@ -251,6 +256,32 @@ func (l *tortureLedger) acked(r *reader, k mark, requeued bool) {
 	h := r.handed[k]
 	h.settled, h.again = !requeued, requeued
 	r.handed[k] = h
+}
+
+// acks records that the consumer is about to call Ack.
+func (l *tortureLedger) acks(r *reader, k mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.acks[k] = true
+}
+
+// brokerHasAck checks that a client acknowledges no message before its consumer has. It is given to
+// keeper.acked.
+func (l *tortureLedger) brokerHasAck(client string, m mqtt.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k, _ := markOf(m); l.readers[client] != nil {
+		if r := l.readers[client]; r.all && !r.free && !r.acks[k] {
+			l.fault("%s: the broker has the ack of %v, which its consumer has not acknowledged", client, k)
+		}
+	}
+}
+
+// begins records how a consumer acknowledges in its next life.
+func (l *tortureLedger) begins(r *reader, free bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.free = free
 }
 
 // ends records that the client of a consumer begins to end, or that the next one has begun.

@@ -200,10 +200,15 @@ func (l *publisherLife) publishes(q *mqtt.QoS, random *rand.Rand) {
 	}
 }
 
-// publishFrom uses PublishFrom.
+// publishFrom uses PublishFrom, whose context may end early.
 func (l *publisherLife) publishFrom(q *mqtt.QoS, random *rand.Rand) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if random.IntN(3) == 0 {
+		time.AfterFunc(time.Duration(random.IntN(500))*time.Millisecond, cancel)
+	}
 	in := make(chan mqtt.Message)
-	out := l.PublishFrom(context.Background(), in)
+	out := l.PublishFrom(ctx, in)
 	var reading sync.WaitGroup
 	ended := make(chan struct{})
 	reading.Go(func() {
@@ -212,7 +217,7 @@ func (l *publisherLife) publishFrom(q *mqtt.QoS, random *rand.Rand) {
 			l.p.ledger.receipt(r.Message, r.Err, l.number)
 		}
 	})
-	for l.pauses(random) {
+	for over := false; !over && l.pauses(random); {
 		m := l.next(*q, random)
 		select {
 		case in <- m:
@@ -220,6 +225,7 @@ func (l *publisherLife) publishFrom(q *mqtt.QoS, random *rand.Rand) {
 			k, _ := markOf(m)
 			l.p.ledger.unsent(k)
 			l.p.last[*q]--
+			over = true
 		}
 	}
 	close(in)

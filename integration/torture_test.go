@@ -35,7 +35,7 @@ func TestTorture(t *testing.T) {
 		ledger := newTortureLedger(t, excuses{})
 		k, b := startKeeper(t, seed, 0)
 		ledger.routed = make(map[mark]int)
-		k.routed = ledger.arrivedAtBroker
+		k.routed, k.acked = ledger.arrivedAtBroker, ledger.brokerHasAck
 		torture(t, b, seed, ledger)
 	})
 	for _, kind := range kinds(t) {
