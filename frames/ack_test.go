@@ -2,13 +2,13 @@ package frames
 
 import "testing"
 
-var ackKinds = []Type{TypePuback, TypePubrec, TypePubrel, TypePubcomp, TypeUnsuback}
+var ackKinds = []Type{TypePuback, TypePubrec, TypePubrel, TypePubcomp}
 
 func TestAckAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 	for _, kind := range ackKinds {
 		wantUnappended(t, Ack{Kind: kind}, V311, InvalidError{Field: "packet identifier"})
 	}
-	for _, kind := range []Type{0, TypeConnect, TypePublish, TypeSubscribe, TypeSuback, TypePingresp, TypeDisconnect, 15} {
+	for _, kind := range []Type{0, TypeConnect, TypePublish, TypeSubscribe, TypeSuback, TypeUnsuback, TypePingresp, TypeDisconnect, 15} {
 		wantUnappended(t, Ack{Kind: kind, ID: 1}, V311, InvalidError{Field: "kind"})
 	}
 }

@@ -36,10 +36,10 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 		{"Publish.Append at QoS 0", func() (err error) { buf, err = p0.Append(buf[:0], V311); return err }},
 		{"Publish.Append at QoS 1", func() (err error) { buf, err = p1.Append(buf[:0], V311); return err }},
 		{"Ack.Append", func() (err error) { buf, err = Ack{Kind: TypePuback, ID: 1}.Append(buf[:0], V311); return err }},
-		{"ParsePublish, a repeated topic", func() error { _, err := ParsePublish(one, V311, &topics); return err }},
+		{"ParsePublish, a repeated topic", func() error { _, err := ParsePublish(one, V311, &topics, nil); return err }},
 		{"ParsePublish, two topics in turn", func() error {
-			_, err1 := ParsePublish(one, V311, &topics)
-			_, err2 := ParsePublish(two, V311, &topics)
+			_, err1 := ParsePublish(one, V311, &topics, nil)
+			_, err2 := ParsePublish(two, V311, &topics, nil)
 			return errors.Join(err1, err2)
 		}},
 		{"ParseAck", func() error { _, err := ParseAck(ack, V311); return err }},
@@ -86,7 +86,7 @@ func BenchmarkParsePublish(b *testing.B) {
 			var topics Topics
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := ParsePublish(c.one, V311, &topics); err != nil {
+				if _, err := ParsePublish(c.one, V311, &topics, nil); err != nil {
 					b.Fatal(err)
 				}
 				c.one, c.two = c.two, c.one

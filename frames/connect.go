@@ -11,9 +11,9 @@ const maxClientID31 = 23
 
 // Connect is CONNECT, the first packet on a connection (section 3.1).
 type Connect struct {
-	Version      Version // 0: the version passed to Append; if both are 0, V311
-	ClientID     string  // 3.1: 1 to 23 characters; 3.1.1: may be empty with CleanSession
-	CleanSession bool
+	Version      Version  // 0: the version passed to Append; if both are 0, V311
+	ClientID     string   // 3.1: 1 to 23 characters; 3.1.1: may be empty with CleanSession; 5: may be empty
+	CleanSession bool     // 5: Clean Start
 	KeepAlive    uint16   // seconds; 0: no keep alive
 	Will         *Message // nil: no will
 
@@ -22,6 +22,8 @@ type Connect struct {
 	UserName     string
 	PasswordFlag bool
 	Password     []byte // any bytes, at most 65,535
+
+	Properties *ConnectProperties // MQTT 5; nil is none
 }
 
 // The flags of CONNECT (section 3.1.2.3). Bits 3 and 4 hold the QoS of the will.
@@ -55,6 +57,16 @@ func (c Connect) Validate() error {
 		if err := validTopicName("will topic", c.Will.Topic, c.Version); err != nil {
 			return err
 		}
+		if v >= V5 {
+			if err := c.Will.Properties.validate(c.Will.Payload); err != nil {
+				return err
+			}
+		}
+	}
+	if v >= V5 {
+		if err := c.Properties.validate(); err != nil {
+			return err
+		}
 	}
 	if err := ValidString("user name", c.UserName); err != nil {
 		return err // [MQTT-3.1.3-11]
@@ -64,8 +76,8 @@ func (c Connect) Validate() error {
 		return &InvalidError{Field: "user name", Reason: "given without UserNameFlag"}
 	case len(c.Password) > 0 && !c.PasswordFlag:
 		return &InvalidError{Field: "password", Reason: "given without PasswordFlag"}
-	case c.PasswordFlag && !c.UserNameFlag:
-		// [MQTT-3.1.2-22] a password requires a user name, on 3.1 too.
+	case c.PasswordFlag && !c.UserNameFlag && v < V5:
+		// [MQTT-3.1.2-22] before MQTT 5 a password requires a user name, on 3.1 too.
 		return &InvalidError{Field: "password", Reason: "given without a user name"}
 	}
 	return c.checkLengths()
@@ -84,8 +96,8 @@ func (c *Connect) validateID() error {
 			return &InvalidError{Field: field, Reason: "not of 1 to 23 characters", Value: n, Limit: maxClientID31}
 		}
 	}
-	// [MQTT-3.1.3-7] an empty identifier requires a clean session.
-	if c.ClientID == "" && !c.CleanSession {
+	// [MQTT-3.1.3-7] before MQTT 5 an empty identifier requires a clean session.
+	if c.ClientID == "" && !c.CleanSession && c.Version < V5 {
 		return &InvalidError{Field: field, Reason: "empty, which requires a clean session"}
 	}
 	return nil
@@ -171,15 +183,32 @@ func (c Connect) Append(dst []byte, v Version) ([]byte, error) {
 	if c.PasswordFlag {
 		n += 2 + len(c.Password)
 	}
+	var own, will int
+	if v >= V5 {
+		var whole, wholeWill int
+		own, whole = measureProperties(c.Properties)
+		if c.Will != nil {
+			will, wholeWill = measureProperties(c.willBlock())
+		}
+		if n += whole + wholeWill; n > MaxRemaining {
+			return dst, tooLong(n)
+		}
+	}
 
 	dst = appendLength(append(dst, TypeConnect.first()), n)
 	dst = appendField(dst, name)
 	dst = append(dst, byte(v), c.flags()) // [MQTT-3.1.2-2]
 	dst = binary.BigEndian.AppendUint16(dst, c.KeepAlive)
+	if v >= V5 {
+		dst = appendProperties(dst, c.Properties, own)
+	}
 	// [MQTT-3.1.3-1] [MQTT-3.1.3-3] the identifier is always present and the first field. Will
 	// topic, will message, user name and password follow.
 	dst = appendField(dst, c.ClientID)
 	if c.Will != nil {
+		if v >= V5 {
+			dst = appendProperties(dst, c.willBlock(), will)
+		}
 		dst = appendField(dst, c.Will.Topic)
 		dst = appendField(dst, c.Will.Payload)
 	}
@@ -208,17 +237,28 @@ func ParseConnect(f Frame) (Connect, error) {
 		return Connect{}, cutShort(t)
 	}
 	if want := p.Version.protocol(); want == "" || name != want {
-		return Connect{Version: p.Version}, &ProtocolError{t, fmt.Sprintf("protocol %.16q level %d", name, p.Version)}
+		return Connect{Version: p.Version}, violation(t, fmt.Sprintf("protocol %.16q level %d", name, p.Version))
 	}
 	flags := c.uint8()
 	p.KeepAlive = c.uint16()
 	p.CleanSession = flags&connectClean != 0
 	p.UserNameFlag = flags&connectUserName != 0
 	p.PasswordFlag = flags&connectPassword != 0
+	if p.Version >= V5 {
+		var err error
+		if p.Properties, err = c.connectProperties(); err != nil {
+			return Connect{}, err
+		}
+	}
 	p.ClientID = string(c.field())
 	willQoS := QoS(flags >> willQoSShift & 3)
 	if flags&connectWill != 0 {
 		p.Will = &Message{QoS: willQoS, Retain: flags&connectWillRetain != 0}
+		if p.Version >= V5 {
+			if err := p.parseWill(&c); err != nil {
+				return Connect{}, err
+			}
+		}
 		p.Will.Topic = string(c.field())
 		p.Will.Payload = c.field()
 	}
@@ -232,7 +272,7 @@ func ParseConnect(f Frame) (Connect, error) {
 		return Connect{}, err
 	}
 	if fault := p.fault(flags); fault != "" {
-		return Connect{}, &ProtocolError{t, fault}
+		return Connect{}, violation(t, fault)
 	}
 	return p, nil
 }
@@ -248,7 +288,7 @@ func (c *Connect) fault(flags byte) string {
 		return "will retain without a will" // [MQTT-3.1.2-15]
 	case c.Will != nil && c.Will.QoS > ExactlyOnce:
 		return "will QoS 3" // [MQTT-3.1.2-14]
-	case c.PasswordFlag && !c.UserNameFlag:
+	case c.PasswordFlag && !c.UserNameFlag && c.Version < V5:
 		return "password without a user name" // [MQTT-3.1.2-22]
 	}
 	if fault := stringFault(c.ClientID, scan(c.ClientID)); fault != "" {

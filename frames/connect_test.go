@@ -35,7 +35,7 @@ func TestConnectValidateNamesFieldAndLimit(t *testing.T) {
 		c    Connect
 		want InvalidError
 	}{
-		"unknown version":         {Connect{Version: 5, ClientID: "c"}, InvalidError{Field: "version"}},
+		"unknown version":         {Connect{Version: 6, ClientID: "c"}, InvalidError{Field: "version"}},
 		"no identifier":           {Connect{}, InvalidError{Field: id}},
 		"identifier too long":     {Connect{ClientID: long}, InvalidError{Field: id, Value: 65536, Limit: 65535}},
 		"identifier not UTF-8":    {Connect{ClientID: "\xff"}, InvalidError{Field: id}},
@@ -70,8 +70,8 @@ func TestConnectAppendRefusesWhatCannotBeEncoded(t *testing.T) {
 		v    Version
 		want InvalidError
 	}{
-		{Connect{Version: 5}, 0, InvalidError{Field: "version"}},
-		{Connect{}, 5, InvalidError{Field: "version"}},
+		{Connect{Version: 6}, 0, InvalidError{Field: "version"}},
+		{Connect{}, 6, InvalidError{Field: "version"}},
 		{Connect{Version: V31}, V311, InvalidError{Field: "version"}},
 		{Connect{ClientID: long}, V311, InvalidError{Field: "client identifier", Value: 65536, Limit: 65535}},
 		{Connect{Will: &Message{Topic: long}}, V311, InvalidError{Field: "will topic", Value: 65536, Limit: 65535}},
@@ -109,10 +109,10 @@ func TestConnectAppendDoesNotLookAtContent(t *testing.T) {
 // must return the level beside its error.
 func TestParseConnectTellsAnUnknownLevel(t *testing.T) {
 	b := encode(t, Connect{ClientID: "c"}, V311)
-	b[8] = 5
+	b[8] = 6
 	got, err := ParseConnect(frameOf(t, b))
 	var violation *ProtocolError
-	if !errors.As(err, &violation) || got.Version != 5 || got.ClientID != "" {
+	if !errors.As(err, &violation) || got.Version != 6 || got.ClientID != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -29,6 +29,15 @@ func (e *InvalidError) Error() string {
 type ProtocolError struct {
 	Type   Type // type of the packet; 0 if unknown
 	Reason string
+
+	code ReasonCode // 0: ProtocolViolation
+}
+
+func violation(t Type, reason string) *ProtocolError { return &ProtocolError{Type: t, Reason: reason} }
+
+// malformed returns the error for a packet that cannot be decoded.
+func malformed(t Type, reason string) *ProtocolError {
+	return &ProtocolError{Type: t, Reason: reason, code: MalformedPacket}
 }
 
 func (e *ProtocolError) Error() string {
@@ -38,8 +47,14 @@ func (e *ProtocolError) Error() string {
 	return "protocol violation: " + e.Type.String() + ": " + e.Reason
 }
 
-// Code returns ProtocolViolation.
-func (*ProtocolError) Code() ReasonCode { return ProtocolViolation }
+// Code returns the reason code for DISCONNECT: MalformedPacket, TopicAliasInvalid or
+// ProtocolViolation.
+func (e *ProtocolError) Code() ReasonCode {
+	if e.code != 0 {
+		return e.code
+	}
+	return ProtocolViolation
+}
 
 // TooLargeError reports a frame over the limit of its Reader.
 type TooLargeError struct {

@@ -11,8 +11,8 @@ func TestErrorsNameFieldLimitAndNumbers(t *testing.T) {
 		{QoS(3).check("will QoS"), "invalid will QoS: out of range: 3, limit 2"},
 		{checkLength("password", 65536), "invalid password: too long in bytes: 65536, limit 65535"},
 		{tooLong(MaxRemaining + 1), "invalid packet: remaining length too large in bytes: 268435456, limit 268435455"},
-		{&ProtocolError{TypePublish, "QoS 3"}, "protocol violation: PUBLISH: QoS 3"},
-		{&ProtocolError{0, "packet type 15 is reserved"}, "protocol violation: packet type 15 is reserved"},
+		{violation(TypePublish, "QoS 3"), "protocol violation: PUBLISH: QoS 3"},
+		{violation(0, "packet type 15 is reserved"), "protocol violation: packet type 15 is reserved"},
 		{&TooLargeError{Size: 268435460, Limit: 1 << 20}, "packet of 268435460 bytes is over the limit of 1048576"},
 	} {
 		if got := c.err.Error(); got != c.want {

@@ -22,11 +22,11 @@ func (f Frame) Size() int {
 	return n
 }
 
-// possible[b] reports whether some version has a packet that begins with the byte b. With it the
+// possible[b] reports whether some version of MQTT has a packet that begins with the byte b. With it the
 // Reader rejects other protocols at their first byte, such as the H of HTTP or the 0x15 of a TLS
 // alert.
 var possible = func() (ok [256]bool) {
-	for t := TypeConnect; t <= TypeDisconnect; t++ {
+	for t := TypeConnect; t <= TypeAuth; t++ {
 		ok[t.first()] = true
 		if t.hasDUP(V31) {
 			ok[t.first()|flagDUP] = true
@@ -54,12 +54,12 @@ func measure(b []byte) (head, size int, err error) {
 			continue
 		}
 		if c == 0 && i > 0 {
-			return 0, 0, &ProtocolError{Type(b[0] >> 4), "remaining length in more bytes than it needs"}
+			return 0, 0, violation(Type(b[0]>>4), "remaining length in more bytes than it needs")
 		}
 		return 2 + i, 2 + i + remaining, nil
 	}
 	if len(b) >= 5 {
-		return 0, 0, &ProtocolError{Type(b[0] >> 4), "remaining length in more than 4 bytes"}
+		return 0, 0, violation(Type(b[0]>>4), "remaining length in more than 4 bytes")
 	}
 	return 0, 0, nil
 }
@@ -86,15 +86,15 @@ func unexpected(f Frame, t Type) error {
 	if !f.Type().known() {
 		return reservedType(f.Header)
 	}
-	return &ProtocolError{f.Type(), "came in place of " + t.String()}
+	return violation(f.Type(), "came in place of "+t.String())
 }
 
 func reservedType(header byte) *ProtocolError {
-	return &ProtocolError{0, fmt.Sprintf("packet type %d is reserved", header>>4)}
+	return violation(0, fmt.Sprintf("packet type %d is reserved", header>>4))
 }
 
 func reservedFlags(header byte) *ProtocolError {
-	return &ProtocolError{Type(header >> 4), fmt.Sprintf("reserved flags %04b", header&0xF)}
+	return violation(Type(header>>4), fmt.Sprintf("reserved flags %04b", header&0xF))
 }
 
 // impossible returns the error for a first byte that no packet begins with. The error leaves out

@@ -9,15 +9,18 @@ type Version byte
 const (
 	V31  Version = 3 // MQTT 3.1, protocol name MQIsdp
 	V311 Version = 4 // MQTT 3.1.1, protocol name MQTT
+	V5   Version = 5 // MQTT 5, protocol name MQTT
 )
 
-// String returns the version number, "3.1" or "3.1.1".
+// String returns the version number, "3.1", "3.1.1" or "5".
 func (v Version) String() string {
 	switch v {
 	case V31:
 		return "3.1"
 	case V311:
 		return "3.1.1"
+	case V5:
+		return "5"
 	}
 	return "Version(" + strconv.Itoa(int(v)) + ")"
 }
@@ -27,7 +30,7 @@ func (v Version) protocol() string {
 	switch v {
 	case V31:
 		return "MQIsdp"
-	case V311:
+	case V311, V5:
 		return "MQTT" // [MQTT-3.1.2-1]
 	}
 	return ""
@@ -66,7 +69,7 @@ func (q QoS) check(field string) error {
 	return nil
 }
 
-// Type is the type of a control packet, 1 to 14 (section 2.2.1). 0 and 15 are reserved.
+// Type is the type of a control packet, 1 to 15 (section 2.1.2). 0 is reserved, and 15 before MQTT 5.
 type Type byte
 
 // The control packets.
@@ -85,13 +88,14 @@ const (
 	TypePingreq
 	TypePingresp
 	TypeDisconnect
+	TypeAuth // MQTT 5
 )
 
 var typeNames = [...]string{
 	TypeConnect: "CONNECT", TypeConnack: "CONNACK", TypePublish: "PUBLISH", TypePuback: "PUBACK",
 	TypePubrec: "PUBREC", TypePubrel: "PUBREL", TypePubcomp: "PUBCOMP", TypeSubscribe: "SUBSCRIBE",
 	TypeSuback: "SUBACK", TypeUnsubscribe: "UNSUBSCRIBE", TypeUnsuback: "UNSUBACK", TypePingreq: "PINGREQ",
-	TypePingresp: "PINGRESP", TypeDisconnect: "DISCONNECT",
+	TypePingresp: "PINGRESP", TypeDisconnect: "DISCONNECT", TypeAuth: "AUTH",
 }
 
 // String returns the name that the standard uses, such as "CONNECT".
@@ -102,7 +106,10 @@ func (t Type) String() string {
 	return "Type(" + strconv.Itoa(int(t)) + ")"
 }
 
-func (t Type) known() bool { return t >= TypeConnect && t <= TypeDisconnect }
+func (t Type) known() bool { return t >= TypeConnect && t <= TypeAuth }
+
+// knownIn reports whether version v has packets of type t.
+func (t Type) knownIn(v Version) bool { return t.known() && (t != TypeAuth || v >= V5) }
 
 // The bits of a fixed header that have a meaning in some packets (section 2.2.2).
 const (

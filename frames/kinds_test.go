@@ -22,7 +22,9 @@ func TestKindsAreNamedAsInTheStandard(t *testing.T) {
 		{TypeConnect, "CONNECT"},
 		{TypePubcomp, "PUBCOMP"},
 		{TypeDisconnect, "DISCONNECT"},
-		{Type(15), "Type(15)"},
+		{TypeAuth, "AUTH"},
+		{Type(16), "Type(16)"},
+		{V5, "5"},
 	} {
 		if got := c.kind.String(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

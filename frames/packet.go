@@ -3,7 +3,7 @@ package frames
 import "encoding/binary"
 
 // Packet is one control packet: Connect, Connack, Publish, Ack, Subscribe, Suback, Unsubscribe,
-// Pingreq, Pingresp or Disconnect.
+// Unsuback, Pingreq, Pingresp, Disconnect or Auth.
 type Packet interface {
 	Type() Type
 
@@ -12,8 +12,8 @@ type Packet interface {
 	Append(dst []byte, v Version) ([]byte, error)
 }
 
-// Parse parses any packet, from a client or a broker. Byte slices in the result point into f.Body.
-// The error is a *ProtocolError.
+// Parse parses any packet, from a client or a broker. It accepts no topic alias. Byte slices in the
+// result point into f.Body. The error is a *ProtocolError.
 func Parse(f Frame, v Version) (Packet, error) {
 	switch f.Type() {
 	case TypeConnect:
@@ -21,8 +21,8 @@ func Parse(f Frame, v Version) (Packet, error) {
 	case TypeConnack:
 		return packet(ParseConnack(f, v))
 	case TypePublish:
-		return packet(ParsePublish(f, v, nil))
-	case TypePuback, TypePubrec, TypePubrel, TypePubcomp, TypeUnsuback:
+		return packet(ParsePublish(f, v, nil, nil))
+	case TypePuback, TypePubrec, TypePubrel, TypePubcomp:
 		return packet(ParseAck(f, v))
 	case TypeSubscribe:
 		return packet(ParseSubscribe(f, v))
@@ -30,12 +30,16 @@ func Parse(f Frame, v Version) (Packet, error) {
 		return packet(ParseSuback(f, v))
 	case TypeUnsubscribe:
 		return packet(ParseUnsubscribe(f, v))
+	case TypeUnsuback:
+		return packet(ParseUnsuback(f, v))
 	case TypePingreq:
 		return packet(Pingreq{}, ParseEmpty(f))
 	case TypePingresp:
 		return packet(Pingresp{}, ParseEmpty(f))
 	case TypeDisconnect:
-		return packet(Disconnect{}, ParseEmpty(f))
+		return packet(ParseDisconnect(f, v))
+	case TypeAuth:
+		return packet(ParseAuth(f, v))
 	}
 	return nil, reservedType(f.Header)
 }

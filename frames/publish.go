@@ -8,36 +8,38 @@ import (
 // Publish is PUBLISH, in either direction (section 3.3).
 type Publish struct {
 	Message
-	DUP bool   // the packet may have been sent before; never set at QoS 0
-	ID  uint16 // 1 to 65,535 at QoS 1 and 2; ignored at QoS 0
+	DUP   bool   // the packet may have been sent before; never set at QoS 0
+	ID    uint16 // 1 to 65,535 at QoS 1 and 2; ignored at QoS 0
+	Alias uint16 // MQTT 5: the topic alias, which stands for the topic if that is empty; 0 is none
 }
 
 // Type returns TypePublish.
 func (Publish) Type() Type { return TypePublish }
 
-// Append appends the packet. It checks QoS, DUP, identifier and lengths; Validate checks the topic.
-func (p Publish) Append(dst []byte, _ Version) ([]byte, error) {
-	n, err := p.check()
+// Append appends the packet. It checks QoS, DUP, identifier and lengths; Validate checks the topic
+// and the properties. Before MQTT 5 it ignores Properties and Alias.
+func (p Publish) Append(dst []byte, v Version) ([]byte, error) {
+	n, err := p.check(v)
 	if err != nil {
 		return dst, err
 	}
 	dst = slices.Grow(dst, 5+n) // the only allocation, and only for a valid length
-	return append(p.appendHeader(dst, n), p.Payload...), nil
+	return append(p.appendHeader(dst, n, v), p.Payload...), nil
 }
 
 // AppendHeader appends the packet without its payload. The caller writes the payload after it, so
 // that a large payload is not copied. It makes the same checks as Append and returns the same
 // errors.
-func (p Publish) AppendHeader(dst []byte, _ Version) ([]byte, error) {
-	n, err := p.check()
+func (p Publish) AppendHeader(dst []byte, v Version) ([]byte, error) {
+	n, err := p.check(v)
 	if err != nil {
 		return dst, err
 	}
-	return p.appendHeader(dst, n), nil
+	return p.appendHeader(dst, n, v), nil
 }
 
 // check returns the remaining length of p, or an error if p cannot be encoded.
-func (p *Publish) check() (remaining int, err error) {
+func (p *Publish) check(v Version) (remaining int, err error) {
 	if err := p.QoS.check("QoS"); err != nil {
 		return 0, err
 	}
@@ -52,10 +54,36 @@ func (p *Publish) check() (remaining int, err error) {
 	if err := checkLength("topic", len(p.Topic)); err != nil {
 		return 0, err
 	}
-	return p.remaining()
+	n, err := p.remaining(v)
+	if err != nil || v < V5 || p.Alias == 0 {
+		return n, err
+	}
+	_, whole := measureProperties(p.block())
+	n += whole - p.propertiesSize()
+	if n > MaxRemaining {
+		return 0, tooLong(n)
+	}
+	return n, nil
 }
 
-func (p *Publish) appendHeader(dst []byte, remaining int) []byte {
+// A publishBlock is the property block of a PUBLISH.
+type publishBlock struct {
+	alias   uint16
+	message *Properties
+}
+
+func (p *Publish) block() publishBlock { return publishBlock{p.Alias, p.Properties} }
+
+func (b publishBlock) write(w *propertyWriter) {
+	if b.alias != 0 {
+		w.uint16(propTopicAlias, b.alias)
+	}
+	if b.message != nil {
+		b.message.write(w)
+	}
+}
+
+func (p *Publish) appendHeader(dst []byte, remaining int, v Version) []byte {
 	first := byte(TypePublish)<<4 | byte(p.QoS)<<1
 	if p.DUP {
 		first |= flagDUP
@@ -69,12 +97,21 @@ func (p *Publish) appendHeader(dst []byte, remaining int) []byte {
 	if p.QoS > AtMostOnce {
 		dst = binary.BigEndian.AppendUint16(dst, p.ID)
 	}
+	switch {
+	case v < V5:
+	case p.Properties == nil && p.Alias == 0:
+		dst = append(dst, 0)
+	default:
+		n, _ := measureProperties(p.block())
+		dst = appendProperties(dst, p.block(), n)
+	}
 	return dst
 }
 
-// ParsePublish parses a PUBLISH. Payload points into f.Body; an empty payload is nil. t interns the
-// topic; it may be nil. Both versions have the same layout and the same rules.
-func ParsePublish(f Frame, _ Version, t *Topics) (Publish, error) {
+// ParsePublish parses a PUBLISH. Payload and correlation data point into f.Body; an empty payload is
+// nil. t interns the topic; it may be nil. On MQTT 5, aliases resolves a topic alias; nil accepts
+// none.
+func ParsePublish(f Frame, v Version, t *Topics, aliases *Aliases) (Publish, error) {
 	if f.Type() != TypePublish {
 		return Publish{}, unexpected(f, TypePublish)
 	}
@@ -87,23 +124,74 @@ func ParsePublish(f Frame, _ Version, t *Topics) (Publish, error) {
 	if p.QoS > AtMostOnce {
 		p.ID = c.uint16()
 	}
+	if v >= V5 {
+		if err := p.parseProperties(&c); err != nil {
+			return Publish{}, err
+		}
+	}
 	if c.bad {
 		return Publish{}, cutShort(TypePublish)
 	}
 	switch {
 	case p.QoS > ExactlyOnce:
-		return Publish{}, &ProtocolError{TypePublish, "QoS 3"} // [MQTT-3.3.1-4]
+		return Publish{}, malformed(TypePublish, "QoS 3") // [MQTT-3.3.1-4]
 	case p.QoS == AtMostOnce && p.DUP:
-		return Publish{}, &ProtocolError{TypePublish, "DUP set at QoS 0"} // [MQTT-3.3.1-2]
+		return Publish{}, violation(TypePublish, "DUP set at QoS 0") // [MQTT-3.3.1-2]
 	case p.QoS != AtMostOnce && p.ID == 0:
-		return Publish{}, &ProtocolError{TypePublish, "packet identifier 0"} // [MQTT-2.3.1-1]
+		return Publish{}, violation(TypePublish, "packet identifier 0") // [MQTT-2.3.1-1]
 	}
-	var fault string
-	if p.Topic, fault = t.topic(topic); fault != "" {
-		return Publish{}, &ProtocolError{TypePublish, "topic " + fault}
+	if err := p.resolve(topic, t, aliases); err != nil {
+		return Publish{}, err
 	}
 	if len(c.b) > 0 {
 		p.Payload = c.b // an empty slice would keep the whole buffer in memory
 	}
 	return p, nil
+}
+
+// resolve sets the topic, which may be empty if there is a topic alias.
+func (p *Publish) resolve(topic []byte, t *Topics, aliases *Aliases) error {
+	if len(topic) == 0 && p.Alias != 0 {
+		var err error
+		p.Topic, err = aliases.lookup(p.Alias)
+		return err
+	}
+	var fault string
+	if p.Topic, fault = t.topic(topic); fault != "" {
+		return violation(TypePublish, "topic "+fault)
+	}
+	if p.Alias != 0 {
+		return aliases.set(p.Alias, p.Topic)
+	}
+	return nil
+}
+
+// parseProperties reads the property block of a PUBLISH.
+func (p *Publish) parseProperties(c *cursor) error {
+	if len(c.b) > 0 && c.b[0] == 0 { // no properties
+		c.b = c.b[1:]
+		return nil
+	}
+	r := c.properties(TypePublish, TypePublish)
+	var props *Properties
+	texts := texts{room: len(r.in.b)}
+	for x, ok := r.next(); ok; x, ok = r.next() {
+		if x.id == propTopicAlias {
+			if p.Alias = uint16(x.number); p.Alias == 0 {
+				return aliasInvalid("0") // [MQTT-3.3.2-8]
+			}
+			continue
+		}
+		if props == nil {
+			props = new(Properties)
+		}
+		props.take(&x, &texts)
+	}
+	if r.err != nil {
+		return r.err
+	}
+	if props != nil && !props.blank() {
+		p.Properties = props
+	}
+	return props.fault(TypePublish, &r)
 }

@@ -40,7 +40,7 @@ func TestPublishAtQoS0HasNoIdentifier(t *testing.T) {
 func TestPublishAppendDoesNotLookAtContent(t *testing.T) {
 	for _, topic := range []string{"", "#", "\xff", "\x00"} {
 		b := encode(t, Publish{Message: Message{Topic: topic}}, V311)
-		if p, err := ParsePublish(frameOf(t, b), V311, nil); err == nil {
+		if p, err := ParsePublish(frameOf(t, b), V311, nil, nil); err == nil {
 			t.Errorf("%q was received: %+v", topic, p)
 		}
 	}
@@ -64,7 +64,7 @@ func TestPublishOfEverySizeComesBack(t *testing.T) {
 		if f.Size() != len(b) {
 			t.Errorf("Size is %d, want %d", f.Size(), len(b))
 		}
-		got, err := ParsePublish(f, V311, nil)
+		got, err := ParsePublish(f, V311, nil, nil)
 		if err != nil || got.Topic != m.Topic || !bytes.Equal(got.Payload, m.Payload) {
 			t.Errorf("%d bytes: %v", len(b), err)
 		}
@@ -78,14 +78,14 @@ func TestPublishOfEverySizeComesBack(t *testing.T) {
 // On 3.1, a broker may forward a topic of a 3.1.1 client that is too long for 3.1.
 func TestParsePublishTakesLongTopicsIn31(t *testing.T) {
 	p := Publish{Message: Message{Topic: strings.Repeat("x", 40_000)}}
-	if _, err := ParsePublish(frameOf(t, encode(t, p, V31)), V31, nil); err != nil {
+	if _, err := ParsePublish(frameOf(t, encode(t, p, V31)), V31, nil, nil); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestParsePublishPointsIntoTheBodyAndNoFurther(t *testing.T) {
 	f := frameOf(t, encode(t, Publish{Message: Message{Topic: "topic", Payload: []byte("payload")}}, V311))
-	p, err := ParsePublish(f, V311, nil)
+	p, err := ParsePublish(f, V311, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestParsePublishPointsIntoTheBodyAndNoFurther(t *testing.T) {
 		t.Error("an append to the payload would write into the next frame")
 	}
 	f = frameOf(t, encode(t, Publish{Message: Message{Topic: "topic"}}, V311))
-	if p, _ = ParsePublish(f, V311, nil); p.Payload != nil {
+	if p, _ = ParsePublish(f, V311, nil, nil); p.Payload != nil {
 		t.Error("an empty payload keeps the buffer in memory")
 	}
 }
@@ -107,7 +107,7 @@ func TestParsePublishChecksATopicThatTopicsDoesNotHold(t *testing.T) {
 	for range 2 {
 		for _, topic := range []string{"a", "a/#", ""} {
 			f := frameOf(t, encode(t, Publish{Message: Message{Topic: topic}}, V311))
-			if p, err := ParsePublish(f, V311, &topics); (err == nil) != (topic == "a") || err == nil && p.Topic != topic {
+			if p, err := ParsePublish(f, V311, &topics, nil); (err == nil) != (topic == "a") || err == nil && p.Topic != topic {
 				t.Errorf("%q: %+v, %v", topic, p, err)
 			}
 		}
@@ -123,8 +123,8 @@ func FuzzParsePublish(f *testing.F) {
 	)
 	var topics Topics
 	fuzzParser(f, true, func(f Frame, v Version) (Publish, error) {
-		p, err := ParsePublish(f, v, &topics)
-		if q, other := ParsePublish(f, v, nil); (other == nil) != (err == nil) || q.Topic != p.Topic {
+		p, err := ParsePublish(f, v, &topics, nil)
+		if q, other := ParsePublish(f, v, nil, nil); (other == nil) != (err == nil) || q.Topic != p.Topic {
 			panic("the result depends on Topics")
 		}
 		return p, err

@@ -35,7 +35,8 @@ const maxEmptyReads = 100
 // at a time may use a Reader.
 type Reader struct {
 	src   io.Reader
-	limit int // largest accepted frame, in bytes
+	limit int  // largest accepted frame, in bytes
+	auth  bool // AUTH is accepted
 
 	buf  []byte // filled from the front; Keep removes the bytes of kept frames
 	r, w int    // buf[r:w] has arrived; Next has not returned it yet
@@ -59,6 +60,17 @@ func NewReader(src io.Reader, limit int) *Reader {
 	return &Reader{src: src, limit: limit, size: minBuffer}
 }
 
+// SetVersion says which version of MQTT the stream has. The Reader accepts AUTH on MQTT 5 only.
+func (r *Reader) SetVersion(v Version) { r.auth = v >= V5 }
+
+// measure is the function measure, which also rejects AUTH before MQTT 5.
+func (r *Reader) measure(b []byte) (head, size int, err error) {
+	if b[0] == TypeAuth.first() && !r.auth {
+		return 0, 0, reservedType(b[0])
+	}
+	return measure(b)
+}
+
 // Next returns the next complete frame. If it returns false, call Fill. The error is a
 // *ProtocolError or a *TooLargeError. Next returns the error as soon as the header shows the fault.
 // Every later call returns it too, because the stream cannot be read any further; only SkipPublish
@@ -68,7 +80,7 @@ func (r *Reader) Next() (Frame, bool, error) {
 	if len(b) == 0 {
 		return Frame{}, false, nil
 	}
-	head, size, err := measure(b)
+	head, size, err := r.measure(b)
 	if err != nil {
 		return Frame{}, false, err
 	}
@@ -91,7 +103,7 @@ func (r *Reader) SkipPublish() (Frame, bool, error) {
 	if len(b) == 0 {
 		return Frame{}, false, nil
 	}
-	head, size, err := measure(b)
+	head, size, err := r.measure(b)
 	switch {
 	case err != nil:
 		return Frame{}, false, err

@@ -46,7 +46,7 @@ func TestAPublishOverTheLimitIsSkippedWithoutItsPayload(t *testing.T) {
 					t.Fatalf("%d frames, %d skipped, %v", len(got), skipped, err)
 				}
 				for i, f := range got {
-					p, err := ParsePublish(f, V311, nil)
+					p, err := ParsePublish(f, V311, nil, nil)
 					want := small
 					if i == 1 || i == 3 || i == 4 {
 						want = large
@@ -124,8 +124,8 @@ func FuzzSkip(f *testing.F) {
 			if g.Header != w.Header || !bytes.HasPrefix(w.Body, g.Body) {
 				t.Fatalf("frame %d is %x of %x", i, g.Body, w.Body)
 			}
-			p, errGot := ParsePublish(g, V311, nil)
-			q, errWant := ParsePublish(w, V311, nil)
+			p, errGot := ParsePublish(g, V311, nil, nil)
+			q, errWant := ParsePublish(w, V311, nil, nil)
 			if (errGot == nil) != (errWant == nil) || p.Topic != q.Topic || p.ID != q.ID || p.Payload != nil {
 				t.Fatalf("frame %d parses to %+v, %v, want %+v, %v", i, p, errGot, q, errWant)
 			}

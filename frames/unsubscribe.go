@@ -1,11 +1,14 @@
 package frames
 
-// Unsubscribe is UNSUBSCRIBE (section 3.10). The broker answers with an [Ack] of kind TypeUnsuback.
+// Unsubscribe is UNSUBSCRIBE (section 3.10). The broker answers with an [Unsuback].
 type Unsubscribe struct {
-	ID     uint16   // 1 to 65,535
-	DUP    bool     // the packet was sent before; Append ignores DUP on 3.1.1
-	Topics []string // filters, byte for byte as in SUBSCRIBE
+	ID     uint16         // 1 to 65,535
+	DUP    bool           // 3.1: the packet was sent before
+	Topics []string       // filters, byte for byte as in SUBSCRIBE
+	User   []UserProperty // MQTT 5
 }
+
+func (u *Unsubscribe) write(w *propertyWriter) { w.user(u.User) }
 
 // Type returns TypeUnsubscribe.
 func (Unsubscribe) Type() Type { return TypeUnsubscribe }
@@ -25,7 +28,7 @@ func (u Unsubscribe) Append(dst []byte, v Version) ([]byte, error) {
 			return dst, tooLong(n)
 		}
 	}
-	packet, err := appendRequest(dst, TypeUnsubscribe, u.ID, u.DUP, n, v)
+	packet, err := appendRequest(dst, request{TypeUnsubscribe, u.ID, u.DUP, n, u.User, &u}, v)
 	if err != nil {
 		return dst, err
 	}
@@ -44,6 +47,12 @@ func ParseUnsubscribe(f Frame, v Version) (Unsubscribe, error) {
 	u := Unsubscribe{DUP: f.Header&flagDUP != 0}
 	c := cursor{b: f.Body}
 	u.ID = c.uint16()
+	if v >= V5 {
+		r := c.properties(t, t)
+		if _, u.User = r.parseReason(); r.err != nil {
+			return Unsubscribe{}, r.err
+		}
+	}
 	for len(c.b) > 0 {
 		u.Topics = append(u.Topics, string(c.field()))
 	}
@@ -51,14 +60,14 @@ func ParseUnsubscribe(f Frame, v Version) (Unsubscribe, error) {
 		return Unsubscribe{}, err
 	}
 	if u.ID == 0 {
-		return Unsubscribe{}, &ProtocolError{t, "packet identifier 0"} // [MQTT-2.3.1-1]
+		return Unsubscribe{}, violation(t, "packet identifier 0") // [MQTT-2.3.1-1]
 	}
 	if len(u.Topics) == 0 {
-		return Unsubscribe{}, &ProtocolError{t, "no filters"} // [MQTT-3.10.3-2]
+		return Unsubscribe{}, violation(t, "no filters") // [MQTT-3.10.3-2]
 	}
 	for _, topic := range u.Topics {
 		if fault := filterFault(topic); fault != "" {
-			return Unsubscribe{}, &ProtocolError{t, "filter " + fault} // [MQTT-3.10.3-1]
+			return Unsubscribe{}, violation(t, "filter "+fault) // [MQTT-3.10.3-1]
 		}
 	}
 	return u, nil

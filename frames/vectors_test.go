@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A vector is one packet in a file of testdata:
@@ -17,7 +18,7 @@ import (
 //	version way text
 //	bytes
 //
-// The version is 3.1, 3.1.1 or both. The way is "=" if the bytes parse to the packet in text and
+// The version is 3.1, 3.1.1, both (of these) or 5. The way is "=" if the bytes parse to the packet in text and
 // this packet encodes to the bytes. It is "<" if the bytes parse to the packet but are not its
 // encoding, and "!" if parsing fails with an error that contains text. Bytes are hex digits and Go
 // strings, on any number of lines; an empty line ends them. Lines that begin with # are comments.
@@ -43,8 +44,8 @@ func readVectors(t *testing.T, file string) (vectors []vector) {
 		case open == nil:
 			version, rest, _ := strings.Cut(line, " ")
 			way, text, _ := strings.Cut(rest, " ")
-			for _, v := range []Version{V31, V311} {
-				if version == "both" || version == v.String() {
+			for _, v := range versions {
+				if version == "both" && v < V5 || version == v.String() {
 					open = append(open, vector{line: i + 1, version: v, way: way, text: text})
 				}
 			}
@@ -92,13 +93,70 @@ func describe(p Packet) string {
 			add("%s", name)
 		}
 	}
+	number := func(name string, n int) {
+		if n != 0 {
+			add("%s %d", name, n)
+		}
+	}
+	text := func(name, s string) {
+		if s != "" {
+			add("%s %q", name, s)
+		}
+	}
+	data := func(name string, b []byte) {
+		if b != nil {
+			add("%s %q", name, b)
+		}
+	}
+	user := func(list []UserProperty) {
+		for _, u := range list {
+			add("%q=%q", u.Name, u.Value)
+		}
+	}
+	ack := func(p *AckProperties) {
+		if p != nil {
+			text("reason", p.Reason)
+			user(p.User)
+		}
+	}
+	properties := func(p *Properties) {
+		if p == nil {
+			return
+		}
+		flag(p.Text, "text")
+		if left, ok := p.Left(time.Time{}); ok {
+			add("expiry %v", left)
+		}
+		text("type", p.ContentType)
+		text("response", p.ResponseTopic)
+		data("correlation", p.Correlation)
+		user(p.User)
+		for _, id := range p.Subscriptions {
+			add("subscription %d", id)
+		}
+	}
 	switch p := p.(type) {
 	case Connect:
 		add("%v %q, %d s", p.Version, p.ClientID, p.KeepAlive)
 		flag(p.CleanSession, "clean")
+		if c := p.Properties; c != nil {
+			number("session expiry", int(c.SessionExpiry))
+			number("receive maximum", int(c.ReceiveMaximum))
+			number("maximum packet", int(c.MaximumPacket))
+			number("alias maximum", int(c.TopicAliasMaximum))
+			flag(c.RequestResponseInformation, "response information")
+			flag(c.NoProblemInformation, "no problem information")
+			user(c.User)
+			text("method", c.AuthMethod)
+			data("data", c.AuthData)
+		}
 		if p.Will != nil {
 			add("will %q %q %v", p.Will.Topic, p.Will.Payload, p.Will.QoS)
 			flag(p.Will.Retain, "retain")
+			if p.Properties != nil {
+				number("delay", int(p.Properties.WillDelay))
+			}
+			properties(p.Will.Properties)
 		}
 		if p.UserNameFlag {
 			add("user %q", p.UserName)
@@ -109,6 +167,31 @@ func describe(p Packet) string {
 	case Connack:
 		add("%v", p.Code)
 		flag(p.SessionPresent, "session present")
+		if c := p.Properties; c != nil {
+			if c.SessionExpiry != nil {
+				add("session expiry %d", *c.SessionExpiry)
+			}
+			number("receive maximum", int(c.ReceiveMaximum))
+			if c.MaximumQoS != nil {
+				add("maximum QoS %d", *c.MaximumQoS)
+			}
+			flag(c.NoRetain, "no retain")
+			number("maximum packet", int(c.MaximumPacket))
+			text("assigned", c.AssignedClientID)
+			number("alias maximum", int(c.TopicAliasMaximum))
+			text("reason", c.Reason)
+			user(c.User)
+			flag(c.NoWildcards, "no wildcards")
+			flag(c.NoSubscriptionIDs, "no subscription identifiers")
+			flag(c.NoSharedSubscriptions, "no shared subscriptions")
+			if c.ServerKeepAlive != nil {
+				add("keep alive %d", *c.ServerKeepAlive)
+			}
+			text("response information", c.ResponseInformation)
+			text("reference", c.ServerReference)
+			text("method", c.AuthMethod)
+			data("data", c.AuthData)
+		}
 	case Publish:
 		add("%q %q %v", p.Topic, p.Payload, p.QoS)
 		if p.QoS > AtMostOnce {
@@ -116,17 +199,53 @@ func describe(p Packet) string {
 		}
 		flag(p.DUP, "dup")
 		flag(p.Retain, "retain")
+		number("alias", int(p.Alias))
+		properties(p.Properties)
 	case Ack:
 		add("%d", p.ID)
 		flag(p.DUP, "dup")
+		if p.Code != Success {
+			add("%v", p.Code)
+		}
+		ack(p.Properties)
 	case Subscribe:
 		add("%d", p.ID)
 		flag(p.DUP, "dup")
+		number("identifier", int(p.Identifier))
+		user(p.User)
 		for _, f := range p.Filters {
 			add("%q %v", f.Topic, f.QoS)
+			flag(f.NoLocal, "no local")
+			flag(f.RetainAsPublished, "retain as published")
+			if f.RetainHandling != SendRetained {
+				add("%v", f.RetainHandling)
+			}
 		}
+	case Unsuback:
+		add("%d", p.ID)
+		ack(p.Properties)
+		for _, code := range p.Codes {
+			add("%v", code)
+		}
+	case Disconnect:
+		if p.Code != Success {
+			add("%v", p.Code)
+		}
+		if p.SessionExpiry != nil {
+			add("session expiry %d", *p.SessionExpiry)
+		}
+		text("reason", p.Reason)
+		text("reference", p.ServerReference)
+		user(p.User)
+	case Auth:
+		add("%v", p.Code)
+		text("method", p.Method)
+		data("data", p.Data)
+		text("reason", p.Reason)
+		user(p.User)
 	case Suback:
 		add("%d", p.ID)
+		ack(p.Properties)
 		for _, code := range p.Codes {
 			if code < UnspecifiedError {
 				add("%v", QoS(code))
@@ -137,6 +256,7 @@ func describe(p Packet) string {
 	case Unsubscribe:
 		add("%d", p.ID)
 		flag(p.DUP, "dup")
+		user(p.User)
 		for _, topic := range p.Topics {
 			add("%q", topic)
 		}
@@ -154,6 +274,7 @@ func TestVectorsBothWays(t *testing.T) {
 		for _, v := range readVectors(t, file) {
 			t.Run(fmt.Sprintf("%s:%d/%v", filepath.Base(file), v.line, v.version), func(t *testing.T) {
 				r := NewReader(bytes.NewReader(v.bytes), 0)
+				r.SetVersion(v.version)
 				f, err := ReadFrame(r)
 				var p Packet
 				if err == nil {
@@ -193,9 +314,9 @@ func TestVectorsBothWays(t *testing.T) {
 			})
 		}
 	}
-	for kind := TypeConnect; kind <= TypeDisconnect; kind++ {
-		for _, v := range []Version{V31, V311} {
-			if good[fmt.Sprint(kind, " in ", v)] == 0 {
+	for kind := TypeConnect; kind <= TypeAuth; kind++ {
+		for _, v := range versions {
+			if kind.knownIn(v) && good[fmt.Sprint(kind, " in ", v)] == 0 {
 				t.Errorf("no vector for %v in %v", kind, v)
 			}
 		}

@@ -207,7 +207,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 		l.send(frames.Suback{ID: p.ID, Codes: codes})
 	case frames.Unsubscribe:
 		l.session.drop(p.Topics)
-		l.send(frames.Ack{Kind: frames.TypeUnsuback, ID: p.ID})
+		l.send(frames.Unsuback{ID: p.ID})
 	case frames.Publish:
 		err = l.publish(p)
 	case frames.Ack:

@@ -207,7 +207,7 @@ func confirm(conn net.Conn) {
 		if f.Type() != frames.TypePublish {
 			continue
 		}
-		p, err := frames.ParsePublish(f, frames.V311, nil)
+		p, err := frames.ParsePublish(f, frames.V311, nil, nil)
 		if err != nil {
 			return
 		}

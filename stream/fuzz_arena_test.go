@@ -337,7 +337,7 @@ func (a *arena) answer() {
 			}
 			a.send(frames.Suback{ID: p.ID, Codes: codes})
 		case frames.Unsubscribe:
-			a.send(ack(frames.TypeUnsuback, p.ID))
+			a.send(frames.Unsuback{ID: p.ID})
 		case frames.Ack:
 			a.send(ack(pubcomp, p.ID))
 		}

@@ -191,7 +191,7 @@ func byteSeeds(f *testing.F) (seeds [][]byte) {
 		add(ack(pubcomp, id))
 	}
 	add(ack(pubrec, 2), ack(pubcomp, 2), ack(puback, 3), ack(pubrec, 4), ack(pubcomp, 4), ack(puback, 5))
-	add(frames.Suback{ID: 1, Codes: []frames.ReasonCode{frames.UnspecifiedError}}, ack(frames.TypeUnsuback, 3))
+	add(frames.Suback{ID: 1, Codes: []frames.ReasonCode{frames.UnspecifiedError}}, frames.Unsuback{ID: 3})
 	add(frames.Suback{ID: 1, Codes: []frames.ReasonCode{1, 1}})
 	add(frames.Suback{ID: 9, Codes: []frames.ReasonCode{3}})
 	add(frames.Connack{})

@@ -121,7 +121,7 @@ func (a *arena) step(op, arg byte) {
 		a.log.discard = a.log.discard || arg>>5&3 == 2 // messages claimed by a rejected Subscription
 		a.send(frames.Suback{ID: a.id(arg), Codes: [][]frames.ReasonCode{{0}, {2}, {frames.UnspecifiedError}, {1, 1}}[arg>>5&3]})
 	case stepUnsuback:
-		a.send(ack(frames.TypeUnsuback, a.id(arg)))
+		a.send(frames.Unsuback{ID: a.id(arg)})
 	case stepPingresp:
 		a.send(frames.Pingresp{})
 	case stepPublish:

@@ -146,7 +146,7 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 
 		go sub.Unsubscribe(context.Background())
 		id := streamtest.Next[frames.Unsubscribe](c).ID
-		c.Send(ack(frames.TypeUnsuback, id))
+		c.Send(frames.Unsuback{ID: id})
 		wantLines(t, packetsOf(t, book.take()),
 			fmt.Sprintf("sent UNSUBSCRIBE DUP=false filters=[in/#] id=%d size=10", id),
 			fmt.Sprintf("received UNSUBACK DUP=false id=%d size=4", id))

@@ -384,7 +384,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			if !slices.Equal(u.Topics, []string{"good/0", "good/2"}) {
 				t.Errorf("unsubscribed from %q", u.Topics)
 			}
-			c.Send(ack(frames.TypeUnsuback, u.ID))
+			c.Send(frames.Unsuback{ID: u.ID})
 			if sub := subscribed(t, s, c, "good/0", 2); !slices.Equal(sub.Granted(), []frames.QoS{2}) {
 				t.Errorf("granted %v", sub.Granted())
 			}
@@ -432,7 +432,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				left := make(chan error, 1)
 				go func() { left <- sub.Unsubscribe(context.Background()) }()
 				u := streamtest.Next[frames.Unsubscribe](c)
-				c.Send(ack(frames.TypeUnsuback, id(u.ID)))
+				c.Send(frames.Unsuback{ID: id(u.ID)})
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 				wantError(t, outcome(t, left), nil) // the filter ended with the clean session
@@ -445,7 +445,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
-			c.Send(ack(frames.TypeUnsuback, p.ID))
+			c.Send(frames.Unsuback{ID: p.ID})
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 			wantPending(t, asked)

@@ -68,15 +68,19 @@ func skip(r *frames.Reader, err error) (f frames.Frame, ok bool, size int, _ err
 func (p *packet) parse(f frames.Frame, v frames.Version, topics *frames.Topics) error {
 	switch p.kind {
 	case frames.TypePublish:
-		m, err := frames.ParsePublish(f, v, topics)
+		m, err := frames.ParsePublish(f, v, topics, nil)
 		p.message, p.dup, p.id = m.Message, m.DUP, m.ID
 		return err
-	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp, frames.TypeUnsuback:
+	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp:
 		a, err := frames.ParseAck(f, v)
 		p.id, p.dup = a.ID, a.DUP
 		return err
 	case frames.TypeSuback:
 		a, err := frames.ParseSuback(f, v)
+		p.id, p.codes = a.ID, a.Codes
+		return err
+	case frames.TypeUnsuback:
+		a, err := frames.ParseUnsuback(f, v)
 		p.id, p.codes = a.ID, a.Codes
 		return err
 	case frames.TypePingresp:

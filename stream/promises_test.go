@@ -81,7 +81,7 @@ func TestADrainedInboxOutlivesItsConnection(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- sub.Drain(t.Context()) }()
 		u := streamtest.Next[frames.Unsubscribe](c)
-		c.Send(frames.Ack{Kind: frames.TypeUnsuback, ID: u.ID})
+		c.Send(frames.Unsuback{ID: u.ID})
 		synctest.Wait()
 		c.Drop()
 		c = b.Handshake(true)

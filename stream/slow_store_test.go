@@ -197,7 +197,7 @@ func TestSubscribeOvertakesASlowCommit(t *testing.T) {
 		synctest.Wait()
 		sub := call.granted()
 		done := inBackground(func() error { return sub.Unsubscribe(context.Background()) })
-		x.conn.Send(ack(unsuback, streamtest.Next[frames.Unsubscribe](x.conn).ID))
+		x.conn.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](x.conn).ID})
 		if err := takeFrom(t, done); err != nil {
 			t.Error(err)
 		}

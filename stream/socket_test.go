@@ -152,7 +152,7 @@ func readInOrder(l net.Listener, n, size int) error {
 		if err != nil {
 			return err
 		}
-		p, err := frames.ParsePublish(f, frames.V311, nil)
+		p, err := frames.ParsePublish(f, frames.V311, nil, nil)
 		switch {
 		case err != nil:
 			return err

@@ -317,7 +317,7 @@ func (x *rough) take(f frames.Frame) (answer []byte, cut bool) {
 	case frames.TypeConnect:
 		p = frames.Connack{SessionPresent: true}
 	case frames.TypePublish:
-		m, err := frames.ParsePublish(f, frames.V311, nil)
+		m, err := frames.ParsePublish(f, frames.V311, nil, nil)
 		if err != nil {
 			x.t.Error(err)
 		}

@@ -41,7 +41,7 @@ func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 		for _, topic := range packet.Topics {
 			p.unsubscribe(topic)
 		}
-		return false, send(p, frames.Ack{Kind: frames.TypeUnsuback, ID: packet.ID})
+		return false, send(p, frames.Unsuback{ID: packet.ID})
 	case frames.Pingreq:
 		return false, send(p, frames.Pingresp{})
 	case frames.Disconnect:
@@ -52,7 +52,7 @@ func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 
 // publish acknowledges a message, and routes it unless it is a retransmission.
 func (p *peer) publish(f frames.Frame) error {
-	m, err := frames.ParsePublish(f, p.version, &p.topics)
+	m, err := frames.ParsePublish(f, p.version, &p.topics, nil)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func TestRestIsWhatComesBeforeTheEnd(t *testing.T) {
 	cl, c := linked(t)
 	cl.send(frames.Pingreq{}, frames.Disconnect{})
 	_ = cl.conn.Close()
-	if rest := c.Rest(); len(rest) != 2 || rest[1] != (frames.Disconnect{}) {
+	if rest := c.Rest(); len(rest) != 2 || rest[1].Type() != frames.TypeDisconnect {
 		t.Errorf("got %v", rest)
 	}
 	c.ExpectClosed()

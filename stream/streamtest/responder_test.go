@@ -28,7 +28,7 @@ func TestResponderAcknowledgesEverything(t *testing.T) {
 		{ack(frames.TypePubrel, 9), ack(frames.TypePubcomp, 9)},
 		{frames.Subscribe{ID: 3, Filters: []frames.Filter{{Topic: "a", QoS: 2}, {Topic: "b"}}},
 			frames.Suback{ID: 3, Codes: []frames.ReasonCode{2, 0}}},
-		{frames.Unsubscribe{ID: 4, Topics: []string{"a"}}, ack(frames.TypeUnsuback, 4)},
+		{frames.Unsubscribe{ID: 4, Topics: []string{"a"}}, frames.Unsuback{ID: 4}},
 		{frames.Pingreq{}, frames.Pingresp{}},
 	}
 	for _, tt := range tests {
