@@ -182,6 +182,7 @@ type (
 	//	Payload  []byte            any bytes, or none
 	//	QoS      QoS
 	//	Retain   bool              the broker keeps the message; received: it was kept
+	//	Properties  *Properties    of MQTT 5, which the client does not speak yet; must be nil
 	//	Clone() Message            a copy with a payload of its own
 	//	Validate(Version) error    an *InvalidError if the message cannot be sent
 	Message = frames.Message
@@ -193,6 +194,8 @@ type (
 	//	Topic  string              1 to 65,535 bytes; may have wildcards, or one of the forms
 	//	                           $share/group/f, $queue/f, $exclusive/f
 	//	QoS    QoS
+	//	NoLocal, RetainAsPublished, RetainHandling    of MQTT 5, which the client does not speak
+	//	                           yet; must be zero
 	//	Match(topic string) bool   whether the filter matches; see the function Match
 	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
 	Filter = frames.Filter
@@ -240,7 +243,7 @@ type (
 
 	// Delivery is a Message that you acknowledge with Ack, from any goroutine and in any order.
 	//
-	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Topic, Payload, QoS, Retain, Properties     the fields of Message
 	//	Duplicate  bool                 the DUP flag
 	//	ID         uint16               the packet identifier; 0 at QoS 0
 	//	Ack()                           acknowledges the message; further calls do nothing
@@ -251,7 +254,7 @@ type (
 
 	// Publishing is a value for Client.Publishes. It embeds its message: Publishing{Message: m}.
 	//
-	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Topic, Payload, QoS, Retain, Properties     the fields of Message
 	//	Tag  any                        is repeated in the Receipt
 	//	Ack  chan<- Receipt             gets the Receipt; nil means Options.Ack
 	//	Clone, Validate                 the methods of Message
@@ -259,7 +262,7 @@ type (
 
 	// Receipt is the result of a publication.
 	//
-	//	Topic, Payload, QoS, Retain     the fields of Message
+	//	Topic, Payload, QoS, Retain, Properties     the fields of Message
 	//	Tag  any                        of the Publishing
 	//	ID   uint16                     the packet identifier; 0 if the message never got one
 	//	Err  error                      nil, or the fate of the message; see Errors above
@@ -315,7 +318,7 @@ type (
 
 	// Event is a Delivery with its decoded value.
 	//
-	//	Topic, Payload, QoS, Retain, Duplicate, ID     the fields of Delivery
+	//	Topic, Payload, QoS, Retain, Properties, Duplicate, ID     the fields of Delivery
 	//	Ack, Requeue, Clone, Validate                  the methods of Delivery
 	//	Value  T
 	//	Err    error    of the Decoder; the Delivery needs its Ack all the same

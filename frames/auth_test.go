@@ -31,10 +31,14 @@ func TestReasonsThatCannotBeEncodedAreRefused(t *testing.T) {
 func TestOptionsOfFiltersAreValidated(t *testing.T) {
 	wantInvalid(t, Filter{Topic: "a", RetainHandling: 3}.Validate(V5), InvalidError{Field: "retain handling", Value: 3, Limit: 2})
 	wantInvalid(t, Filter{Topic: "$share/g/a", NoLocal: true}.Validate(V5), InvalidError{Field: "no local"})
-	for _, v := range versions {
-		if err := (Filter{Topic: "a", NoLocal: true, RetainAsPublished: true, RetainHandling: SendRetainedIfNew}).Validate(v); err != nil {
-			t.Errorf("%v: %v", v, err)
-		}
+	if err := (Filter{Topic: "a", NoLocal: true, RetainAsPublished: true, RetainHandling: SendRetainedIfNew}).Validate(V5); err != nil {
+		t.Error(err)
+	}
+	for field, f := range map[string]Filter{
+		"no local": {Topic: "a", NoLocal: true}, "retain as published": {Topic: "a", RetainAsPublished: true},
+		"retain handling": {Topic: "a", RetainHandling: SendNoRetained},
+	} {
+		wantInvalid(t, f.Validate(V311), InvalidError{Field: field})
 	}
 }
 
@@ -51,6 +55,8 @@ func TestConnectPropertiesAreValidated(t *testing.T) {
 	}
 	will := &Message{Topic: "w", Properties: &Properties{ResponseTopic: "+"}}
 	wantInvalid(t, Connect{Version: V5, Will: will}.Validate(), InvalidError{Field: "response topic"})
+	wantInvalid(t, Connect{ClientID: "c", Properties: &ConnectProperties{}}.Validate(), InvalidError{Field: "properties"})
+	wantInvalid(t, Connect{ClientID: "c", Will: &Message{Topic: "w", Properties: &Properties{}}}.Validate(), InvalidError{Field: "properties"})
 	if err := (Connect{Version: V5, PasswordFlag: true, Password: []byte("p")}).Validate(); err != nil {
 		t.Errorf("a password without user name: %v", err)
 	}

@@ -57,16 +57,17 @@ func (c Connect) Validate() error {
 		if err := validTopicName("will topic", c.Will.Topic, c.Version); err != nil {
 			return err
 		}
-		if v >= V5 {
-			if err := c.Will.Properties.validate(c.Will.Payload); err != nil {
-				return err
-			}
+		if err := c.Will.validateProperties(v); err != nil {
+			return err
 		}
 	}
-	if v >= V5 {
+	switch {
+	case v >= V5:
 		if err := c.Properties.validate(); err != nil {
 			return err
 		}
+	case c.Properties != nil:
+		return needsV5("properties", v)
 	}
 	if err := ValidString("user name", c.UserName); err != nil {
 		return err // [MQTT-3.1.3-11]

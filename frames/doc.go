@@ -1,10 +1,10 @@
-// Package frames encodes and decodes the control packets of MQTT 3.1 (MQIsdp) and MQTT 3.1.1
-// (MQTT). It knows the layout of packets and the rules that a single packet can break. Rules across
+// Package frames encodes and decodes the control packets of MQTT 3.1 (MQIsdp), MQTT 3.1.1 and MQTT 5
+// (both MQTT). It knows the layout of packets and the rules that a single packet can break. Rules across
 // packets (identifiers in use, sessions, outstanding acknowledgments) belong to package flow.
 //
 // The package imports only the standard library and uses no goroutine, channel, clock, lock or
 // network connection. Values are plain structs; only one goroutine at a time may use a [Reader] or
-// a [Topics].
+// an [Aliases] or a [Topics].
 //
 // # Writing
 //
@@ -23,16 +23,16 @@
 // records a read past the end of the frame, and the function checks this record once, at the end.
 //
 // Ownership: Frame.Body points into the buffer of the Reader and is valid until the next Fill. The
-// same holds for Publish.Payload and every other []byte of a parsed packet. After [Reader.Keep]
-// these slices stay valid for ever, because the Reader never writes to that memory again.
-// [Message.Clone] copies a payload. Strings are always copies.
+// same holds for Publish.Payload, the correlation data and every other []byte of a parsed packet.
+// After [Reader.Keep] these slices stay valid for ever, because the Reader never writes to that
+// memory again. [Message.Clone] copies them. Strings are always copies.
 //
 // # Errors
 //
 //   - [*InvalidError]: an argument is wrong. It names the field and the limit. Nothing was
 //     appended.
 //   - [*ProtocolError]: the peer broke the standard. No part of the packet may be delivered and the
-//     connection must be closed [MQTT-4.8.0-1].
+//     connection must be closed [MQTT-4.8.0-1]. Its Code is the reason code for DISCONNECT.
 //   - [*TooLargeError]: the peer announced a frame over the limit of the Reader. The stream cannot
 //     be read any further.
 //   - [ReasonCode]: the broker refused the connection. Codes are errors; compare them with
@@ -46,4 +46,10 @@
 // session-present flag in CONNACK. Where the text of 3.1 has no rule (surrogates, U+0000, topics
 // that begin with $, broken packets), the rules of 3.1.1 hold for both. As an argument, Version 0
 // means 3.1.1.
+//
+// MQTT 5 adds properties to all packets but PINGREQ and PINGRESP, a reason code to all acks and to
+// DISCONNECT, which a broker sends too, options to filters, topic aliases, and the packet AUTH. Call
+// [Reader.SetVersion], since only a stream of MQTT 5 may have AUTH. A property that has the value
+// which its absence means is parsed as absent. Before MQTT 5, Validate rejects properties and
+// options, and Append leaves them out.
 package frames

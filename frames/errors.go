@@ -69,6 +69,11 @@ func (e *TooLargeError) Error() string {
 // Code returns PacketTooLarge.
 func (*TooLargeError) Code() ReasonCode { return PacketTooLarge }
 
+// needsV5 returns the error for an argument that a version before MQTT 5 cannot carry.
+func needsV5(field string, v Version) error {
+	return &InvalidError{Field: field, Reason: "needs MQTT 5, this is " + v.String()}
+}
+
 // zeroID returns the error for an outbound packet that needs an identifier and has none
 // [MQTT-2.3.1-1].
 func zeroID() error {

@@ -19,9 +19,9 @@ func (m Message) Clone() Message {
 }
 
 // Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], and that
-// the remaining length of the PUBLISH is at most 268,435,455 bytes. On MQTT 5 it checks the
-// Properties too; before MQTT 5 they are ignored. The error is an *InvalidError with Field "QoS",
-// "topic", "packet" or a property, such as "response topic".
+// the remaining length of the PUBLISH is at most 268,435,455 bytes. Properties need MQTT 5. The error
+// is an *InvalidError with Field "QoS", "topic", "packet", "properties" or the name of a property,
+// such as "response topic".
 func (m Message) Validate(v Version) error {
 	if err := m.QoS.check("QoS"); err != nil {
 		return err
@@ -29,13 +29,22 @@ func (m Message) Validate(v Version) error {
 	if err := ValidTopicName(m.Topic, v); err != nil {
 		return err
 	}
-	if v >= V5 {
-		if err := m.Properties.validate(m.Payload); err != nil {
-			return err
-		}
+	if err := m.validateProperties(v); err != nil {
+		return err
 	}
 	_, err := m.remaining(v)
 	return err
+}
+
+// validateProperties checks the Properties, which must be nil before MQTT 5.
+func (m *Message) validateProperties(v Version) error {
+	switch {
+	case m.Properties == nil:
+		return nil
+	case v < V5:
+		return needsV5("properties", v)
+	}
+	return m.Properties.validate(m.Payload)
 }
 
 // remaining returns the remaining length of the PUBLISH that carries m, or an error if that length

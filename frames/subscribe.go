@@ -39,14 +39,25 @@ const (
 )
 
 // Validate checks that f can be sent. It checks the QoS, the topic with [ValidTopicFilter], and the
-// options of MQTT 5, which are ignored before. The error is an *InvalidError with Field "QoS",
-// "filter", "retain handling" or "no local".
+// options, which need MQTT 5. The error is an *InvalidError with Field "QoS", "filter", "no local",
+// "retain as published" or "retain handling".
 func (f Filter) Validate(v Version) error {
 	if err := f.QoS.check("QoS"); err != nil {
 		return err
 	}
-	if err := ValidTopicFilter(f.Topic, v); err != nil || v < V5 {
+	if err := ValidTopicFilter(f.Topic, v); err != nil {
 		return err
+	}
+	if v < V5 {
+		switch {
+		case f.NoLocal:
+			return needsV5("no local", v)
+		case f.RetainAsPublished:
+			return needsV5("retain as published", v)
+		case f.RetainHandling != SendRetained:
+			return needsV5("retain handling", v)
+		}
+		return nil
 	}
 	if f.RetainHandling > SendNoRetained {
 		return &InvalidError{Field: "retain handling", Reason: "out of range", Value: int(f.RetainHandling), Limit: int(SendNoRetained)}
