@@ -43,8 +43,8 @@ func (c *cursor) uint32() uint32 {
 	return n
 }
 
-// varint reads a variable byte integer (section 1.5.5). It returns false if the integer is cut short
-// or has more bytes than it needs [MQTT-1.5.5-1].
+// varint reads a variable byte integer (section 1.5.5). It returns false if the integer is cut
+// short or has more bytes than it needs [MQTT-1.5.5-1].
 func (c *cursor) varint() (n uint32, ok bool) {
 	for i := range maxVarintBytes {
 		b := c.uint8()

@@ -1,6 +1,7 @@
-// Package frames encodes and decodes the control packets of MQTT 3.1 (MQIsdp), MQTT 3.1.1 and MQTT 5
-// (both MQTT). It knows the layout of packets and the rules that a single packet can break. Rules across
-// packets (identifiers in use, sessions, outstanding acknowledgments) belong to package flow.
+// Package frames encodes and decodes the control packets of MQTT 3.1 (MQIsdp), MQTT 3.1.1 and MQTT
+// 5 (both MQTT). It knows the layout of packets and the rules that a single packet can break. Rules
+// across packets (identifiers in use, sessions, outstanding acknowledgments) belong to package
+// flow.
 //
 // The package imports only the standard library and uses no goroutine, channel, clock, lock or
 // network connection. Values are plain structs; only one goroutine at a time may use a [Reader] or
@@ -48,8 +49,8 @@
 // means 3.1.1.
 //
 // MQTT 5 adds properties to all packets but PINGREQ and PINGRESP, a reason code to all acks and to
-// DISCONNECT, which a broker sends too, options to filters, topic aliases, and the packet AUTH. Call
-// [Reader.SetVersion], since only a stream of MQTT 5 may have AUTH. A property that has the value
-// which its absence means is parsed as absent. Before MQTT 5, Validate rejects properties and
+// DISCONNECT, which a broker sends too, options to filters, topic aliases, and the packet AUTH.
+// Call [Reader.SetVersion], since only a stream of MQTT 5 may have AUTH. A property that has the
+// value which its absence means is parsed as absent. Before MQTT 5, Validate rejects properties and
 // options, and Append leaves them out.
 package frames

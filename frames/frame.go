@@ -22,9 +22,9 @@ func (f Frame) Size() int {
 	return n
 }
 
-// possible[b] reports whether some version of MQTT has a packet that begins with the byte b. With it the
-// Reader rejects other protocols at their first byte, such as the H of HTTP or the 0x15 of a TLS
-// alert.
+// possible[b] reports whether some version of MQTT has a packet that begins with the byte b. With
+// it the Reader rejects other protocols at their first byte, such as the H of HTTP or the 0x15 of a
+// TLS alert.
 var possible = func() (ok [256]bool) {
 	for t := TypeConnect; t <= TypeAuth; t++ {
 		ok[t.first()] = true

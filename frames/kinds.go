@@ -69,7 +69,8 @@ func (q QoS) check(field string) error {
 	return nil
 }
 
-// Type is the type of a control packet, 1 to 15 (section 2.1.2). 0 is reserved, and 15 before MQTT 5.
+// Type is the type of a control packet, 1 to 15 (section 2.1.2). 0 is reserved, and 15 before MQTT
+// 5.
 type Type byte
 
 // The control packets.

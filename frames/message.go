@@ -19,9 +19,9 @@ func (m Message) Clone() Message {
 }
 
 // Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], and that
-// the remaining length of the PUBLISH is at most 268,435,455 bytes. Properties need MQTT 5. The error
-// is an *InvalidError with Field "QoS", "topic", "packet", "properties" or the name of a property,
-// such as "response topic".
+// the remaining length of the PUBLISH is at most 268,435,455 bytes. Properties need MQTT 5. The
+// error is an *InvalidError with Field "QoS", "topic", "packet", "properties" or the name of a
+// property, such as "response topic".
 func (m Message) Validate(v Version) error {
 	if err := m.QoS.check("QoS"); err != nil {
 		return err

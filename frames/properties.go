@@ -9,7 +9,8 @@ import (
 )
 
 // Properties are what MQTT 5 adds to a message (section 3.3.2.3). As with the payload, do not write
-// to them before the Receipt of the message. Received Properties may be shared with other consumers.
+// to them before the Receipt of the message. Received Properties may be shared with other
+// consumers.
 type Properties struct {
 	Expiry        time.Duration // the message expiry interval, rounded up to whole seconds, at most 4,294,967,295 s; see Since
 	Since         time.Time     // when Expiry began; if it is zero, an Expiry of 0 is none

@@ -79,7 +79,8 @@ func TestCloneCopiesTheProperties(t *testing.T) {
 	}
 }
 
-// V51, V52, V54: wrong properties are named before anything is sent. D-2: none are sent before MQTT 5.
+// V51, V52, V54: wrong properties are named before anything is sent. D-2: none are sent before MQTT
+// 5.
 func TestValidateNamesTheProperty(t *testing.T) {
 	long := strings.Repeat("x", MaxString+1)
 	for _, row := range []struct {

@@ -132,7 +132,8 @@ type propertyReader struct {
 	err  error
 }
 
-// properties returns a reader of the property block at the front of c, and removes the block from c.
+// properties returns a reader of the property block at the front of c, and removes the block from
+// c.
 func (c *cursor) properties(t, of Type) propertyReader {
 	r := propertyReader{of: of, t: t}
 	n, ok := c.varint()

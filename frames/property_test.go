@@ -249,8 +249,8 @@ func anyPacket(t *rapid.T) Packet {
 	}
 }
 
-// Every packet of MQTT 5 is the same after it is encoded and parsed. V90: cut short at any byte it is
-// an error, or another packet in the cases in which the standard lets the rest be left out.
+// Every packet of MQTT 5 is the same after it is encoded and parsed. V90: cut short at any byte it
+// is an error, or another packet in the cases in which the standard lets the rest be left out.
 func TestPacketsOfMQTT5ComeBackAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := anyPacket(t)

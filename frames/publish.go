@@ -108,9 +108,9 @@ func (p *Publish) appendHeader(dst []byte, remaining int, v Version) []byte {
 	return dst
 }
 
-// ParsePublish parses a PUBLISH. Payload and correlation data point into f.Body; an empty payload is
-// nil. t interns the topic; it may be nil. On MQTT 5, aliases resolves a topic alias; nil accepts
-// none.
+// ParsePublish parses a PUBLISH. Payload and correlation data point into f.Body; an empty payload
+// is nil. t interns the topic; it may be nil. On MQTT 5, aliases resolves a topic alias; nil
+// accepts none.
 func ParsePublish(f Frame, v Version, t *Topics, aliases *Aliases) (Publish, error) {
 	if f.Type() != TypePublish {
 		return Publish{}, unexpected(f, TypePublish)

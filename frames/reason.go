@@ -11,8 +11,8 @@ import (
 // every code but Success refuses the connection.
 type ReasonCode byte
 
-// The reason codes of table 2-6, with the return codes of 3.1.1 that are translated to them. 0x00 is
-// also Normal disconnection and Granted QoS 0.
+// The reason codes of table 2-6, with the return codes of 3.1.1 that are translated to them. 0x00
+// is also Normal disconnection and Granted QoS 0.
 const (
 	Success                             ReasonCode = 0x00
 	GrantedQoS1                         ReasonCode = 0x01

@@ -18,10 +18,11 @@ import (
 //	version way text
 //	bytes
 //
-// The version is 3.1, 3.1.1, both (of these) or 5. The way is "=" if the bytes parse to the packet in text and
-// this packet encodes to the bytes. It is "<" if the bytes parse to the packet but are not its
-// encoding, and "!" if parsing fails with an error that contains text. Bytes are hex digits and Go
-// strings, on any number of lines; an empty line ends them. Lines that begin with # are comments.
+// The version is 3.1, 3.1.1, both (of these) or 5. The way is "=" if the bytes parse to the packet
+// in text and this packet encodes to the bytes. It is "<" if the bytes parse to the packet but are
+// not its encoding, and "!" if parsing fails with an error that contains text. Bytes are hex digits
+// and Go strings, on any number of lines; an empty line ends them. Lines that begin with # are
+// comments.
 type vector struct {
 	line      int
 	version   Version
