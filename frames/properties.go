@@ -90,7 +90,8 @@ func (p *Properties) validate(payload []byte) error {
 		return nil
 	}
 	if n := seconds(p.Expiry); n < 0 || n > maxExpiry {
-		return &InvalidError{Field: "message expiry interval", Reason: "out of range in seconds", Value: int(n), Limit: maxExpiry}
+		// The limit does not fit an int of 32 bits.
+		return &InvalidError{Field: "message expiry interval", Reason: fmt.Sprintf("%v is outside 0 to 4,294,967,295 s", p.Expiry)}
 	}
 	if err := ValidString("content type", p.ContentType); err != nil {
 		return err
