@@ -19,11 +19,6 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-const (
-	suback   = frames.TypeSuback
-	unsuback = frames.TypeUnsuback
-)
-
 // unsubscribed expects an UNSUBSCRIBE for the given topics, and sends UNSUBACK.
 func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	t.Helper()
