@@ -197,6 +197,7 @@ type (
 	//	NoLocal, RetainAsPublished, RetainHandling    of MQTT 5, which the client does not speak
 	//	                           yet; must be zero
 	//	Match(topic string) bool   whether the filter matches; see the function Match
+	//	String() string            the topic, the QoS and the options
 	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
 	Filter = frames.Filter
 

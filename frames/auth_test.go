@@ -42,6 +42,19 @@ func TestOptionsOfFiltersAreValidated(t *testing.T) {
 	}
 }
 
+func TestFiltersAreShownWithTheirOptions(t *testing.T) {
+	for want, f := range map[string]Filter{
+		"{a/# exactly once}": {Topic: "a/#", QoS: ExactlyOnce},
+		"{a at most once, no local, retain as published, retain handling 1}": {
+			Topic: "a", NoLocal: true, RetainAsPublished: true, RetainHandling: SendRetainedIfNew,
+		},
+	} {
+		if got := f.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func TestConnectPropertiesAreValidated(t *testing.T) {
 	for _, row := range []struct {
 		p    ConnectProperties

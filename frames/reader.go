@@ -65,7 +65,7 @@ func (r *Reader) SetVersion(v Version) { r.auth = v >= V5 }
 
 // measure is the function measure, which also rejects AUTH before MQTT 5.
 func (r *Reader) measure(b []byte) (head, size int, err error) {
-	if b[0] == TypeAuth.first() && !r.auth {
+	if Type(b[0]>>4) == TypeAuth && !r.auth {
 		return 0, 0, reservedType(b[0])
 	}
 	return measure(b)

@@ -17,6 +17,21 @@ type Filter struct {
 	RetainHandling    RetainHandling
 }
 
+// String returns the topic, the QoS and the options that are set, such as "{a/# exactly once}".
+func (f Filter) String() string {
+	s := "{" + f.Topic + " " + f.QoS.String()
+	if f.NoLocal {
+		s += ", no local"
+	}
+	if f.RetainAsPublished {
+		s += ", retain as published"
+	}
+	if f.RetainHandling != SendRetained {
+		s += ", " + f.RetainHandling.String()
+	}
+	return s + "}"
+}
+
 // RetainHandling says when a broker sends the retained messages for a subscription.
 type RetainHandling byte
 
