@@ -83,9 +83,8 @@ func (e *endpointError) Unwrap() error { return e.err }
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
 // CredentialsRejected reports whether the broker, or the WebSocket server in front of it with
-// status 401 or 403, rejected our credentials or, with several
-// endpoints, whether every endpoint did. Then another attempt soon is useless, and looks like an
-// attack.
+// status 401 or 403, rejected our credentials or, with several endpoints, whether every endpoint
+// did. Then another attempt soon is useless, and looks like an attack.
 func CredentialsRejected(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {
@@ -110,8 +109,8 @@ func (e *wrapped) Unwrap() error { return e.err }
 // wrap adds the step that failed, such as "TLS: ", to err.
 func wrap(step string, err error) error { return &wrapped{step, err} }
 
-// withCause adds the cause of ctx, if ctx has ended, to err. A net.Dialer has a timer of its own for
-// the deadline of ctx, which may fire a moment before ctx ends.
+// withCause adds the cause of ctx, if ctx has ended, to err. A net.Dialer has a timer of its own
+// for the deadline of ctx, which may fire a moment before ctx ends.
 func withCause(ctx context.Context, err error) error {
 	var late interface{ Timeout() bool }
 	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) && errors.As(err, &late) && late.Timeout() {
