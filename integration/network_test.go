@@ -133,7 +133,7 @@ func TestHalfOpenConnectionsAreNoticedAndResumed(t *testing.T) {
 			p.each(func(r *relay) { r.state.Store(lost) })
 			began := time.Now()
 			f.send(100)
-			f.offline()
+			f.noticed(began)
 			if after := time.Since(began); after > 5*time.Second {
 				t.Errorf("the silence was noticed after %v; keep alive and its timeout are one second each", after)
 			}

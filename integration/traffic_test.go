@@ -196,3 +196,14 @@ func (f *traffic) offline() {
 		cancel()
 	}
 }
+
+// noticed waits until both clients have lost a connection since began. They may be connected again by
+// then.
+func (f *traffic) noticed(began time.Time) {
+	f.t.Helper()
+	for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {
+		ctx, cancel := context.WithCancel(f.t.Context())
+		until(f.t, c.States(ctx), func(s mqtt.State) bool { return !s.Online || s.Since.After(began) })
+		cancel()
+	}
+}
