@@ -84,12 +84,10 @@ func ParseAuth(f Frame, v Version) (Auth, error) {
 		case propReasonString:
 			a.Reason = string(x.value)
 		case propUser:
-			a.User = append(a.User, UserProperty{string(x.name), string(x.value)})
+			a.User = append(a.User, x.user())
 		}
 	}
-	if r.err == nil && a.Data != nil && !r.has(propAuthMethod) {
-		r.err = violation(t, "authentication data without a method")
-	}
+	r.checkAuth()
 	if err := c.ended(t, &r); err != nil {
 		return Auth{}, err
 	}

@@ -157,9 +157,7 @@ func (c *cursor) connackProperties() (*ConnackProperties, error) {
 	for x, ok := r.next(); ok; x, ok = r.next() {
 		p.take(&x)
 	}
-	if r.err == nil && p.AuthData != nil && !r.has(propAuthMethod) {
-		r.err = violation(t, "authentication data without a method")
-	}
+	r.checkAuth()
 	if r.err != nil || writesNothing(&p) {
 		return nil, r.err
 	}
@@ -187,7 +185,7 @@ func (p *ConnackProperties) take(x *property) {
 	case propReasonString:
 		p.Reason = string(x.value)
 	case propUser:
-		p.User = append(p.User, UserProperty{string(x.name), string(x.value)})
+		p.User = append(p.User, x.user())
 	case propWildcardAvailable:
 		p.NoWildcards = n == 0
 	case propSubscriptionIDs:

@@ -100,16 +100,14 @@ func (c *cursor) connectProperties() (*ConnectProperties, error) {
 		case propRequestProblem:
 			p.NoProblemInformation = x.number == 0
 		case propUser:
-			p.User = append(p.User, UserProperty{string(x.name), string(x.value)})
+			p.User = append(p.User, x.user())
 		case propAuthMethod:
 			p.AuthMethod = string(x.value)
 		case propAuthData:
 			p.AuthData = x.value
 		}
 	}
-	if r.err == nil && p.AuthData != nil && !r.has(propAuthMethod) {
-		r.err = violation(t, "authentication data without a method")
-	}
+	r.checkAuth()
 	if r.err != nil || writesNothing(&p) {
 		return nil, r.err
 	}

@@ -71,7 +71,7 @@ func ParseDisconnect(f Frame, v Version) (Disconnect, error) {
 		case propServerReference:
 			d.ServerReference = string(x.value)
 		case propUser:
-			d.User = append(d.User, UserProperty{string(x.name), string(x.value)})
+			d.User = append(d.User, x.user())
 		}
 	}
 	if err := c.ended(t, &r); err != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Properties are what MQTT 5 adds to a message (section 3.3.2.3). As with the payload, do not write
-// to them before the Receipt of the message. Received Properties may be shared with other
+// Properties are the properties of a message in MQTT 5 (section 3.3.2.3). As with the payload, do
+// not write to them before the Receipt of the message. Received Properties may be shared with other
 // consumers.
 type Properties struct {
 	Expiry        time.Duration // the message expiry interval, rounded up to whole seconds, at most 4,294,967,295 s; see Since
@@ -206,7 +206,7 @@ func (r *propertyReader) parseReason() (reason string, user []UserProperty) {
 		case propReasonString:
 			reason = string(x.value)
 		case propUser:
-			user = append(user, UserProperty{string(x.name), string(x.value)})
+			user = append(user, x.user())
 		}
 	}
 	return reason, user

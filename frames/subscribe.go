@@ -191,7 +191,7 @@ func ParseSubscribe(f Frame, v Version) (Subscribe, error) {
 			case propSubscriptionID:
 				s.Identifier = x.number
 			case propUser:
-				s.User = append(s.User, UserProperty{string(x.name), string(x.value)})
+				s.User = append(s.User, x.user())
 			}
 		}
 		if r.err != nil {

@@ -42,7 +42,7 @@ func TestAnAckAfterTheEndIsHarmless(t *testing.T) {
 	Delivery{}.Ack() // QoS 0 has no number
 }
 
-// What is known of a requeued delivery goes when the delivery goes, also with its Subscription.
+// The record of a requeued delivery ends with the delivery, also when its Subscription ends.
 func TestRequeuesOfAnEndedSubscriptionTakeNoMemory(t *testing.T) {
 	for _, due := range []time.Duration{0, time.Second} {
 		b := newInboxes(1<<20, 1<<20, newLife())

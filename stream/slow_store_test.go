@@ -297,8 +297,8 @@ func TestPingreqOvertakesACommitOnASocket(t *testing.T) {
 	}
 }
 
-// Close during a commit waits for it, and for the last packets. What was sent early is not sent
-// again.
+// Close during a commit waits for it, and for the last packets. Packets that were sent early are
+// not sent again.
 func TestCloseDuringASlowCommit(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
 		x.begin("out")
@@ -369,8 +369,8 @@ func TestCloseDuringAnEarlyWriteThatIsStuck(t *testing.T) {
 	})
 }
 
-// U3: a commit that outlasts KeepAlive and PingTimeout is logged and shown in Stats as what it is.
-// The broker, which answers each PINGREQ, is not accused.
+// U3: a commit that outlasts KeepAlive and PingTimeout is logged and shown in Stats as a slow
+// commit. The broker, which answers each PINGREQ, is not accused.
 func TestASlowCommitIsNotTakenForADeadBroker(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
 		x.begin("out")
