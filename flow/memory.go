@@ -16,7 +16,8 @@ var ErrInUse = errors.New("the store is in use by another session")
 type MemoryStore struct {
 	mu           sync.Mutex
 	attached     bool
-	owner        string // the client identifier attached last
+	owner        string // the client identifier of the session
+	session      *SessionRecord
 	publications map[uint64]Publication
 	received     map[uint16]struct{}
 }
@@ -45,10 +46,17 @@ func (s *MemoryStore) Attach(clientID string) (Snapshot, error) {
 	for i := range snap.Publications { // the caller may change the payloads that it receives
 		snap.Publications[i].Message = snap.Publications[i].Message.Clone()
 	}
-	if !snap.Empty() && s.owner != clientID {
-		return Snapshot{}, &OwnerError{Owner: s.owner, Asked: clientID}
+	if clientID != "" && clientID != s.owner {
+		if !snap.Empty() {
+			return Snapshot{}, &OwnerError{Owner: s.owner, Asked: clientID}
+		}
+		s.owner, s.session = clientID, nil
 	}
-	s.attached, s.owner = true, clientID
+	s.attached, snap.Owner = true, s.owner
+	if s.session != nil {
+		record := *s.session
+		snap.Session = &record
+	}
 	return snap, nil
 }
 
@@ -65,7 +73,7 @@ func (s *MemoryStore) Commit(changes []Change) error {
 func (s *MemoryStore) apply(c Change) {
 	switch c.Kind {
 	case Accepted:
-		s.publications[c.Seq] = Publication{Seq: c.Seq, Message: c.Message.Clone()}
+		s.publications[c.Seq] = Publication{Seq: c.Seq, Message: c.Message.Clone(), Deadline: c.Deadline}
 	case Assigned, Released:
 		p, ok := s.publications[c.Seq]
 		if !ok {
@@ -86,6 +94,20 @@ func (s *MemoryStore) apply(c Change) {
 	case Cleared:
 		clear(s.publications)
 		clear(s.received)
+		s.session = nil
+	case Opened:
+		s.open(c.Session)
+	}
+}
+
+func (s *MemoryStore) open(r *SessionRecord) {
+	if r == nil {
+		return
+	}
+	record := *r
+	s.session = &record
+	if r.ClientID != "" {
+		s.owner = r.ClientID
 	}
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -13,17 +14,25 @@ import (
 // One session is attached at a time. The goroutine that opens and closes the session calls Attach
 // and Detach, the session's writer calls Commit, and no two calls overlap.
 type Store interface {
-	// Attach opens the store for the session of clientID and returns the content of the store. If a
-	// session is attached already, the error is [ErrInUse]. If the store holds the session of
-	// another client identifier, the error is an [*OwnerError] and the store does not change
-	// [MQTT-3.1.3-2].
+	// Attach opens the store for the session of clientID and returns the content of the store. If
+	// clientID is empty, the broker assigns the identifier, and Attach opens the store for the
+	// session of any owner. If a session is attached already, the error is [ErrInUse]. If the store
+	// holds publications or received identifiers of another client identifier, the error is an
+	// [*OwnerError] and the store does not change [MQTT-3.1.3-2]. A store without both takes any
+	// client identifier, which becomes its owner, and removes the record of another owner's session.
 	Attach(clientID string) (Snapshot, error)
 
 	// Commit applies the changes in order and atomically: after an error or a crash, the store
-	// holds all changes or none. Commit keeps no reference to the slice or to the payloads. After
-	// an error the session commits the same changes again before it commits others. In the second
+	// holds all changes or none. Commit keeps no reference to anything in the changes. After an
+	// error the session commits the same changes again before it commits others. In the second
 	// commit Completed replaces Accepted, because the accepted publications have ended with the
 	// error.
+	//
+	// The Properties of a message are kept with Expiry, ContentType, ResponseTopic, Correlation
+	// (nil and empty are different), Text and User (in order, with repeated names). Since and
+	// Subscriptions need not be kept. Expiry, Deadline and Seen may be rounded up to whole seconds.
+	// A record without ClientID of a version before MQTT 5 need not be kept, but must replace the
+	// record before it.
 	Commit(changes []Change) error
 
 	// Detach ends the session's use of the store. The content stays.
@@ -32,19 +41,31 @@ type Store interface {
 
 // Snapshot is the session state in a store.
 type Snapshot struct {
-	Publications []Publication // in ascending order of Seq
-	Received     []uint16      // identifiers of QoS 2 messages that were acknowledged by their consumers and not yet released by PUBREL
+	Owner        string         // the client identifier of the session; "" if the store has none
+	Session      *SessionRecord // nil: none
+	Publications []Publication  // in ascending order of Seq
+	Received     []uint16       // identifiers of QoS 2 messages that were acknowledged by their consumers and not yet released by PUBREL
 }
 
-// Empty reports whether the snapshot holds no session state.
+// Empty reports whether the snapshot holds no publication and no received identifier. It ignores
+// Owner and Session.
 func (s Snapshot) Empty() bool { return len(s.Publications) == 0 && len(s.Received) == 0 }
+
+// SessionRecord says how the broker keeps the session of a store (MQTT 5, section 4.1).
+type SessionRecord struct {
+	Version  frames.Version // the session was opened with it
+	ClientID string         // the identifier that the broker assigned; "" if the client chose its own
+	Expiry   uint32         // seconds for which the broker keeps the session after the connection ends; 4,294,967,295: for ever
+	Seen     time.Time      // when the session was last known to be alive; whole seconds
+}
 
 // Publication is an accepted QoS 1 or 2 publication that has not completed.
 type Publication struct {
 	Seq      uint64 // its position in the order of acceptance
 	Message  frames.Message
-	ID       uint16 // 0: it was never in flight
-	Released bool   // PUBREC was received; PUBREL is due, and PUBLISH must not be sent again
+	Deadline time.Time // when the message expires; zero: never
+	ID       uint16    // 0: it was never in flight
+	Released bool      // PUBREC was received; PUBREL is due, and PUBLISH must not be sent again
 }
 
 // ChangeKind is the kind of a [Change]. Each constant names in parentheses the fields of Change
@@ -52,13 +73,14 @@ type Publication struct {
 type ChangeKind byte
 
 const (
-	Accepted  ChangeKind = iota + 1 // a publication was accepted (Seq, Message)
+	Accepted  ChangeKind = iota + 1 // a publication was accepted (Seq, Message, Deadline)
 	Assigned                        // the publication got a packet identifier, or lost it if ID is 0 (Seq, ID)
 	Released                        // PUBREC was received for the publication (Seq)
 	Completed                       // the publication ended (Seq)
 	Received                        // all consumers acknowledged a QoS 2 message (ID)
 	Forgotten                       // PUBREL released the identifier of a QoS 2 message (ID)
-	Cleared                         // the whole session ended
+	Cleared                         // the whole session ended; its record is removed, the owner of the store stays
+	Opened                          // the broker opened or confirmed the session (Session); a ClientID in it becomes the owner of the store
 )
 
 // ChangeKinds is a set of kinds.
@@ -69,10 +91,12 @@ func (s ChangeKinds) Has(k ChangeKind) bool { return s&(1<<k) != 0 }
 
 // Change is one change of session state.
 type Change struct {
-	Kind    ChangeKind
-	ID      uint16
-	Seq     uint64
-	Message frames.Message
+	Kind     ChangeKind
+	ID       uint16
+	Seq      uint64
+	Message  frames.Message
+	Deadline time.Time
+	Session  *SessionRecord
 }
 
 // OwnerError means that a store holds the session of another client identifier.
@@ -154,6 +178,15 @@ func (j *Journal) removePublications(seqs map[uint64]bool) {
 
 // Clear records that the whole session ended.
 func (j *Journal) Clear() { j.record(Change{Kind: Cleared}) }
+
+// Open records that the broker opened or confirmed the session. It rounds Seen down to whole
+// seconds.
+func (j *Journal) Open(r SessionRecord) {
+	if j != nil {
+		r.Seen = r.Seen.Truncate(time.Second)
+		j.record(Change{Kind: Opened, Session: &r})
+	}
+}
 
 // Len returns the number of changes in the journal.
 func (j *Journal) Len() int {

@@ -45,6 +45,7 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 		}
 
 		want := flow.Snapshot{
+			Owner: "kept",
 			Publications: []flow.Publication{
 				{Seq: 1, Message: message("out", "1", 2), ID: 1, Released: true},
 				{Seq: 3, Message: message("out", "3", 2), ID: 3},
@@ -112,7 +113,7 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 				}
 				wantError(t, r.Err, fate)
 			}
-			want := flow.Snapshot{Publications: []flow.Publication{
+			want := flow.Snapshot{Owner: "kept", Publications: []flow.Publication{
 				{Seq: 1, Message: message("out", "1", q)}, {Seq: 2, Message: message("out", "2", q)},
 			}}
 			if got := m.holds(t, "kept"); fmt.Sprint(got) != fmt.Sprint(want) {

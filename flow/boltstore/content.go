@@ -164,7 +164,7 @@ func (c *content) meta(_ uint32, key, value []byte, offset int64) {
 	case bytes.Equal(key, stateKey):
 		var s state
 		if s, err = parseState(value); err == nil {
-			c.state = &s
+			c.state, c.snap.Owner = &s, s.owner
 		}
 	default:
 		c.im.report(key, offset, "it is unknown")

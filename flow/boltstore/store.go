@@ -101,10 +101,15 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 	if err := c.read(s.options.Fallback); err != nil {
 		return flow.Snapshot{}, err
 	}
-	if !c.snap.Empty() && c.state.owner != clientID {
-		return flow.Snapshot{}, fmt.Errorf("boltstore: %s: %w", s.path, &flow.OwnerError{Owner: c.state.owner, Asked: clientID})
+	owner := c.state.owner
+	if clientID != "" && clientID != owner {
+		if !c.snap.Empty() {
+			return flow.Snapshot{}, fmt.Errorf("boltstore: %s: %w", s.path, &flow.OwnerError{Owner: owner, Asked: clientID})
+		}
+		owner = clientID
 	}
-	s.attached, s.owner = true, clientID // the first commit writes the owner to the file
+	s.attached, s.owner = true, owner // the first commit writes the owner to the file
+	c.snap.Owner = owner
 	return c.snap, nil
 }
 

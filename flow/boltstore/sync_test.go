@@ -3,8 +3,8 @@ package boltstore
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
+	"reflect"
 	"syscall"
 	"testing"
 
@@ -59,9 +59,11 @@ func TestNothingIsReportedAsStoredThatWasNotSynced(t *testing.T) {
 		t.Errorf("Attach: error %v", err)
 	}
 	disk.failing = false
-	want := "{[{1 " + fmt.Sprint(changes[0].Message) + " 0 false}] [5]}"
-	if snap := mustAttach(t, s); fmt.Sprint(snap) != want {
-		t.Errorf("holds %+v, want %s", snap, want)
+	want := flow.Snapshot{
+		Owner: "a", Publications: []flow.Publication{{Seq: 1, Message: changes[0].Message}}, Received: []uint16{5},
+	}
+	if snap := mustAttach(t, s); !reflect.DeepEqual(snap, want) {
+		t.Errorf("holds %+v, want %+v", snap, want)
 	}
 	mustCommit(t, s, changes...)
 	if disk.syncs != 1 {

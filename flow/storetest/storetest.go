@@ -44,6 +44,7 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		detach(t, *s)
 		*s = again(t)
 		got := attach(t, *s, "a")
+		want.Owner = "a"
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("holds %+v, want %+v", got, want)
 		}
