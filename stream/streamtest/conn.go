@@ -27,7 +27,8 @@ type Conn struct {
 	rw          net.Conn // end, or the connection given to Wrap
 	in          *frames.Reader
 	version     frames.Version
-	connected   bool // CONNECT has arrived
+	connected   bool            // CONNECT has arrived
+	aliases     *frames.Aliases // that the client may set; nil before a CONNACK of MQTT 5
 	trace       trace
 }
 
@@ -47,7 +48,8 @@ func newConn(b *Broker, ordinal int, client, end *PipeConn) *Conn {
 	}
 }
 
-// Next returns the next packet, which must be a T. The caller owns the packet and its memory.
+// Next returns the next packet, which must be a T. The caller owns the packet and its memory. A
+// PUBLISH that came with a topic alias in place of its topic has the topic and the alias.
 //
 //	p := streamtest.Next[frames.Publish](c)
 func Next[T frames.Packet](c *Conn) T {
@@ -71,7 +73,8 @@ func (c *Conn) ExpectType(t frames.Type) frames.Packet {
 	return got
 }
 
-// Expect receives packets. They must equal the given packets byte for byte, in the given order.
+// Expect receives packets. They must equal the given packets byte for byte, in the given order. So
+// a PUBLISH with a topic alias in place of its topic is expected with an empty topic.
 func (c *Conn) Expect(packets ...frames.Packet) {
 	c.tb.Helper()
 	for _, want := range packets {
@@ -91,7 +94,7 @@ func (c *Conn) Expect(packets ...frames.Packet) {
 			return
 		}
 		if wire[0] != f.Header || len(wire) != f.Size() || !bytes.HasSuffix(wire, f.Body) {
-			c.tb.Fatalf("%s: unexpected %v:%s%s", c.where(), got.Type(), diff(want, got), &c.trace)
+			c.tb.Fatalf("%s: unexpected %v:%s%s", c.where(), got.Type(), diff(want, asSent(f, got)), &c.trace)
 			return
 		}
 	}
@@ -104,10 +107,23 @@ func (c *Conn) ExpectConnect() frames.Connect {
 	return Next[frames.Connect](c)
 }
 
-// ExpectDisconnect expects DISCONNECT and then the end of the connection [MQTT-3.14.4-1].
+// ExpectDisconnect expects DISCONNECT with any reason code, and then the end of the connection
+// [MQTT-3.14.4-1].
 func (c *Conn) ExpectDisconnect() {
 	c.tb.Helper()
 	Next[frames.Disconnect](c)
+	c.ExpectClosed()
+}
+
+// ExpectDisconnectCode expects DISCONNECT with a reason code, and then the end of the connection. It
+// accepts any reason string and other properties. Before MQTT 5 the code is always Success.
+func (c *Conn) ExpectDisconnectCode(code frames.ReasonCode) {
+	c.tb.Helper()
+	_, got, err := c.receive(time.Now().Add(c.timeout))
+	if d, ok := got.(frames.Disconnect); err != nil || !ok || d.Code != code {
+		c.failed(describe(frames.Disconnect{Code: code}), got, err)
+		return
+	}
 	c.ExpectClosed()
 }
 
@@ -173,20 +189,44 @@ func (c *Conn) receive(until time.Time) (frames.Frame, frames.Packet, error) {
 			continue
 		}
 		c.in.Keep() // the packet belongs to the script
-		p, err := frames.Parse(f, c.version)
+		p, err := c.parse(f)
 		if err != nil {
 			return f, nil, err
 		}
-		if connect, ok := p.(frames.Connect); ok {
-			c.version, c.connected = connect.Version, true
-		}
-		c.trace.add("got", p)
+		c.trace.add("got", asSent(f, p))
 		if c.autoPing && p.Type() == frames.TypePingreq {
 			c.Send(frames.Pingresp{})
 			continue
 		}
 		return f, p, nil
 	}
+}
+
+// parse parses a packet. A CONNECT sets the version.
+func (c *Conn) parse(f frames.Frame) (frames.Packet, error) {
+	if f.Type() == frames.TypePublish {
+		p, err := frames.ParsePublish(f, c.version, nil, c.aliases)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	p, err := frames.Parse(f, c.version)
+	if connect, ok := p.(frames.Connect); ok {
+		c.version, c.connected = connect.Version, true
+		c.in.SetVersion(c.version)
+	}
+	return p, err
+}
+
+// asSent returns p without a topic that a topic alias stood for.
+func asSent(f frames.Frame, p frames.Packet) frames.Packet {
+	publish, ok := p.(frames.Publish)
+	if ok && publish.Alias != 0 && f.Body[0] == 0 && f.Body[1] == 0 {
+		publish.Topic = ""
+		return publish
+	}
+	return p
 }
 
 func (c *Conn) fill(until time.Time) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -36,12 +37,12 @@ func diff(want, got frames.Packet) string {
 		if !ok {
 			was.text = "none"
 		}
-		if !ok || was.full != f.full {
+		if !ok && !f.zero || ok && was.full != f.full {
 			fmt.Fprintf(&b, "\n\t%s: wanted %s, got %s%s", f.name, was.text, f.text, offset(was.full, f.full))
 		}
 	}
 	for _, f := range w {
-		if _, missing := at[f.name]; missing {
+		if _, missing := at[f.name]; missing && !f.zero {
 			fmt.Fprintf(&b, "\n\t%s: wanted %s, got none", f.name, f.text)
 		}
 	}
@@ -76,25 +77,31 @@ type field struct {
 }
 
 // flatten lists the leaves of a struct. Fields of embedded structs keep their own names; fields of
-// other structs have a dotted prefix.
+// other structs have a dotted prefix. A nil pointer has no leaves.
 func flatten(prefix string, v reflect.Value) []field {
 	var out []field
 	for i := range v.NumField() {
 		t, f := v.Type().Field(i), v.Field(i)
 		name := prefix + t.Name
-		if t.Type == reflect.TypeFor[frames.Type]() {
+		if !t.IsExported() || t.Type == reflect.TypeFor[frames.Type]() {
 			continue // the Kind of an Ack: the report already shows the packet type
 		}
-		if f.Kind() == reflect.Pointer && !f.IsNil() {
+		optional := f.Kind() == reflect.Pointer
+		if optional {
+			if f.IsNil() {
+				continue
+			}
 			f = f.Elem()
 		}
 		switch {
-		case f.Kind() == reflect.Struct && t.Anonymous:
+		case f.Kind() != reflect.Struct || f.Type() == reflect.TypeFor[time.Time]():
+			x := leaf(name, f)
+			x.zero = x.zero && !optional // a property that is present with the value 0
+			out = append(out, x)
+		case t.Anonymous:
 			out = append(out, flatten(prefix, f)...)
-		case f.Kind() == reflect.Struct:
-			out = append(out, flatten(name+".", f)...)
 		default:
-			out = append(out, leaf(name, f))
+			out = append(out, flatten(name+".", f)...)
 		}
 	}
 	return out

@@ -1,4 +1,4 @@
-// Package streamtest is a broker for tests. It speaks MQTT 3.1 and 3.1.1 over in-memory
+// Package streamtest is a broker for tests. It speaks MQTT 3.1, 3.1.1 and 5 over in-memory
 // connections, and follows the script of a test step by step:
 //
 //	func TestPublishIsSentAgainAfterTheConnectionBroke(t *testing.T) {
@@ -43,6 +43,17 @@
 //	c := b.Handshake(false)
 //	c.Grant(streamtest.Next[frames.Subscribe](c))
 //	c.Deliver(frames.Message{Topic: "level", Payload: []byte("4.2"), QoS: frames.AtLeastOnce})
+//
+// # Versions
+//
+// The CONNECT of a client sets the version of its connection, and with it the encoding of all later
+// packets. So most scripts serve every version. On MQTT 5 a script sends reason codes and properties
+// in the packets of package frames, and it may announce limits:
+//
+//	c.ExpectConnect()
+//	c.Send(frames.Connack{Properties: &frames.ConnackProperties{ReceiveMaximum: 20}})
+//	c.Complete(streamtest.Next[frames.Publish](c))
+//	c.ExpectDisconnectCode(frames.DisconnectWithWill)
 //
 // # Bubbles
 //

@@ -65,6 +65,7 @@ type client struct {
 	t    *testing.T
 	conn net.Conn
 	in   *frames.Reader
+	v    frames.Version
 }
 
 func dial(t *testing.T, b *Broker) *client {
@@ -78,22 +79,34 @@ func dial(t *testing.T, b *Broker) *client {
 
 func newClient(t *testing.T, conn net.Conn) *client {
 	t.Cleanup(func() { _ = conn.Close() })
-	return &client{t, conn, frames.NewReader(conn, 0)}
+	return &client{t, conn, frames.NewReader(conn, 0), frames.V311}
+}
+
+// at makes the client speak version v.
+func (c *client) at(v frames.Version) *client {
+	c.v = v
+	c.in.SetVersion(v)
+	return c
 }
 
 func (c *client) send(packets ...frames.Packet) {
 	c.t.Helper()
-	if _, err := c.conn.Write(encode(c.t, packets...)); err != nil {
+	if _, err := c.conn.Write(encodeAs(c.t, c.v, packets...)); err != nil {
 		c.t.Error(err)
 	}
 }
 
 func encode(t *testing.T, packets ...frames.Packet) []byte {
 	t.Helper()
+	return encodeAs(t, frames.V311, packets...)
+}
+
+func encodeAs(t *testing.T, v frames.Version, packets ...frames.Packet) []byte {
+	t.Helper()
 	var out []byte
 	for _, p := range packets {
 		var err error
-		if out, err = p.Append(out, frames.V311); err != nil {
+		if out, err = p.Append(out, v); err != nil {
 			t.Error(err)
 		}
 	}
@@ -109,7 +122,7 @@ func (c *client) next() frames.Packet {
 		c.t.Error(err)
 		return nil
 	}
-	p, err := frames.Parse(f, frames.V311)
+	p, err := frames.Parse(f, c.v)
 	if err != nil {
 		c.t.Error(err)
 	}

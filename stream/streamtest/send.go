@@ -57,11 +57,23 @@ func (c *Conn) encode(packets []frames.Packet) []byte {
 			c.tb.Fatalf("streamtest: the script sends a packet that cannot be encoded: %s: %v", describe(p), err)
 		}
 		c.trace.add("sent", p)
+		c.announce(p)
 	}
 	return b
 }
 
-// Handshake receives CONNECT and accepts it.
+// announce allows the client the topic aliases of a CONNACK.
+func (c *Conn) announce(p frames.Packet) {
+	if connack, ok := p.(frames.Connack); ok && c.version >= frames.V5 {
+		c.aliases = nil
+		if connack.Properties != nil {
+			c.aliases = frames.NewAliases(connack.Properties.TopicAliasMaximum)
+		}
+	}
+}
+
+// Handshake receives CONNECT and accepts it, without properties. To announce some on MQTT 5, use
+// ExpectConnect, and Send with a [frames.Connack].
 func (c *Conn) Handshake(sessionPresent bool) frames.Connect {
 	c.tb.Helper()
 	p := c.ExpectConnect()
@@ -83,6 +95,12 @@ func (c *Conn) Grant(p frames.Subscribe) {
 		codes[i] = frames.ReasonCode(f.QoS)
 	}
 	c.Send(frames.Suback{ID: p.ID, Codes: codes})
+}
+
+// Unsuback answers an UNSUBSCRIBE. On MQTT 5 each filter gets the code Success.
+func (c *Conn) Unsuback(p frames.Unsubscribe) {
+	c.tb.Helper()
+	c.Send(frames.Unsuback{ID: p.ID, Codes: make([]frames.ReasonCode, len(p.Topics))})
 }
 
 // Complete completes the exchange for a client's PUBLISH as its receiver. At QoS 1 it sends PUBACK.
@@ -149,4 +167,5 @@ func (c *Conn) Raw() net.Conn { return c.rw }
 func (c *Conn) Wrap(over net.Conn) {
 	c.rw = over
 	c.in = frames.NewReader(over, frames.MaxPacket)
+	c.in.SetVersion(c.version)
 }
