@@ -3,6 +3,8 @@
 package boltstore
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -29,15 +31,21 @@ func (s *Store) Commit(changes []flow.Change) error {
 	if err := s.resync(); err != nil {
 		return err
 	}
-	cleared, publications, received := fold(changes)
-	if !cleared && len(publications)+len(received) == 0 {
+	net := fold(changes)
+	if net.empty() {
 		return nil
 	}
-	err := guarded(func() error { return s.transact(cleared, publications, received) })
+	return s.apply(&net)
+}
+
+// apply applies the net effect of a commit in one transaction.
+func (s *Store) apply(net *netChanges) error {
+	err := guarded(func() error { return s.transact(net) })
 	if cap(s.buf) > maxBuffer {
 		s.buf = nil
 	}
 	if err == nil {
+		s.owner = cmp.Or(net.owner, s.owner)
 		return nil
 	}
 	err = fmt.Errorf("boltstore: %s: %w", s.path, err)
@@ -47,19 +55,17 @@ func (s *Store) Commit(changes []flow.Change) error {
 	return err
 }
 
-func (s *Store) transact(cleared bool, publications []netChange, received []receivedChange) error {
+func (s *Store) transact(net *netChanges) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err
 	}
 	t := transaction{buf: s.buf[:0]}
-	if err = t.begin(tx, cleared); err == nil {
-		if err = t.publications(publications); err == nil {
-			err = t.received(received)
-		}
+	if err = t.begin(tx, net.cleared); err == nil {
+		err = t.apply(net)
 	}
 	if err == nil && t.dirty {
-		err = t.end(s.owner)
+		err = t.end(cmp.Or(net.owner, s.owner))
 	}
 	if s.buf = t.buf; err != nil || !t.dirty {
 		return errors.Join(err, tx.Rollback())
@@ -110,13 +116,17 @@ type transaction struct {
 	flightBucket      *bbolt.Bucket
 	receivedBucket    *bbolt.Bucket
 
-	state state
-	dirty bool
-	buf   []byte // the values of this transaction; bbolt refers to them until it commits
+	format uint32
+	state  state
+	dirty  bool
+	buf    []byte // the values of this transaction; bbolt refers to them until it commits
 }
 
 func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 	t.metaBucket = tx.Bucket([]byte(metaBucket))
+	if t.format, err = parseFormat(t.metaBucket.Get(formatKey)); err != nil {
+		return fmt.Errorf("%s %x: %w", metaBucket, formatKey, err)
+	}
 	if t.state, err = parseState(t.metaBucket.Get(stateKey)); err != nil {
 		return fmt.Errorf("%s %x: %w", metaBucket, stateKey, err)
 	}
@@ -144,6 +154,49 @@ func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 	return nil
 }
 
+func (t *transaction) apply(net *netChanges) error {
+	for i := range net.publications {
+		if err := t.publication(&net.publications[i]); err != nil {
+			return err
+		}
+	}
+	if err := t.received(net.received); err != nil {
+		return err
+	}
+	if net.owner != "" && net.owner != t.state.owner {
+		t.dirty = true
+	}
+	return t.session(net)
+}
+
+// session stores or removes the session record.
+func (t *transaction) session(net *netChanges) error {
+	old := t.metaBucket.Get(sessionKey)
+	if net.session == nil {
+		if old == nil || !net.cleared {
+			return nil
+		}
+		t.dirty = true
+		return t.metaBucket.Delete(sessionKey)
+	}
+	value := appendSession(nil, net.session)
+	if bytes.Equal(old, value) || t.format == baseFormat && !needsRecord(net.session) {
+		return nil
+	}
+	t.dirty = true
+	return errors.Join(t.upgrade(), t.metaBucket.Put(sessionKey, value))
+}
+
+// upgrade raises the format of the file, so that a program that does not know this format refuses
+// the file.
+func (t *transaction) upgrade() error {
+	if t.format >= version {
+		return nil
+	}
+	t.format = version
+	return t.metaBucket.Put(formatKey, appendFormat(nil, version))
+}
+
 func (t *transaction) end(owner string) error {
 	t.state.owner = owner
 	return t.metaBucket.Put(stateKey, t.state.append(nil))
@@ -168,22 +221,19 @@ func (t *transaction) remove(b *bbolt.Bucket, tally *tally, key []byte) error {
 	return b.Delete(key)
 }
 
-func (t *transaction) publications(list []netChange) error {
-	for i := range list {
-		if err := t.publication(&list[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (t *transaction) publication(o *netChange) (err error) {
 	key := seqKey(o.seq)
 	from := len(t.buf)
 	switch {
-	case o.message != nil:
-		if t.buf, err = appendPublication(t.buf, key, *o.message, o.flight); err != nil {
+	case o.accepted != nil:
+		m, deadline := &o.accepted.Message, o.accepted.Deadline
+		if t.buf, err = appendPublication(t.buf, key, m, deadline, o.flight); err != nil {
 			return err
+		}
+		if needsExtras(m, deadline) {
+			if err := t.upgrade(); err != nil {
+				return err
+			}
 		}
 		err = t.put(t.publicationBucket, &t.state.publications, key, from, t.publicationBucket.Get(key) != nil)
 		return errors.Join(err, t.remove(t.flightBucket, &t.state.flight, key))
@@ -196,10 +246,11 @@ func (t *transaction) publication(o *netChange) (err error) {
 		return nil // the publication has ended
 	}
 	// Open and Attach have checked all pages. A commit reads only the pages that it touches.
-	_, _, f, err := parsePublication(key, value)
+	p, err := parsePublication(key, value)
 	if err != nil {
 		return fmt.Errorf("%s %x: %w", publicationsBucket, key, err)
 	}
+	f := p.flight
 	entry := t.flightBucket.Get(key)
 	if entry != nil {
 		if f, err = parseFlight(key, entry); err != nil {

@@ -18,8 +18,9 @@ const (
 )
 
 var (
-	formatKey = []byte("format")
-	stateKey  = []byte("state")
+	formatKey  = []byte("format")
+	sessionKey = []byte("session") // in files of format 2 only
+	stateKey   = []byte("state")
 )
 
 // content is the checked content of a store file.
@@ -140,6 +141,10 @@ func (c *content) checkTallies() {
 		c.im.report(nil, 0, "the format or the state is missing")
 		return
 	}
+	if r := c.snap.Session; r != nil && r.ClientID != "" && r.ClientID != c.state.owner {
+		c.im.bucket = metaBucket
+		c.im.report(sessionKey, 0, "it has the client identifier %q, the state has %q", r.ClientID, c.state.owner)
+	}
 	for _, b := range []struct {
 		name        string
 		found, want tally
@@ -166,6 +171,8 @@ func (c *content) meta(_ uint32, key, value []byte, offset int64) {
 		if s, err = parseState(value); err == nil {
 			c.state, c.snap.Owner = &s, s.owner
 		}
+	case bytes.Equal(key, sessionKey) && c.format != baseFormat: // the format precedes it
+		c.snap.Session, err = parseSession(value)
 	default:
 		c.im.report(key, offset, "it is unknown")
 	}
@@ -190,7 +197,13 @@ func (c *content) flight(_ uint32, key, value []byte, offset int64) {
 
 func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 	seq := keyNumber(key)
-	m, topic, f, err := parsePublication(key, value)
+	p, err := parsePublication(key, value)
+	if err == nil && p.extras && c.format == baseFormat {
+		err = errFlags
+	}
+	if err == nil {
+		p.message.Properties, err = p.properties()
+	}
 	if err != nil {
 		delete(c.unmatched, seq) // so that the same damage is not reported twice
 		c.im.report(key, offset, "%v", err)
@@ -198,18 +211,19 @@ func (c *content) publication(_ uint32, key, value []byte, offset int64) {
 	}
 	c.found.publications.add(key)
 	if later, ok := c.unmatched[seq]; ok {
-		f = later.flight
+		p.flight = later.flight
 		delete(c.unmatched, seq)
 	}
 	if !c.keep {
 		return
 	}
-	if c.topic != string(topic) { // neighbours often share a topic
-		c.topic = string(topic)
+	if c.topic != string(p.topic) { // neighbours often share a topic
+		c.topic = string(p.topic)
 	}
-	m = m.Clone()
-	m.Topic = c.topic
-	c.snap.Publications = append(c.snap.Publications, flow.Publication{Seq: seq, Message: m, ID: f.id, Released: f.released})
+	m := p.message
+	m.Topic, m.Payload = c.topic, bytes.Clone(m.Payload)
+	c.snap.Publications = append(c.snap.Publications,
+		flow.Publication{Seq: seq, Message: m, Deadline: fromUnix(p.deadline), ID: p.id, Released: p.released})
 }
 
 func (c *content) received(_ uint32, key, value []byte, offset int64) {

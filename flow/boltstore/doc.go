@@ -8,8 +8,9 @@
 //	defer store.Close()
 //	client, err := mqtt.Dial(ctx, url, &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store})
 //
-// The file is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which only
-// record whose session uses the store. After one client has closed, the next client can use the
+// The file is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which record
+// whose session uses the store. Attach writes to the file only to remove the record of another
+// client's session from an empty store. After one client has closed, the next client can use the
 // store, until the program calls Close.
 //
 // # Durability
@@ -37,15 +38,30 @@
 //
 //	bucket        key                    value
 //	meta          "format"               "millrace", version (4 bytes), check
+//	meta          "session"              version (1 byte), expiry (4 bytes), Seen (8 bytes), check, assigned client identifier; format 2
 //	meta          "state"                count and sum of keys for each bucket below (6 times 8 bytes), check, client identifier
-//	publications  Seq (8 bytes)          check, QoS, flags, packet identifier, length of topic (2 bytes), topic, payload
+//	publications  Seq (8 bytes)          check, QoS, flags, packet identifier, length of topic (2 bytes), topic, extras, payload
 //	flight        Seq (8 bytes)          check, flags, packet identifier
 //	received      identifier (2 bytes)   check
 //
 // Numbers are big-endian. A check is the CRC-32C of the key and of the value without the check
-// itself. Flags are 1 for retain, in publications only, and 2 for released. A record in
-// publications has the packet identifier and the released flag as of the commit that accepted the
-// publication. A later record in flight overrides both, so that the payload is written only once.
+// itself. Flags are 1 for retain and 4 for extras, both in publications only, and 2 for released. A
+// record in publications has the packet identifier and the released flag as of the commit that
+// accepted the publication. A later record in flight overrides both, so that the payload is written
+// only once.
+//
+// The extras are the length of the properties (4 bytes), the deadline (8 bytes), the message expiry
+// interval (4 bytes, 0 is none), and the properties as PUBLISH has them, without the interval. Seen
+// and the deadline are Unix times in seconds; the deadline is rounded up, and 0 is none. "session" is
+// the record of the last flow.Opened.
+//
+// A new file has format version 1, which has no "session" and no extras. The first commit that needs
+// one of them raises the version to 2 in the same transaction: a publication with properties or a
+// deadline, or the session of a broker that speaks MQTT 5 or assigned the client identifier. So a
+// program with an earlier version of this package opens every file that it can understand, and
+// refuses each other file by its number. In format 1 the record of another session is not stored.
+// The version of a file never falls.
+//
 // The tallies in "state" (count and wrapping sum of the keys of each bucket) reveal missing
 // records, which the checks of the records cannot.
 //

@@ -197,7 +197,7 @@ func (s *Store) initialise() error {
 				return err
 			}
 			m := tx.Bucket([]byte(metaBucket))
-			return errors.Join(m.Put(formatKey, appendFormat(nil, version)), m.Put(stateKey, new(state).append(nil)))
+			return errors.Join(m.Put(formatKey, appendFormat(nil, baseFormat)), m.Put(stateKey, new(state).append(nil)))
 		})
 	})
 }

@@ -5,30 +5,29 @@ package boltstore
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
-	"math"
-
-	"github.com/go-millrace/mqtt/frames"
 )
 
-// version is the format version of the file.
-const version = 1
+// The format versions of a file. A new file has format 1, which every version of this package reads.
+const (
+	baseFormat = 1
+	version    = 2 // adds the session record, and the extras of publications
+)
 
 const magic = "millrace"
 
 const (
 	retainFlag   = 1
 	releasedFlag = 2
+	extrasFlag   = 4 // in publications of format 2 only
 )
 
 // Sizes of values in bytes, without the fields of variable length.
 const (
-	formatSize      = len(magic) + 4 + 4
-	stateSize       = 6*8 + 4
-	publicationSize = 4 + 1 + 1 + 2 + 2
-	flightSize      = 4 + 1 + 2
-	receivedSize    = 4
+	formatSize   = len(magic) + 4 + 4
+	stateSize    = 6*8 + 4
+	flightSize   = 4 + 1 + 2
+	receivedSize = 4
 )
 
 var (
@@ -65,42 +64,6 @@ func idKey(id uint16) []byte   { return binary.BigEndian.AppendUint16(nil, id) }
 type flight struct {
 	id       uint16
 	released bool
-}
-
-// appendPublication appends the value for key to dst.
-func appendPublication(dst, key []byte, m frames.Message, f flight) ([]byte, error) {
-	if len(m.Topic) > math.MaxUint16 {
-		return dst, fmt.Errorf("the topic has %d bytes, the limit is %d", len(m.Topic), math.MaxUint16)
-	}
-	at := len(dst)
-	dst = append(dst, 0, 0, 0, 0, byte(m.QoS), flags(m.Retain, f.released))
-	dst = binary.BigEndian.AppendUint16(dst, f.id)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(m.Topic)))
-	dst = append(dst, m.Topic...)
-	dst = append(dst, m.Payload...)
-	seal(key, dst[at:], 0)
-	return dst, nil
-}
-
-// parsePublication parses the value for key. The topic and the payload that it returns are slices
-// of value.
-func parsePublication(key, value []byte) (m frames.Message, topic []byte, f flight, err error) {
-	if len(key) != 8 || len(value) < publicationSize {
-		return m, nil, f, errLength
-	}
-	if err := checkSeal(key, value, 0); err != nil {
-		return m, nil, f, err
-	}
-	n := publicationSize + int(binary.BigEndian.Uint16(value[8:]))
-	if len(value) < n {
-		return m, nil, f, errLength
-	}
-	if value[5] > retainFlag|releasedFlag {
-		return m, nil, f, errFlags
-	}
-	m.QoS, m.Retain, m.Payload = frames.QoS(value[4]), value[5]&retainFlag != 0, value[n:]
-	f = flight{id: binary.BigEndian.Uint16(value[6:]), released: value[5]&releasedFlag != 0}
-	return m, value[publicationSize:n], f, nil
 }
 
 func appendFlight(dst, key []byte, f flight) []byte {

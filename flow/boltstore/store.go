@@ -108,7 +108,13 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 		}
 		owner = clientID
 	}
-	s.attached, s.owner = true, owner // the first commit writes the owner to the file
+	if owner != c.state.owner && c.snap.Session != nil { // the record of a session that ends here
+		if err := s.apply(&netChanges{cleared: true, owner: owner}); err != nil {
+			return flow.Snapshot{}, err
+		}
+		c.snap.Session = nil
+	}
+	s.attached, s.owner = true, owner // otherwise the first commit writes the owner to the file
 	c.snap.Owner = owner
 	return c.snap, nil
 }
