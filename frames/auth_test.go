@@ -35,10 +35,12 @@ func TestOptionsOfFiltersAreValidated(t *testing.T) {
 		t.Error(err)
 	}
 	for field, f := range map[string]Filter{
-		"no local": {Topic: "a", NoLocal: true}, "retain as published": {Topic: "a", RetainAsPublished: true},
-		"retain handling": {Topic: "a", RetainHandling: SendNoRetained},
+		"no local": {Topic: "a", NoLocal: true}, "retain handling": {Topic: "a", RetainHandling: SendNoRetained},
 	} {
-		wantInvalid(t, f.Validate(V311), InvalidError{Field: field})
+		wantVersion(t, f.Validate(V311), field)
+	}
+	if err := (Filter{Topic: "a", RetainAsPublished: true}).Validate(V311); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -68,8 +70,9 @@ func TestConnectPropertiesAreValidated(t *testing.T) {
 	}
 	will := &Message{Topic: "w", Properties: &Properties{ResponseTopic: "+"}}
 	wantInvalid(t, Connect{Version: V5, Will: will}.Validate(), InvalidError{Field: "response topic"})
-	wantInvalid(t, Connect{ClientID: "c", Properties: &ConnectProperties{}}.Validate(), InvalidError{Field: "properties"})
-	wantInvalid(t, Connect{ClientID: "c", Will: &Message{Topic: "w", Properties: &Properties{}}}.Validate(), InvalidError{Field: "properties"})
+	wantVersion(t, Connect{ClientID: "c", Properties: &ConnectProperties{}}.Validate(), "properties of CONNECT")
+	will = &Message{Topic: "w", Properties: &Properties{ContentType: "c"}}
+	wantVersion(t, Connect{ClientID: "c", Will: will}.Validate(), "content type")
 	if err := (Connect{Version: V5, PasswordFlag: true, Password: []byte("p")}).Validate(); err != nil {
 		t.Errorf("a password without user name: %v", err)
 	}

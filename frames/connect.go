@@ -67,7 +67,7 @@ func (c Connect) Validate() error {
 			return err
 		}
 	case c.Properties != nil:
-		return needsV5("properties", v)
+		return needsV5("properties of CONNECT", v)
 	}
 	if err := ValidString("user name", c.UserName); err != nil {
 		return err // [MQTT-3.1.3-11]

@@ -69,10 +69,19 @@ func (e *TooLargeError) Error() string {
 // Code returns PacketTooLarge.
 func (*TooLargeError) Code() ReasonCode { return PacketTooLarge }
 
-// needsV5 returns the error for an argument that a version before MQTT 5 cannot carry.
-func needsV5(field string, v Version) error {
-	return &InvalidError{Field: field, Reason: "needs MQTT 5, this is " + v.String()}
+// VersionError reports an argument that the version of the connection cannot carry. Nothing was
+// sent.
+type VersionError struct {
+	Field string  // the argument, as the standard names it: "user properties", "no local"
+	Need  Version // the first version that has it
+	Have  Version
 }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s: needs MQTT %v, this is %v", e.Field, e.Need, e.Have)
+}
+
+func needsV5(field string, v Version) error { return &VersionError{Field: field, Need: V5, Have: v} }
 
 // zeroID returns the error for an outbound packet that needs an identifier and has none
 // [MQTT-2.3.1-1].

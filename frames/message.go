@@ -18,10 +18,11 @@ func (m Message) Clone() Message {
 	return m
 }
 
-// Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], and that
-// the remaining length of the PUBLISH is at most 268,435,455 bytes. Properties need MQTT 5. The
-// error is an *InvalidError with Field "QoS", "topic", "packet", "properties" or the name of a
-// property, such as "response topic".
+// Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], the
+// properties, and that the remaining length of the PUBLISH is at most 268,435,455 bytes. The error
+// is an *InvalidError with Field "QoS", "topic", "packet" or the name of a property, such as
+// "response topic". Before MQTT 5 a message may have an Expiry, which is not sent; any other property
+// is a *VersionError.
 func (m Message) Validate(v Version) error {
 	if err := m.QoS.check("QoS"); err != nil {
 		return err
@@ -36,15 +37,18 @@ func (m Message) Validate(v Version) error {
 	return err
 }
 
-// validateProperties checks the Properties, which must be nil before MQTT 5.
+// validateProperties checks the Properties.
 func (m *Message) validateProperties(v Version) error {
-	switch {
-	case m.Properties == nil:
+	if m.Properties == nil {
 		return nil
-	case v < V5:
-		return needsV5("properties", v)
 	}
-	return m.Properties.validate(m.Payload)
+	if err := m.Properties.validate(m.Payload); err != nil {
+		return err
+	}
+	if v < V5 {
+		return m.Properties.CheckVersion(v)
+	}
+	return nil
 }
 
 // remaining returns the remaining length of the PUBLISH that carries m, or an error if that length

@@ -125,6 +125,27 @@ func validUser(list []UserProperty) error {
 	return nil
 }
 
+// CheckVersion returns a *VersionError for the first property, other than Expiry, that a version
+// before MQTT 5 cannot carry. It accepts nil Properties.
+func (p *Properties) CheckVersion(v Version) error {
+	if p == nil || v >= V5 {
+		return nil
+	}
+	switch {
+	case p.ContentType != "":
+		return needsV5("content type", v)
+	case p.ResponseTopic != "":
+		return needsV5("response topic", v)
+	case p.Correlation != nil:
+		return needsV5("correlation data", v)
+	case p.Text:
+		return needsV5("payload format indicator", v)
+	case len(p.User) > 0:
+		return needsV5("user properties", v)
+	}
+	return nil
+}
+
 func (p *Properties) write(w *propertyWriter) {
 	w.flag(propPayloadFormat, p.Text)
 	if p.Expiry > 0 || p.expires || !p.Since.IsZero() {

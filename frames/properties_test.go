@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,34 @@ func TestExpiryIsRoundedUp(t *testing.T) {
 	}
 }
 
+// D-2: before MQTT 5 a message may expire, and has no other property.
+func TestOnlyExpiryWorksBeforeMQTT5(t *testing.T) {
+	for field, p := range map[string]*Properties{
+		"content type": {ContentType: "c"}, "response topic": {ResponseTopic: "r"}, "correlation data": {Correlation: []byte{}},
+		"payload format indicator": {Text: true}, "user properties": {User: []UserProperty{{"a", "b"}}},
+	} {
+		m := Message{Topic: "a", Properties: p}
+		wantVersion(t, m.Validate(V311), field)
+		if err := m.Validate(V5); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, p := range []*Properties{{}, {Expiry: time.Minute}, {Subscriptions: []uint32{1}}} {
+		if err := (Message{Topic: "a", Properties: p}).Validate(V31); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// wantVersion checks that err is a VersionError for field.
+func wantVersion(t *testing.T, err error, field string) {
+	t.Helper()
+	var e *VersionError
+	if !errors.As(err, &e) || e.Field != field || e.Need != V5 || e.Have >= V5 || !strings.HasPrefix(e.Error(), field+": needs MQTT 5") {
+		t.Errorf("error %v, want a VersionError with field %q", err, field)
+	}
+}
+
 func TestCloneCopiesTheProperties(t *testing.T) {
 	p := &Properties{Correlation: []byte("c"), User: []UserProperty{{"a", "1"}}, Subscriptions: []uint32{1}}
 	c := Message{Properties: p}.Clone().Properties
@@ -79,8 +108,7 @@ func TestCloneCopiesTheProperties(t *testing.T) {
 	}
 }
 
-// V51, V52, V54: wrong properties are named before anything is sent. D-2: none are sent before MQTT
-// 5.
+// V51, V52, V54: wrong properties are named before anything is sent.
 func TestValidateNamesTheProperty(t *testing.T) {
 	long := strings.Repeat("x", MaxString+1)
 	for _, row := range []struct {
@@ -99,7 +127,7 @@ func TestValidateNamesTheProperty(t *testing.T) {
 	} {
 		m := Message{Topic: "a", Payload: []byte{0xff}, Properties: &row.p}
 		wantInvalid(t, m.Validate(V5), row.want)
-		wantInvalid(t, m.Validate(V311), InvalidError{Field: "properties"})
+		wantInvalid(t, m.Validate(V311), row.want)
 	}
 	good := Message{Topic: "a", Payload: []byte{0xff}, Properties: &Properties{Expiry: time.Second, ResponseTopic: "r", User: []UserProperty{{}}}}
 	if err := good.Validate(V5); err != nil {

@@ -54,8 +54,9 @@ const (
 )
 
 // Validate checks that f can be sent. It checks the QoS, the topic with [ValidTopicFilter], and the
-// options, which need MQTT 5. The error is an *InvalidError with Field "QoS", "filter", "no local",
-// "retain as published" or "retain handling".
+// options. The error is an *InvalidError with Field "QoS", "filter", "no local" or "retain
+// handling". NoLocal and RetainHandling before MQTT 5 are a *VersionError. RetainAsPublished is
+// ignored there, since it only changes a flag of the messages.
 func (f Filter) Validate(v Version) error {
 	if err := f.QoS.check("QoS"); err != nil {
 		return err
@@ -63,22 +64,26 @@ func (f Filter) Validate(v Version) error {
 	if err := ValidTopicFilter(f.Topic, v); err != nil {
 		return err
 	}
-	if v < V5 {
-		switch {
-		case f.NoLocal:
-			return needsV5("no local", v)
-		case f.RetainAsPublished:
-			return needsV5("retain as published", v)
-		case f.RetainHandling != SendRetained:
-			return needsV5("retain handling", v)
-		}
-		return nil
+	if err := f.CheckVersion(v); err != nil {
+		return err
 	}
 	if f.RetainHandling > SendNoRetained {
 		return &InvalidError{Field: "retain handling", Reason: "out of range", Value: int(f.RetainHandling), Limit: int(SendNoRetained)}
 	}
 	if f.NoLocal && strings.HasPrefix(f.Topic, sharePrefix) { // [MQTT-3.8.3-4]
 		return &InvalidError{Field: "no local", Reason: "set for a shared subscription"}
+	}
+	return nil
+}
+
+// CheckVersion returns a *VersionError if v cannot carry NoLocal or RetainHandling.
+func (f Filter) CheckVersion(v Version) error {
+	switch {
+	case v >= V5:
+	case f.NoLocal:
+		return needsV5("no local", v)
+	case f.RetainHandling != SendRetained:
+		return needsV5("retain handling", v)
 	}
 	return nil
 }

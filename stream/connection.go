@@ -71,7 +71,7 @@ func (c *connection) dialNow() {
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancel(context.Background())
 	s := c.states.State()
-	c.reader.connect(ctx, s.Attempt+1, s.Err)
+	c.reader.connect(ctx, c.terms.request(s.Attempt+1, s.Err))
 }
 
 // attemptFailed records that an attempt has failed.

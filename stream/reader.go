@@ -37,17 +37,15 @@ func newReader(d *link.Dialer) *reader {
 	return &reader{dialer: d, events: make(chan event), quit: make(chan struct{})}
 }
 
-// connect starts an attempt. The parameter number counts the attempts since the last connection.
-// The parameter last is the reason why the session is offline. ctx ends the attempt, not the
-// connection.
-func (r *reader) connect(ctx context.Context, number int, last error) {
-	r.running.Go(func() { r.run(ctx, number, last) })
+// connect starts an attempt. ctx ends the attempt, not the connection.
+func (r *reader) connect(ctx context.Context, q link.Request) {
+	r.running.Go(func() { r.run(ctx, q) })
 }
 
 // run makes a connection and starts another goroutine to read from it. The stack of that goroutine
 // is small, while dialing has grown the stack of this one.
-func (r *reader) run(ctx context.Context, number int, last error) {
-	c, err := r.dialer.Dial(ctx, number, last)
+func (r *reader) run(ctx context.Context, q link.Request) {
+	c, err := r.dialer.Dial(ctx, q)
 	ok := r.tell(event{conn: c, err: err})
 	switch {
 	case c == nil:

@@ -21,6 +21,8 @@ type terms struct {
 	kept      bool          // the session outlives the connection
 	resumed   bool          // the broker had our session when the connection began
 	doubtful  bool          // the session is kept, but CONNACK of this version does not say whether the broker had it
+
+	pinned frames.Version // with which the kept session was made; 0: there was no connection yet
 }
 
 // wantedTerms are the terms before the first connection.
@@ -41,7 +43,18 @@ func (t terms) agreed(c *link.Conn) terms {
 	t.version = c.Version
 	t.resumed = c.Connack.SessionPresent
 	t.doubtful = t.kept && t.version == frames.V31
+	t.pinned, t.clientID = c.Version, c.ClientID
 	return t
+}
+
+// request describes the next attempt. A session that the broker keeps has the version with which it
+// was made, and the client identifier that the broker has assigned.
+func (t *terms) request(number int, last error) link.Request {
+	r := link.Request{Number: number, LastErr: last}
+	if t.kept {
+		r.Pinned, r.ClientID = t.pinned, t.clientID
+	}
+	return r
 }
 
 // mayHaveSession reports whether the broker may have state of our session.

@@ -25,6 +25,9 @@ type Attempt struct {
 	Version  frames.Version // of the protocol
 	Number   int            // 1 for the first attempt since the last connection; fallbacks of one round share it
 	LastErr  error          // why the previous dial failed or the last connection ended; nil at first
+
+	clientID string    // that the broker has assigned; "" for that of the Config
+	exchange *exchange // of the enhanced authentication; nil without one
 }
 
 // attempt returns the dial to e as the Config and the URL describe it. Only Prepare needs values
@@ -37,7 +40,7 @@ func (c *Config) attempt(e *Endpoint) Attempt {
 // prepare lets the user change the attempt a to connect to e, and checks the result. It returns the
 // endpoint that is dialed.
 func (c *Config) prepare(ctx context.Context, e *Endpoint, a *Attempt) (*Endpoint, error) {
-	a.URL, a.Endpoint, a.Version = e.url(), e.String(), c.Connect.Version
+	a.URL, a.Endpoint = e.url(), e.String()
 	a.Password = append([]byte(nil), a.Password...)
 	a.Header = make(http.Header)
 	if a.TLS = a.TLS.Clone(); !e.tls {

@@ -29,7 +29,7 @@ func TestPrepareIsAskedBeforeEachDial(t *testing.T) {
 			return nil
 		}
 	}, "mqtt://a", "mqtt://b")
-	c, err := d.Dial(t.Context(), 3, nil)
+	c, err := d.Dial(t.Context(), Request{Number: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestTheResultOfPrepareIsChecked(t *testing.T) {
 		d := newTestDialer(t, f, func(c *Config) {
 			c.Prepare = func(_ context.Context, a *Attempt) error { change(a); return nil }
 		}, "ws://a/mqtt?token=hush")
-		_, err := d.Dial(t.Context(), 1, nil)
+		_, err := d.Dial(t.Context(), Request{Number: 1})
 		if err == nil || !strings.HasPrefix(err.Error(), "mqtt: Prepare: ") || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", field, err)
 		}
@@ -79,7 +79,7 @@ func TestADialThatReturnsNothingIsAnError(t *testing.T) {
 	d := newTestDialer(t, &fakeNet{}, func(c *Config) {
 		c.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
 	}, "mqtt://a")
-	if _, err := d.Dial(t.Context(), 1, nil); !errors.Is(err, errNoConn) {
+	if _, err := d.Dial(t.Context(), Request{Number: 1}); !errors.Is(err, errNoConn) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestARefusedUpgradeQuotesTheAnswer(t *testing.T) {
 		c.Write([]byte("HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n{\"message\":\"hush-hush expired\"}"))
 		c.Close()
 	}}
-	_, err := newTestDialer(t, f, nil, "ws://a/mqtt?token=hush-hush").Dial(t.Context(), 1, nil)
+	_, err := newTestDialer(t, f, nil, "ws://a/mqtt?token=hush-hush").Dial(t.Context(), Request{Number: 1})
 	if want := `mqtt: WebSocket: the server answered 403 Forbidden: "{\"message\":\"[hidden] expired\"}"`; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}

@@ -13,8 +13,18 @@ import (
 // Config is the configuration of a Dialer.
 type Config struct {
 	// Connect is the CONNECT packet of every connection. Its user name and password take precedence
-	// over those in the URL of an endpoint.
+	// over those in the URL of an endpoint. Its Version is 0 to negotiate: 5, or 3.1.1 at a broker
+	// that does not know 5. Its Properties are sent on MQTT 5 only.
 	Connect frames.Connect
+
+	// Lossy sends a will without the properties that the version of the connection does not have.
+	Lossy bool
+
+	// Authenticate, if set, makes the exchange of an enhanced authentication on MQTT 5.
+	Authenticate func(context.Context) (Exchange, error)
+
+	// Redirect, if set, decides where to connect when a broker refers to another one.
+	Redirect func(context.Context, Redirect) (string, error)
 
 	// TLS is the TLS configuration for secure endpoints, nil for the defaults.
 	TLS *tls.Config
@@ -41,11 +51,10 @@ type Config struct {
 func (c *Config) Validate(endpoints []*Endpoint) error {
 	for _, e := range endpoints {
 		a := c.attempt(e)
-		connect := c.connect(&a)
-		if err := connect.Validate(); err != nil {
-			return wrap("", err)
+		if a.Version = c.Connect.Version; a.Version == 0 {
+			a.Version = frames.V5 // a field that 3.1.1 lacks shows at an attempt
 		}
-		if _, err := connect.Append(nil, connect.Version); err != nil {
+		if _, err := c.hello(&a); err != nil {
 			return wrap("", err)
 		}
 	}
@@ -53,10 +62,15 @@ func (c *Config) Validate(endpoints []*Endpoint) error {
 }
 
 // login returns the user name and the password for an endpoint. It takes both from the Config if
-// either is set there, otherwise from the URL.
+// either is set there, otherwise from the URL. A broker to which another one has referred gets only
+// the user name and password that the Redirect function gave.
 func (c *Config) login(e *Endpoint) (user string, password []byte) {
-	if c.Connect.UserName != "" || len(c.Connect.Password) > 0 || e.user == nil {
+	own := c.Connect.UserName != "" || len(c.Connect.Password) > 0
+	switch {
+	case own && !e.referred:
 		return c.Connect.UserName, c.Connect.Password
+	case e.user == nil:
+		return "", nil
 	}
 	if p, ok := e.user.Password(); ok {
 		password = []byte(p)
@@ -68,7 +82,18 @@ func (c *Config) login(e *Endpoint) (user string, password []byte) {
 // password without a user name counts as none.
 func (c *Config) connect(a *Attempt) *frames.Connect {
 	p := c.Connect
-	p.Will = a.Will
+	p.Version, p.Will = a.Version, a.Will
+	if a.clientID != "" {
+		p.ClientID = a.clientID
+	}
+	if a.Version < frames.V5 {
+		p.Properties = nil
+		if c.Lossy && p.Will != nil && p.Will.Properties != nil {
+			will := *p.Will
+			will.Properties = nil
+			p.Will = &will
+		}
+	}
 	p.UserNameFlag, p.UserName = a.Username != "", a.Username
 	p.PasswordFlag, p.Password = a.Password != nil && (p.UserNameFlag || len(a.Password) > 0), a.Password
 	return &p
@@ -79,6 +104,14 @@ func (c *Config) hello(a *Attempt) ([]byte, error) {
 	connect := c.connect(a)
 	if err := connect.Validate(); err != nil {
 		return nil, err
+	}
+	if x := a.exchange; x != nil {
+		p := frames.ConnectProperties{}
+		if connect.Properties != nil {
+			p = *connect.Properties
+		}
+		p.AuthMethod, p.AuthData = x.method, x.first
+		connect.Properties = &p
 	}
 	return connect.Append(nil, connect.Version)
 }
@@ -94,7 +127,7 @@ func tlsConfig(e *Endpoint, t *tls.Config) *tls.Config {
 	if t = t.Clone(); t == nil {
 		t = new(tls.Config)
 	}
-	if t.ServerName == "" {
+	if t.ServerName == "" || e.referred {
 		t.ServerName = e.host
 	}
 	if e.WebSocket() {

@@ -20,9 +20,11 @@ import (
 type Conn struct {
 	Endpoint string // the broker's URL without user, password and query
 	Version  frames.Version
+	ClientID string // as the CONNECT has it, or as the broker has assigned it
 	Connack  frames.Connack
 	Began    time.Time // when CONNECT was sent
 	Reader   *frames.Reader
+	Exchange Exchange // of the enhanced authentication; nil without one
 
 	net.Conn               // the connection with TLS and WebSocket, if used
 	raw      *deadlineConn // the network connection under TLS and WebSocket

@@ -5,32 +5,53 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-millrace/mqtt/frames"
 )
 
 // A Dialer makes the connections of one client, one at a time. It remembers the endpoint that
-// accepted the last connection.
+// accepted the last connection, and the protocol version of each endpoint.
 type Dialer struct {
 	config    Config
 	endpoints []*Endpoint
 	last      int
+	versions  versions
+	moved     *Endpoint // in place of the endpoints, after ServerMoved
+	used      *Endpoint // of the last connection
 }
 
 // NewDialer returns a Dialer that tries the endpoints in their order.
 func NewDialer(c Config, endpoints []*Endpoint) *Dialer {
-	return &Dialer{config: c, endpoints: endpoints}
+	return &Dialer{config: c, endpoints: endpoints, versions: versions{fixed: c.Connect.Version}}
+}
+
+// A Request describes an attempt to connect.
+type Request struct {
+	Number   int            // of attempts since the last connection, this one included
+	LastErr  error          // of the previous attempt or connection
+	ClientID string         // that the broker has assigned; "" for that of the Config
+	Pinned   frames.Version // of the session that the broker keeps; 0 if there is none
 }
 
 // Dial tries the endpoints in turn, beginning with the endpoint of the last connection, and returns
 // the first connection that succeeds. With several endpoints the error gives the reason for each
-// endpoint tried. Prepare is told number and last: the number of attempts since the last
-// connection, this one included, and the error of the previous attempt or connection.
-func (d *Dialer) Dial(ctx context.Context, number int, last error) (*Conn, error) {
+// endpoint tried.
+func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
+	referred := d.referral(ctx, r)
+	if referred == nil {
+		referred = d.moved
+	}
+	if referred != nil {
+		c, err := d.follow(ctx, referred, r)
+		if err == nil {
+			return c, nil
+		}
+		d.moved, r.LastErr = nil, err
+	}
 	var failed endpointErrors
 	for i := range d.endpoints {
 		at := (d.last + i) % len(d.endpoints)
-		a := d.config.attempt(d.endpoints[at])
-		a.Number, a.LastErr = number, last
-		c, err := d.dial(ctx, d.endpoints[at], &a)
+		c, err := d.follow(ctx, d.endpoints[at], r)
 		if err == nil {
 			d.last = at
 			return c, nil
@@ -38,8 +59,8 @@ func (d *Dialer) Dial(ctx context.Context, number int, last error) (*Conn, error
 		if len(d.endpoints) == 1 {
 			return nil, err
 		}
-		last = &endpointError{d.endpoints[at], err}
-		failed = append(failed, last)
+		r.LastErr = &endpointError{d.endpoints[at], err}
+		failed = append(failed, r.LastErr)
 		if ctx.Err() != nil {
 			break
 		}
@@ -47,44 +68,77 @@ func (d *Dialer) Dial(ctx context.Context, number int, last error) (*Conn, error
 	return nil, failed
 }
 
-// dial connects to e and exchanges CONNECT and CONNACK, within ConnectTimeout.
-func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (*Conn, error) {
+// negotiate connects to e with the versions that it may know, within ConnectTimeout. If the broker
+// refuses the first version and the second attempt fails too, the error is that of the first
+// attempt, unless the broker has answered the second CONNECT.
+func (d *Dialer) negotiate(ctx context.Context, e *Endpoint, r Request) (*Conn, error) {
 	ctx, cancel := withTimeout(ctx, d.config.ConnectTimeout)
 	defer cancel()
+	var first error
+	for _, v := range d.versions.toTry(e.String(), r.Pinned, time.Now()) {
+		a := d.config.attempt(e)
+		a.Number, a.LastErr, a.Version, a.clientID = r.Number, r.LastErr, v, r.ClientID
+		c, refused, err := d.dial(ctx, e, &a)
+		if err == nil {
+			d.versions.accepted(e.String(), v, first != nil, time.Now())
+			return c, nil
+		}
+		var answer *ConnectError
+		if first == nil || errors.As(err, &answer) && !refused {
+			first = err
+		}
+		if !refused {
+			break
+		}
+	}
+	return nil, first
+}
+
+// dial connects to e and exchanges CONNECT and CONNACK. The result refused says that the broker may
+// not know the version of the attempt.
+func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (c *Conn, refused bool, err error) {
 	if d.config.Prepare != nil {
-		var err error
 		if e, err = d.config.prepare(ctx, e, a); err != nil {
-			return nil, err
+			return nil, false, err
+		}
+	}
+	if d.config.Authenticate != nil && a.Version >= frames.V5 {
+		if a.exchange, err = d.config.begin(ctx); err != nil {
+			return nil, false, withCause(ctx, err)
 		}
 	}
 	hello, err := d.config.hello(a)
-	if err != nil { // Open has checked everything that Prepare did not change
-		return nil, wrap("Prepare: ", err)
+	if err != nil { // Open has checked everything that neither Prepare nor the version changes
+		step := "CONNECT: "
+		if d.config.Prepare != nil {
+			step = "Prepare: "
+		}
+		return nil, false, wrap(step, err)
 	}
 	raw, err := d.config.DialContext(ctx, e.network, e.addr)
 	if err == nil && raw == nil {
 		err = errNoConn
 	}
 	if err != nil {
-		return nil, wrap("", withCause(ctx, err))
+		return nil, false, wrap("", withCause(ctx, err))
 	}
-	c := &Conn{
-		Endpoint: e.String(), Version: d.config.Connect.Version,
+	c = &Conn{
+		Endpoint: e.String(), Version: a.Version,
 		raw: &deadlineConn{Conn: raw, timeout: d.config.WriteTimeout, pace: d.config.CountEvery},
 	}
 	// From here on the end of ctx closes the connection, which ends every wait on it.
 	release := context.AfterFunc(ctx, func() { raw.Close() })
 	if err = c.secure(ctx, e, a, &d.config); err == nil {
-		err = c.handshake(hello, &d.config)
+		refused, err = c.handshake(ctx, hello, a, &d.config)
 	}
 	if !release() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		raw.Close()
-		return nil, withCause(ctx, err)
+		return nil, refused && ctx.Err() == nil, withCause(ctx, err)
 	}
-	return c, nil
+	return c, false, nil
 }
 
 var errNoConn = errors.New("DialContext returned neither a connection nor an error")

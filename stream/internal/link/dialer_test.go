@@ -15,7 +15,7 @@ func TestARoundBeginsAtTheLastGoodEndpoint(t *testing.T) {
 	f := &fakeNet{refused: map[string]error{"a:1883": errRefused}, serve: answer(accept()...)}
 	d := newTestDialer(t, f, nil, "mqtt://a", "mqtt://b", "mqtt://c")
 	for range 2 {
-		c, err := d.Dial(t.Context(), 1, nil)
+		c, err := d.Dial(t.Context(), Request{Number: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func TestARoundBeginsAtTheLastGoodEndpoint(t *testing.T) {
 		t.Errorf("dialed %v, want %v", f.dialed, want)
 	}
 	f.refused["b:1883"] = errRefused
-	if c, err := d.Dial(t.Context(), 1, nil); err != nil || c.Endpoint != "mqtt://c:1883" {
+	if c, err := d.Dial(t.Context(), Request{Number: 1}); err != nil || c.Endpoint != "mqtt://c:1883" {
 		t.Errorf("%v, %v", c, err)
 	} else {
 		c.Abort()
@@ -37,7 +37,7 @@ func TestARoundBeginsAtTheLastGoodEndpoint(t *testing.T) {
 
 func TestAFailedRoundNamesEachEndpoint(t *testing.T) {
 	f := &fakeNet{refused: map[string]error{"a:1883": errRefused, "b:1883": errors.New("no route")}}
-	_, err := newTestDialer(t, f, nil, "mqtt://a", "mqtt://b").Dial(t.Context(), 1, nil)
+	_, err := newTestDialer(t, f, nil, "mqtt://a", "mqtt://b").Dial(t.Context(), Request{Number: 1})
 	if want := "mqtt: mqtt://a:1883: refused; mqtt://b:1883: no route"; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %q", err, want)
 	}
@@ -61,7 +61,7 @@ func TestConnectTimeoutEndsAnAttempt(t *testing.T) {
 			}
 		}}
 		began := time.Now()
-		_, err := newTestDialer(t, f, func(c *Config) { c.ConnectTimeout = 3 * time.Second }, "mqtt://a").Dial(t.Context(), 1, nil)
+		_, err := newTestDialer(t, f, func(c *Config) { c.ConnectTimeout = 3 * time.Second }, "mqtt://a").Dial(t.Context(), Request{Number: 1})
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ConnectTimeout (3s)") {
 			t.Errorf("the error is %v", err)
 		}
@@ -79,7 +79,7 @@ func TestTheEndOfTheContextEndsAnAttempt(t *testing.T) {
 			cancel(errRefused)
 			c.Read(make([]byte, 100)) // until the connection is closed
 		}}
-		if _, err := newTestDialer(t, f, nil, "mqtt://a").Dial(ctx, 1, nil); !errors.Is(err, errRefused) {
+		if _, err := newTestDialer(t, f, nil, "mqtt://a").Dial(ctx, Request{Number: 1}); !errors.Is(err, errRefused) {
 			t.Errorf("the error is %v", err)
 		}
 	})

@@ -18,6 +18,8 @@ type Endpoint struct {
 	path    string // of a WebSocket, escaped; empty for other schemes
 	query   string // of a WebSocket; the query may hold a token
 	user    *url.Userinfo
+
+	referred bool // another broker has referred to it
 }
 
 // String returns the URL as logs, States and errors may show it: without user name, password and

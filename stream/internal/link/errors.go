@@ -27,10 +27,49 @@ func BadOption(field, format string, args ...any) error {
 
 // ConnectError says that the broker refused the connection. It wraps the reason code of the
 // CONNACK.
-type ConnectError struct{ Code frames.ReasonCode }
+type ConnectError struct {
+	Code frames.ReasonCode
 
-func (e *ConnectError) Error() string { return "mqtt: connection refused: " + e.Code.Error() }
+	// MQTT 5.
+	Reason          string // the reason string
+	ServerReference string // another broker; see the codes UseAnotherServer and ServerMoved
+	User            []frames.UserProperty
+}
+
+func (e *ConnectError) Error() string {
+	return "mqtt: connection refused: " + e.Code.Error() + Quote(e.Reason)
+}
+
 func (e *ConnectError) Unwrap() error { return e.Code }
+
+// DisconnectError says that the broker ended the connection with a DISCONNECT. It wraps the reason
+// code. Only MQTT 5 has it.
+type DisconnectError struct {
+	Code            frames.ReasonCode
+	Reason          string // the reason string
+	ServerReference string // another broker; see the codes UseAnotherServer and ServerMoved
+	User            []frames.UserProperty
+}
+
+func (e *DisconnectError) Error() string {
+	return "mqtt: the broker closed the connection: " + e.Code.Error() + Quote(e.Reason)
+}
+
+func (e *DisconnectError) Unwrap() error { return e.Code }
+
+// maxReason is how many bytes of a reason string an error shows.
+const maxReason = 1024
+
+// Quote returns the reason string of a broker for the end of an error text, or "" if there is none.
+func Quote(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	if len(reason) > maxReason {
+		reason = reason[:maxReason]
+	}
+	return fmt.Sprintf(" (%q)", reason)
+}
 
 // HTTPError says that the server did not answer the opening handshake of a WebSocket with status
 // 101. Body has at most the first 512 bytes of the answer, without the secrets of the request.

@@ -25,7 +25,7 @@ func TestErrorTextsHaveThePrefixOnce(t *testing.T) {
 	for _, err := range []error{
 		late,
 		&endpointError{e[0], late},
-		endpointErrors{&endpointError{e[0], late}, &endpointError{e[0], &ConnectError{frames.NotAuthorized}}},
+		endpointErrors{&endpointError{e[0], late}, &endpointError{e[0], &ConnectError{Code: frames.NotAuthorized}}},
 	} {
 		if text := err.Error(); !strings.HasPrefix(text, "mqtt: ") || strings.Count(text, "mqtt: ") != 1 {
 			t.Errorf("the text is %q", text)
@@ -55,14 +55,14 @@ func TestATimeoutAtTheDeadlineHasTheCauseOfItsContext(t *testing.T) {
 }
 
 func TestRejectedByAllIsRejected(t *testing.T) {
-	refused := &ConnectError{frames.NotAuthorized}
+	refused := &ConnectError{Code: frames.NotAuthorized}
 	for _, c := range []struct {
 		err  error
 		want bool
 	}{
 		{refused, true},
-		{wrap("", &ConnectError{frames.BadUserNameOrPassword}), true},
-		{&ConnectError{frames.ServerUnavailable}, false},
+		{wrap("", &ConnectError{Code: frames.BadUserNameOrPassword}), true},
+		{&ConnectError{Code: frames.ServerUnavailable}, false},
 		{endpointErrors{refused, refused}, true},
 		{endpointErrors{refused, io.EOF}, false},
 	} {

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,37 +11,97 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handshake sends CONNECT and waits for CONNACK.
-func (c *Conn) handshake(hello []byte, config *Config) error {
+// handshake sends CONNECT and waits for CONNACK. The result refused says that the broker may not
+// know the version of CONNECT.
+func (c *Conn) handshake(ctx context.Context, hello []byte, a *Attempt, config *Config) (refused bool, err error) {
 	c.Began = time.Now()
 	if _, err := c.Write(hello); err != nil {
-		return wrap("CONNECT: ", err)
+		return false, wrap("CONNECT: ", err)
 	}
+	connect := config.connect(a)
+	c.ClientID = connect.ClientID
 	log := config.Logger
-	log.Debug("sent", "type", frames.TypeConnect.String(), "client", config.Connect.ClientID, "size", len(hello))
+	log.Debug("sent", "type", frames.TypeConnect.String(), "client", c.ClientID, "size", len(hello))
 	first := &sniffer{Reader: c.Conn, bytes: &c.bytesIn}
 	c.Reader = frames.NewReader(first, config.MaxPacket)
 	f, err := frames.ReadFrame(c.Reader)
+	for err == nil && f.Type() == frames.TypeAuth && a.exchange != nil {
+		if err = c.answer(ctx, f, a.exchange); err == nil {
+			f, err = frames.ReadFrame(c.Reader)
+		}
+	}
 	if err == nil && f.Type() == frames.TypeConnack {
 		c.Connack, err = frames.ParseConnack(f, c.Version)
-	} else if err == nil || !first.isConnack() && !first.isConnect() && first.n > 0 {
+	} else if err == nil || !first.isConnack() && !first.isConnect() && first.n > 0 && a.exchange == nil {
 		err = first.notConnack(f, err, c.Version)
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("mqtt: the broker closed the connection before CONNACK: %w", io.ErrUnexpectedEOF)
+		return first.n == 0, fmt.Errorf("mqtt: the broker closed the connection before CONNACK: %w", io.ErrUnexpectedEOF)
 	default:
-		return wrap("", err)
+		c.refuse(err)
+		return false, wrap("", err)
 	}
-	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(c.Connack.Code), "session present", c.Connack.SessionPresent, "size", f.Size())
-	if c.Connack.Code != frames.Success {
-		return &ConnectError{Code: c.Connack.Code}
+	code := c.Connack.Code
+	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(code), "session present", c.Connack.SessionPresent, "size", f.Size())
+	if code != frames.Success {
+		// Brokers of 3.1.1 refuse a version with return code 1 and later ones with 0x84, except for
+		// mochi, which sends 0x82 without properties.
+		refused = code == frames.UnsupportedProtocolVersion || code == frames.ProtocolViolation && len(f.Body) == 2
+		return refused, connectError(&c.Connack)
 	}
-	if c.Connack.SessionPresent && config.Connect.CleanSession { // always false on 3.1, whose CONNACK lacks the flag
-		return wrap("", errSessionPresent)
+	if err := c.accept(connect, a.exchange, config); err != nil {
+		c.refuse(err)
+		return false, wrap("", err)
 	}
-	return nil
+	return false, nil
+}
+
+// connectError returns the error for a CONNACK that refuses the connection.
+func connectError(p *frames.Connack) error {
+	e := &ConnectError{Code: p.Code}
+	if p.Properties != nil {
+		e.Reason, e.ServerReference, e.User = p.Properties.Reason, p.Properties.ServerReference, p.Properties.User
+	}
+	return e
+}
+
+// accept checks a CONNACK that accepts the connection.
+func (c *Conn) accept(connect *frames.Connect, x *exchange, config *Config) error {
+	if c.Connack.SessionPresent && connect.CleanSession { // always false on 3.1, whose CONNACK lacks the flag
+		return errSessionPresent
+	}
+	if c.Version < frames.V5 {
+		return nil
+	}
+	p := c.Connack.Properties
+	if p == nil {
+		p = new(frames.ConnackProperties)
+	}
+	switch {
+	case p.AssignedClientID == "" && connect.ClientID == "" && !connect.CleanSession:
+		return &frames.ProtocolError{Type: frames.TypeConnack, Reason: "has no assigned client identifier [MQTT-3.2.2-16]"}
+	case p.AssignedClientID != "" && connect.ClientID != "":
+		config.Logger.Warn("the broker assigns a client identifier, although the client has one; it is ignored",
+			"client", connect.ClientID, "assigned", p.AssignedClientID)
+	case p.AssignedClientID != "":
+		c.ClientID = p.AssignedClientID
+	}
+	return x.accept(c, p)
+}
+
+// refuse tells the broker why the connection ends, if MQTT 5 has a code for the reason. It waits at
+// most closeLimit.
+func (c *Conn) refuse(err error) {
+	var fault interface{ Code() frames.ReasonCode }
+	if c.Version < frames.V5 || !errors.As(err, &fault) {
+		return
+	}
+	if bye, err := (frames.Disconnect{Code: fault.Code()}).Append(nil, c.Version); err == nil {
+		defer c.LimitClose()()
+		_, _ = c.Write(bye)
+	}
 }
 
 // errSessionPresent says that the broker has set session present although the client asked for a

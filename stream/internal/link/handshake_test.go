@@ -24,7 +24,7 @@ func TestTheHandshakeSaysWhatCameInPlaceOfCONNACK(t *testing.T) {
 			func(err error) bool { return errors.As(err, &violation) }, "session present"},
 	} {
 		f := &fakeNet{serve: answer(c.answer...)}
-		_, err := newTestDialer(t, f, nil, "mqtt://a").Dial(t.Context(), 1, nil)
+		_, err := newTestDialer(t, f, nil, "mqtt://a").Dial(t.Context(), Request{Number: 1})
 		if err == nil || !c.is(err) || !strings.Contains(err.Error(), c.text) || strings.Count(err.Error(), "mqtt: ") != 1 {
 			t.Errorf("%s: the error is %v, want %q in it", name, err, c.text)
 		}
@@ -33,7 +33,7 @@ func TestTheHandshakeSaysWhatCameInPlaceOfCONNACK(t *testing.T) {
 
 func TestAConnKnowsItsHandshake(t *testing.T) {
 	f := &fakeNet{serve: answer(append(accept(), 0xd0, 0)...)}
-	c, err := newTestDialer(t, f, nil, "mqtt://user:secret@a").Dial(t.Context(), 1, nil)
+	c, err := newTestDialer(t, f, nil, "mqtt://user:secret@a").Dial(t.Context(), Request{Number: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
