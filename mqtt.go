@@ -199,6 +199,7 @@ type (
 	//	Match(topic string) bool   whether the filter matches; see the function Match
 	//	String() string            the topic, the QoS and the options
 	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
+	//	CheckVersion(Version) error    a *VersionError if the version lacks one of its options
 	Filter = frames.Filter
 
 	// ReasonCode says why a broker refused a request. It is an error; compare it with errors.Is.
@@ -353,7 +354,10 @@ type (
 	// Code, so errors.Is(err, NotAuthorized) tells the reason. Mend the credentials or the client
 	// identifier; the client itself tries again.
 	//
-	//	Code  ReasonCode    of the CONNACK (section 3.2.2.3)
+	//	Code             ReasonCode        of the CONNACK (section 3.2.2.3)
+	//	Reason           string            on MQTT 5: the reason string of the broker
+	//	ServerReference  string            on MQTT 5: another broker
+	//	User             []UserProperty    on MQTT 5
 	ConnectError = stream.ConnectError
 
 	// RefusedError comes from Subscribe, and from Subscription.Err after a reconnect, when the
