@@ -2,6 +2,7 @@ package streamtest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -114,16 +115,17 @@ func TestResponderKeepsToItsWindow(t *testing.T) {
 func TestLoopbackBehindTheWindowKeepsItsPayload(t *testing.T) {
 	cl := answered(t, &Responder{Loopback: true, Window: 1}).subscribe(frames.Filter{Topic: "a", QoS: 1})
 	const messages = 200
+	payload := func(i int) string { return strings.Repeat(fmt.Sprintf("message %03d ", i), 100) }
 	for i := range messages {
-		cl.send(pub("a", fmt.Sprintf("message %03d", i), 1, uint16(i+1)))
+		cl.send(pub("a", payload(i), 1, uint16(i+1)))
 	}
 	for seen := 0; seen < messages; {
 		p, ok := cl.next().(frames.Publish)
 		if !ok {
 			continue // PUBACK
 		}
-		if want := fmt.Sprintf("message %03d", seen); string(p.Payload) != want {
-			t.Fatalf("got %q, want %q", p.Payload, want)
+		if want := payload(seen); string(p.Payload) != want {
+			t.Fatalf("got %.20q, want %.20q", p.Payload, want)
 		}
 		seen++
 		cl.send(ack(frames.TypePuback, p.ID))

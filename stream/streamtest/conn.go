@@ -27,8 +27,10 @@ type Conn struct {
 	rw          net.Conn // end, or the connection given to Wrap
 	in          *frames.Reader
 	version     frames.Version
-	connected   bool            // CONNECT has arrived
-	aliases     *frames.Aliases // that the client may set; nil before a CONNACK of MQTT 5
+	connected   bool                      // CONNECT has arrived
+	wanted      *frames.ConnectProperties // of CONNECT
+	announced   *frames.ConnackProperties // of CONNACK
+	aliases     *frames.Aliases           // that the client may set; nil before a CONNACK of MQTT 5
 	trace       trace
 }
 
@@ -213,7 +215,7 @@ func (c *Conn) parse(f frames.Frame) (frames.Packet, error) {
 	}
 	p, err := frames.Parse(f, c.version)
 	if connect, ok := p.(frames.Connect); ok {
-		c.version, c.connected = connect.Version, true
+		c.version, c.connected, c.wanted = connect.Version, true, connect.Properties
 		c.in.SetVersion(c.version)
 	}
 	return p, err

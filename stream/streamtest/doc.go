@@ -75,7 +75,8 @@
 // # Brokers that just work
 //
 // [Responder] needs no script. It acknowledges each packet at once and can route messages to
-// subscriptions. Use it for load, for benchmarks, and for tests that only need a healthy broker:
+// subscriptions, on MQTT 3.1, 3.1.1 and 5. Use it for load, for benchmarks, and for tests that only
+// need a healthy broker:
 //
 //	b := streamtest.New(t)
 //	b.Respond(&streamtest.Responder{Loopback: true})

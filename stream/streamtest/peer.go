@@ -31,13 +31,17 @@ type peer struct {
 	in      *frames.Reader
 	version frames.Version // 0 before CONNECT
 	topics  frames.Topics
-	held    []uint64 // a bit is set between PUBLISH at QoS 2 and PUBREL; allocated on first use
+	aliases *frames.Aliases // that the client may set
+	held    []uint64        // a bit is set between PUBLISH at QoS 2 and PUBREL; allocated on first use
 
 	// Guarded by mu, since Responder.Publish uses these fields too.
 	mu       sync.Mutex
 	room     sync.Cond // signaled when out or queue gets shorter, or when the client is gone
 	gone     bool
-	subs     []frames.Filter
+	subs     subscriptions
+	limits   limits
+	window   int    // QoS 1 and 2 messages in flight to the client
+	largest  int    // PUBLISH that the client takes, in bytes; 0: any
 	out      []byte // pending bytes
 	spare    []byte // the buffer written last, for reuse
 	taken    int    // bytes that drain is writing
@@ -48,8 +52,8 @@ type peer struct {
 	queue    []frames.Message // messages that wait until the window has room
 }
 
-func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *peer {
-	p := &peer{r: r, conn: conn, in: in, version: v}
+func newPeer(r *Responder, conn net.Conn, in *frames.Reader) *peer {
+	p := &peer{r: r, conn: conn, in: in}
 	p.room.L = &p.mu
 	if pc, ok := conn.(*PipeConn); ok && pc.out.limit == 0 {
 		p.pipe = pc
@@ -62,6 +66,29 @@ func newPeer(r *Responder, conn net.Conn, in *frames.Reader, v frames.Version) *
 		}
 	})
 	return p
+}
+
+// begin sets the version and the terms of the connection, from the CONNECT and from the CONNACK that
+// answers it. The properties of both may be nil.
+func (p *peer) begin(v frames.Version, client *frames.ConnectProperties, broker *frames.ConnackProperties) {
+	p.version, p.window = v, defaultWindow
+	p.in.SetVersion(v)
+	if p.r.Window > 0 {
+		p.window = min(p.r.Window, 1<<16-1)
+	}
+	if v < frames.V5 {
+		return
+	}
+	if client != nil {
+		if client.ReceiveMaximum != 0 {
+			p.window = min(p.window, int(client.ReceiveMaximum)) // [MQTT-3.3.4-9]
+		}
+		p.largest = int(min(client.MaximumPacket, frames.MaxPacket))
+	}
+	if broker != nil {
+		p.limits.announced = broker
+		p.aliases = frames.NewAliases(broker.TopicAliasMaximum)
+	}
 }
 
 // run serves the connection until its end: it reads packets, and writes the answers after each
@@ -128,6 +155,7 @@ func (p *peer) drain() {
 	for len(p.out) > 0 {
 		b := p.out
 		p.out, p.taken = p.spare[:0], len(b)
+		p.limits.written()
 		p.mu.Unlock()
 		_, err := p.conn.Write(b)
 		p.mu.Lock()

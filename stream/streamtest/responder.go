@@ -27,13 +27,34 @@ const (
 // session present is always false. A client with overlapping filters gets one copy of a message.
 // Each member of a shared subscription gets every message.
 //
+// On MQTT 5 a Responder assigns a client identifier to a client without one, grants the options and
+// identifiers of subscriptions, and passes on the properties of a message. It has no more messages
+// in flight to a client than the client's receive maximum. A message drops out if it is larger than
+// the client's maximum packet size, or if it expires while it waits; see [Responder.Dropped].
+//
 // The zero value acknowledges packets but does not route messages. Do not change the fields while
 // the Responder serves. One Responder may serve any number of connections.
 type Responder struct {
 	Loopback bool // route each publication to all clients with a matching subscription, its sender included
 	Window   int  // QoS 1 and 2 messages in flight to each client, 1 to 65,535; 0: 100
 
-	received, sent [16]atomic.Int64 // packets by type
+	// Versions are the versions that the broker knows; empty: all. A CONNECT of another version gets
+	// CONNACK with return code 1, in the form of 3.1.1, and the connection is closed. So a client that
+	// falls back to an older version can be tested.
+	Versions []frames.Version
+
+	// Connack is announced to clients of MQTT 5. A client that exceeds ReceiveMaximum, MaximumQoS,
+	// MaximumPacket or TopicAliasMaximum violates the protocol, as does one that sends RETAIN in spite
+	// of NoRetain. A filter is granted at most MaximumQoS, and refused if NoWildcards,
+	// NoSubscriptionIDs or NoSharedSubscriptions rules it out. Only clients with an empty client
+	// identifier get AssignedClientID; if it is empty, they get one that is made up. The other fields
+	// have no effect on the Responder.
+	//
+	// Publications count against ReceiveMaximum until their last acknowledgment is written.
+	Connack frames.ConnackProperties
+
+	received, sent    [16]atomic.Int64 // packets by type
+	dropped, assigned atomic.Int64
 
 	mu    sync.Mutex
 	peers []*peer // never changed in place: a copy replaces it, so that iterating needs no lock
@@ -47,17 +68,14 @@ type Responder struct {
 // deadlock. A connection of a Broker without SendBuffer accepts every write at once; for any other
 // connection, Serve starts a second goroutine that writes.
 func (r *Responder) Serve(conn net.Conn) error {
-	return r.serve(conn, frames.NewReader(conn, frames.MaxPacket), 0)
+	return r.serve(newPeer(r, conn, frames.NewReader(conn, frames.MaxPacket)))
 }
 
-// serve takes over a connection. The reader in may already hold bytes of it. The version v is that
-// of its CONNECT, or 0 if CONNECT has not arrived.
-func (r *Responder) serve(conn net.Conn, in *frames.Reader, v frames.Version) error {
-	p := newPeer(r, conn, in, v)
+func (r *Responder) serve(p *peer) error {
 	r.join(p)
 	err := p.run()
 	r.leave(p)
-	_ = conn.Close()
+	_ = p.conn.Close()
 	p.finish()
 	if err != nil {
 		return fmt.Errorf("responder: %w", err)
@@ -74,7 +92,7 @@ func (r *Responder) Publish(messages ...frames.Message) int {
 	for _, p := range r.clients() {
 		p.await()
 		for _, m := range messages {
-			if p.route(m, false) {
+			if p.route(m, nil) {
 				n++
 			}
 		}
@@ -88,6 +106,10 @@ func (r *Responder) Received(t frames.Type) int { return int(r.received[t&15].Lo
 
 // Sent returns the number of packets of type t sent to clients.
 func (r *Responder) Sent(t frames.Type) int { return int(r.sent[t&15].Load()) }
+
+// Dropped returns the number of copies of messages that r has not sent, because they were larger than
+// the client's maximum packet size, or expired while they waited.
+func (r *Responder) Dropped() int { return int(r.dropped.Load()) }
 
 // Clients returns the number of connections that r serves at present.
 func (r *Responder) Clients() int { return len(r.clients()) }
@@ -120,7 +142,7 @@ func (b *Broker) Respond(r *Responder) {
 }
 
 // Respond makes r serve this connection from now on. Subscriptions that the script granted are
-// unknown to r. Only Stall, Resume, Drop, Abort and the counters may be used afterwards.
+// unknown to r, but the limits and topic aliases of MQTT 5 hold on. Only Stall, Resume, Drop, Abort and the counters may be used afterwards.
 func (c *Conn) Respond(r *Responder) {
 	c.broker.mu.Lock()
 	defer c.broker.mu.Unlock()
@@ -133,12 +155,13 @@ func (c *Conn) respond(r *Responder) {
 	if c.broker.done {
 		return
 	}
-	v := c.version
-	if !c.connected {
-		v = 0
-	}
 	c.broker.served.Go(func() {
-		if err := r.serve(c.rw, c.in, v); err != nil {
+		p := newPeer(r, c.rw, c.in)
+		if c.connected {
+			p.begin(c.version, c.wanted, c.announced)
+			p.aliases = c.aliases
+		}
+		if err := r.serve(p); err != nil {
 			c.tb.Errorf("%s: %v", c.where(), err)
 		}
 	})

@@ -65,7 +65,7 @@ func (c *Conn) encode(packets []frames.Packet) []byte {
 // announce allows the client the topic aliases of a CONNACK.
 func (c *Conn) announce(p frames.Packet) {
 	if connack, ok := p.(frames.Connack); ok && c.version >= frames.V5 {
-		c.aliases = nil
+		c.aliases, c.announced = nil, connack.Properties
 		if connack.Properties != nil {
 			c.aliases = frames.NewAliases(connack.Properties.TopicAliasMaximum)
 		}
