@@ -61,11 +61,12 @@ func (s *Store) transact(net *netChanges) error {
 		return err
 	}
 	t := transaction{buf: s.buf[:0]}
+	owner := cmp.Or(net.owner, s.owner)
 	if err = t.begin(tx, net.cleared); err == nil {
-		err = t.apply(net)
+		err = t.apply(net, owner)
 	}
 	if err == nil && t.dirty {
-		err = t.end(cmp.Or(net.owner, s.owner))
+		err = t.end(owner)
 	}
 	if s.buf = t.buf; err != nil || !t.dirty {
 		return errors.Join(err, tx.Rollback())
@@ -154,7 +155,7 @@ func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 	return nil
 }
 
-func (t *transaction) apply(net *netChanges) error {
+func (t *transaction) apply(net *netChanges, owner string) error {
 	for i := range net.publications {
 		if err := t.publication(&net.publications[i]); err != nil {
 			return err
@@ -163,8 +164,8 @@ func (t *transaction) apply(net *netChanges) error {
 	if err := t.received(net.received); err != nil {
 		return err
 	}
-	if net.owner != "" && net.owner != t.state.owner {
-		t.dirty = true
+	if owner != t.state.owner && (net.owner != "" || net.session != nil) {
+		t.dirty = true // the owner is written even if the session record is not
 	}
 	return t.session(net)
 }

@@ -1,10 +1,12 @@
 package storetest
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -27,16 +29,17 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 	model, s := flow.NewMemoryStore(), open(t)
 	attach := func() {
 		t.Helper()
-		got, err := s.Attach("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := model.Attach("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := difference(got, want); diff != "" {
-			t.Fatal(diff)
+		for _, clientID := range []string{[]string{"a", "", "x"}[rnd.IntN(3)], ""} {
+			got, err := s.Attach(clientID)
+			want, wantErr := model.Attach(clientID)
+			var owner, wantOwner *flow.OwnerError
+			if errors.As(err, &owner) && errors.As(wantErr, &wantOwner) && *owner == *wantOwner {
+				continue // without a client identifier it takes the session
+			}
+			if diff := difference(got, want); err != nil || wantErr != nil || diff != "" {
+				t.Fatalf("client identifier %q: %s, error %v, want %v", clientID, diff, err, wantErr)
+			}
+			return
 		}
 	}
 	detach := func() {
@@ -77,7 +80,7 @@ func randomChange(rnd *rand.Rand, seq *uint64) flow.Change {
 	switch n := rnd.IntN(1000); {
 	case n < 300:
 		*seq += 1 + rnd.Uint64N(3)/2
-		return flow.Change{Kind: flow.Accepted, Seq: *seq, Message: randomMessage(rnd)}
+		return flow.Change{Kind: flow.Accepted, Seq: *seq, Message: randomMessage(rnd), Deadline: randomDeadline(rnd)}
 	case n < 310:
 		return flow.Change{Kind: flow.Accepted, Seq: rnd.Uint64N(*seq + 5), Message: randomMessage(rnd)}
 	case n < 500:
@@ -88,8 +91,10 @@ func randomChange(rnd *rand.Rand, seq *uint64) flow.Change {
 		return flow.Change{Kind: flow.Completed, Seq: old}
 	case n < 920:
 		return flow.Change{Kind: flow.Received, ID: id}
-	case n < 997:
+	case n < 987:
 		return flow.Change{Kind: flow.Forgotten, ID: id}
+	case n < 997:
+		return flow.Change{Kind: flow.Opened, Session: randomRecord(rnd)}
 	default:
 		return flow.Change{Kind: flow.Cleared}
 	}
@@ -101,24 +106,40 @@ func randomMessage(rnd *rand.Rand) frames.Message {
 	for i := range m.Payload {
 		m.Payload[i] = byte(rnd.Uint32())
 	}
+	if rnd.IntN(3) == 0 {
+		m.Properties = randomProperties(rnd)
+	}
 	return m
 }
 
-// difference returns a description of the first difference, or an empty string.
-func difference(got, want flow.Snapshot) string {
-	if fmt.Sprint(got.Received) != fmt.Sprint(want.Received) {
-		return fmt.Sprintf("received identifiers %d, want %d", got.Received, want.Received)
+func randomProperties(rnd *rand.Rand) *frames.Properties {
+	p := &frames.Properties{Text: rnd.IntN(2) == 0}
+	if rnd.IntN(2) == 0 {
+		p.Expiry = time.Duration(rnd.Uint32()) * time.Second
 	}
-	if len(got.Publications) != len(want.Publications) {
-		return fmt.Sprintf("%d publications, want %d", len(got.Publications), len(want.Publications))
+	if rnd.IntN(2) == 0 {
+		p.ContentType, p.ResponseTopic = strings.Repeat("c", rnd.IntN(300)), fmt.Sprint("reply/", rnd.IntN(3))
 	}
-	for i, g := range got.Publications {
-		w := want.Publications[i]
-		same := bytes.Equal(g.Message.Payload, w.Message.Payload)
-		g.Message.Payload, w.Message.Payload = nil, nil
-		if !same || fmt.Sprint(g) != fmt.Sprint(w) {
-			return fmt.Sprintf("publication %d: %+v, want %+v, same payload: %v", i, g, w, same)
-		}
+	if rnd.IntN(2) == 0 {
+		p.Correlation = make([]byte, rnd.IntN(20))
 	}
-	return ""
+	for range rnd.IntN(4) {
+		p.User = append(p.User, frames.UserProperty{Name: fmt.Sprint(rnd.IntN(2)), Value: fmt.Sprint(rnd.IntN(2))})
+	}
+	return p
+}
+
+func randomDeadline(rnd *rand.Rand) time.Time {
+	if rnd.IntN(3) > 0 {
+		return time.Time{}
+	}
+	return time.Unix(1+rnd.Int64N(1<<33), 0)
+}
+
+func randomRecord(rnd *rand.Rand) *flow.SessionRecord {
+	r := &flow.SessionRecord{Version: frames.V31 + frames.Version(rnd.IntN(3)), Expiry: rnd.Uint32(), Seen: time.Unix(rnd.Int64N(1<<33), 0)}
+	if rnd.IntN(3) == 0 {
+		r.ClientID = "x"
+	}
+	return r
 }

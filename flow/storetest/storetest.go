@@ -191,6 +191,14 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 			t.Errorf("error %v", err)
 		}
 	})
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := &script{store: open(t), again: func() flow.Store { return again(t) }}
+			if c.run(s); s.err != nil {
+				t.Error(s.err)
+			}
+		})
+	}
 	t.Run("random changes, with restarts between, have the same result as in memory", func(t *testing.T) {
 		randomly(t, 20, func(t *testing.T, rnd *rand.Rand) { asInMemory(t, rnd, open, again) })
 	})
