@@ -28,8 +28,8 @@ func (p *Properties) AppendBlock(dst []byte) ([]byte, error) {
 	return w.dst, nil
 }
 
-// ParseProperties parses a block of [Properties.AppendBlock]. A block without properties is nil. The
-// result does not refer to b. The error is a *ProtocolError.
+// ParseProperties parses a block of [Properties.AppendBlock]. A block without properties is nil.
+// The result does not refer to b. The error is a *ProtocolError.
 func ParseProperties(b []byte) (*Properties, error) {
 	var p Properties
 	r := propertyReader{in: cursor{b: b}, of: TypePublish, t: TypePublish}

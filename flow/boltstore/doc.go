@@ -52,14 +52,14 @@
 //
 // The extras are the length of the properties (4 bytes), the deadline (8 bytes), the message expiry
 // interval (4 bytes, 0 is none), and the properties as PUBLISH has them, without the interval. Seen
-// and the deadline are Unix times in seconds; the deadline is rounded up, and 0 is none. "session" is
-// the record of the last flow.Opened.
+// and the deadline are Unix times in seconds; the deadline is rounded up, and 0 is none. "session"
+// is the record of the last flow.Opened.
 //
-// A new file has format version 1, which has no "session" and no extras. The first commit that needs
-// one of them raises the version to 2 in the same transaction: a publication with properties or a
-// deadline, or the session of a broker that speaks MQTT 5 or assigned the client identifier. So a
-// program with an earlier version of this package opens every file that it can understand, and
-// refuses each other file by its number. In format 1 the record of another session is not stored.
+// A new file has format version 1, which has no "session" and no extras. The first commit that
+// needs one of them raises the version to 2 in the same transaction: a publication with properties
+// or a deadline, or a session over MQTT 5 or with a client identifier that the broker assigned.
+// Records of other sessions are not stored at format 1. So a program with an earlier version of
+// this package opens every file that it can understand, and refuses each other file by its number.
 // The version of a file never falls.
 //
 // The tallies in "state" (count and wrapping sum of the keys of each bucket) reveal missing

@@ -15,8 +15,8 @@ type netChange struct {
 	accepted  *flow.Change // set if the commit accepts the publication and does not complete it afterwards
 	completed bool         // set if the commit completes the publication and does not accept it afterwards
 
-	// If accepted is set, flight is the whole progress of the publication. Otherwise flight has only
-	// the changed fields, for a publication that may be in the file.
+	// If accepted is set, flight is the whole progress of the publication. Otherwise flight has
+	// only the changed fields, for a publication that may be in the file.
 	flight
 	assigned bool // id was changed
 }

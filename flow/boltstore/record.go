@@ -8,7 +8,8 @@ import (
 	"hash/crc32"
 )
 
-// The format versions of a file. A new file has format 1, which every version of this package reads.
+// The format versions of a file. A new file has format 1, which every version of this package
+// reads.
 const (
 	baseFormat = 1
 	version    = 2 // adds the session record, and the extras of publications
