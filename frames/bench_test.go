@@ -28,6 +28,16 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 	one, two := twoTopics(t)
 	ack := frameOf(t, encode(t, Ack{Kind: TypePuback, ID: 1}, V311))
 	p0, p1 := hotPublish(AtMostOnce), hotPublish(AtLeastOnce)
+	aliased, both := p0, p0
+	aliased.Topic, aliased.Alias, both.Alias = "", 1, 1
+	both.Properties = &Properties{ContentType: "text/plain"}
+	out := NewOutboundAliases(16)
+	for range 3 { // until both topics have an alias
+		out.Use(hotTopic)
+		out.Use("mill/house-8/wheel/speed")
+	}
+	out.Confirm(1)
+	out.Confirm(2)
 	var topics Topics
 	for _, c := range []struct {
 		name string
@@ -35,6 +45,16 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 	}{
 		{"Publish.Append at QoS 0", func() (err error) { buf, err = p0.Append(buf[:0], V311); return err }},
 		{"Publish.Append at QoS 1", func() (err error) { buf, err = p1.Append(buf[:0], V311); return err }},
+		{"Publish.Append with an alias", func() (err error) { buf, err = aliased.Append(buf[:0], V5); return err }},
+		{"Publish.Append with an alias and properties", func() (err error) { buf, err = both.Append(buf[:0], V5); return err }},
+		{"OutboundAliases.Use", func() error {
+			for _, topic := range []string{hotTopic, "mill/house-8/wheel/speed"} {
+				if alias, known := out.Use(topic); alias != 0 && !known {
+					out.Confirm(alias)
+				}
+			}
+			return nil
+		}},
 		{"Ack.Append", func() (err error) { buf, err = Ack{Kind: TypePuback, ID: 1}.Append(buf[:0], V311); return err }},
 		{"ParsePublish, a repeated topic", func() error { _, err := ParsePublish(one, V311, &topics, nil); return err }},
 		{"ParsePublish, two topics in turn", func() error {
@@ -58,9 +78,19 @@ func TestEncodingAndParsingAMessageAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkPublishAppend(b *testing.B) {
-	for _, qos := range []QoS{AtMostOnce, AtLeastOnce} {
-		b.Run(qos.String(), func(b *testing.B) {
-			p := hotPublish(qos)
+	aliased := hotPublish(AtMostOnce)
+	aliased.Topic, aliased.Alias = "", 1
+	for _, c := range []struct {
+		name string
+		p    Publish
+		v    Version
+	}{
+		{"at most once", hotPublish(AtMostOnce), V311},
+		{"at least once", hotPublish(AtLeastOnce), V311},
+		{"MQTT 5", hotPublish(AtMostOnce), V5},
+		{"MQTT 5 with an alias", aliased, V5},
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			buf := make([]byte, 0, 64<<10) // filled with a batch of packets, as by a connection
 			b.ReportAllocs()
 			for b.Loop() {
@@ -68,7 +98,7 @@ func BenchmarkPublishAppend(b *testing.B) {
 					buf = buf[:0]
 				}
 				var err error
-				if buf, err = p.Append(buf, V311); err != nil {
+				if buf, err = c.p.Append(buf, c.v); err != nil {
 					b.Fatal(err)
 				}
 			}

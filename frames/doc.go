@@ -4,8 +4,8 @@
 // flow.
 //
 // The package imports only the standard library and uses no goroutine, channel, clock, lock or
-// network connection. Values are plain structs; only one goroutine at a time may use a [Reader] or
-// an [Aliases] or a [Topics].
+// network connection. Values are plain structs; only one goroutine at a time may use a [Reader], an
+// [Aliases], an [OutboundAliases] or a [Topics].
 //
 // # Writing
 //
@@ -52,5 +52,6 @@
 // DISCONNECT, which a broker sends too, options to filters, topic aliases, and the packet AUTH.
 // Call [Reader.SetVersion], since only a stream of MQTT 5 may have AUTH. A property that has the
 // value which its absence means is parsed as absent. Before MQTT 5, Validate rejects properties and
-// options, and Append leaves them out.
+// options, and Append leaves them out. [Aliases] resolves the topic aliases of the peer, and
+// [OutboundAliases] chooses those of this side.
 package frames

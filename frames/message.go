@@ -73,6 +73,6 @@ func (m *Message) propertiesSize() int {
 	if m.Properties == nil {
 		return 1
 	}
-	_, whole := measureProperties(m.Properties)
-	return whole
+	n := m.Properties.size()
+	return n + varintSize(n)
 }

@@ -146,6 +146,17 @@ func (p *Properties) CheckVersion(v Version) error {
 	return nil
 }
 
+// size returns the size of the block of p, without the length of the block. It is 0 if p is nil.
+// Unlike measureProperties it does not allocate.
+func (p *Properties) size() int {
+	if p == nil {
+		return 0
+	}
+	w := propertyWriter{measuring: true}
+	p.write(&w)
+	return w.n
+}
+
 func (p *Properties) write(w *propertyWriter) {
 	w.flag(propPayloadFormat, p.Text)
 	if p.Expiry > 0 || p.expires || !p.Since.IsZero() {

@@ -58,29 +58,30 @@ func (p *Publish) check(v Version) (remaining int, err error) {
 	if err != nil || v < V5 || p.Alias == 0 {
 		return n, err
 	}
-	_, whole := measureProperties(p.block())
-	n += whole - p.propertiesSize()
-	if n > MaxRemaining {
+	block := p.Properties.size()
+	if n += aliasSize + varintSize(block+aliasSize) - varintSize(block); n > MaxRemaining {
 		return 0, tooLong(n)
 	}
 	return n, nil
 }
 
-// A publishBlock is the property block of a PUBLISH.
-type publishBlock struct {
-	alias   uint16
-	message *Properties
-}
+// aliasSize is the size of the property topic alias.
+const aliasSize = 3
 
-func (p *Publish) block() publishBlock { return publishBlock{p.Alias, p.Properties} }
-
-func (b publishBlock) write(w *propertyWriter) {
-	if b.alias != 0 {
-		w.uint16(propTopicAlias, b.alias)
+// appendProperties appends the property block of MQTT 5.
+func (p *Publish) appendProperties(dst []byte) []byte {
+	n := p.Properties.size()
+	if p.Alias != 0 {
+		dst = append(appendLength(dst, n+aliasSize), byte(propTopicAlias), byte(p.Alias>>8), byte(p.Alias))
+	} else {
+		dst = appendLength(dst, n)
 	}
-	if b.message != nil {
-		b.message.write(w)
+	if n == 0 {
+		return dst
 	}
+	w := propertyWriter{dst: dst}
+	p.Properties.write(&w)
+	return w.dst
 }
 
 func (p *Publish) appendHeader(dst []byte, remaining int, v Version) []byte {
@@ -102,8 +103,7 @@ func (p *Publish) appendHeader(dst []byte, remaining int, v Version) []byte {
 	case p.Properties == nil && p.Alias == 0:
 		dst = append(dst, 0)
 	default:
-		n, _ := measureProperties(p.block())
-		dst = appendProperties(dst, p.block(), n)
+		dst = p.appendProperties(dst)
 	}
 	return dst
 }

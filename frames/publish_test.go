@@ -46,6 +46,33 @@ func TestPublishAppendDoesNotLookAtContent(t *testing.T) {
 	}
 }
 
+// The property block gets a longer length at 128 bytes, of which the alias has 3.
+func TestPublishWithAnAliasAndPropertiesOfEverySizeComesBack(t *testing.T) {
+	for n := range 140 {
+		p := Publish{Message: Message{Topic: "a", Payload: []byte("m")}, Alias: 7}
+		if n > 0 {
+			p.Properties = &Properties{ContentType: strings.Repeat("x", n)}
+		}
+		aliases := NewAliases(7)
+		for range 2 {
+			b := encode(t, p, V5)
+			got, err := ParsePublish(frameOf(t, b), V5, nil, aliases)
+			if err != nil || got.Topic != "a" || got.Alias != 7 || string(got.Payload) != "m" {
+				t.Fatalf("%d bytes: %+v, %v", n, got, err)
+			}
+			if n > 0 && got.Properties.ContentType != p.Properties.ContentType {
+				t.Fatalf("content type of %d bytes became %q", n, got.Properties.ContentType)
+			}
+			p.Topic = "" // the alias stands for it
+		}
+	}
+	m := Message{Topic: "a", Payload: make([]byte, MaxRemaining-4)}
+	if err := m.Validate(V5); err != nil {
+		t.Error(err)
+	}
+	wantUnappended(t, Publish{Message: m, Alias: 7}, V5, InvalidError{Field: "packet", Value: MaxRemaining + 3, Limit: MaxRemaining})
+}
+
 // E2: the longest topic, and the packet sizes at which the remaining length gets one byte longer.
 func TestPublishOfEverySizeComesBack(t *testing.T) {
 	long := strings.Repeat("x", MaxString)
