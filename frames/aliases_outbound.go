@@ -1,16 +1,16 @@
 package frames
 
 // OutboundAliases are the topic aliases that this side has set on a connection (MQTT 5, section
-// 3.3.2.3.4). An alias holds for one connection and one direction [MQTT-3.3.2-7]. Only one goroutine
-// at a time may use an OutboundAliases. A nil *OutboundAliases sets no aliases.
+// 3.3.2.3.4). An alias holds for one connection and one direction [MQTT-3.3.2-7]. Only one
+// goroutine at a time may use an OutboundAliases. A nil *OutboundAliases sets no aliases.
 //
 // The PUBLISH that sets an alias carries it with the topic, and may be refused; then nobody knows
-// whether the alias holds. So an alias stands for its topic only after that PUBLISH was acknowledged
-// with success. Until then all others carry the topic alone.
+// whether the alias holds. So an alias stands for its topic only after that PUBLISH was
+// acknowledged with success. Until then all others carry the topic alone.
 //
 // Invariant: index has the topic of each entry that is set or known, and no other topics. An entry
-// that is set keeps its topic until Confirm or Withdraw, so at most one PUBLISH that sets an alias is
-// unacknowledged.
+// that is set keeps its topic until Confirm or Withdraw, so at most one PUBLISH that sets an alias
+// is unacknowledged.
 type OutboundAliases struct {
 	most    int
 	entries []outboundAlias   // alias 1 is at index 0
@@ -40,8 +40,8 @@ const (
 // has 3 bytes.
 const leastAliased = 4
 
-// NewOutboundAliases returns a table without aliases, for the topic alias maximum most that the peer
-// has announced. It allocates memory only for the aliases in use.
+// NewOutboundAliases returns a table without aliases, for the topic alias maximum most that the
+// peer has announced. It allocates memory only as topics come.
 func NewOutboundAliases(most uint16) *OutboundAliases { return &OutboundAliases{most: int(most)} }
 
 // Use returns the Alias of the next PUBLISH with a topic, or 0 for none. If known is true, the
@@ -49,12 +49,12 @@ func NewOutboundAliases(most uint16) *OutboundAliases { return &OutboundAliases{
 // alias, with its topic. Then the caller calls Confirm at once at QoS 0, and otherwise when the
 // PUBLISH is acknowledged. If it is refused or not sent, the caller calls Withdraw.
 //
-// Use is called once for each PUBLISH, in the order in which they are written. A PUBLISH that is sent
-// again must carry its topic, since the alias may stand for another topic by then.
+// Use is called once for each PUBLISH, in the order in which they are written. A PUBLISH that is
+// sent again must carry its topic, since the alias may stand for another topic by then.
 //
 // A topic gets an alias when it comes for the second time, if it has at least 4 bytes. When all
-// aliases are in use, each further topic that comes again takes an alias that was not used since its
-// turn came last.
+// aliases are in use, each further topic that comes again takes an alias that was not used since
+// its turn came last.
 func (o *OutboundAliases) Use(topic string) (alias uint16, known bool) {
 	switch {
 	case o == nil:
@@ -118,8 +118,8 @@ func (o *OutboundAliases) set(topic string) uint16 {
 }
 
 // again reports whether a topic without an alias came before, as far as the table remembers. It
-// remembers twice as many topics as there are aliases, and at least 32. So topics that take turns in
-// a larger circle get no aliases, which would be replaced before their first use.
+// remembers twice as many topics as there are aliases, and at least 32. So topics that take turns
+// in a larger circle get no aliases, which would be replaced before their first use.
 func (o *OutboundAliases) again(topic string) bool {
 	if _, ok := o.once[topic]; ok {
 		return true

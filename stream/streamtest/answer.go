@@ -9,8 +9,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handle answers one packet. The result bye is true after the last packet, a DISCONNECT or a CONNECT
-// that is refused.
+// handle answers one packet. The result bye is true after the last packet, a DISCONNECT or a
+// CONNECT that is refused.
 func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 	t := f.Type()
 	if (p.version == 0) != (t == frames.TypeConnect) {
@@ -59,8 +59,8 @@ func (p *peer) handle(f frames.Frame) (bye bool, err error) {
 	return false, fmt.Errorf("%v from a client", t)
 }
 
-// connect answers a CONNECT. A version that the Responder does not know gets the CONNACK of a broker
-// that has never heard of it.
+// connect answers a CONNECT. A version that the Responder does not know gets the CONNACK of a
+// broker that has never heard of it.
 func (p *peer) connect(f frames.Frame) (bye bool, err error) {
 	packet, err := frames.ParseConnect(f)
 	if err != nil {
@@ -192,8 +192,8 @@ func (p *peer) next() error {
 }
 
 // route sends a message to this client if a subscription matches, or queues it while the window is
-// full. The parameter from is its publisher, or nil for [Responder.Publish]. If from is not nil, the
-// content is in a read buffer.
+// full. The parameter from is its publisher, or nil for [Responder.Publish]. If from is not nil,
+// the content is in a read buffer.
 func (p *peer) route(m frames.Message, from *peer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -117,8 +117,8 @@ func (c *Conn) ExpectDisconnect() {
 	c.ExpectClosed()
 }
 
-// ExpectDisconnectCode expects DISCONNECT with a reason code, and then the end of the connection. It
-// accepts any reason string and other properties. Before MQTT 5 the code is always Success.
+// ExpectDisconnectCode expects DISCONNECT with a reason code, and then the end of the connection.
+// It accepts any reason string and other properties. Before MQTT 5 the code is always Success.
 func (c *Conn) ExpectDisconnectCode(code frames.ReasonCode) {
 	c.tb.Helper()
 	_, got, err := c.receive(time.Now().Add(c.timeout))

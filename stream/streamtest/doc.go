@@ -47,8 +47,8 @@
 // # Versions
 //
 // The CONNECT of a client sets the version of its connection, and with it the encoding of all later
-// packets. So most scripts serve every version. On MQTT 5 a script sends reason codes and properties
-// in the packets of package frames, and it may announce limits:
+// packets. So most scripts serve every version. On MQTT 5 a script sends reason codes and
+// properties in the packets of package frames, and it may announce limits:
 //
 //	c.ExpectConnect()
 //	c.Send(frames.Connack{Properties: &frames.ConnackProperties{ReceiveMaximum: 20}})

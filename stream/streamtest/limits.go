@@ -25,7 +25,8 @@ func (l *limits) packet(f frames.Frame) error {
 	return nil
 }
 
-// publish checks a PUBLISH. The parameter again is true for a second copy of a message that is open.
+// publish checks a PUBLISH. The parameter again is true for a second copy of a message that is
+// open.
 func (l *limits) publish(p *frames.Publish, again bool) error {
 	if p.Properties != nil && p.Properties.Subscriptions != nil {
 		return fmt.Errorf("PUBLISH with a subscription identifier") // [MQTT-3.3.4-6]

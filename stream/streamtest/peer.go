@@ -68,8 +68,8 @@ func newPeer(r *Responder, conn net.Conn, in *frames.Reader) *peer {
 	return p
 }
 
-// begin sets the version and the terms of the connection, from the CONNECT and from the CONNACK that
-// answers it. The properties of both may be nil.
+// begin sets the version and the terms of the connection, from the CONNECT and from the CONNACK
+// that answers it. The properties of both may be nil.
 func (p *peer) begin(v frames.Version, client *frames.ConnectProperties, broker *frames.ConnackProperties) {
 	p.version, p.window = v, defaultWindow
 	p.in.SetVersion(v)

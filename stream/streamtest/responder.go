@@ -38,17 +38,17 @@ type Responder struct {
 	Loopback bool // route each publication to all clients with a matching subscription, its sender included
 	Window   int  // QoS 1 and 2 messages in flight to each client, 1 to 65,535; 0: 100
 
-	// Versions are the versions that the broker knows; empty: all. A CONNECT of another version gets
-	// CONNACK with return code 1, in the form of 3.1.1, and the connection is closed. So a client that
-	// falls back to an older version can be tested.
+	// Versions are the versions that the broker knows; empty: all. A CONNECT of another version
+	// gets CONNACK with return code 1, in the form of 3.1.1, and the connection is closed. So a
+	// client that falls back to an older version can be tested.
 	Versions []frames.Version
 
 	// Connack is announced to clients of MQTT 5. A client that exceeds ReceiveMaximum, MaximumQoS,
-	// MaximumPacket or TopicAliasMaximum violates the protocol, as does one that sends RETAIN in spite
-	// of NoRetain. A filter is granted at most MaximumQoS, and refused if NoWildcards,
+	// MaximumPacket or TopicAliasMaximum violates the protocol, as does one that sends RETAIN in
+	// spite of NoRetain. A filter is granted at most MaximumQoS, and refused if NoWildcards,
 	// NoSubscriptionIDs or NoSharedSubscriptions rules it out. Only clients with an empty client
-	// identifier get AssignedClientID; if it is empty, they get one that is made up. The other fields
-	// have no effect on the Responder.
+	// identifier get AssignedClientID; if it is empty, they get one that is made up. The other
+	// fields have no effect on the Responder.
 	//
 	// Publications count against ReceiveMaximum until their last acknowledgment is written.
 	Connack frames.ConnackProperties
@@ -107,8 +107,8 @@ func (r *Responder) Received(t frames.Type) int { return int(r.received[t&15].Lo
 // Sent returns the number of packets of type t sent to clients.
 func (r *Responder) Sent(t frames.Type) int { return int(r.sent[t&15].Load()) }
 
-// Dropped returns the number of copies of messages that r has not sent, because they were larger than
-// the client's maximum packet size, or expired while they waited.
+// Dropped returns the number of copies of messages that r has not sent, because they were larger
+// than the client's maximum packet size, or expired while they waited.
 func (r *Responder) Dropped() int { return int(r.dropped.Load()) }
 
 // Clients returns the number of connections that r serves at present.
@@ -142,7 +142,8 @@ func (b *Broker) Respond(r *Responder) {
 }
 
 // Respond makes r serve this connection from now on. Subscriptions that the script granted are
-// unknown to r, but the limits and topic aliases of MQTT 5 hold on. Only Stall, Resume, Drop, Abort and the counters may be used afterwards.
+// unknown to r, but the limits and topic aliases of MQTT 5 hold on. Only Stall, Resume, Drop, Abort
+// and the counters may be used afterwards.
 func (c *Conn) Respond(r *Responder) {
 	c.broker.mu.Lock()
 	defer c.broker.mu.Unlock()
