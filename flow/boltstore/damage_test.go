@@ -69,7 +69,16 @@ func flips(t *testing.T, path string, want flow.Snapshot, bit func() byte, next 
 
 // D2
 func TestNoFlippedByteMakesAWrongSession(t *testing.T) {
-	path, want := sample(t)
+	for name, make := range map[string]func(testing.TB) (string, flow.Snapshot){"format 1": sample, "format 2": rich} {
+		t.Run(name, func(t *testing.T) {
+			path, want := make(t)
+			flipEach(t, path, want)
+		})
+	}
+}
+
+func flipEach(t *testing.T, path string, want flow.Snapshot) {
+	t.Helper()
 	content := read(t, path)
 	used := content[:bytes.LastIndexFunc(content, func(r rune) bool { return r != 0 })+1] // the zeros at the end are unused space
 	flips(t, path, want, func() byte { return byte(1 + rand.IntN(255)) }, func(i int) int {
@@ -109,7 +118,7 @@ func TestNoPageThatIsLostOrStrayMakesAWrongSession(t *testing.T) {
 
 // D3
 func TestNoTruncatedFileMakesAWrongSession(t *testing.T) {
-	for name, make := range map[string]func(testing.TB) (string, flow.Snapshot){"small": sample, "large": large} {
+	for name, make := range map[string]func(testing.TB) (string, flow.Snapshot){"small": sample, "format 2": rich, "large": large} {
 		t.Run(name, func(t *testing.T) {
 			path, want := make(t)
 			content := read(t, path)

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
 )
 
 var helpers = map[string]func(args []string){"commit": commitForEver, "create": createForEver}
@@ -40,8 +43,12 @@ func fatal(err error) {
 	}
 }
 
+// begin2 is the Seq of the first publication that needs format 2.
+const begin2 = 300
+
 // commitForEver accepts a random number of publications in each commit, and completes each
-// publication when 100 newer ones are accepted. After each commit it prints the last Seq.
+// publication when 100 newer ones are accepted. From begin2 on the publications have properties and
+// a deadline, and the session record has the last Seq. After each commit it prints the last Seq.
 func commitForEver(args []string) {
 	s, err := Open(args[0], nil)
 	fatal(err)
@@ -55,10 +62,18 @@ func commitForEver(args []string) {
 		var changes []flow.Change
 		for range 1 + rand.IntN(20) {
 			seq++
-			changes = append(changes, accepted(seq, strings.Repeat(fmt.Sprint(seq, " "), rand.IntN(100))))
+			c := accepted(seq, strings.Repeat(fmt.Sprint(seq, " "), rand.IntN(100)))
+			if seq >= begin2 {
+				c.Message.Properties = &frames.Properties{Correlation: seqKey(seq)}
+				c.Deadline = time.Unix(int64(seq), 0)
+			}
+			changes = append(changes, c)
 			if seq > 100 {
 				changes = append(changes, flow.Change{Kind: flow.Completed, Seq: seq - 100})
 			}
+		}
+		if seq >= begin2 {
+			changes = append(changes, flow.Change{Kind: flow.Opened, Session: &flow.SessionRecord{Version: frames.V5, Expiry: uint32(seq)}})
 		}
 		fatal(s.Commit(changes))
 		fmt.Println(seq)
@@ -103,6 +118,13 @@ func TestAKilledProcessLosesNothingThatWasCommitted(t *testing.T) {
 			if p.Seq != snap.Publications[0].Seq+uint64(i) || strings.Trim(string(p.Message.Payload), fmt.Sprint(p.Seq, " ")) != "" {
 				t.Fatalf("publication %d has Seq %d and payload %q", i, p.Seq, p.Message.Payload)
 			}
+			if p.Seq >= begin2 && (p.Deadline.Unix() != int64(p.Seq) || !bytes.Equal(p.Message.Properties.Correlation, seqKey(p.Seq))) {
+				t.Fatalf("publication %d has the deadline %v and the properties %+v", p.Seq, p.Deadline, p.Message.Properties)
+			}
+		}
+		newest, format := snap.Publications[n-1].Seq, formatOf(t, path)
+		if r := snap.Session; newest >= begin2 && (r == nil || r.Expiry != uint32(newest) || format != 2) || newest < begin2 && (r != nil || format != 1) {
+			t.Fatalf("the newest publication is %d, the session record %+v, the format %d", newest, r, format)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -90,6 +91,29 @@ func sample(t testing.TB) (path string, snap flow.Snapshot) {
 	mustClose(t, s)
 	snap, err := load(path, nil)
 	if err != nil || len(snap.Publications) != 2 || len(snap.Received) != 1 {
+		t.Fatalf("%+v, %v", snap, err)
+	}
+	return path, snap
+}
+
+// rich creates a file of format 2 with a session record, and with properties and deadlines.
+func rich(t testing.TB) (path string, snap flow.Snapshot) {
+	t.Helper()
+	path, _ = sample(t)
+	s := mustOpen(t, path, &Options{NoSync: true})
+	mustAttach(t, s)
+	expiring := with(10, &frames.Properties{
+		Expiry: time.Hour, ContentType: "text", ResponseTopic: "reply", Correlation: []byte{1, 0, 2}, Text: true,
+		User: []frames.UserProperty{{Name: "b", Value: "1"}, {Name: "a"}, {Name: "b", Value: "2"}},
+	})
+	expiring.Deadline = someTime
+	plain := accepted(12, "plain")
+	plain.Deadline = someTime
+	mustCommit(t, s, expiring, with(11, &frames.Properties{Correlation: []byte{}}), plain, opened(frames.V5, "a"))
+	mustCommit(t, s, flow.Change{Kind: flow.Assigned, Seq: 10, ID: 9}, flow.Change{Kind: flow.Completed, Seq: 3})
+	mustClose(t, s)
+	snap, err := load(path, nil)
+	if err != nil || len(snap.Publications) != 4 || len(snap.Received) != 1 || snap.Session == nil {
 		t.Fatalf("%+v, %v", snap, err)
 	}
 	return path, snap

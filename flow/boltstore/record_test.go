@@ -104,12 +104,22 @@ func againAsPublication(t *testing.T, key, value []byte, p publication) {
 
 // If bytes of a store are overwritten, reading returns the original session or an error.
 func FuzzDamageIsAnErrorOrOfNoConsequence(f *testing.F) {
-	path, want := sample(f)
-	whole := read(f, path)
-	f.Add(uint16(0), []byte("x"))
-	f.Add(uint16(pageHeader+metaSize-1), whole[4096:][:200])
-	f.Add(uint16(5*4096), []byte{0xFF, 0xFF, 0, 1})
-	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
+	var files [2][]byte // one of each format
+	var wants [2]flow.Snapshot
+	for i, make := range []func(testing.TB) (string, flow.Snapshot){sample, rich} {
+		path, want := make(f)
+		files[i], wants[i] = read(f, path), want
+	}
+	for _, format2 := range []bool{false, true} {
+		f.Add(uint16(0), []byte("x"), format2)
+		f.Add(uint16(pageHeader+metaSize-1), files[0][4096:][:200], format2)
+		f.Add(uint16(5*4096), []byte{0xFF, 0xFF, 0, 1}, format2)
+	}
+	f.Fuzz(func(t *testing.T, at uint16, patch []byte, format2 bool) {
+		whole, want := files[0], wants[0]
+		if format2 {
+			whole, want = files[1], wants[1]
+		}
 		file := bytes.Clone(whole)
 		copy(file[int(at)%len(file):], patch)
 		c := content{im: &image{r: bytes.NewReader(file), size: int64(len(file)), path: "file"}, keep: true}
