@@ -19,8 +19,8 @@ type Store interface {
 	// session of any owner. If a session is attached already, the error is [ErrInUse]. If the store
 	// holds publications or received identifiers of another client identifier, the error is an
 	// [*OwnerError] and the store does not change [MQTT-3.1.3-2]. A store without both takes any
-	// client identifier, which becomes its owner, and removes the record of another owner's
-	// session.
+	// client identifier and removes the record of another owner's session. The client identifier
+	// becomes the owner of the store, at the latest when Commit stores something.
 	Attach(clientID string) (Snapshot, error)
 
 	// Commit applies the changes in order and atomically: after an error or a crash, the store

@@ -42,6 +42,15 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 			return
 		}
 	}
+	commit := func(changes []flow.Change) {
+		t.Helper()
+		for range 1 + rnd.IntN(2) { // a session repeats a failed commit, which may have been applied
+			if err := s.Commit(changes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = model.Commit(changes)
+	}
 	detach := func() {
 		t.Helper()
 		if err := s.Detach(); err != nil {
@@ -52,17 +61,13 @@ func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flo
 	attach()
 	var seq uint64
 	for range 10 {
+		commit([]flow.Change{{Kind: flow.Opened, Session: randomRecord(rnd)}}) // stores the owner
 		for range rnd.IntN(10) {
 			changes := make([]flow.Change, rnd.IntN(1<<rnd.IntN(8)+1))
 			for i := range changes {
 				changes[i] = randomChange(rnd, &seq)
 			}
-			for range 1 + rnd.IntN(2) { // a session repeats a failed commit, which may have been applied
-				if err := s.Commit(changes); err != nil {
-					t.Fatal(err)
-				}
-			}
-			_ = model.Commit(changes)
+			commit(changes)
 		}
 		detach()
 		if rnd.IntN(2) == 0 {
