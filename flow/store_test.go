@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -17,6 +18,7 @@ func TestSnapshotWithAnythingInItIsNotEmpty(t *testing.T) {
 	equal(t, "nothing", Snapshot{}.Empty(), true)
 	equal(t, "a publication", Snapshot{Publications: make([]Publication, 1)}.Empty(), false)
 	equal(t, "an identifier", Snapshot{Received: []uint16{1}}.Empty(), false)
+	equal(t, "an owner and a record", Snapshot{Owner: "a", Session: new(SessionRecord)}.Empty(), true)
 }
 
 func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
@@ -43,11 +45,43 @@ func TestJournalTellsTheKindsOfItsChanges(t *testing.T) {
 	var j Journal
 	j.record(Change{Kind: Received, ID: 1})
 	j.Clear()
-	for k := Accepted; k <= Cleared; k++ {
+	for k := Accepted; k <= Opened; k++ {
 		equal(t, "has a kind", j.Kinds().Has(k), k == Received || k == Cleared)
 	}
 	j.MoveTo(nil)
 	equal(t, "after MoveTo", j.Kinds(), 0)
+}
+
+func TestJournalKeepsItsOwnSessionRecordInWholeSeconds(t *testing.T) {
+	var none *Journal
+	none.Open(SessionRecord{}) // has no effect
+	var j Journal
+	r := SessionRecord{Version: frames.V5, ClientID: "x", Expiry: 7, Seen: time.Unix(5, 999_999_999)}
+	j.Open(r)
+	equal(t, "has the kind", j.Kinds().Has(Opened), true)
+	got := j.MoveTo(nil)
+	r.Seen = time.Unix(5, 0)
+	if want := []Change{{Kind: Opened, Session: &r}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Changes without a place in the order of publications stand among those that have one.
+func TestAPublicationIsWithdrawnFromBetweenOtherChanges(t *testing.T) {
+	for withdrawn := range uint64(20) {
+		var j Journal
+		for seq := range uint64(20) {
+			j.record(Change{Kind: Accepted, Seq: seq + 1})
+			for range seq % 4 {
+				j.Open(SessionRecord{})
+				j.Clear()
+			}
+		}
+		n := j.Len()
+		equal(t, "withdrawn", j.withdraw(withdrawn+1), true)
+		equal(t, "left", j.Len(), n-1)
+		equal(t, "withdrawn again", j.withdraw(withdrawn+1), false)
+	}
 }
 
 func TestJournalThatWasMovedHoldsNoPayload(t *testing.T) {

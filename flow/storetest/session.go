@@ -16,6 +16,7 @@ var sessionCases = []scripted{
 	{"without a client identifier it takes the session of any owner", anyOwner},
 	{"a cleared session has no record, and the owner stays", clearedRecord},
 	{"another client identifier takes an empty one without the record", recordOfAnother},
+	{"the owner of a session before MQTT 5 is stored", ownerBeforeV5},
 	{"a rejected client identifier leaves the session record", recordAfterRejection},
 }
 
@@ -127,6 +128,15 @@ func recordOfAnother(s *script) {
 	s.holds("x", flow.Snapshot{Owner: "x"})
 	s.holds("b", flow.Snapshot{Owner: "b"})
 	r := &flow.SessionRecord{Version: frames.V311, Seen: someTime}
+	s.commit(opened(r))
+	s.holds("", flow.Snapshot{Owner: "b", Session: r})
+}
+
+func ownerBeforeV5(s *script) {
+	r := &flow.SessionRecord{Version: frames.V311, Seen: someTime}
+	s.attach("a")
+	s.commit(opened(r))
+	s.holds("b", flow.Snapshot{Owner: "b"})
 	s.commit(opened(r))
 	s.holds("", flow.Snapshot{Owner: "b", Session: r})
 }
