@@ -31,10 +31,16 @@ type Attempt struct {
 }
 
 // attempt returns the dial to e as the Config and the URL describe it. Only Prepare needs values
-// that may be changed, and the fields for information.
+// that may be changed, and the fields for information. A ServerName of the Config is the name of the
+// broker in the URL, not of one to which that broker refers.
 func (c *Config) attempt(e *Endpoint) Attempt {
 	user, password := c.login(e)
-	return Attempt{Username: user, Password: password, TLS: c.TLS, Will: c.Connect.Will}
+	a := Attempt{Username: user, Password: password, TLS: c.TLS, Will: c.Connect.Will}
+	if e.referred && a.TLS != nil && a.TLS.ServerName != "" {
+		a.TLS = a.TLS.Clone()
+		a.TLS.ServerName = ""
+	}
+	return a
 }
 
 // prepare lets the user change the attempt a to connect to e, and checks the result. It returns the

@@ -20,10 +20,13 @@ type Config struct {
 	// Lossy sends a will without the properties that the version of the connection does not have.
 	Lossy bool
 
-	// Authenticate, if set, makes the exchange of an enhanced authentication on MQTT 5.
+	// Authenticate, if set, makes the exchange of an enhanced authentication, also with a broker to
+	// which another one refers. Only MQTT 5 has it, so a Version of 0 is 5 then: with 3.1.1 the
+	// broker would not have to prove its identity.
 	Authenticate func(context.Context) (Exchange, error)
 
-	// Redirect, if set, decides where to connect when a broker refers to another one.
+	// Redirect, if set, decides where to connect when a broker refers to another one. Its context
+	// ends after ConnectTimeout. If it returns an error, the redirect is not followed.
 	Redirect func(context.Context, Redirect) (string, error)
 
 	// TLS is the TLS configuration for secure endpoints, nil for the defaults.
@@ -127,7 +130,7 @@ func tlsConfig(e *Endpoint, t *tls.Config) *tls.Config {
 	if t = t.Clone(); t == nil {
 		t = new(tls.Config)
 	}
-	if t.ServerName == "" || e.referred {
+	if t.ServerName == "" {
 		t.ServerName = e.host
 	}
 	if e.WebSocket() {

@@ -22,7 +22,11 @@ type Dialer struct {
 
 // NewDialer returns a Dialer that tries the endpoints in their order.
 func NewDialer(c Config, endpoints []*Endpoint) *Dialer {
-	return &Dialer{config: c, endpoints: endpoints, versions: versions{fixed: c.Connect.Version}}
+	fixed := c.Connect.Version
+	if fixed == 0 && c.Authenticate != nil {
+		fixed = frames.V5
+	}
+	return &Dialer{config: c, endpoints: endpoints, versions: versions{fixed: fixed}}
 }
 
 // A Request describes an attempt to connect.
@@ -34,43 +38,51 @@ type Request struct {
 }
 
 // Dial tries the endpoints in turn, beginning with the endpoint of the last connection, and returns
-// the first connection that succeeds. With several endpoints the error gives the reason for each
-// endpoint tried.
+// the first connection that succeeds. A broker to which the last connection referred comes before
+// them. If Dial tried several endpoints, the error gives the reason for each.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
-	referred := d.referral(ctx, r)
-	if referred == nil {
-		referred = d.moved
+	var failed endpointErrors
+	try := func(e *Endpoint, links *chain) *Conn {
+		c, err := d.follow(ctx, e, r, links)
+		if err != nil {
+			r.LastErr = &endpointError{e, err}
+			failed = append(failed, r.LastErr)
+		}
+		return c
 	}
-	if referred != nil {
-		c, err := d.follow(ctx, referred, r)
-		if err == nil {
+	if to, links := d.referral(ctx, r); to != nil {
+		if c := try(to, links); c != nil {
 			return c, nil
 		}
-		d.moved, r.LastErr = nil, err
 	}
-	var failed endpointErrors
+	if d.moved != nil && ctx.Err() == nil {
+		if c := try(d.moved, new(chain)); c != nil {
+			return c, nil
+		}
+		if ctx.Err() == nil {
+			d.moved = nil
+		}
+	}
 	for i := range d.endpoints {
+		if len(failed) > 0 && ctx.Err() != nil {
+			break
+		}
 		at := (d.last + i) % len(d.endpoints)
-		c, err := d.follow(ctx, d.endpoints[at], r)
-		if err == nil {
+		if c := try(d.endpoints[at], new(chain)); c != nil {
 			d.last = at
 			return c, nil
 		}
-		if len(d.endpoints) == 1 {
-			return nil, err
-		}
-		r.LastErr = &endpointError{d.endpoints[at], err}
-		failed = append(failed, r.LastErr)
-		if ctx.Err() != nil {
-			break
-		}
+	}
+	if len(failed) == 1 && len(d.endpoints) == 1 {
+		return nil, errors.Unwrap(failed[0])
 	}
 	return nil, failed
 }
 
 // negotiate connects to e with the versions that it may know, within ConnectTimeout. If the broker
-// refuses the first version and the second attempt fails too, the error is that of the first
-// attempt, unless the broker has answered the second CONNECT.
+// refuses both versions, the error is that of the first attempt. If it refuses the second CONNECT
+// for another reason, the error is that refusal. If the second attempt fails without an answer, the
+// error has both reasons.
 func (d *Dialer) negotiate(ctx context.Context, e *Endpoint, r Request) (*Conn, error) {
 	ctx, cancel := withTimeout(ctx, d.config.ConnectTimeout)
 	defer cancel()
@@ -83,13 +95,16 @@ func (d *Dialer) negotiate(ctx context.Context, e *Endpoint, r Request) (*Conn, 
 			d.versions.accepted(e.String(), v, first != nil, time.Now())
 			return c, nil
 		}
-		var answer *ConnectError
-		if first == nil || errors.As(err, &answer) && !refused {
+		switch _, answered := err.(*ConnectError); {
+		case first == nil || answered && !refused:
 			first = err
+		case !refused:
+			first = &fallbackError{first, v, err}
 		}
 		if !refused {
 			break
 		}
+		r.LastErr = err
 	}
 	return nil, first
 }

@@ -31,6 +31,14 @@ func (e *Endpoint) String() string {
 	return e.scheme + "://" + e.addr + e.path
 }
 
+// place returns the same text for all URLs of one broker.
+func (e *Endpoint) place() string {
+	if e.network == "unix" {
+		return e.String()
+	}
+	return fmt.Sprint(e.tls, " ", strings.ToLower(e.addr), e.path)
+}
+
 // url returns the URL without user name and password.
 func (e *Endpoint) url() *url.URL {
 	if e.network == "unix" {

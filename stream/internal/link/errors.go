@@ -66,7 +66,7 @@ func Quote(reason string) string {
 		return ""
 	}
 	if len(reason) > maxReason {
-		reason = reason[:maxReason]
+		reason = strings.ToValidUTF8(reason[:maxReason], "") // a character may be cut in two
 	}
 	return fmt.Sprintf(" (%q)", reason)
 }
@@ -117,6 +117,20 @@ type endpointError struct {
 
 func (e *endpointError) Error() string { return "mqtt: " + e.endpoint.String() + ": " + text(e.err) }
 func (e *endpointError) Unwrap() error { return e.err }
+
+// fallbackError adds the failure of a second attempt, with another version, to the refusal of the
+// first.
+type fallbackError struct {
+	refused error
+	version frames.Version
+	err     error
+}
+
+func (e *fallbackError) Error() string {
+	return fmt.Sprintf("mqtt: %s; with MQTT %v: %s", text(e.refused), e.version, text(e.err))
+}
+
+func (e *fallbackError) Unwrap() []error { return []error{e.refused, e.err} }
 
 // text returns the error text without the prefix "mqtt: ", for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }

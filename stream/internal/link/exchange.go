@@ -79,14 +79,16 @@ func (c *Conn) answer(ctx context.Context, f frames.Frame, x *exchange) error {
 	}
 	var data []byte
 	if err := guard(func() (err error) { data, err = x.Answer(ctx, a.Data); return err }); err != nil {
-		return fmt.Errorf("authentication: %w", err)
+		return wrap("authentication: ", err)
 	}
 	answer, err := frames.Auth{Code: frames.ContinueAuthentication, Method: x.method, Data: data}.Append(nil, c.Version)
-	if err != nil {
-		return fmt.Errorf("authentication: %w", err)
+	if err == nil {
+		_, err = c.Write(answer)
 	}
-	_, err = c.Write(answer)
-	return err
+	if err != nil {
+		return wrap("AUTH: ", err)
+	}
+	return nil
 }
 
 // CheckAuth returns an error if an AUTH of the broker does not belong to the exchange with the given
@@ -114,7 +116,7 @@ func (x *exchange) accept(c *Conn, p *frames.ConnackProperties) error {
 		return &frames.ProtocolError{Type: frames.TypeConnack, Reason: fmt.Sprintf("has the authentication method %.64q, not %q [MQTT-4.12.0-5]", p.AuthMethod, x.method)}
 	}
 	if err := guard(func() error { return x.Done(p.AuthData) }); err != nil {
-		return fmt.Errorf("authentication: the broker is not accepted: %w", err)
+		return wrap("authentication: the broker is not accepted: ", err)
 	}
 	c.Exchange = x.Exchange
 	return nil

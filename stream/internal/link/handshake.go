@@ -24,15 +24,18 @@ func (c *Conn) handshake(ctx context.Context, hello []byte, a *Attempt, config *
 	log.Debug("sent", "type", frames.TypeConnect.String(), "client", c.ClientID, "size", len(hello))
 	first := &sniffer{Reader: c.Conn, bytes: &c.bytesIn}
 	c.Reader = frames.NewReader(first, config.MaxPacket)
+	c.Reader.SetVersion(c.Version)
 	f, err := frames.ReadFrame(c.Reader)
 	for err == nil && f.Type() == frames.TypeAuth && a.exchange != nil {
-		if err = c.answer(ctx, f, a.exchange); err == nil {
-			f, err = frames.ReadFrame(c.Reader)
+		if err := c.answer(ctx, f, a.exchange); err != nil {
+			c.refuse(err)
+			return false, wrap("", err)
 		}
+		f, err = frames.ReadFrame(c.Reader)
 	}
 	if err == nil && f.Type() == frames.TypeConnack {
 		c.Connack, err = frames.ParseConnack(f, c.Version)
-	} else if err == nil || !first.isConnack() && !first.isConnect() && first.n > 0 && a.exchange == nil {
+	} else if err == nil || !first.isConnack() && first.quotable() {
 		err = first.notConnack(f, err, c.Version)
 	}
 	switch {
@@ -41,7 +44,7 @@ func (c *Conn) handshake(ctx context.Context, hello []byte, a *Attempt, config *
 		return first.n == 0, fmt.Errorf("mqtt: the broker closed the connection before CONNACK: %w", io.ErrUnexpectedEOF)
 	default:
 		c.refuse(err)
-		return false, wrap("", err)
+		return first.n == 0 && notUnderstood(err), wrap("", err)
 	}
 	code := c.Connack.Code
 	log.Debug("received", "type", frames.TypeConnack.String(), "code", int(code), "session present", c.Connack.SessionPresent, "size", f.Size())
@@ -129,17 +132,20 @@ func (s *sniffer) Read(p []byte) (int, error) {
 
 func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
 
-// isConnect reports whether our own CONNECT came back, which must not be quoted, since it may hold
-// a password.
-func (s *sniffer) isConnect() bool { return s.head[0] == byte(frames.TypeConnect)<<4 }
+// quotable reports whether an error may quote the first bytes. Our own CONNECT may have come back
+// with its password, and an AUTH holds authentication data.
+func (s *sniffer) quotable() bool {
+	t := frames.Type(s.head[0] >> 4)
+	return s.n > 0 && t != frames.TypeConnect && t != frames.TypeAuth
+}
 
-// notConnack returns the error for a first packet other than CONNACK. The error names the type of
-// the packet and does not show its payload. For bytes that are not an MQTT packet, the error quotes
-// the first bytes.
+// notConnack returns the error for a packet in place of CONNACK. The error names the type of the
+// packet and does not show its payload. For bytes that are not an MQTT packet, the error quotes the
+// first bytes.
 func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
 	if err == nil {
-		if p, err := frames.Parse(f, v); err == nil {
-			return &frames.ProtocolError{Type: p.Type(), Reason: "came in place of CONNACK [MQTT-3.2.0-1]"}
+		if _, err := frames.Parse(f, v); err == nil || !s.quotable() {
+			return &frames.ProtocolError{Type: f.Type(), Reason: "came in place of CONNACK [MQTT-3.2.0-1]"}
 		}
 	}
 	return fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", s.head[:s.n])

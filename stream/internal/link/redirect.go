@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -20,36 +21,36 @@ type Redirect struct {
 // maxHops bounds the redirects of one attempt.
 const maxHops = 8
 
-// follow connects to e, or to the broker to which e refers. No endpoint is tried twice.
-func (d *Dialer) follow(ctx context.Context, e *Endpoint, r Request) (*Conn, error) {
-	tried := map[string]bool{}
-	permanent := true
-	for hop := 1; ; hop++ {
-		tried[e.String()] = true
+// A chain is a sequence of redirects. The zero value is ready for use.
+//
+// Invariant: places has each endpoint of the chain once.
+type chain struct {
+	places    []string
+	hops      int  // redirects
+	temporary bool // one of them is UseAnotherServer
+}
+
+// follow connects to e, or to the broker to which e refers. No endpoint of the chain is tried twice.
+func (d *Dialer) follow(ctx context.Context, e *Endpoint, r Request, links *chain) (*Conn, error) {
+	for begin := e; ; {
 		c, err := d.negotiate(ctx, e, r)
 		if err == nil {
-			if d.used = e; hop > 1 && permanent {
+			if d.used = e; links.hops > 0 && !links.temporary {
 				d.moved = e
 			}
 			return c, nil
 		}
-		var refused *ConnectError
-		if d.config.Redirect == nil || !errors.As(err, &refused) || !redirects(refused.Code) || ctx.Err() != nil {
+		refused, answered := err.(*ConnectError)
+		if e != begin {
+			err = &endpointError{e, err}
+		}
+		if d.config.Redirect == nil || !answered || !redirects(refused.Code) || ctx.Err() != nil {
 			return nil, err
 		}
-		permanent = permanent && refused.Code == frames.ServerMoved
-		to, fault := d.redirect(ctx, e, Redirect{refused.ServerReference, e.String(), refused.Code == frames.ServerMoved, e.tls, hop})
-		switch {
-		case fault != nil:
-		case hop == maxHops:
-			fault = fmt.Errorf("more than %d redirects", maxHops)
-		case tried[to.String()]:
-			fault = fmt.Errorf("it refers to %s, which was tried", to)
-		}
+		to, fault := d.redirect(ctx, e, links, refused.Code, refused.ServerReference)
 		if fault != nil {
 			return nil, &redirectError{err, fault}
 		}
-		d.config.Logger.Info("redirected", "from", e.String(), "to", to.String(), "code", refused.Code.Error())
 		e, r.LastErr = to, err
 	}
 }
@@ -59,40 +60,55 @@ func redirects(code frames.ReasonCode) bool {
 	return code == frames.UseAnotherServer || code == frames.ServerMoved
 }
 
-// redirect asks the policy for the endpoint to use. A connection with TLS never leads to one without
-// it.
-func (d *Dialer) redirect(ctx context.Context, from *Endpoint, r Redirect) (*Endpoint, error) {
-	url, err := d.config.Redirect(ctx, r)
+// redirect adds a redirect to the chain, and asks the policy for the endpoint to use. A connection
+// with TLS never leads to one without it.
+func (d *Dialer) redirect(ctx context.Context, from *Endpoint, links *chain, code frames.ReasonCode, reference string) (*Endpoint, error) {
+	if links.hops == maxHops {
+		return nil, fmt.Errorf("more than %d redirects", maxHops)
+	}
+	links.hops++
+	links.places = append(links.places, from.place())
+	links.temporary = links.temporary || code == frames.UseAnotherServer
+	ctx, cancel := withTimeout(ctx, d.config.ConnectTimeout)
+	defer cancel()
+	url, err := d.config.Redirect(ctx, Redirect{
+		Reference: reference, From: from.String(), Permanent: code == frames.ServerMoved, Secure: from.tls, Hop: links.hops,
+	})
 	if err != nil {
-		return nil, err
+		return nil, withCause(ctx, err)
 	}
 	to, err := parseEndpoint("Redirect", url)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if from.tls && !to.tls {
+	case from.tls && !to.tls:
 		return nil, BadOption("Redirect", "leads from a scheme with TLS to %s, which has none", to.scheme)
+	case slices.Contains(links.places, to.place()):
+		return nil, fmt.Errorf("it refers to %s, which was tried", to)
 	}
 	to.referred = true
+	d.config.Logger.Info("redirected", "from", from.String(), "to", to.String(), "code", code.Error())
 	return to, nil
 }
 
 // referral returns the endpoint to which the broker has referred in the DISCONNECT that ended the
-// last connection, or nil.
-func (d *Dialer) referral(ctx context.Context, r Request) *Endpoint {
+// last connection, or nil, and the chain that begins with this redirect.
+func (d *Dialer) referral(ctx context.Context, r Request) (*Endpoint, *chain) {
 	var bye *DisconnectError
-	if d.config.Redirect == nil || r.Number != 1 || !errors.As(r.LastErr, &bye) || !redirects(bye.Code) {
-		return nil
+	if d.config.Redirect == nil || d.used == nil || r.Number != 1 || !errors.As(r.LastErr, &bye) || !redirects(bye.Code) {
+		return nil, nil
 	}
-	to, err := d.redirect(ctx, d.used, Redirect{bye.ServerReference, d.used.String(), bye.Code == frames.ServerMoved, d.used.tls, 1})
+	// A broker that is used for a time only speaks for itself, not for the broker that refers to it.
+	links := &chain{temporary: d.used.referred && d.used != d.moved}
+	to, err := d.redirect(ctx, d.used, links, bye.Code, bye.ServerReference)
 	if err != nil {
 		d.config.Logger.Warn("a redirect is not followed", "error", err)
-		return nil
+		return nil, nil
 	}
-	if bye.Code == frames.ServerMoved {
-		d.moved = to
+	if !links.temporary {
+		d.moved = nil // the broker there has moved on
 	}
-	return to
+	return to, links
 }
 
 // A redirectError is a refusal with a Server Reference that cannot be followed.

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"maps"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -40,6 +41,8 @@ func (v *versions) accepted(endpoint string, is frames.Version, refused bool, no
 		if v.older == nil {
 			v.older = make(map[string]time.Time)
 		}
+		// Redirects may lead to ever new endpoints.
+		maps.DeleteFunc(v.older, func(_ string, since time.Time) bool { return now.Sub(since) >= fallbackLasts })
 		v.older[endpoint] = now
 	}
 }

@@ -88,6 +88,16 @@ func (c framedConn) Write(p []byte) (n int, err error) {
 	return n + m, err
 }
 
+// notUnderstood reports whether the peer closed the WebSocket because it did not understand our
+// data. RabbitMQ 3.10 does so in place of a CONNACK if it does not know the protocol version.
+func notUnderstood(err error) bool {
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusProtocolError, websocket.StatusUnsupportedData, websocket.StatusInvalidFramePayloadData:
+		return true
+	}
+	return false
+}
+
 // hostHeader returns the value of the HTTP header Host. As in a browser, a default port is left
 // out.
 func hostHeader(e *Endpoint) string {

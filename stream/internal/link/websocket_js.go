@@ -12,3 +12,6 @@ import (
 func dialWebSocket(context.Context, net.Conn, *Endpoint, http.Header, *Config) (net.Conn, error) {
 	return nil, wrap("WebSocket: ", errors.New("js has no sockets; use the scheme mqtt and a DialContext that returns a WebSocket of the browser"))
 }
+
+// notUnderstood returns false, since there is no WebSocket.
+func notUnderstood(error) bool { return false }
