@@ -117,17 +117,14 @@ type transaction struct {
 	flightBucket      *bbolt.Bucket
 	receivedBucket    *bbolt.Bucket
 
-	format uint32
-	state  state
-	dirty  bool
-	buf    []byte // the values of this transaction; bbolt refers to them until it commits
+	state    state
+	dirty    bool
+	upgraded bool   // the file has the latest format
+	buf      []byte // the values of this transaction; bbolt refers to them until it commits
 }
 
 func (t *transaction) begin(tx *bbolt.Tx, cleared bool) (err error) {
 	t.metaBucket = tx.Bucket([]byte(metaBucket))
-	if t.format, err = parseFormat(t.metaBucket.Get(formatKey)); err != nil {
-		return fmt.Errorf("%s %x: %w", metaBucket, formatKey, err)
-	}
 	if t.state, err = parseState(t.metaBucket.Get(stateKey)); err != nil {
 		return fmt.Errorf("%s %x: %w", metaBucket, stateKey, err)
 	}
@@ -172,16 +169,24 @@ func (t *transaction) apply(net *netChanges, owner string) error {
 
 // session stores or removes the session record.
 func (t *transaction) session(net *netChanges) error {
+	if net.session == nil && !net.cleared {
+		return nil
+	}
 	old := t.metaBucket.Get(sessionKey)
 	if net.session == nil {
-		if old == nil || !net.cleared {
+		if old == nil {
 			return nil
 		}
 		t.dirty = true
 		return t.metaBucket.Delete(sessionKey)
 	}
+	if !needsRecord(net.session) {
+		if format, err := t.format(); err != nil || format == baseFormat {
+			return err
+		}
+	}
 	value := appendSession(nil, net.session)
-	if bytes.Equal(old, value) || t.format == baseFormat && !needsRecord(net.session) {
+	if bytes.Equal(old, value) {
 		return nil
 	}
 	t.dirty = true
@@ -191,11 +196,24 @@ func (t *transaction) session(net *netChanges) error {
 // upgrade raises the format of the file, so that a program that does not know this format refuses
 // the file.
 func (t *transaction) upgrade() error {
-	if t.format >= version {
+	if t.upgraded {
 		return nil
 	}
-	t.format = version
-	return t.metaBucket.Put(formatKey, appendFormat(nil, version))
+	format, err := t.format()
+	if err == nil && format < version {
+		err = t.metaBucket.Put(formatKey, appendFormat(nil, version))
+	}
+	t.upgraded = err == nil
+	return err
+}
+
+// format returns the format version of the file.
+func (t *transaction) format() (uint32, error) {
+	format, err := parseFormat(t.metaBucket.Get(formatKey))
+	if err != nil {
+		return 0, fmt.Errorf("%s %x: %w", metaBucket, formatKey, err)
+	}
+	return format, nil
 }
 
 func (t *transaction) end(owner string) error {
