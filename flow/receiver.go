@@ -174,7 +174,7 @@ func (r *Receiver) Pending(seq uint64) bool {
 func (r *Receiver) allAcked(id uint16, in *inbound) {
 	if !in.stored {
 		in.stored = true
-		r.journal.record(Change{Kind: Received, ID: id})
+		r.journal.progress(Received, 0, id)
 	}
 	if in.duplicate != 0 {
 		r.at(in.duplicate).acked = true
@@ -217,7 +217,7 @@ func (r *Receiver) Release(id uint16) {
 		return
 	}
 	if in.stored {
-		r.journal.record(Change{Kind: Forgotten, ID: id})
+		r.journal.progress(Forgotten, 0, id)
 	} else {
 		r.dropParked(id)
 	}
@@ -311,7 +311,7 @@ func (r *Receiver) parkQoS1(id uint16, n Numbers) {
 func (r *Receiver) Clear() {
 	r.ids.each(func(id uint16, in *inbound) {
 		if in.stored {
-			r.journal.record(Change{Kind: Forgotten, ID: id})
+			r.journal.progress(Forgotten, 0, id)
 		}
 	})
 	r.ids = table[inbound]{}

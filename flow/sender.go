@@ -177,7 +177,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 		e.id, e.state = id, published
 		s.queued--
 		s.inFlight++
-		s.journal.record(Change{Kind: Assigned, Seq: e.seq, ID: id})
+		s.journal.progress(Assigned, e.seq, id)
 	}
 	s.cursor = s.links[i].Next
 	s.outstanding++

@@ -40,7 +40,7 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now 
 		if e.state == published {
 			e.state, e.sent, e.attempts = released, true, 0
 			s.schedule(e, now)
-			s.journal.record(Change{Kind: Released, Seq: e.seq})
+			s.journal.progress(Released, e.seq, 0)
 		}
 		return Ended[T]{}, Release // one PUBREL for each PUBREC, in the same order [MQTT-4.6.0-4]
 	case kind == frames.TypePubcomp && e.state == released:
@@ -82,7 +82,7 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 			s.inFlight--
 			s.queued++
 			e.id, e.state = 0, queued
-			s.journal.record(Change{Kind: Assigned, Seq: e.seq})
+			s.journal.progress(Assigned, e.seq, 0)
 		}
 		e.batch = 0
 		i = next

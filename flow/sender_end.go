@@ -71,7 +71,7 @@ func (s *Sender[T]) finish(i int32) Ended[T] {
 	e := &s.entries[i]
 	ended := e.ended()
 	if e.message.QoS > frames.AtMostOnce {
-		s.journal.record(Change{Kind: Completed, Seq: e.seq})
+		s.journal.progress(Completed, e.seq, 0)
 	}
 	s.unlink(i)
 	return ended

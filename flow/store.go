@@ -128,6 +128,14 @@ func (j *Journal) record(c Change) {
 	}
 }
 
+// progress records a change that has only seq and id. Without a journal it makes no Change, since
+// the size of a Change costs time on the path of each message.
+func (j *Journal) progress(k ChangeKind, seq uint64, id uint16) {
+	if j != nil {
+		j.record(Change{Kind: k, Seq: seq, ID: id})
+	}
+}
+
 // withdraw removes the Accepted change of a publication, so that other changes of the publication
 // have no effect. It returns false if the journal does not have the change, since the store may
 // then have the publication. However long a commit takes, publications withdrawn meanwhile take no
