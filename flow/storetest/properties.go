@@ -1,18 +1,11 @@
 package storetest
 
 import (
-	"slices"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
-
-// scripted is a case that a script runs.
-type scripted struct {
-	name string
-	run  func(s *script)
-}
 
 var propertyCases = []scripted{
 	{"each property comes back", eachProperty},
@@ -122,6 +115,3 @@ func fractions(s *script) {
 		}
 	}
 }
-
-// cases are all cases that a script runs.
-var cases = slices.Concat(propertyCases, sessionCases)

@@ -2,9 +2,19 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-millrace/mqtt/flow"
 )
+
+// scripted is a case that a script runs.
+type scripted struct {
+	name string
+	run  func(s *script)
+}
+
+// cases are all cases that a script runs.
+var cases = slices.Concat(propertyCases, sessionCases)
 
 // script runs the steps of one case against a store. After the first failure it does nothing more.
 type script struct {
