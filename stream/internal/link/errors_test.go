@@ -71,3 +71,29 @@ func TestRejectedByAllIsRejected(t *testing.T) {
 		}
 	}
 }
+
+// V88: an error quotes at most 1,024 bytes of a reason string, without control characters, and cuts
+// no character in two.
+func TestAReasonStringIsQuotedAndCut(t *testing.T) {
+	for reason, want := range map[string]string{
+		"":                                   "",
+		"a \"b\"\n\x00\u202e":                ` ("a \"b\"\n\x00\u202e")`,
+		strings.Repeat("x", 60_000):          ` ("` + strings.Repeat("x", 1024) + `")`,
+		strings.Repeat("é", 1024):            ` ("` + strings.Repeat("é", 512) + `")`,
+		"x" + strings.Repeat("é", 1024):      ` ("x` + strings.Repeat("é", 511) + `")`,
+		"x" + strings.Repeat("é", 511) + "z": ` ("x` + strings.Repeat("é", 511) + `z")`,
+	} {
+		if got := Quote(reason); got != want {
+			t.Errorf("%.40q: %s", reason, got)
+		}
+		for _, err := range []error{
+			&ConnectError{Code: frames.Banned, Reason: reason},
+			&DisconnectError{Code: frames.Banned, Reason: reason},
+		} {
+			if text := err.Error(); !strings.HasSuffix(text, ": banned"+want) || !errors.Is(err, frames.Banned) {
+				t.Errorf("%.80s", text)
+			}
+			once(t, err)
+		}
+	}
+}
