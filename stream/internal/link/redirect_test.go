@@ -175,8 +175,8 @@ func TestOnlyAPermanentRedirectHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if f.dialed[0] != c.next {
-			t.Errorf("%v, %v: the next attempt dialed %v", c.first, c.second, f.dialed)
+		if f.dialed[0] != c.next || (d.moved != nil) != (c.next != "a:1883") {
+			t.Errorf("%v, %v: the next attempt dialed %v; moved to %v", c.first, c.second, f.dialed, d.moved)
 		}
 	}
 }
@@ -278,20 +278,36 @@ func TestADISCONNECTIsFollowed(t *testing.T) {
 	}
 }
 
-// V77: a broker that is used for a time cannot replace the broker that referred to it.
+// V77: a broker that is used for a time cannot replace the broker that referred to it. A broker in
+// the place of the URL can. Then its own place is no longer tried.
 func TestABrokerForATimeSpeaksForItself(t *testing.T) {
-	f := &fakeNet{serve: accepts(), servers: map[string]func(net.Conn){"a:1883": moves(frames.UseAnotherServer, "b")}}
-	d := newTestDialer(t, f, following(plain), "mqtt://a")
-	if endpoint, err := dialOnce(t, d, Request{Number: 1}); endpoint != "mqtt://b:1883" {
-		t.Fatal(endpoint, err)
-	}
-	bye := &DisconnectError{Code: frames.ServerMoved, ServerReference: "c"}
-	if endpoint, err := dialOnce(t, d, Request{Number: 1, LastErr: bye}); endpoint != "mqtt://c:1883" {
-		t.Fatal(endpoint, err)
-	}
-	f.dialed = nil
-	if _, err := dialOnce(t, d, Request{Number: 1, LastErr: errRefused}); err != nil || f.dialed[0] != "a:1883" {
-		t.Errorf("%v; dialed %v", err, f.dialed)
+	for code, c := range map[frames.ReasonCode]struct{ next, fails []string }{
+		frames.UseAnotherServer: {[]string{"a:1883", "b:1883"}, []string{"c:1883", "a:1883", "b:1883"}},
+		frames.ServerMoved:      {[]string{"c:1883"}, []string{"c:1883", "a:1883", "b:1883"}},
+	} {
+		for _, fails := range []bool{false, true} {
+			f := &fakeNet{refused: map[string]error{}, serve: accepts(), servers: map[string]func(net.Conn){"a:1883": moves(code, "b")}}
+			d := newTestDialer(t, f, following(plain), "mqtt://a")
+			if endpoint, err := dialOnce(t, d, Request{Number: 1}); endpoint != "mqtt://b:1883" {
+				t.Fatal(endpoint, err)
+			}
+			want := []string{"c:1883"}
+			if fails {
+				f.refused["c:1883"], want = errRefused, c.fails
+			}
+			f.dialed = nil
+			bye := &DisconnectError{Code: frames.ServerMoved, ServerReference: "c"}
+			if _, err := dialOnce(t, d, Request{Number: 1, LastErr: bye}); err != nil || !slices.Equal(f.dialed, want) {
+				t.Errorf("%v: %v; dialed %v, want %v", code, err, f.dialed, want)
+			}
+			if fails {
+				continue
+			}
+			f.dialed = nil
+			if _, err := dialOnce(t, d, Request{Number: 1, LastErr: errRefused}); err != nil || !slices.Equal(f.dialed, c.next) {
+				t.Errorf("%v: %v; the next attempt dialed %v, want %v", code, err, f.dialed, c.next)
+			}
+		}
 	}
 }
 

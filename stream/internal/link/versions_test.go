@@ -80,7 +80,7 @@ func TestTheErrorOfAFailedFallback(t *testing.T) {
 		dial          error // of the second
 		want          string
 	}{
-		"both refused": {connack(frames.UnsupportedProtocolVersion, nil), []byte{0x20, 2, 0, 1}, nil, unsupported.Error()},
+		"both refused": {refusals["0x84 with properties"], []byte{0x20, 2, 0, 1}, nil, unsupported.Error() + ` ("old")`},
 		"both closed":  {nil, nil, nil, "mqtt: the broker closed the connection before CONNACK: unexpected EOF"},
 		"closed":       {connack(frames.UnsupportedProtocolVersion, nil), nil, nil, unsupported.Error()},
 		"bad password": {nil, []byte{0x20, 2, 0, 4}, nil, "mqtt: connection refused: bad user name or password"},
