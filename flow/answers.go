@@ -12,7 +12,8 @@ import (
 type Answer[T comparable] struct {
 	Owner   T
 	Result  Result
-	Refused []frames.Filter // the refused filters of the owner, in order
+	Refused []frames.Filter     // the refused filters of the owner, in order
+	Codes   []frames.ReasonCode // of the refused filters
 }
 
 // Result is the effect of answers on their owner.
@@ -50,7 +51,7 @@ func (s *Subscriptions[T]) Suback(id uint16, codes []frames.ReasonCode,
 			if w.answer != asked || w.by != q.number {
 				continue
 			}
-			w.answer = refused
+			w.answer, w.code = refused, codes[i]
 			if codes[i] < frames.UnspecifiedError {
 				w.answer, x.withdrawn = granted, false
 			}
@@ -101,7 +102,8 @@ func (r *requests[T]) mayGrant(x *filter[T]) bool {
 
 // complete handles the last answer for an owner.
 func (s *Subscriptions[T]) complete(sub *subscription[T]) Answer[T] {
-	a := Answer[T]{Owner: sub.owner, Refused: s.Refused(sub.owner)}
+	a := Answer[T]{Owner: sub.owner}
+	a.Refused, a.Codes = s.Refused(sub.owner)
 	asks := sub.phase == asking
 	switch {
 	case len(a.Refused) == 0:
@@ -121,31 +123,39 @@ func (s *Subscriptions[T]) complete(sub *subscription[T]) Answer[T] {
 	return a
 }
 
-// Refused returns the filters of an owner that the broker has refused on this connection, in order.
-func (s *Subscriptions[T]) Refused(owner T) (list []frames.Filter) {
+// Refused returns the filters of an owner that the broker has refused on this connection, in order,
+// and their reason codes.
+func (s *Subscriptions[T]) Refused(owner T) (list []frames.Filter, codes []frames.ReasonCode) {
 	sub := s.owners[owner]
 	if sub == nil {
-		return nil
+		return nil, nil
 	}
 	for i := range sub.wants {
 		if w := &sub.wants[i]; w.answer == refused {
-			list = append(list, frames.Filter{Topic: w.filter.topic, QoS: w.qos})
+			list, codes = append(list, w.asks), append(codes, w.code)
 		}
 	}
-	return list
+	return list, codes
 }
 
-// Unsuback handles the broker's answer to an UNSUBSCRIBE. Ended reports the owners that end by it.
-func (s *Subscriptions[T]) Unsuback(id uint16) error {
+// Unsuback handles the broker's answer to an UNSUBSCRIBE. It has one code for each filter; before
+// MQTT 5 codes is nil. Ended reports the owners that end by it. A filter whose UNSUBSCRIBE is
+// refused counts as unsubscribed, since to ask again would bring the same answer.
+func (s *Subscriptions[T]) Unsuback(id uint16, codes []frames.ReasonCode) error {
 	q := s.requests.asked[id]
 	switch {
 	case q == nil && s.requests.resent[id]:
 		return nil
 	case q == nil || q.change != unsubscribe:
 		return violation(frames.TypeUnsuback, "for packet identifier %d, which no UNSUBSCRIBE has", id)
+	case codes != nil && len(codes) != len(q.filters):
+		return violation(frames.TypeUnsuback, "has %d reason codes for %d filters", len(codes), len(q.filters))
 	}
 	s.requests.answered(q)
-	for _, x := range q.filters {
+	for i, x := range q.filters {
+		if codes != nil {
+			x.refuseUnsubscribe(codes[i])
+		}
 		if x.last == q { // otherwise it was asked for again
 			x.last, x.held, x.withdrawn = nil, absent, false
 		}
@@ -155,6 +165,15 @@ func (s *Subscriptions[T]) Unsuback(id uint16) error {
 		s.update(x, x.by)
 	}
 	return nil
+}
+
+// refuseUnsubscribe records the code of an UNSUBACK for the owners that wait for it.
+func (x *filter[T]) refuseUnsubscribe(code frames.ReasonCode) {
+	for _, sub := range x.waiting {
+		if code >= frames.UnspecifiedError {
+			sub.code = max(sub.code, code)
+		}
+	}
 }
 
 func violation(t frames.Type, format string, args ...any) error {

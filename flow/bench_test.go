@@ -29,10 +29,10 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	return func() {
 		last := puback
 		if qos == qos2 {
-			s.Acknowledge(pubrec, inFlight[i], allHanded, 0)
+			s.Acknowledge(pubrec, inFlight[i], 0, allHanded, 0)
 			last = pubcomp
 		}
-		if _, outcome := s.Acknowledge(last, inFlight[i], allHanded, 0); outcome != Confirmed {
+		if _, outcome := s.Acknowledge(last, inFlight[i], 0, allHanded, 0); outcome != Confirmed {
 			tb.Fatalf("outcome %d", outcome)
 		}
 		inFlight[i] = send()

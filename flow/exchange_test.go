@@ -61,7 +61,7 @@ func (x *exchange) openSender() {
 	x.sJournal = new(Journal)
 	x.s = NewSender[int](x.window, new(Identifiers), nil, x.sJournal)
 	for _, p := range snap.Publications {
-		if !x.s.Restore(p, token(p.Message)) {
+		if !x.s.Restore(p, token(p.Message), 0) {
 			x.Fatalf("%+v was rejected", p)
 		}
 	}
@@ -148,14 +148,14 @@ func (x *exchange) receive(out Outgoing) {
 }
 
 func (x *exchange) acknowledge(ack frames.Ack) {
-	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, allHanded, 0)
+	e, outcome := x.s.Acknowledge(ack.Kind, ack.ID, 0, allHanded, 0)
 	switch outcome {
 	case Confirmed:
 		if x.acked[e.Owner] == 0 {
 			x.Fatalf("%d ended before it was acknowledged", e.Owner)
 		}
 		x.ended[e.Owner] = true
-	case Release:
+	case Release, ReleaseUnknown:
 		x.sOut = append(x.sOut, Outgoing{Type: frames.TypePubrel, Publish: frames.Publish{ID: ack.ID}})
 	case Violation, Downgraded:
 		x.Fatalf("%v#%d between a sender and a receiver that conform: outcome %d", ack.Kind, ack.ID, outcome)

@@ -57,7 +57,7 @@ func newClient(window int, store *flow.MemoryStore, messages int) (c client, err
 	_ = c.store.Detach()
 	snap, err := c.store.Attach("c")
 	for _, p := range snap.Publications {
-		if !c.sender.Restore(p, int(p.Message.Payload[0])) {
+		if !c.sender.Restore(p, int(p.Message.Payload[0]), 0) {
 			err = fmt.Errorf("publication %+v was not restored", p)
 		}
 	}

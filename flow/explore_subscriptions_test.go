@@ -159,7 +159,8 @@ func (s *subscribed) do(a action) {
 		s.present = false
 		clear(s.filters)
 	}
-	for _, i := range s.subs.Ended() {
+	for _, d := range s.subs.Ended() {
+		i := d.Owner
 		if s.phase[i] != ownerLeaving {
 			s.fail("owner %d ends, and was not removed", i)
 		}
@@ -223,7 +224,7 @@ func (s *subscribed) answer() {
 	a := s.toClient[0]
 	s.toClient = s.toClient[1:]
 	if a.request.Topics != nil {
-		if err := s.subs.Unsuback(a.request.ID); err != nil {
+		if err := s.subs.Unsuback(a.request.ID, nil); err != nil {
 			s.fail("%v", err)
 		}
 		return

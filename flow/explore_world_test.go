@@ -216,11 +216,11 @@ func (w *world) receive() {
 		w.receiver.Release(p.id)
 		w.filling = append(w.filling, packet{kind: frames.TypePubcomp, id: p.id})
 	default:
-		e, outcome := w.sender.Acknowledge(p.kind, p.id, w.handed, 0)
+		e, outcome := w.sender.Acknowledge(p.kind, p.id, 0, w.handed, 0)
 		switch outcome {
 		case flow.Confirmed:
 			w.end(e.Owner, confirmed)
-		case flow.Release:
+		case flow.Release, flow.ReleaseUnknown:
 			w.filling = append(w.filling, packet{kind: frames.TypePubrel, id: p.id})
 		case flow.Violation, flow.Downgraded:
 			w.fail("%v %d is taken for a violation", p.kind, p.id)

@@ -9,6 +9,7 @@ type filter[T comparable] struct {
 	wants   []*want[T]         // in order of Add
 	waiting []*subscription[T] // leaving owners that wait for the UNSUBACK
 	held    held
+	id      uint32 // the subscription identifier in the last SUBSCRIBE for the filter
 
 	// The filter was taken back, so it is unsubscribed unless an owner wants it. A grant to an
 	// owner ends that.

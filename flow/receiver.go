@@ -32,6 +32,8 @@ type Receiver struct {
 	earlier map[uint16]Numbers
 
 	earlierOpen
+	quota
+	rejections
 }
 
 // Numbers are the numbers of the deliveries of one message: From to To-1.
@@ -42,7 +44,9 @@ type delivery struct {
 	qos       frames.QoS
 	last      bool // the last delivery of its message, which carries the ack
 	acked     bool
-	duplicate bool // a duplicate, delivered to no consumer
+	duplicate bool              // a duplicate, delivered to no consumer
+	code      frames.ReasonCode // of the rejection, or Success
+	counted   counted
 }
 
 type inbound struct {
@@ -51,6 +55,9 @@ type inbound struct {
 	duplicate  uint64 // number of the first duplicate on this connection, whose PUBREC waits until pending is 0; 0: no duplicate
 	stored     bool   // its Received change is in the journal or in the store
 	doubt      bool   // it is of an earlier connection, and the broker may have lost it
+
+	code    frames.ReasonCode // of the rejection, or Success
+	counted counted
 }
 
 // MaxUnacked is the limit of unacknowledged messages: the number of packet identifiers. A broker
@@ -79,7 +86,7 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 	if qos == frames.AtLeastOnce {
 		r.pending += n
 		delete(r.earlier, id)
-		return r.push(delivery{id: id, qos: qos}, n), true
+		return r.push(delivery{id: id, qos: qos, counted: r.count(dup)}, n), true
 	}
 	in := r.ids.find(id)
 	if in != nil && in.doubt && !dup {
@@ -87,11 +94,14 @@ func (r *Receiver) Arrive(qos frames.QoS, id uint16, dup bool, n int) (first uin
 		in = nil
 	}
 	if in == nil {
-		r.ids.force(id, inbound{pending: n, queuedAcks: 1})
+		r.ids.force(id, inbound{pending: n, queuedAcks: 1, counted: r.count(dup)})
 		r.pending += n
 		return r.push(delivery{id: id, qos: qos}, n), true
 	}
 	in.queuedAcks++
+	if in.counted == 0 {
+		in.counted = r.count(dup)
+	}
 	// A second duplicate is behind the first in the ring, so it need not wait itself.
 	wait := in.pending > 0 && in.duplicate == 0
 	seq := r.push(delivery{id: id, qos: qos, duplicate: true, acked: !wait}, 1)
@@ -136,7 +146,10 @@ func (r *Receiver) grow() {
 
 // Ack records that the consumer acknowledged delivery seq. Deliveries may be acknowledged in any
 // order, more than once, or after the connection is lost.
-func (r *Receiver) Ack(seq uint64) {
+func (r *Receiver) Ack(seq uint64) { r.settle(seq, frames.Success) }
+
+// settle records that the consumer acknowledged delivery seq, or rejected it with a code.
+func (r *Receiver) settle(seq uint64, code frames.ReasonCode) {
 	delete(r.open, seq)
 	id, qos2 := uint16(0), true
 	switch {
@@ -144,7 +157,7 @@ func (r *Receiver) Ack(seq uint64) {
 		return
 	case seq >= r.connStart:
 		d := r.at(seq)
-		d.acked = true
+		d.acked, d.code = true, code
 		id, qos2 = d.id, d.qos == frames.ExactlyOnce
 	default:
 		id = r.parked[seq]
@@ -152,6 +165,7 @@ func (r *Receiver) Ack(seq uint64) {
 	}
 	r.pending--
 	if in := r.ids.find(id); in != nil && qos2 {
+		in.code = max(in.code, code)
 		if in.pending--; in.pending == 0 {
 			r.allAcked(id, in)
 		}
@@ -170,9 +184,9 @@ func (r *Receiver) Pending(seq uint64) bool {
 // allAcked writes a QoS 2 message to the journal when all its consumers have acknowledged it. An
 // earlier record would be wrong: if the process dies before the last acknowledgment, the broker
 // must send the message again. The record precedes PUBREC. If a duplicate waits, its PUBREC becomes
-// due.
+// due. A rejected message is not recorded, since its identifier is free after PUBREC.
 func (r *Receiver) allAcked(id uint16, in *inbound) {
-	if !in.stored {
+	if !in.stored && in.code == frames.Success {
 		in.stored = true
 		r.journal.progress(Received, 0, id)
 	}
@@ -183,7 +197,7 @@ func (r *Receiver) allAcked(id uint16, in *inbound) {
 
 // Next returns the next ack to send, in order of arrival regardless of the order of Ack calls
 // [MQTT-4.6.0-2] [MQTT-4.6.0-3]. It returns false when the oldest message is unacknowledged or no
-// message is left.
+// message is left. A message that one of its consumers rejected has the highest of their codes.
 func (r *Receiver) Next() (frames.Ack, bool) {
 	for r.head != r.tail {
 		d := r.at(r.head)
@@ -191,31 +205,41 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 			break
 		}
 		r.head++
+		r.collect(d.code, r.head-1)
 		if !d.last {
 			continue
 		}
+		rejected := r.collected()
 		r.unacked--
 		if d.id == 0 {
 			continue
 		}
 		if d.qos == frames.AtLeastOnce {
-			return frames.Ack{Kind: frames.TypePuback, ID: d.id}, true
+			r.uncount(d.counted)
+			return frames.Ack{Kind: frames.TypePuback, ID: d.id, Code: rejected.code, Properties: rejected.properties()}, true
 		}
+		a := frames.Ack{Kind: frames.TypePubrec, ID: d.id}
 		if in := r.ids.find(d.id); in != nil {
-			in.queuedAcks--
+			a.Code = in.code
+			if in.queuedAcks--; a.Code != frames.Success && in.queuedAcks == 0 { // [MQTT-4.3.3-9] the identifier is free
+				r.uncount(in.counted)
+				r.ids.remove(d.id)
+			}
 		}
-		return frames.Ack{Kind: frames.TypePubrec, ID: d.id}, true
+		a.Properties = rejected.properties()
+		return a, true
 	}
 	return frames.Ack{}, false
 }
 
 // Release handles a PUBREL and frees its identifier for a new message. PUBCOMP is due for every
-// PUBREL, even for an unknown identifier [MQTT-4.3.3-2].
-func (r *Receiver) Release(id uint16) {
+// PUBREL, even for an unknown identifier [MQTT-4.3.3-2], for which Release returns false.
+func (r *Receiver) Release(id uint16) (known bool) {
 	in := r.ids.find(id)
 	if in == nil {
-		return
+		return false
 	}
+	r.uncount(in.counted)
 	if in.stored {
 		r.journal.progress(Forgotten, 0, id)
 	} else {
@@ -225,6 +249,7 @@ func (r *Receiver) Release(id uint16) {
 		r.cancelAcks(id)
 	}
 	r.ids.remove(id)
+	return true
 }
 
 // cancelAcks cancels pending acks for id.
@@ -247,22 +272,6 @@ func (r *Receiver) dropParked(id uint16) {
 	}
 }
 
-// Lost resets per-connection state: no ack of the lost connection is sent on the next one. If keep
-// is set, the QoS 2 identifiers stay, and the unacknowledged deliveries of their messages stay
-// pending. At QoS 1 the caller goes on to hand over its waiting messages, since the broker may not
-// send them again.
-func (r *Receiver) Lost(keep bool) {
-	r.keepOpen()
-	if keep {
-		r.park()
-	} else {
-		r.Clear()
-	}
-	r.head, r.connStart = r.tail, r.tail
-	r.unacked, r.pending = 0, len(r.parked)
-	r.Shrink()
-}
-
 // Shrink frees the memory of an idle receiver.
 func (r *Receiver) Shrink() {
 	if r.head == r.tail && len(r.ring) > 64 {
@@ -273,58 +282,6 @@ func (r *Receiver) Shrink() {
 		r.earlier = nil
 	}
 	r.earlierOpen.shrink()
-}
-
-func (r *Receiver) park() {
-	r.ids.each(func(_ uint16, in *inbound) { in.duplicate, in.queuedAcks = 0, 0 })
-	from := r.head // of the message of delivery seq
-	for seq := r.head; seq != r.tail; seq++ {
-		d := r.at(seq)
-		if d.qos == frames.AtLeastOnce && d.last {
-			r.parkQoS1(d.id, Numbers{from, seq + 1})
-		}
-		if d.last {
-			from = seq + 1
-		}
-		if d.acked || d.duplicate || d.qos != frames.ExactlyOnce {
-			continue
-		}
-		if r.ids.find(d.id) == nil {
-			continue // PUBREL has released the identifier
-		}
-		if r.parked == nil {
-			r.parked = make(map[uint64]uint16)
-		}
-		r.parked[seq] = d.id
-	}
-}
-
-func (r *Receiver) parkQoS1(id uint16, n Numbers) {
-	if r.earlier == nil {
-		r.earlier = make(map[uint16]Numbers)
-	}
-	r.earlier[id] = n
-}
-
-// Clear removes every identifier: the broker has lost the session, so the next message with any
-// identifier is a new one. Call it before the first Arrive of a connection.
-func (r *Receiver) Clear() {
-	r.ids.each(func(id uint16, in *inbound) {
-		if in.stored {
-			r.journal.progress(Forgotten, 0, id)
-		}
-	})
-	r.ids = table[inbound]{}
-	r.pending -= len(r.parked)
-	r.parked, r.earlier = nil, nil
-}
-
-// Doubt marks all identifiers as uncertain, for a new connection on which the broker does not say
-// whether it has the session, as in MQTT 3.1. A broker that has lost the session may give a new
-// message an identifier that the Receiver still holds. The new message has no DUP flag, while every
-// retransmission has it (MQTT 3.1, section 2.1).
-func (r *Receiver) Doubt() {
-	r.ids.each(func(_ uint16, in *inbound) { in.doubt = true })
 }
 
 // Waits returns the number of the oldest delivery whose ack was not sent, and the number of the

@@ -24,6 +24,9 @@ type requests[T comparable] struct {
 	sent   uint64                 // how many packets were sent
 
 	pings, pongs int // PINGREQ and PINGRESP on this connection
+
+	refuse func(frames.Filter) error // the reason why a filter cannot be asked for; nil: none is refused
+	bytes  int                       // the bytes that the filters of a packet may take
 }
 
 // A request is a packet without an answer.
@@ -47,11 +50,16 @@ const (
 	requestFilters = 8
 	requestBytes   = 16 << 10
 	maxUnanswered  = 64
+
+	// requestOverhead is the size of a packet without its filters: the fixed header, the identifier,
+	// on MQTT 5 the properties with a subscription identifier, and the length and options of the last
+	// filter.
+	requestOverhead = 5 + 2 + 6 + 3
 )
 
 // fits reports whether q has room for a filter.
-func (q *request[T]) fits(filter string) bool {
-	return len(q.filters) == 0 || len(q.filters) < requestFilters && q.size+len(filter) <= requestBytes
+func (r *requests[T]) fits(q *request[T], filter string) bool {
+	return len(q.filters) == 0 || len(q.filters) < requestFilters && q.size+len(filter) <= r.bytes
 }
 
 // add adds a filter to the packet.
@@ -65,19 +73,41 @@ func (q *request[T]) add(x *filter[T]) {
 		x.unsubscribed = q.number
 		return
 	}
-	// The broker keeps one QoS for each filter, from the last SUBSCRIBE [MQTT-3.8.4-3].
-	f := frames.Filter{Topic: x.topic}
+	q.packet.Filters = append(q.packet.Filters, x.merged())
+	x.id = q.packet.Identifier
 	for _, w := range x.wants {
-		f.QoS = max(f.QoS, w.qos)
 		if w.answer == due {
 			w.answer, w.by = asked, q.number
 		}
 	}
-	q.packet.Filters = append(q.packet.Filters, f)
 	q.size += len(x.topic) + 3
 	if x.held == absent {
 		x.held = maybe
 	}
+}
+
+// merged returns the filter of a SUBSCRIBE for x, which serves all owners that want x: the broker keeps
+// the options of the last SUBSCRIBE [MQTT-3.8.4-3]. No owner misses a message for another one. The
+// retained messages come as the owners without an answer ask for them.
+func (x *filter[T]) merged() frames.Filter {
+	f := frames.Filter{Topic: x.topic, NoLocal: true, RetainHandling: frames.SendNoRetained}
+	for _, w := range x.wants {
+		f.QoS = max(f.QoS, w.asks.QoS)
+		f.NoLocal = f.NoLocal && w.asks.NoLocal
+		f.RetainAsPublished = f.RetainAsPublished || w.asks.RetainAsPublished
+		if w.answer == due {
+			f.RetainHandling = min(f.RetainHandling, w.asks.RetainHandling)
+		}
+	}
+	return f
+}
+
+// refusal returns the reason why x cannot be asked for on this connection.
+func (r *requests[T]) refusal(x *filter[T]) error {
+	if r.refuse == nil || x.change() != subscribe {
+		return nil
+	}
+	return r.refuse(x.merged())
 }
 
 // superseded reports whether a later request has one of the filters. To send q again then would
@@ -92,16 +122,23 @@ type Request struct {
 	Again   bool            // it was sent before on this connection
 	Filters []frames.Filter // of a SUBSCRIBE
 	Topics  []string        // of an UNSUBSCRIBE
+
+	Identifier uint32 // MQTT 5: the subscription identifier of a SUBSCRIBE
+	Refused    error  // the packet must not be sent, and Suback is to be called with codes above 0x7F
 }
 
 // Packet returns the packet of the request. In MQTT 3.1 it has a DUP flag; in 3.1.1 the flag bits
-// are reserved.
-func (r *Request) Packet(v frames.Version) frames.Packet {
+// are reserved. The identifier is left out unless identified is set.
+func (r *Request) Packet(v frames.Version, identified bool) frames.Packet {
 	dup := r.Again && v == frames.V31
 	if r.Topics != nil {
 		return frames.Unsubscribe{ID: r.ID, DUP: dup, Topics: r.Topics}
 	}
-	return frames.Subscribe{ID: r.ID, DUP: dup, Filters: r.Filters}
+	p := frames.Subscribe{ID: r.ID, DUP: dup, Filters: r.Filters}
+	if identified {
+		p.Identifier = r.Identifier
+	}
+	return p
 }
 
 // enqueue puts a filter at the end of the queue, unless it is in the queue.
@@ -139,9 +176,15 @@ func (r *requests[T]) next(now time.Duration) (Request, bool) {
 	first := r.queue[0]
 	q := &request[T]{change: first.change(), packet: Request{ID: id}, number: r.sent, sentAt: now, ping: r.pings + 1}
 	by := first.asks()
+	if q.packet.Refused = r.refusal(first); q.change == subscribe {
+		q.packet.Identifier = by.id
+	}
 	for len(r.queue) > 0 {
 		x := r.queue[0]
-		if x.change() != q.change || x.asks() != by || !q.fits(x.topic) {
+		if x.change() != q.change || x.asks() != by || !r.fits(q, x.topic) {
+			break
+		}
+		if x != first && (q.packet.Refused != nil || r.refusal(x) != nil) {
 			break
 		}
 		r.queue, x.queued = r.queue[1:], false

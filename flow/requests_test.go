@@ -84,7 +84,7 @@ func checkUnsubscribes(t *testing.T, s *subscriber, name string, filters []frame
 	equal(t, name+": under way", s.UnderWay(), len(list))
 	for i, r := range list {
 		sizes, topics = append(sizes, len(r.Topics)), append(topics, r.Topics...)
-		err := s.Unsuback(r.ID)
+		err := s.Unsuback(r.ID, nil)
 		if ended, last := len(s.Ended()) == 1, i == len(list)-1; err != nil || ended != last {
 			t.Fatalf("%s: ended after packet %d of %d: %v, %v", name, i, len(list), ended, err)
 		}
@@ -215,7 +215,7 @@ func TestAnswersThatDoNotFitAreViolations(t *testing.T) {
 		}
 	}
 	unsuback := func(id uint16) func(s *subscriber) error {
-		return func(s *subscriber) error { return s.Unsuback(id) }
+		return func(s *subscriber) error { return s.Unsuback(id, nil) }
 	}
 	for _, c := range []struct {
 		name   string
@@ -352,12 +352,12 @@ func TestOnlyMQTT31HasADUPFlagForARequest(t *testing.T) {
 		for _, v := range []frames.Version{frames.V31, frames.V311} {
 			dup := again && v == frames.V31
 			r := Request{ID: 7, Again: again, Filters: filters}
-			s, ok := r.Packet(v).(frames.Subscribe)
+			s, ok := r.Packet(v, false).(frames.Subscribe)
 			if !ok || s.ID != 7 || s.DUP != dup || !slices.Equal(s.Filters, filters) {
 				t.Errorf("%v, again %v: %+v", v, again, s)
 			}
 			r = Request{ID: 7, Again: again, Topics: []string{"a"}}
-			u, ok := r.Packet(v).(frames.Unsubscribe)
+			u, ok := r.Packet(v, false).(frames.Unsubscribe)
 			if !ok || u.ID != 7 || u.DUP != dup || !slices.Equal(u.Topics, []string{"a"}) {
 				t.Errorf("%v, again %v: %+v", v, again, u)
 			}

@@ -13,7 +13,7 @@ import (
 // publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
-// Lost, CommitFailed, EndJournaled or Drain.
+// Drop, Expire, Lost, CommitFailed, EndJournaled or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -33,11 +33,13 @@ type Sender[T any] struct {
 	cursor       int32
 	unwritten    list.List
 
-	seq         uint64 // the sequence number of the publication accepted last
-	queued      int    // publications accepted and not yet transmitted
-	runExtra    int    // publications in runs, without the first of each run
-	inFlight    int    // QoS 1 and 2 publications that have an identifier
-	outstanding int    // the part of inFlight that was transmitted on this connection
+	seq         uint64        // the sequence number of the publication accepted last
+	queued      int           // publications accepted and not yet transmitted
+	runExtra    int           // publications in runs, without the first of each run
+	inFlight    int           // QoS 1 and 2 publications that have an identifier
+	outstanding int           // the part of inFlight that was transmitted on this connection
+	expiring    int           // publications that expire
+	expireAt    time.Duration // not after the first deadline of a queued publication; 0: none is known
 }
 
 type entry[T any] struct {
@@ -49,11 +51,15 @@ type entry[T any] struct {
 	batch uint64        // the batch of its last transmission on this connection; 0: not transmitted
 	due   time.Duration // with Retry: when to send it again
 	at    time.Duration // when it was accepted
+	until time.Duration // when it expires; 0: never
 
 	id       uint16
 	attempts uint8
 	state    state
-	sent     bool // it may have left this process, so a retransmission sets DUP
+	sent     bool              // it may have left this process, so a retransmission sets DUP
+	resumed  bool              // PUBREL may have left this process before
+	lowered  bool              // Lower has lowered its QoS
+	code     frames.ReasonCode // of PUBREC
 }
 
 type state byte
@@ -85,32 +91,40 @@ type Handle struct {
 // Ended is a publication, or a part of a run, that has ended.
 type Ended[T any] struct {
 	Message frames.Message
-	ID      uint16 // 0: no identifier was assigned
+	ID      uint16            // 0: no identifier was assigned
+	Code    frames.ReasonCode // of the ack that ended it; for QoS 2, of PUBREC
+	Lowered bool              // by Lower
 	Owner   T
 	Run     *Run // set in place of Message for messages accepted by AddRun
 }
 
 // Add accepts m at the time now, behind all other publications.
 func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration) Handle {
+	return s.AddExpiring(m, owner, now, Expiry{})
+}
+
+// AddExpiring is Add for a message that expires.
+func (s *Sender[T]) AddExpiring(m frames.Message, owner T, now time.Duration, x Expiry) Handle {
 	s.seq++
 	i := s.allocSlot()
 	e := &s.entries[i]
 	e.message, e.owner, e.seq, e.at = m, owner, s.seq, now
+	s.setExpiry(e, x.At)
 	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
 		// Record a copy, since after Withdraw the caller may reuse the payload before the change is
 		// committed.
-		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()})
+		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone(), Deadline: x.Wall})
 	}
 	return Handle{slot: i, seq: e.seq}
 }
 
-// Restore adds a publication from a store, with 0 as the time of its acceptance. Call it in the
-// order of the snapshot and before the first Add. It reports false and adds nothing if the
-// publication shows that the store is damaged: the identifier is in use, Seq is not above the Seq
-// before it, or the state does not fit the QoS.
-func (s *Sender[T]) Restore(p Publication, owner T) bool {
+// Restore adds a publication from a store, with 0 as the time of its acceptance. It expires at the
+// time until; 0 is never. Call Restore in the order of the snapshot and before the first Add. It
+// reports false and adds nothing if the publication shows that the store is damaged: the identifier
+// is in use, Seq is not above the Seq before it, or the state does not fit the QoS.
+func (s *Sender[T]) Restore(p Publication, owner T, until time.Duration) bool {
 	qos := p.Message.QoS
 	if qos != frames.AtLeastOnce && qos != frames.ExactlyOnce || p.Seq <= s.seq {
 		return false
@@ -132,10 +146,11 @@ func (s *Sender[T]) Restore(p Publication, owner T) bool {
 	default:
 		e.state, e.sent = published, true
 		if p.Released {
-			e.state = released
+			e.state, e.resumed = released, true
 		}
 		s.inFlight++
 	}
+	s.setExpiry(e, until)
 	s.enqueue(i)
 	return true
 }
@@ -151,6 +166,7 @@ func (s *Sender[T]) enqueue(i int32) {
 type Outgoing struct {
 	Type    frames.Type
 	Publish frames.Publish
+	Until   time.Duration // when the message expires; 0: never
 }
 
 // Next returns the next packet to transmit and records that it is in batch. Batch numbers rise from
@@ -164,7 +180,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 	e := &s.entries[i]
 	if e.message.QoS == frames.AtMostOnce {
 		s.transmitQoS0(i, batch)
-		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}}, true
+		return Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: e.message}, Until: e.until}, true
 	}
 	if s.outstanding >= s.window {
 		return Outgoing{}, false
@@ -195,6 +211,7 @@ func (e *entry[T]) packet() Outgoing {
 	return Outgoing{
 		Type:    frames.TypePublish,
 		Publish: frames.Publish{Message: e.message, ID: e.id, DUP: e.sent},
+		Until:   e.until,
 	}
 }
 
@@ -298,6 +315,9 @@ func (s *Sender[T]) allocSlot() int32 {
 }
 
 func (s *Sender[T]) freeSlot(i int32) {
+	if s.entries[i].until != 0 {
+		s.expiring--
+	}
 	s.entries[i] = entry[T]{}
 	s.free = append(s.free, i)
 }

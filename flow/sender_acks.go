@@ -15,38 +15,62 @@ const (
 	Release                   // PUBREL must be sent for the identifier
 	Downgraded                // the broker sent PUBACK for a QoS 2 publication, which has completed at QoS 1
 	Violation                 // the ack does not fit the exchange, and the connection must be closed [MQTT-4.8.0-1]
+
+	// MQTT 5.
+	Refused        // the broker refused the publication, which has ended
+	Mismatched     // the broker does not know the identifier of a PUBREL that was sent once; the publication has ended
+	ReleaseUnknown // PUBREL with PacketIdentifierNotFound must be sent for the identifier
 )
 
-// Acknowledge handles a PUBACK, PUBREC or PUBCOMP. The parameter handed is the number of the last
-// batch passed to the writer; later batches were not sent, so no ack can be for a publication in
-// them. The returned Ended is valid if the Outcome is Confirmed or Downgraded.
-func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, handed uint64, now time.Duration) (Ended[T], Outcome) {
+// Acknowledge handles a PUBACK, PUBREC or PUBCOMP with its reason code, which is Success before MQTT
+// 5. The parameter handed is the number of the last batch passed to the writer; later batches were
+// not sent, so no ack can be for a publication in them. The returned Ended is valid if the Outcome is
+// Confirmed, Downgraded, Refused or Mismatched.
+func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonCode, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
 	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, used by a SUBSCRIBE or UNSUBSCRIBE, or not sent yet
-		if kind == frames.TypePubrec {
-			return Ended[T]{}, Release // the broker waits for PUBREL, even if the identifier is unknown here
+		if kind == frames.TypePubrec && code < frames.UnspecifiedError {
+			return Ended[T]{}, ReleaseUnknown // the broker waits for PUBREL, even if the identifier is unknown here
 		}
 		return Ended[T]{}, Ignored
 	}
 	e := &s.entries[i]
+	refused := code >= frames.UnspecifiedError
 	switch {
 	case kind == frames.TypePuback && e.state == published:
 		outcome := Confirmed
-		if e.message.QoS == frames.ExactlyOnce {
+		switch {
+		case refused:
+			outcome = Refused
+		case e.message.QoS == frames.ExactlyOnce:
 			outcome = Downgraded
 		}
-		return s.finish(i), outcome
+		return s.acknowledged(i, code), outcome
+	case kind == frames.TypePubrec && refused && e.message.QoS == frames.ExactlyOnce && e.state == published:
+		return s.acknowledged(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
 	case kind == frames.TypePubrec && e.message.QoS == frames.ExactlyOnce:
 		if e.state == published {
-			e.state, e.sent, e.attempts = released, true, 0
+			e.state, e.sent, e.attempts, e.code = released, true, 0, code
 			s.schedule(e, now)
 			s.journal.progress(Released, e.seq, 0)
 		}
 		return Ended[T]{}, Release // one PUBREL for each PUBREC, in the same order [MQTT-4.6.0-4]
 	case kind == frames.TypePubcomp && e.state == released:
-		return s.finish(i), Confirmed
+		// A broker that does not know the identifier has finished the exchange, if PUBREL was sent
+		// before (section 3.7.2.1).
+		if refused && !e.resumed {
+			return s.acknowledged(i, code), Mismatched
+		}
+		return s.acknowledged(i, e.code), Confirmed
 	}
 	return Ended[T]{}, Violation
+}
+
+// acknowledged ends publication i with the reason code of its ack.
+func (s *Sender[T]) acknowledged(i int32, code frames.ReasonCode) Ended[T] {
+	ended := s.finish(i)
+	ended.Code = code
+	return ended
 }
 
 // sentBy reports whether the broker may have the publication, because it was sent before or is in a
@@ -66,6 +90,7 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 		e := &s.entries[i]
 		if e.batch != 0 && e.batch <= handed {
 			e.sent = true
+			e.resumed = e.resumed || e.state == released
 		}
 		switch {
 		case e.state == queued:
@@ -144,7 +169,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 		e := &s.entries[i]
 		if e.due <= now {
 			if e.batch < batch { // otherwise the packet is in this batch already, and not sent
-				e.sent, e.batch = true, batch
+				e.sent, e.batch, e.resumed = true, batch, e.state == released
 				e.attempts = min(e.attempts+1, 63)
 				send(e.packet())
 			}

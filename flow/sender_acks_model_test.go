@@ -20,11 +20,11 @@ func (r *senderRun) rightAck() {
 	p := pick(r.rnd, could)
 	switch {
 	case p.qos == 1:
-		r.ack(puback, p.id)
+		r.ack(puback, p.id, 0)
 	case p.released && r.rnd.IntN(4) > 0:
-		r.ack(pubcomp, p.id)
+		r.ack(pubcomp, p.id, 0)
 	default:
-		r.ack(pubrec, p.id)
+		r.ack(pubrec, p.id, 0)
 	}
 }
 
@@ -35,19 +35,25 @@ func (r *senderRun) anyAck() {
 	} else if len(r.foreign) > 0 && r.rnd.IntN(4) == 0 {
 		id = pick(r.rnd, r.foreign)
 	}
-	r.ack(pick(r.rnd, []frames.Type{puback, pubrec, pubcomp}), id)
+	codes := []frames.ReasonCode{0, 0, 0, frames.NoMatchingSubscribers, frames.NotAuthorized, frames.PacketIdentifierNotFound}
+	r.ack(pick(r.rnd, []frames.Type{puback, pubrec, pubcomp}), id, pick(r.rnd, codes))
 }
 
-func (r *senderRun) ack(kind frames.Type, id uint16) {
+func (r *senderRun) ack(kind frames.Type, id uint16, code frames.ReasonCode) {
 	p, want := r.find(id), Violation
 	if p != nil && p.batch == 0 && !p.sent {
 		p = nil // the broker cannot have this publication
 	}
+	refused := code >= frames.UnspecifiedError
 	switch {
-	case p == nil && kind == pubrec:
-		want = Release
+	case p == nil && kind == pubrec && !refused:
+		want = ReleaseUnknown
 	case p == nil:
 		want = Ignored
+	case refused && !p.released && (kind == puback || kind == pubrec && p.qos == 2):
+		want = Refused
+	case refused && p.released && kind == pubcomp && !p.resumed:
+		want = Mismatched
 	case p.qos == 1 && kind == puback, p.released && kind == pubcomp:
 		want = Confirmed
 	case p.qos == 2 && kind == puback && !p.released:
@@ -55,21 +61,27 @@ func (r *senderRun) ack(kind frames.Type, id uint16) {
 	case p.qos == 2 && kind == pubrec:
 		want = Release
 	}
-	e, got := r.s.Acknowledge(kind, id, allHanded, r.now)
-	r.logf("%v#%d: %d", kind, id, got)
+	e, got := r.s.Acknowledge(kind, id, code, allHanded, r.now)
+	r.logf("%v#%d %#02x: %d", kind, id, byte(code), got)
 	if got != want {
 		r.fail("%v#%d: outcome %d, want %d", kind, id, got, want)
 	}
 	switch {
-	case got == Confirmed || got == Downgraded:
+	case got == Confirmed || got == Downgraded || got == Refused || got == Mismatched:
+		if kind == pubcomp && got == Confirmed {
+			code = p.code
+		}
+		if e.Code != code {
+			r.fail("the code is %#02x, want %#02x", byte(e.Code), byte(code))
+		}
 		r.end(p, e)
 	case e.Owner != 0 || e.ID != 0:
 		r.fail("%d ended", e.Owner)
-	case got == Release && p == nil:
+	case got == ReleaseUnknown:
 		r.filling = append(r.filling, packet{released: true})
 	case got == Release:
 		if !p.released {
-			p.released, p.sent, p.attempts = true, true, 0
+			p.released, p.sent, p.attempts, p.code = true, true, 0, code
 			r.wait(p)
 		}
 		r.filling = append(r.filling, packet{token: p.token, released: true})
@@ -86,6 +98,7 @@ func (r *senderRun) lost(keep bool) {
 		}
 	}
 	for _, p := range r.pubs {
+		p.resumed = p.resumed || p.released && p.batch != 0 && p.batch <= handed
 		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= handed
 		if p.qos > 0 && p.id != 0 && p.sent && !keep {
 			want = append(want, p)
@@ -130,7 +143,7 @@ func (r *senderRun) overdue() {
 		}
 		if p.due <= r.now {
 			if p.batch < r.batch {
-				p.batch, p.sent, p.attempts = r.batch, true, p.attempts+1
+				p.batch, p.sent, p.attempts, p.resumed = r.batch, true, p.attempts+1, p.released
 				want = append(want, p)
 			}
 			r.wait(p)

@@ -20,7 +20,7 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 		want Outcome
 	}{
 		{"A1 PUBACK, unknown", 1, []frames.Type{puback}, 2, Ignored},
-		{"A1 PUBREC, unknown", 2, []frames.Type{pubrec}, 2, Release},
+		{"A1 PUBREC, unknown", 2, []frames.Type{pubrec}, 2, ReleaseUnknown},
 		{"A1 PUBCOMP, unknown", 2, []frames.Type{pubcomp}, 2, Ignored},
 		{"QoS 1, PUBACK", 1, []frames.Type{puback}, 1, Confirmed},
 		{"QoS 2, PUBREC", 2, []frames.Type{pubrec}, 1, Release},
@@ -29,7 +29,7 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 		{"A2 PUBREC twice", 2, []frames.Type{pubrec, pubrec}, 1, Release},
 		{"A2 PUBREC twice, PUBCOMP", 2, []frames.Type{pubrec, pubrec, pubcomp}, 1, Confirmed},
 		{"A2 PUBCOMP twice", 2, []frames.Type{pubrec, pubcomp, pubcomp}, 1, Ignored},
-		{"A2 PUBREC after PUBCOMP", 2, []frames.Type{pubrec, pubcomp, pubrec}, 1, Release},
+		{"A2 PUBREC after PUBCOMP", 2, []frames.Type{pubrec, pubcomp, pubrec}, 1, ReleaseUnknown},
 		{"A3 PUBACK for QoS 2", 2, []frames.Type{puback}, 1, Downgraded},
 		{"A3 PUBREC for QoS 1", 1, []frames.Type{pubrec}, 1, Violation},
 		{"A3 PUBCOMP for QoS 1", 1, []frames.Type{pubcomp}, 1, Violation},
@@ -42,10 +42,10 @@ func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
 			s.sends("a#1")
 			last := len(c.acks) - 1
 			for _, kind := range c.acks[:last] {
-				s.Acknowledge(kind, 1, allHanded, 0)
+				s.Acknowledge(kind, 1, 0, allHanded, 0)
 			}
 			left := s.Len()
-			e, got := s.Acknowledge(c.acks[last], c.id, allHanded, 0)
+			e, got := s.Acknowledge(c.acks[last], c.id, 0, allHanded, 0)
 			equal(t, "outcome", got, c.want)
 			ended := c.want == Confirmed || c.want == Downgraded
 			if ended {
@@ -140,7 +140,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 			Message:  frames.Message{Topic: "t", QoS: frames.QoS(1 + i%2), Payload: []byte(name)},
 			ID:       id,
 			Released: i%4 == 3,
-		}, name)
+		}, name, 0)
 		if id++; id == 0 {
 			id = 1
 		}
@@ -150,7 +150,7 @@ func TestRestoredInFlightKeepsTheOrderAcrossTheWrap(t *testing.T) {
 	s.ack(pubcomp, 65_533, Confirmed, "d")
 	s.sends("e#65534 dup")
 	for _, id := range []uint16{65_532, 65_530, 65_534} {
-		s.Acknowledge(puback, id, allHanded, 0)
+		s.Acknowledge(puback, id, 0, allHanded, 0)
 	}
 	s.sends("f#65535 dup", "g#1 dup", "PUBREL#2")
 }
@@ -245,7 +245,7 @@ func TestSessionLostAtTheBrokerEndsReleasedPublicationsAndSendsTheOthersAsNew(t 
 	if got := s.journal.MoveTo(nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("the journal has %+v, want %+v", got, want)
 	}
-	s.ack(pubrec, 3, Release, "") // not sent in this session: treated as unknown, so that a stale PUBREC cannot repeat for ever
+	s.ack(pubrec, 3, ReleaseUnknown, "") // not sent in this session: treated as unknown, so that a stale PUBREC cannot repeat for ever
 	s.ack(puback, 1, Ignored, "")
 	s.sends("a#1", "c#3")
 	s.take()
@@ -364,11 +364,11 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 // A publication in a batch that the writer does not have yet was not sent. An ack with its
 // identifier must be for an earlier packet.
 func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
-	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: Release, pubcomp: Ignored} {
+	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: ReleaseUnknown, pubcomp: Ignored} {
 		s := newScript(t, 2, nil)
 		s.add(qos2, "a")
 		s.sends("a#1")
-		if _, got := s.Acknowledge(kind, 1, s.batch-1, 0); got != want {
+		if _, got := s.Acknowledge(kind, 1, 0, s.batch-1, 0); got != want {
 			t.Errorf("%v: outcome %d, want %d", kind, got, want)
 		}
 		s.take()

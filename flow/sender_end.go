@@ -14,11 +14,7 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	}
 	e := &s.entries[h.slot]
 	if e.state == queued {
-		if e.message.QoS > frames.AtMostOnce && s.journal.withdraw(e.seq) {
-			s.unlink(h.slot) // the store never hears of it
-		} else {
-			s.finish(h.slot)
-		}
+		s.remove(h.slot)
 		return true, true
 	}
 	var none T
@@ -26,6 +22,17 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	e.message = e.message.Clone() // also at QoS 0, since Lost requeues a message whose batch never reached the writer
 	e.run = e.run.clone()
 	return false, true
+}
+
+// remove ends a publication that is queued.
+func (s *Sender[T]) remove(i int32) Ended[T] {
+	e := &s.entries[i]
+	if e.message.QoS > frames.AtMostOnce && s.journal.withdraw(e.seq) {
+		ended := e.ended()
+		s.unlink(i) // the store never hears of it
+		return ended
+	}
+	return s.finish(i)
 }
 
 // CommitFailed handles a failed commit: it ends the publications accepted by changes. They were
@@ -78,7 +85,7 @@ func (s *Sender[T]) finish(i int32) Ended[T] {
 }
 
 func (e *entry[T]) ended() Ended[T] {
-	return Ended[T]{Message: e.message, ID: e.id, Owner: e.owner, Run: e.run}
+	return Ended[T]{Message: e.message, ID: e.id, Lowered: e.lowered, Owner: e.owner, Run: e.run}
 }
 
 // unlink removes publication i from the lists and the counts.

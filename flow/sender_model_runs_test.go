@@ -25,7 +25,7 @@ func (r *senderRun) nextRun(i int) {
 	most := 1 + r.rnd.IntN(6)
 	took := 0
 	at := r.s.AtRun()
-	r.s.NextRun(r.batch, func(m *frames.Message) bool {
+	r.s.NextRun(r.batch, func(m *frames.Message) (ok, more bool) {
 		p := r.pubs[i+took]
 		if p.seq <= r.lastSeq {
 			r.fail("seq %d after seq %d", p.seq, r.lastSeq)
@@ -33,7 +33,7 @@ func (r *senderRun) nextRun(i int) {
 		r.lastSeq, p.batch = p.seq, r.batch
 		r.send(p, Outgoing{Type: frames.TypePublish, Publish: frames.Publish{Message: *m}})
 		took++
-		return took < most
+		return true, took < most
 	})
 	r.logf("next of run %d: %d", r.pubs[i].run, took)
 	if !at || took == 0 {

@@ -100,8 +100,8 @@ func (r *senderRun) restart() {
 	r.mirror = NewMemoryStore()
 	for _, was := range snap.Publications {
 		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
-			released: was.Released, sent: was.ID != 0, owned: true}
-		if !r.s.Restore(was, p.token) {
+			released: was.Released, resumed: was.Released, sent: was.ID != 0, owned: true}
+		if !r.s.Restore(was, p.token, 0) {
 			r.fail("%+v was rejected", was)
 		}
 		r.pubs = append(r.pubs, p)

@@ -22,8 +22,10 @@ type pub struct {
 	released bool
 	owned    bool
 
-	batch    uint64 // the batch in which it was transmitted on this connection; 0: none
-	sent     bool   // the session knows that the writer has received it
+	batch    uint64            // the batch in which it was transmitted on this connection; 0: none
+	sent     bool              // the session knows that the writer has received it
+	resumed  bool              // PUBREL may have been sent before
+	code     frames.ReasonCode // of PUBREC
 	attempts int
 	due      time.Duration
 	at       time.Duration // when it was accepted

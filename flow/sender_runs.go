@@ -58,12 +58,15 @@ func (s *Sender[T]) AddRun(messages []frames.Message, owner T, now time.Duration
 func (s *Sender[T]) AtRun() bool { return s.cursor != 0 && s.entries[s.cursor].run != nil }
 
 // NextRun passes the messages of the next run to put and records that they are in batch. It stops
-// after the message for which put returns false, which is the last one that fits. Call NextRun only
-// if AtRun returns true.
-func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) bool) {
+// before the message for which put returns false for ok, and after the one for which put returns
+// false for more. The first message must be ok. Call NextRun only if AtRun returns true.
+func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) (ok, more bool)) {
 	messages, n := s.entries[s.cursor].run.Messages, 0
 	for more := true; more && n < len(messages); n++ {
-		more = put(&messages[n])
+		var ok bool
+		if ok, more = put(&messages[n]); !ok {
+			break
+		}
 	}
 	s.transmitQoS0(s.split(s.cursor, n), batch)
 }

@@ -82,7 +82,7 @@ func (s *script) take() (batch uint64) {
 // ended.
 func (s *script) ack(kind frames.Type, id uint16, want Outcome, name string) {
 	s.t.Helper()
-	e, got := s.Acknowledge(kind, id, allHanded, s.now)
+	e, got := s.Acknowledge(kind, id, 0, allHanded, s.now)
 	if got != want || e.Owner != name {
 		s.t.Errorf("%v#%d: outcome %d of %q, want %d of %q", kind, id, got, e.Owner, want, name)
 	}

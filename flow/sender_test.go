@@ -249,7 +249,7 @@ func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testin
 		{Seq: 9, Message: m(1, "c"), ID: 3},
 		{Seq: 10, Message: m(1, "d")},
 	} {
-		if !s.Restore(p, string(p.Message.Payload)) {
+		if !s.Restore(p, string(p.Message.Payload), 0) {
 			t.Errorf("%q was rejected", p.Message.Payload)
 		}
 	}
@@ -276,8 +276,8 @@ func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
 		{Seq: 2, Message: message(2, 1), Released: true},        // PUBREC without an identifier
 	} {
 		s := newScript(t, 9, nil)
-		s.Restore(Publication{Seq: 1, Message: message(1, 0), ID: 7}, "")
-		if s.Restore(bad, "") {
+		s.Restore(Publication{Seq: 1, Message: message(1, 0), ID: 7}, "", 0)
+		if s.Restore(bad, "", 0) {
 			t.Errorf("%+v was accepted", bad)
 		}
 		s.counts(0, 1, 1)

@@ -19,12 +19,13 @@ type Subscriptions[T comparable] struct {
 	owners  map[T]*subscription[T]
 	wanted  []*subscription[T] // asking and active, in order of Add
 	leaving []*subscription[T]
-	ended   []T // owners that have ended since the last call of Ended
+	ended   []Departed[T] // owners that have ended since the last call of Ended
 
 	filters map[string]*filter[T] // the filters that are wanted, to be unsubscribed, or in a request
 	parting []*filter[T]          // the filters to be unsubscribed, until UNSUBACK
 
 	requests requests[T]
+	lastID   uint32 // the subscription identifier given last
 	online   bool
 	kept     bool // the session outlives the connection
 	known    bool // the broker has no filter that is not in filters
@@ -33,10 +34,12 @@ type Subscriptions[T comparable] struct {
 // A subscription is the state of one owner.
 type subscription[T comparable] struct {
 	owner T
+	id    uint32    // the subscription identifier of its SUBSCRIBE packets (MQTT 5, section 3.8.2.1.2)
 	wants []want[T] // one for each filter
 	each  bool      // a refused filter does not end the owner
 	phase phase
-	open  int // wanted: filters without an answer on this connection; leaving: filters without UNSUBACK
+	open  int               // wanted: filters without an answer on this connection; leaving: filters without UNSUBACK
+	code  frames.ReasonCode // leaving: the highest code of the UNSUBACKs
 }
 
 // phase is the stage of a subscription between Add and its end.
@@ -54,9 +57,10 @@ type want[T comparable] struct {
 	sub    *subscription[T]
 	index  int // among the filters of sub
 	filter *filter[T]
-	qos    frames.QoS
+	asks   frames.Filter // as the owner wants it
 	answer answer
-	by     uint64 // the number of the SUBSCRIBE that asks for it, if answer is asked
+	code   frames.ReasonCode // of the answer
+	by     uint64            // the number of the SUBSCRIBE that asks for it, if answer is asked
 }
 
 // answer is the broker's answer to a want on this connection.
@@ -72,11 +76,57 @@ const (
 // NewSubscriptions returns an empty set. Requests take their packet identifiers from ids; retry may
 // be nil. The parameter kept says that the broker keeps the session when the connection ends.
 func NewSubscriptions[T comparable](ids *Identifiers, retry *Retry, kept bool) *Subscriptions[T] {
-	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry}, kept: kept, known: !kept}
+	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry, bytes: requestBytes}, kept: kept, known: !kept}
 }
 
 // Lookup returns the owners whose filters match topic, each once. The slice must not be changed.
 func (s *Subscriptions[T]) Lookup(topic string) []T { return s.routes.Lookup(topic) }
+
+// LookupFor returns the owners that a message with these subscription identifiers is for (MQTT 5,
+// section 3.3.4). The filters decide who may have the message. If several owners may, the
+// identifiers decide, because some brokers send one copy for each matching subscription. Messages
+// without an identifier that is known here, such as retained messages of some brokers, are for all
+// owners whose filters match.
+func (s *Subscriptions[T]) LookupFor(topic string, ids []uint32) []T {
+	may := s.routes.Lookup(topic)
+	if len(ids) == 0 || len(may) < 2 {
+		return may
+	}
+	var named []T
+	for _, owner := range may {
+		if s.owners[owner].named(topic, ids) {
+			named = append(named, owner)
+		}
+	}
+	if len(named) == 0 {
+		return may
+	}
+	return named
+}
+
+// named reports whether the owner wants a filter that matches topic and whose subscription has one of
+// the identifiers. The broker has one subscription for each filter, with the identifier of the last
+// SUBSCRIBE [MQTT-3.8.4-3].
+func (sub *subscription[T]) named(topic string, ids []uint32) bool {
+	for i := range sub.wants {
+		if x := sub.wants[i].filter; slices.Contains(ids, x.id) && frames.Match(x.topic, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxSubscriptionID is the largest subscription identifier.
+const maxSubscriptionID = 268_435_455
+
+// Identify sets the subscription identifier that was given last. A client that begins at a random one
+// does not take the subscriptions of an earlier process in the session for its own.
+func (s *Subscriptions[T]) Identify(last uint32) { s.lastID = last }
+
+func (s *Subscriptions[T]) nextID() uint32 {
+	s.lastID = s.lastID%maxSubscriptionID + 1
+	return s.lastID
+}
 
 // Wanted returns how many owners are asking or active.
 func (s *Subscriptions[T]) Wanted() int { return len(s.wanted) }
@@ -97,9 +147,16 @@ func (s *Subscriptions[T]) Leaving() []T {
 	return owners
 }
 
+// Departed is an owner that has ended after Remove. Code is the highest reason code of the UNSUBACKs,
+// Success before MQTT 5.
+type Departed[T comparable] struct {
+	Owner T
+	Code  frames.ReasonCode
+}
+
 // Ended returns the removed owners that have ended since the last call, in order: their filters
 // were unsubscribed, or need no UNSUBSCRIBE.
-func (s *Subscriptions[T]) Ended() []T {
+func (s *Subscriptions[T]) Ended() []Departed[T] {
 	ended := s.ended
 	s.ended = nil
 	return ended
@@ -109,7 +166,7 @@ func (s *Subscriptions[T]) Ended() []T {
 // broker has it already, since a new SUBSCRIBE brings the retained messages. If each is set, the
 // owner lives on when the broker refuses a filter; otherwise a refusal ends the owner.
 func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, each bool) {
-	sub := &subscription[T]{owner: owner, wants: make([]want[T], len(filters)), each: each, open: len(filters)}
+	sub := &subscription[T]{owner: owner, id: s.nextID(), wants: make([]want[T], len(filters)), each: each, open: len(filters)}
 	if s.owners == nil {
 		s.owners = make(map[T]*subscription[T])
 	}
@@ -117,7 +174,7 @@ func (s *Subscriptions[T]) Add(owner T, filters []frames.Filter, each bool) {
 	s.wanted = append(s.wanted, sub)
 	for i, f := range filters {
 		x := s.filter(f.Topic)
-		sub.wants[i] = want[T]{sub: sub, index: i, filter: x, qos: f.QoS}
+		sub.wants[i] = want[T]{sub: sub, index: i, filter: x, asks: f}
 		x.wants = append(x.wants, &sub.wants[i])
 		s.routes.Add(f, owner)
 		s.update(x, sub)
@@ -158,6 +215,13 @@ func (s *Subscriptions[T]) Remove(owner T) bool {
 	}
 	s.endIfAnswered(sub)
 	return true
+}
+
+// Limit sets the rules of a new connection: refuse returns the reason why a filter cannot be asked
+// for, and a packet has at most maxPacket bytes. A filter that is refused here counts as refused by
+// the broker.
+func (s *Subscriptions[T]) Limit(refuse func(frames.Filter) error, maxPacket int) {
+	s.requests.refuse, s.requests.bytes = refuse, min(requestBytes, maxPacket-requestOverhead)
 }
 
 // Connected begins a connection, for which all filters are asked for. The parameter present says
@@ -220,7 +284,7 @@ func (s *Subscriptions[T]) Unsubscribed(topic string) bool {
 // endIfAnswered ends a leaving owner for which no UNSUBACK is outstanding.
 func (s *Subscriptions[T]) endIfAnswered(sub *subscription[T]) {
 	if sub.open == 0 {
-		s.ended = append(s.ended, sub.owner)
+		s.ended = append(s.ended, Departed[T]{sub.owner, sub.code})
 		s.end(sub)
 	}
 }
@@ -234,7 +298,7 @@ func (s *Subscriptions[T]) end(sub *subscription[T]) {
 	delete(s.owners, sub.owner)
 	for i := range sub.wants {
 		w := &sub.wants[i]
-		s.routes.Remove(frames.Filter{Topic: w.filter.topic, QoS: w.qos}, sub.owner)
+		s.routes.Remove(w.asks, sub.owner)
 		w.drop(was != leaving && !s.kept)
 	}
 	if was == leaving { // Remove has updated its filters

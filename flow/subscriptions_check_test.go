@@ -16,7 +16,7 @@ func (r *subscriptionsRun) answer(t *rapid.T) {
 		r.suback(t, a)
 		return
 	}
-	if err := r.s.Unsuback(a.request.ID); err != nil {
+	if err := r.s.Unsuback(a.request.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -132,7 +132,8 @@ func (r *subscriptionsRun) end(t *rapid.T, owner int) {
 
 // ended takes the owners that have ended, which must be leaving.
 func (r *subscriptionsRun) ended(t *rapid.T) {
-	for _, owner := range r.s.Ended() {
+	for _, d := range r.s.Ended() {
+		owner := d.Owner
 		if o := r.owners[owner]; o == nil || !o.leaving {
 			t.Fatalf("%d has ended", owner)
 		}

@@ -111,14 +111,18 @@ func (s *subscriber) suback(number int, want string, codes ...byte) {
 
 func (s *subscriber) unsuback(number int) {
 	s.Helper()
-	if err := s.Unsuback(uint16(65_536 - number)); err != nil {
+	if err := s.Unsuback(uint16(65_536-number), nil); err != nil {
 		s.Fatal(err)
 	}
 }
 
 func (s *subscriber) ends(want ...string) {
 	s.Helper()
-	if got := s.Ended(); !slices.Equal(got, want) {
+	var got []string
+	for _, d := range s.Ended() {
+		got = append(got, d.Owner)
+	}
+	if !slices.Equal(got, want) {
 		s.Fatalf("ended: %q, want %q", got, want)
 	}
 }

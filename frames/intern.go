@@ -1,5 +1,7 @@
 package frames
 
+import "bytes"
+
 // Limits of a Topics. Together they allow a megabyte of text.
 const (
 	maxTopics     = 4096 // entries
@@ -8,10 +10,37 @@ const (
 
 // Topics interns the topics of received messages, so that a repeated topic costs no allocation. Its
 // entries are valid topic names, so the rules are checked once per topic and not once per message.
-// The zero value is ready to use. Only one goroutine at a time may use a Topics.
+// A Topics also shares equal properties of successive messages. The zero value is ready to use. Only
+// one goroutine at a time may use a Topics.
 type Topics struct {
 	last   string // the topic of the previous message: comparing with it is cheaper than a lookup
 	byText map[string]string
+	block  lastBlock
+}
+
+// maxBlockBytes bounds the property block that is kept.
+const maxBlockBytes = 256
+
+// A lastBlock is the property block of an earlier message, parsed. A message with the same block
+// shares the Properties, so that constant properties, such as a subscription identifier, cost no
+// allocation. Only Properties that nobody changes are kept: those without message expiry interval and
+// correlation data.
+type lastBlock struct {
+	bytes      []byte // with its length
+	properties *Properties
+	alias      uint16
+}
+
+// find reports whether b begins with the block.
+func (l *lastBlock) find(b []byte) bool { return len(l.bytes) > 0 && bytes.HasPrefix(b, l.bytes) }
+
+// keep keeps the block of a message.
+func (l *lastBlock) keep(block []byte, p *Publish) {
+	if len(block) > maxBlockBytes || p.Properties != nil && (p.Properties.expires || p.Properties.Correlation != nil) {
+		return
+	}
+	l.bytes = append(l.bytes[:0], block...)
+	l.properties, l.alias = p.Properties, p.Alias
 }
 
 // Intern returns b as a string. Equal bytes give the same string while the topic is in t. Intern

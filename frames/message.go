@@ -51,6 +51,16 @@ func (m *Message) validateProperties(v Version) error {
 	return nil
 }
 
+// PacketSize returns the size in bytes of the PUBLISH that carries m, without a topic alias.
+func (m *Message) PacketSize(v Version) int {
+	n, _ := m.remaining(v) // Validate has checked it
+	size := 2 + n
+	for n >>= 7; n > 0; n >>= 7 {
+		size++
+	}
+	return size
+}
+
 // remaining returns the remaining length of the PUBLISH that carries m, or an error if that length
 // is too large.
 func (m *Message) remaining(v Version) (int, error) {

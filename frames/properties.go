@@ -61,6 +61,15 @@ func (p *Properties) Received(now time.Time) {
 	}
 }
 
+// Memory returns about how many bytes p takes.
+func (p *Properties) Memory() int {
+	n := 160 + len(p.ContentType) + len(p.ResponseTopic) + len(p.Correlation) + 4*len(p.Subscriptions)
+	for i := range p.User {
+		n += 32 + len(p.User[i].Name) + len(p.User[i].Value)
+	}
+	return n
+}
+
 // clone returns a deep copy.
 func (p *Properties) clone() *Properties {
 	if p == nil {

@@ -125,7 +125,7 @@ func ParsePublish(f Frame, v Version, t *Topics, aliases *Aliases) (Publish, err
 		p.ID = c.uint16()
 	}
 	if v >= V5 {
-		if err := p.parseProperties(&c); err != nil {
+		if err := p.parseProperties(&c, t); err != nil {
 			return Publish{}, err
 		}
 	}
@@ -167,11 +167,17 @@ func (p *Publish) resolve(topic []byte, t *Topics, aliases *Aliases) error {
 }
 
 // parseProperties reads the property block of a PUBLISH.
-func (p *Publish) parseProperties(c *cursor) error {
+func (p *Publish) parseProperties(c *cursor, t *Topics) error {
 	if len(c.b) > 0 && c.b[0] == 0 { // no properties
 		c.b = c.b[1:]
 		return nil
 	}
+	if t != nil && t.block.find(c.b) {
+		p.Properties, p.Alias = t.block.properties, t.block.alias
+		c.b = c.b[len(t.block.bytes):]
+		return nil
+	}
+	block := c.b
 	r := c.properties(TypePublish, TypePublish)
 	var props *Properties
 	texts := texts{room: len(r.in.b)}
@@ -193,5 +199,11 @@ func (p *Publish) parseProperties(c *cursor) error {
 	if props != nil && !props.blank() {
 		p.Properties = props
 	}
-	return props.fault(TypePublish, &r)
+	if err := props.fault(TypePublish, &r); err != nil {
+		return err
+	}
+	if t != nil {
+		t.block.keep(block[:len(block)-len(c.b)], p)
+	}
+	return nil
 }

@@ -24,6 +24,7 @@ func newBench(tb testing.TB, window int) *bench {
 	tb.Helper()
 	b := streamtest.New(tb)
 	r := &streamtest.Responder{Window: window}
+	r.Connack.NoSubscriptionIDs = true // to add them costs the broker more than all else
 	b.Respond(r)
 	rig := &bench{r: r}
 	s, err := stream.Dial(context.Background(), "mqtt://broker", &stream.Options{
@@ -31,7 +32,7 @@ func newBench(tb testing.TB, window int) *bench {
 			c, err := b.Dial(ctx, n, a)
 			rig.conn = c.(*streamtest.PipeConn)
 			return c, err
-		}, Window: window, Queue: max(1024, window), ReceiveBytes: 64 << 20,
+		}, Version: version, Window: window, Queue: max(1024, window), ReceiveBytes: 64 << 20,
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -1,6 +1,11 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
 
 // A clock has the time of the loop, which stands still during a turn, and wakes the loop at the
 // earliest deadline. A deadline is a duration since epoch; 0 means that there is none.
@@ -23,6 +28,22 @@ func (c *clock) tick() { c.now = time.Since(c.epoch) }
 
 // since converts t to a duration since epoch.
 func (c *clock) since(t time.Time) time.Duration { return t.Sub(c.epoch) }
+
+// expiry returns when a message that is accepted now expires: after its message expiry interval, or
+// else after the fallback, where 0 is never.
+func (c *clock) expiry(p *frames.Properties, fallback time.Duration) flow.Expiry {
+	if p == nil && fallback == 0 {
+		return flow.Expiry{}
+	}
+	now := c.epoch.Add(c.now)
+	left, ok := p.Left(now)
+	if !ok {
+		if left = fallback; left == 0 {
+			return flow.Expiry{}
+		}
+	}
+	return flow.Expiry{At: max(1, c.now+left), Wall: time.Now().Add(left)}
+}
 
 // fired records that the timer has fired.
 func (c *clock) fired() { c.armed = 0 }

@@ -196,7 +196,7 @@ func TestNilOptions(t *testing.T) {
 func TestNilOptionsConnectWithTheDefaults(t *testing.T) {
 	l := listening(t, "tcp", "127.0.0.1:0")
 	first := hooked(t, l, func(conn net.Conn) []byte {
-		b := make([]byte, 14)
+		b := make([]byte, 28)
 		io.ReadFull(conn, b)
 		return b
 	})
@@ -204,7 +204,7 @@ func TestNilOptionsConnectWithTheDefaults(t *testing.T) {
 		s.Close()
 		t.Fatal("connected without CONNACK")
 	}
-	want := "\x10\x0C\x00\x04MQTT\x04\x02\x00\x3C\x00\x00"
+	want := "\x10\x1A\x00\x04MQTT\x05\x02\x00\x3C\x0D\x21\x01\x00\x27\x00\x10\x00\x00\x22\x00\x10\x19\x01\x00\x00"
 	if got := <-first; string(got) != want {
 		t.Errorf("CONNECT % x, want % x", got, want)
 	}

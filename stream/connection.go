@@ -26,10 +26,11 @@ const (
 // phaseUp, cause is set too. The method reset returns to phaseWaiting. Only the methods of
 // connection change the phase.
 type connection struct {
-	phase connPhase
-	conn  *link.Conn
-	terms terms
-	cause error
+	phase  connPhase
+	conn   *link.Conn
+	terms  terms
+	wanted terms // that the Options ask for
+	cause  error
 
 	keepAlive flow.KeepAlive
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
@@ -46,9 +47,20 @@ type connection struct {
 
 func newConnection(r *reader, t terms, b *flow.Backoff, endpoint string, first chan<- error) connection {
 	return connection{
-		reader: r, terms: t, backoff: b, cancel: func() {},
+		reader: r, terms: t, wanted: t, backoff: b, cancel: func() {},
 		endpoint: endpoint, states: newStateFeed(endpoint), first: first,
 	}
+}
+
+// restored sets the parts of the terms that a Store has kept.
+func (c *connection) restored(snap flow.Snapshot) {
+	if c.wanted.clientID == "" {
+		c.wanted.clientID = snap.Owner
+	}
+	if snap.Session != nil {
+		c.wanted.pinned = snap.Session.Version
+	}
+	c.terms = c.wanted
 }
 
 // online reports whether the session counts as connected: from begin until reset.
@@ -92,7 +104,7 @@ func (c *connection) endAttempt() {
 func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
 	c.phase, c.conn, c.endpoint = phaseUp, conn, conn.Endpoint
-	c.terms = c.terms.agreed(conn)
+	c.terms = c.wanted.agreed(conn)
 	c.lateAck = lateAck{}
 	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)
 	c.backoff.Up(now)
@@ -102,6 +114,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 func (c *connection) announce() {
 	c.states.set(func(s *State) {
 		s.Online, s.Resumed, s.Attempt, s.Err, s.Endpoint = true, c.terms.resumed, 0, nil, c.endpoint
+		s.Version, s.Server = c.terms.version, c.terms.server
 	})
 	c.firstResult(nil)
 }
@@ -131,7 +144,7 @@ func (c *connection) readerGone(err error) {
 
 // announceLost publishes the State of a session that has lost its connection because of err.
 func (c *connection) announceLost(err error) {
-	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err = false, false, 0, err })
+	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err, s.Server = false, false, 0, err, nil })
 }
 
 // reset forgets the connection.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -39,9 +40,10 @@ func (d *Delivery) arrivedBefore(e *Delivery) bool { return int32(d.order-e.orde
 type ackList struct {
 	wake func()
 
-	mu     sync.Mutex
-	seqs   []uint64
-	closed bool
+	mu       sync.Mutex
+	seqs     []uint64
+	rejected map[uint64]rejection // of the deliveries in seqs
+	closed   bool
 
 	turns    map[uint64]uint8 // of the deliveries that were requeued; an Ack of an earlier turn has no effect
 	requeues []requeue
@@ -65,23 +67,39 @@ func (a *ackList) add(seq uint64, turn uint8) {
 	}
 }
 
-// take returns the numbers of the deliveries that were acknowledged since the last call. The slice
-// is valid until the next call.
-func (a *ackList) take() []uint64 {
+// reject adds a delivery with its rejection, unless the delivery is in the list.
+func (a *ackList) reject(seq uint64, turn uint8, r rejection) {
+	a.mu.Lock()
+	if a.closed || slices.Contains(a.seqs, seq) || len(a.turns) > 0 && a.turns[seq] != turn {
+		a.mu.Unlock()
+		return
+	}
+	if a.rejected == nil {
+		a.rejected = make(map[uint64]rejection)
+	}
+	a.rejected[seq] = r
+	a.mu.Unlock()
+	a.add(seq, turn)
+}
+
+// take returns the numbers of the deliveries that were acknowledged since the last call, and the
+// rejections among them. The slice is valid until the next call.
+func (a *ackList) take() (seqs []uint64, rejected map[uint64]rejection) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seqs, a.spare = a.spare[:0], a.seqs
+	rejected, a.rejected = a.rejected, nil
 	if len(a.turns) > 0 {
 		for _, seq := range a.spare {
 			delete(a.turns, seq)
 		}
 	}
-	return a.spare
+	return a.spare, rejected
 }
 
 // close makes the list ignore later acks.
 func (a *ackList) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.closed, a.seqs = true, nil
+	a.closed, a.seqs, a.rejected = true, nil, nil
 }

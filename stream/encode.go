@@ -13,42 +13,78 @@ import (
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
 	before := len(o.filling.bytes)
-	bytes, err := p.Append(o.filling.bytes, o.version)
+	bytes, err := p.Append(o.filling.bytes, o.terms.version)
 	if o.added(before, bytes, err) {
 		o.sent++
 		o.log.sentPublish(p, len(bytes)-before)
 	}
 }
 
-// publishNext adds a message of a run. It returns false when the batch is full.
-func (o *outbox) publishNext(m *frames.Message) bool {
+// publishNext adds a message of a run, unless the connection cannot carry it. The result more is
+// false when the batch is full.
+func (o *outbox) publishNext(m *frames.Message) (ok, more bool) {
+	if o.terms.limited() && o.terms.check(m) != nil {
+		return false, false
+	}
 	p := frames.Publish{Message: *m}
 	o.publish(&p)
-	return !o.full()
+	return true, !o.full()
 }
 
 // transmit adds a PUBLISH or a PUBREL that flow.Sender returned.
-func (o *outbox) transmit(out *flow.Outgoing) {
+func (o *outbox) transmit(out *flow.Outgoing, now time.Duration) {
 	if out.Type == frames.TypePubrel {
 		o.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
 		return
 	}
+	if out.Until != 0 || out.Publish.Properties != nil {
+		out.Publish.Properties = o.outgoing(out.Publish.Properties, out.Until, now)
+	}
 	o.publish(&out.Publish)
+}
+
+// outgoing returns the properties of a message as they are sent now: with the part of the message
+// expiry interval that is left [MQTT-3.3.2-6], at least a second, and without subscription
+// identifiers [MQTT-3.3.4-6]. They are valid until the next call.
+func (o *outbox) outgoing(p *frames.Properties, until, now time.Duration) *frames.Properties {
+	if until == 0 && p.Subscriptions == nil {
+		return p
+	}
+	if o.properties == nil {
+		o.properties = new(frames.Properties)
+	}
+	if *o.properties = (frames.Properties{}); p != nil {
+		*o.properties = *p
+	}
+	o.properties.Subscriptions = nil
+	if until != 0 {
+		o.properties.Expiry, o.properties.Since = max(time.Second, until-now), time.Time{}
+	}
+	return o.properties
 }
 
 // ack adds a PUBACK, PUBREC, PUBREL or PUBCOMP.
 func (o *outbox) ack(a frames.Ack) {
 	before := len(o.filling.bytes)
-	bytes, err := a.Append(o.filling.bytes, o.version)
+	bytes, err := a.Append(o.filling.bytes, o.terms.version)
+	if a.Properties != nil && len(bytes)-before > o.terms.maxPacket { // [MQTT-3.4.2-2] without the reason string
+		a.Properties = nil
+		bytes, err = a.Append(o.filling.bytes, o.terms.version)
+	}
 	if o.added(before, bytes, err) {
 		o.ackingBytes += int32(len(bytes) - before)
 		o.log.sentAck(a, len(bytes)-before)
 	}
 }
 
-// publications adds publications until the batch or the in-flight window is full.
-func (o *outbox) publications(s *flow.Sender[owner], now time.Duration) {
+// publications adds publications until the batch or the in-flight window is full. A publication that
+// the connection cannot carry ends with misfit.
+func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], sent bool, err error)) {
+	limited := o.terms.limited()
 	for !o.full() {
+		if limited && !o.fits(s, misfit) {
+			continue
+		}
 		if s.AtRun() {
 			s.NextRun(o.number(), o.publishNext)
 			continue
@@ -57,8 +93,27 @@ func (o *outbox) publications(s *flow.Sender[owner], now time.Duration) {
 		if !ok {
 			return
 		}
-		o.transmit(&out)
+		o.transmit(&out, now)
 	}
+}
+
+// fits ends the next publication and returns false if the connection cannot carry it. If the user
+// allows it, the publication is sent at a lower QoS instead.
+func (o *outbox) fits(s *flow.Sender[owner], misfit func(e flow.Ended[owner], sent bool, err error)) bool {
+	m, sent := s.First()
+	if m == nil {
+		return true
+	}
+	if q := o.terms.maxQoS; m.QoS > q && o.terms.lowerQoS && !(sent && q == frames.AtMostOnce) {
+		s.Lower(q)
+		m, _ = s.First()
+	}
+	err := o.terms.check(m)
+	if err == nil {
+		return true
+	}
+	misfit(s.Drop(), sent, err)
+	return false
 }
 
 // acks adds all acks that the receiver allows to be sent now, in the order in which the messages
@@ -76,12 +131,14 @@ func (o *outbox) pingreq() {
 }
 
 // request adds a SUBSCRIBE or an UNSUBSCRIBE.
-func (o *outbox) request(r flow.Request) { o.packet(r.Packet(o.version)) }
+func (o *outbox) request(r flow.Request) {
+	o.packet(r.Packet(o.terms.version, o.terms.server != nil && o.terms.server.SubscriptionIDs))
+}
 
 // packet adds a packet of any type.
 func (o *outbox) packet(p frames.Packet) {
 	before := len(o.filling.bytes)
-	bytes, err := p.Append(o.filling.bytes, o.version)
+	bytes, err := p.Append(o.filling.bytes, o.terms.version)
 	if o.added(before, bytes, err) {
 		o.log.sentPacket(p, len(bytes)-before)
 	}
@@ -91,8 +148,8 @@ func (o *outbox) packet(p frames.Packet) {
 // packet is larger than the connection allows. before is the length of the batch without the
 // packet.
 func (o *outbox) added(before int, bytes []byte, err error) bool {
-	if size := len(bytes) - before; err == nil && size > o.maxPacket {
-		err = &frames.TooLargeError{Size: size, Limit: o.maxPacket}
+	if size := len(bytes) - before; err == nil && size > o.terms.maxPacket {
+		err = &frames.TooLargeError{Size: size, Limit: o.terms.maxPacket}
 	}
 	if err != nil {
 		o.filling.bytes, o.err = bytes[:before], prefixed(err)

@@ -23,23 +23,23 @@ func TestEncodedPackets(t *testing.T) {
 	}{
 		{"publish", func(o *outbox) { o.publish(&publish) }, publish, 1},
 		{"transmit PUBLISH", func(o *outbox) {
-			o.transmit(&flow.Outgoing{Type: frames.TypePublish, Publish: again})
+			o.transmit(&flow.Outgoing{Type: frames.TypePublish, Publish: again}, 0)
 		}, again, 1},
 		{"transmit PUBREL", func(o *outbox) {
-			o.transmit(&flow.Outgoing{Type: frames.TypePubrel, Publish: again})
+			o.transmit(&flow.Outgoing{Type: frames.TypePubrel, Publish: again}, 0)
 		}, frames.Ack{Kind: frames.TypePubrel, ID: 3}, 0},
 		{"ack", func(o *outbox) { o.ack(frames.Ack{Kind: frames.TypePubcomp, ID: 9}) },
 			frames.Ack{Kind: frames.TypePubcomp, ID: 9}, 0},
 		{"packet", func(o *outbox) { o.packet(frames.Pingreq{}) }, frames.Pingreq{}, 0},
 		{"publishNext", func(o *outbox) {
-			if !o.publishNext(&frames.Message{Topic: "a"}) {
+			if ok, more := o.publishNext(&frames.Message{Topic: "a"}); !ok || !more {
 				t.Error("publishNext says that the batch is full")
 			}
 		}, frames.Publish{Message: frames.Message{Topic: "a"}}, 1},
 	} {
 		for _, v := range []frames.Version{frames.V31, frames.V311} {
 			o := newOutbox(quietLog(), nil, nil)
-			o.connected(nil, terms{version: v, maxPacket: frames.MaxPacket})
+			o.connected(nil, terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
 			c.add(&o)
 			want, err := c.want.Append(nil, v)
 			if err != nil || o.err != nil || !bytes.Equal(o.filling.bytes, want) || o.sent != c.sent {
@@ -61,9 +61,9 @@ func TestRequestIsEncodedForTheVersion(t *testing.T) {
 			t.Fatal("no SUBSCRIBE is due")
 		}
 		o := newOutbox(quietLog(), nil, nil)
-		o.connected(nil, terms{version: v, maxPacket: frames.MaxPacket})
+		o.connected(nil, terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
 		o.request(r)
-		want, err := r.Packet(v).Append(nil, v)
+		want, err := r.Packet(v, false).Append(nil, v)
 		if err != nil || !bytes.Equal(o.filling.bytes, want) {
 			t.Errorf("%v: % x, want % x (%v)", v, o.filling.bytes, want, err)
 		}
@@ -99,7 +99,7 @@ func TestPacketBeyondTheLimitIsNotAdded(t *testing.T) {
 	for name, add := range adders {
 		for _, limit := range []int{15, 14} {
 			o := newOutbox(quietLog(), nil, nil)
-			o.connected(nil, terms{version: frames.V311, maxPacket: limit})
+			o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: limit}})
 			o.packet(frames.Pingreq{}) // the bytes in the batch do not count
 			add(&o)
 			var tooLarge *frames.TooLargeError
@@ -119,7 +119,7 @@ func TestPacketBeyondTheLimitIsNotAdded(t *testing.T) {
 
 func TestAckBeyondTheLimitIsNotAdded(t *testing.T) {
 	o := newOutbox(quietLog(), nil, nil)
-	o.connected(nil, terms{version: frames.V311, maxPacket: 3})
+	o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: 3}})
 	o.ack(frames.Ack{Kind: frames.TypePuback, ID: 1})
 	if o.err == nil || o.backlog() != 0 {
 		t.Errorf("%d bytes, error %v", o.backlog(), o.err)
@@ -134,7 +134,7 @@ func TestPacketThatCannotBeEncodedIsNotAdded(t *testing.T) {
 		"packet":  func(o *outbox) { o.packet(frames.Ack{Kind: frames.TypePubrel}) },
 	} {
 		o := newOutbox(quietLog(), nil, nil)
-		o.connected(nil, terms{version: frames.V311, maxPacket: frames.MaxPacket})
+		o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
 		o.packet(frames.Pingreq{})
 		add(&o)
 		var invalid *frames.InvalidError
@@ -148,10 +148,10 @@ func TestPacketThatCannotBeEncodedIsNotAdded(t *testing.T) {
 func TestFullBatchTakesNoMorePublications(t *testing.T) {
 	r := newOutboxRig(t)
 	m := frames.Message{Topic: "t", Payload: make([]byte, batchBytes/2)}
-	if !r.publishNext(&m) || r.full() {
+	if _, more := r.publishNext(&m); !more || r.full() {
 		t.Fatal("full at half its size")
 	}
-	if r.publishNext(&m) || !r.full() {
+	if _, more := r.publishNext(&m); more || !r.full() {
 		t.Fatal("not full")
 	}
 	before := r.backlog()

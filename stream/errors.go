@@ -29,6 +29,13 @@ var (
 	// message again.
 	ErrKept error = fateError("kept for the next client of the Store")
 
+	// ErrRefused says that the broker has refused the message: it did not arrive, and it is not sent
+	// again. It comes with a [*RefusalError].
+	ErrRefused error = fateError("refused by the broker")
+
+	// ErrExpired is the reason inside ErrNotSent when the message has expired while it waited.
+	ErrExpired = errors.New("mqtt: the message has expired")
+
 	// ErrSessionLost says that the broker lost the session while it had a QoS 2 message of the
 	// client: PUBREC had arrived and PUBCOMP had not. The broker may have passed the message on, so
 	// the client does not send it again. ErrUnconfirmed wraps it.
@@ -67,23 +74,85 @@ func notSent(cause error) error     { return &causedError{ErrNotSent, cause} }
 func unconfirmed(cause error) error { return &causedError{ErrUnconfirmed, cause} }
 func kept(cause error) error        { return &causedError{ErrKept, cause} }
 
-// DowngradedError says that the broker acknowledged a QoS 2 publication with PUBACK, as for QoS 1.
-// The message has arrived at the broker, but at least once instead of exactly once.
-type DowngradedError struct{ ID uint16 }
-
-func (e *DowngradedError) Error() string {
-	return fmt.Sprintf("mqtt: the broker answered QoS 2 PUBLISH %d with PUBACK, so it was delivered at QoS 1", e.ID)
+// DowngradedError says that a publication has arrived at the broker with a lower QoS than it asked
+// for. Either the broker acknowledged a QoS 2 publication with PUBACK, as for QoS 1, or it takes no
+// higher QoS (Maximum QoS) and OptionsV5.LowerQoS is set.
+type DowngradedError struct {
+	ID  uint16     // the packet identifier; 0 at QoS 0
+	QoS frames.QoS // with which the message was delivered
 }
 
-// RefusedError names the topic filters that the broker refused in its SUBACK.
-type RefusedError struct{ Filters []frames.Filter }
+func (e *DowngradedError) Error() string {
+	if e.QoS == frames.AtMostOnce {
+		return "mqtt: the broker takes no higher QoS, so the message was sent at QoS 0"
+	}
+	return fmt.Sprintf("mqtt: PUBLISH %d was delivered at QoS 1: the broker takes no higher QoS, or has answered with PUBACK", e.ID)
+}
+
+// LimitError says that a message or a filter is beyond a limit that the broker has announced.
+type LimitError struct {
+	Field string // "packet size" (in bytes), "QoS" or "retain" (0 or 1)
+	Value int
+	Limit int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("mqtt: %s %d is above the broker's limit of %d", e.Field, e.Value, e.Limit)
+}
+
+// VersionError says that the version of the connection lacks a property or an option.
+type VersionError = frames.VersionError
+
+// RefusalError has the answer of a broker that refused a publication. It wraps ErrRefused and its
+// field Code.
+type RefusalError struct {
+	Code   frames.ReasonCode
+	Reason string // the reason string
+	User   []frames.UserProperty
+}
+
+func (e *RefusalError) Error() string {
+	return ErrRefused.Error() + ": " + e.Code.Error() + link.Quote(e.Reason)
+}
+
+func (e *RefusalError) Unwrap() []error { return []error{ErrRefused, e.Code} }
+
+// DisconnectError says that the broker ended the connection with a DISCONNECT (MQTT 5, section 3.14).
+// It wraps its field Code.
+type DisconnectError = link.DisconnectError
+
+// RefusedError names the topic filters that the broker refused in its SUBACK, or that cannot be
+// asked for on the connection. It wraps the Codes and Cause.
+type RefusedError struct {
+	Filters []frames.Filter
+	Codes   []frames.ReasonCode // one for each filter; UnspecifiedError before MQTT 5
+	Reason  string              // the reason string of SUBACK, on MQTT 5
+	Cause   error               // why the SUBSCRIBE was not sent: a *VersionError, a *LimitError or a ReasonCode; else nil
+}
 
 func (e *RefusedError) Error() string {
 	names := make([]string, len(e.Filters))
 	for i, f := range e.Filters {
 		names[i] = fmt.Sprintf("%q", f.Topic)
+		if i < len(e.Codes) && e.Codes[i] != frames.UnspecifiedError {
+			names[i] += " (" + e.Codes[i].Error() + ")"
+		}
 	}
-	return "mqtt: the broker refused the topic filter " + strings.Join(names, ", ")
+	list := strings.Join(names, ", ")
+	if e.Cause != nil {
+		return "mqtt: the topic filter " + list + " cannot be asked for: " + strings.TrimPrefix(e.Cause.Error(), "mqtt: ")
+	}
+	return "mqtt: the broker refused the topic filter " + list + link.Quote(e.Reason)
+}
+
+func (e *RefusedError) Unwrap() (errs []error) {
+	if e.Cause != nil {
+		errs = append(errs, e.Cause)
+	}
+	for _, code := range e.Codes {
+		errs = append(errs, code)
+	}
+	return errs
 }
 
 // ConnectError says that the broker refused the connection. It wraps its field Code, the reason

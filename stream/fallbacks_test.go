@@ -114,7 +114,7 @@ func TestBadFallbacksAreNamed(t *testing.T) {
 		{[]string{"mqtt://u:hush@b:0"}, []string{"Fallbacks[0]", "port"}},
 		{[]string{"mqtt://:hush@b"}, []string{"password", "user name"}},
 	} {
-		_, err := stream.Open("mqtt://broker", &stream.Options{Fallbacks: row.fallbacks})
+		_, err := stream.Open("mqtt://broker", &stream.Options{Version: frames.V311, Fallbacks: row.fallbacks})
 		for _, word := range row.words {
 			wantText(t, err, word)
 		}

@@ -151,11 +151,15 @@ func (in *intake) dropFlush(flush chan<- error) {
 }
 
 // take splits the first part off a run. The parameter room bounds the number of messages in that
-// part, which does not mix QoS 0 with QoS 1 and 2. worthRun reports whether the messages are QoS 0
-// and enough for a flow.Run.
-func (run *stageRun) take(room int) (part stageRun, worthRun bool) {
-	qos0, n := run.messages[0].QoS == frames.AtMostOnce, 1
-	for n < min(room, len(run.messages)) && (run.messages[n].QoS == frames.AtMostOnce) == qos0 {
+// part, which does not mix plain QoS 0 messages with others: those at QoS 1 and 2, and those with
+// properties. The parameter expires says that all messages expire, so that none is plain. worthRun
+// reports whether the messages are plain and enough for a flow.Run.
+func (run *stageRun) take(room int, expires bool) (part stageRun, worthRun bool) {
+	plain := func(m *frames.Message) bool {
+		return m.QoS == frames.AtMostOnce && m.Properties == nil && !expires
+	}
+	qos0, n := plain(&run.messages[0]), 1
+	for n < min(room, len(run.messages)) && plain(&run.messages[n]) == qos0 {
 		n++
 	}
 	part = stageRun{run.stage, run.place, run.messages[:n]}

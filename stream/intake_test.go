@@ -136,7 +136,7 @@ func TestARunIsSplitByQoSAndRoom(t *testing.T) {
 	} {
 		run := mixed(7, qos...)
 		for _, want := range c.want {
-			p, worth := run.take(c.room)
+			p, worth := run.take(c.room, false)
 			if got := (part{p.place, len(p.messages), worth}); got != want {
 				t.Errorf("%s: took %+v, want %+v", name, got, want)
 			}

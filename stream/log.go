@@ -11,6 +11,7 @@ import (
 type packetLog struct {
 	*slog.Logger
 	windowNoted bool // noteWindow has logged
+	codeNoted   bool // noteCode has logged
 
 	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
@@ -33,8 +34,17 @@ func (l *packetLog) publish(direction string, p *frames.Publish, size int) {
 
 func (l *packetLog) sentAck(a frames.Ack, size int) {
 	if l.packets {
-		l.Debug("sent", "type", a.Kind.String(), "id", a.ID, "DUP", a.DUP, "size", size)
+		l.packet("sent", &packet{kind: a.Kind, id: a.ID, dup: a.DUP, code: a.Code, size: size})
 	}
+}
+
+// packet records a packet without a topic. A reason code other than Success is shown.
+func (l *packetLog) packet(direction string, p *packet) {
+	args := []any{"type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size}
+	if p.code != frames.Success {
+		args = append(args, "code", int(p.code))
+	}
+	l.Debug(direction, args...)
 }
 
 // sentPacket records a packet of any type. The record of a SUBSCRIBE or an UNSUBSCRIBE has the
@@ -65,7 +75,17 @@ func (l *packetLog) received(packets []packet) {
 			l.publish("received", &frames.Publish{Message: p.message, ID: p.id, DUP: p.dup}, p.size)
 			continue
 		}
-		l.Debug("received", "type", p.kind.String(), "id", p.id, "DUP", p.dup, "size", p.size)
+		l.packet("received", p)
+	}
+}
+
+// noteCode logs, once, that the broker acknowledges publications with a code that the standard does
+// not have for them. A code below 0x80 is a success.
+func (l *packetLog) noteCode(kind frames.Type, code frames.ReasonCode) {
+	if !l.codeNoted {
+		l.codeNoted = true
+		l.Warn("the broker acknowledges publications with a reason code that is not for them; it counts as success",
+			"type", kind.String(), "code", int(code))
 	}
 }
 

@@ -42,6 +42,8 @@ func (l *loop) connected(c *link.Conn) {
 	t := &l.link.terms
 	l.outbox.connected(c, *t)
 	l.sender.SetWindow(t.window)
+	l.receiver.SetQuota(t.quota, t.resumed)
+	l.subs.Limit(t.refuse, t.maxPacket)
 	switch {
 	case !t.kept, t.resumed:
 	case t.doubtful: // go on as if the broker had the session

@@ -58,7 +58,7 @@ func (l *loop) end() {
 	s.add(l.life.await(logWriter), "log handler")
 	l.life.endHelpers()
 	l.life.closeErr = closeError(l.settings.store, l.outbox.failing(), left, s)
-	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err = false, false, l.life.closed() })
+	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err, s.Server = false, false, l.life.closed(), nil })
 	l.link.states.close()
 	close(l.life.done)
 }

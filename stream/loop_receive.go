@@ -28,7 +28,7 @@ func (l *loop) receive(packets []packet) {
 func (l *loop) deliverRun(packets []packet) (n int) {
 	l.inboxes.lock()
 	defer l.inboxes.unlock()
-	for n < len(packets) && packets[n].kind == frames.TypePublish {
+	for n < len(packets) && packets[n].kind == frames.TypePublish && l.link.phase == phaseUp {
 		l.count.bytesIn += uint64(packets[n].size)
 		l.deliver(&packets[n])
 		n++
@@ -45,6 +45,10 @@ func (l *loop) deliver(p *packet) {
 	if !l.ending.delivers() {
 		return // without an ack, the broker sends the message again to a kept session
 	}
+	if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
+		l.link.fail(errQuota)
+		return
+	}
 	if p.tooLarge {
 		l.count.tooLarge++
 		note(&l.log.tooLarge, p.message.Topic)
@@ -56,6 +60,9 @@ func (l *loop) deliver(p *packet) {
 		return
 	}
 	sets := l.subs.Lookup(p.message.Topic)
+	if p.message.Properties != nil {
+		sets = l.subs.LookupFor(p.message.Topic, p.message.Properties.Subscriptions)
+	}
 	d := Delivery{Message: p.message, Duplicate: p.dup, ID: p.id}
 	var was flow.Numbers // of a message that the broker sends again
 	if p.message.QoS > frames.AtMostOnce {
@@ -107,16 +114,21 @@ func (l *loop) discard(d *Delivery) {
 func (l *loop) control(p *packet) {
 	switch p.kind {
 	case frames.TypePuback, frames.TypePubrec, frames.TypePubcomp:
-		l.acknowledged(frames.Ack{Kind: p.kind, ID: p.id})
+		l.acknowledged(p)
 	case frames.TypePubrel:
-		l.receiver.Release(p.id)
-		l.outbox.ack(frames.Ack{Kind: frames.TypePubcomp, ID: p.id})
+		a := frames.Ack{Kind: frames.TypePubcomp, ID: p.id}
+		if !l.receiver.Release(p.id) {
+			a.Code = frames.PacketIdentifierNotFound
+		}
+		l.outbox.ack(a)
 	case frames.TypeSuback:
-		l.suback(p.id, p.codes)
+		l.suback(p.id, p.rest.codes, RefusedError{Reason: p.properties().Reason})
 	case frames.TypeUnsuback:
-		if err := l.subs.Unsuback(p.id); err != nil {
+		if err := l.subs.Unsuback(p.id, p.rest.codes); err != nil {
 			l.link.fail(err)
 		}
+	case frames.TypeAuth:
+		l.link.fail(errUnsolicitedAuth)
 	case frames.TypePingresp:
 		l.link.keepAlive.Answered()
 		l.subs.Ponged()
@@ -127,8 +139,28 @@ func (l *loop) control(p *packet) {
 // takeAcks passes the acks of consumers on to the receiver.
 func (l *loop) takeAcks() {
 	requeues := l.inboxes.acks.takeRequeues() // first, so that an Ack before a Requeue is seen before it
-	for _, seq := range l.inboxes.acks.take() {
-		l.receiver.Ack(seq)
+	seqs, rejected := l.inboxes.acks.take()
+	for _, seq := range seqs {
+		if r, ok := rejected[seq]; ok && l.link.terms.version >= frames.V5 {
+			l.receiver.Reject(seq, r.checked(&l.log), r.reason)
+		} else {
+			l.receiver.Ack(seq)
+		}
 	}
 	l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open)
 }
+
+var (
+	errQuota           error = &quotaError{}
+	errUnsolicitedAuth error = &frames.ProtocolError{Type: frames.TypeAuth, Reason: "came without an authentication under way [MQTT-4.12.0-6]"}
+)
+
+// A quotaError says that the broker sends more QoS 1 and 2 messages than it may.
+type quotaError struct{}
+
+func (*quotaError) Error() string {
+	return "mqtt: the broker sends more QoS 1 and 2 messages than Options.V5.ReceiveMaximum [MQTT-3.3.4-9]"
+}
+
+// Code returns the reason code for DISCONNECT.
+func (*quotaError) Code() frames.ReasonCode { return frames.ReceiveMaximumExceeded }

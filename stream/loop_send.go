@@ -26,7 +26,7 @@ func (l *loop) add(p Publishing) {
 	if o.ack == nil {
 		o.ack = l.settings.ack
 	}
-	err := p.Message.Validate(l.link.terms.version)
+	err := p.Message.Validate(l.settings.version)
 	if l.ending == finishing {
 		err = l.life.closed()
 	}
@@ -37,7 +37,7 @@ func (l *loop) add(p Publishing) {
 		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
 		return
 	}
-	l.sender.Add(p.Message, o, l.clock.now)
+	l.sender.AddExpiring(p.Message, o, l.clock.now, l.clock.expiry(p.Properties, l.settings.expiry))
 }
 
 // acceptCalls puts the messages of Publish calls at the end of the queue. The calls have validated
@@ -47,7 +47,8 @@ func (l *loop) acceptCalls() {
 		return
 	}
 	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
-		call.handle = l.sender.Add(call.message, owner{tag: call}, l.clock.now)
+		expiry := l.clock.expiry(call.message.Properties, l.settings.expiry)
+		call.handle = l.sender.AddExpiring(call.message, owner{tag: call}, l.clock.now, expiry)
 	}
 }
 
@@ -63,14 +64,14 @@ func (l *loop) admit(run stageRun) {
 			}
 			return
 		}
-		part, worthRun := run.take(room)
+		part, worthRun := run.take(room, l.settings.expiry > 0)
 		o := owner{stage: part.stage, place: part.place}
 		if worthRun {
 			l.sender.AddRun(part.messages, o, l.clock.now)
 			continue
 		}
 		for _, m := range part.messages {
-			l.sender.Add(m, o, l.clock.now)
+			l.sender.AddExpiring(m, o, l.clock.now, l.clock.expiry(m.Properties, l.settings.expiry))
 			o.place++
 		}
 	}
@@ -92,7 +93,7 @@ func (l *loop) resend() {
 	case *at == 0, l.outbox.backlog() > 0 && *at > now+retry.Initial:
 		*at = now + retry.Initial // a packet sent now may be overdue then
 	case now >= *at:
-		next, ok := l.sender.Overdue(l.outbox.number(), now, func(out flow.Outgoing) { l.outbox.transmit(&out) })
+		next, ok := l.sender.Overdue(l.outbox.number(), now, func(out flow.Outgoing) { l.outbox.transmit(&out, now) })
 		if also, asked := l.subs.Overdue(now, l.outbox.request); asked && (!ok || also < next) {
 			next, ok = also, true
 		}
@@ -139,7 +140,7 @@ func (l *loop) written(w written) {
 		l.link.fail(w.write)
 	case hadBytes:
 		l.link.keepAlive.Sent(l.clock.now)
-		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, nil) })
+		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, lowered(&e)) })
 	}
 }
 
@@ -166,19 +167,36 @@ func (l *loop) uncommitted(err error) {
 }
 
 // acknowledged handles a PUBACK, PUBREC or PUBCOMP.
-func (l *loop) acknowledged(a frames.Ack) {
-	e, outcome := l.sender.Acknowledge(a.Kind, a.ID, l.outbox.sentUpTo(l.clock.now), l.clock.now)
+func (l *loop) acknowledged(p *packet) {
+	if p.code != frames.Success && p.code != frames.NoMatchingSubscribers && p.code < frames.UnspecifiedError {
+		l.log.noteCode(p.kind, p.code)
+	}
+	e, outcome := l.sender.Acknowledge(p.kind, p.id, p.code, l.outbox.sentUpTo(l.clock.now), l.clock.now)
 	switch outcome {
 	case flow.Confirmed:
 		l.count.acknowledged++
-		l.receipts.complete(&e, nil)
+		l.receipts.complete(&e, lowered(&e))
 	case flow.Downgraded:
-		l.receipts.complete(&e, &DowngradedError{ID: e.ID})
+		l.receipts.complete(&e, &DowngradedError{ID: e.ID, QoS: frames.AtLeastOnce})
+	case flow.Refused:
+		l.receipts.complete(&e, &RefusalError{Code: p.code, Reason: p.properties().Reason, User: p.properties().User})
+	case flow.Mismatched:
+		l.receipts.complete(&e, unconfirmed(p.code))
 	case flow.Release:
-		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
+		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: p.id})
+	case flow.ReleaseUnknown:
+		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: p.id, Code: frames.PacketIdentifierNotFound})
 	case flow.Violation:
-		l.link.fail(&frames.ProtocolError{Type: a.Kind, Reason: fmt.Sprintf("does not fit the exchange of packet identifier %d", a.ID)})
+		l.link.fail(&frames.ProtocolError{Type: p.kind, Reason: fmt.Sprintf("does not fit the exchange of packet identifier %d", p.id)})
 	}
+}
+
+// lowered returns the error for a publication that was completed at a lower QoS than it asked for.
+func lowered(e *flow.Ended[owner]) error {
+	if !e.Lowered {
+		return nil
+	}
+	return &DowngradedError{ID: e.ID, QoS: e.Message.QoS}
 }
 
 // withdraw ends a publication whose caller has given up, and removes it from the queue if it was

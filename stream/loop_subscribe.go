@@ -24,8 +24,24 @@ func (l *loop) subscribe(set *filterSet) {
 	l.inboxes.claim(l.inboxes.unclaimed, set, l.subs.Lookup)
 }
 
-// suback handles the broker's answer to a SUBSCRIBE.
-func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
+// requests sends the SUBSCRIBE and UNSUBSCRIBE packets that are due. Filters that cannot be asked for
+// on this connection count as refused.
+func (l *loop) requests() {
+	for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
+		if r.Refused == nil {
+			l.outbox.request(r)
+			continue
+		}
+		codes := make([]frames.ReasonCode, len(r.Filters))
+		for i := range codes {
+			codes[i] = frames.CodeOf(r.Refused)
+		}
+		l.suback(r.ID, codes, RefusedError{Cause: r.Refused})
+	}
+}
+
+// suback handles the broker's answer to a SUBSCRIBE. The parameter why has the reason of a refusal.
+func (l *loop) suback(id uint16, codes []frames.ReasonCode, why RefusedError) {
 	answers, err := l.subs.Suback(id, codes, (*filterSet).grant)
 	if err != nil {
 		l.link.fail(err)
@@ -33,7 +49,7 @@ func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 	}
 	for _, a := range answers {
 		set := a.Owner
-		refused := &RefusedError{Filters: a.Refused}
+		refused := &RefusedError{Filters: a.Refused, Codes: a.Codes, Reason: why.Reason, Cause: why.Cause}
 		switch a.Result {
 		case flow.Granted:
 			set.answeredAll(nil)
@@ -55,10 +71,16 @@ func (l *loop) suback(id uint16, codes []frames.ReasonCode) {
 
 // endUnsubscribed finishes the Subscriptions that were unsubscribed.
 func endUnsubscribed(subs *flow.Subscriptions[*filterSet]) {
-	for _, set := range subs.Ended() {
-		set.end(nil, nil)
+	for _, d := range subs.Ended() {
+		var err error
+		if d.Code >= frames.UnspecifiedError {
+			err = &causedError{errNotUnsubscribed, d.Code}
+		}
+		d.Owner.end(nil, err)
 	}
 }
+
+var errNotUnsubscribed = errors.New("mqtt: the broker refused to unsubscribe")
 
 // abandon ends a Subscription whose caller has stopped waiting for the SUBACK.
 func (l *loop) abandon(set *filterSet, cause error) {
@@ -78,8 +100,8 @@ func gaveUpRequest(l *loop, ctx context.Context, set *filterSet, request frames.
 	if sentAt, ok := l.subs.Awaits(set); ok {
 		reason = fmt.Sprintf("no answer to %v for %v", request, (l.clock.now - sentAt).Round(time.Millisecond))
 	}
-	if refused := l.subs.Refused(set); len(refused) > 0 {
-		return gaveUp(ctx, &causedError{errors.New(reason), &RefusedError{Filters: refused}})
+	if refused, codes := l.subs.Refused(set); len(refused) > 0 {
+		return gaveUp(ctx, &causedError{errors.New(reason), &RefusedError{Filters: refused, Codes: codes}})
 	}
 	return gaveUp(ctx, l.link.states.reason(reason))
 }

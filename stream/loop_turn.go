@@ -70,13 +70,12 @@ func (l *loop) turn() {
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
 	}
+	l.sender.Expire(l.clock.now, func(e flow.Ended[owner]) { l.receipts.complete(&e, notSent(ErrExpired)) })
 	if l.link.phase == phaseUp {
 		l.outbox.acks(l.receiver.Receiver)
-		for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
-			l.outbox.request(r)
-		}
-		l.outbox.publications(l.sender, l.clock.now)
-		l.log.noteWindow(l.settings.window, l.sender.InFlight(), l.sender.Queued())
+		l.requests()
+		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
+		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
 		fluent := !l.throttle.paused && l.outbox.age(l.clock.now) < slowBatch
 		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {
 			l.log.noteLateAck(l.snapshot())
@@ -115,7 +114,7 @@ func (l *loop) turn() {
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
 		l.link.lateAck.checkAt, l.outbox.retryAt(), l.outbox.overtakesAt(), held, l.inboxes.requeueDue(),
-		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt)
+		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt())
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.

@@ -26,7 +26,7 @@ type Attempt = link.Attempt
 // copy and check the Options once. An error names the field and its limit. Package mqtt documents
 // ranges, defaults and errors of each field.
 type Options struct {
-	// Version of the protocol; 0 is V311.
+	// Version of the protocol; 0 is 5, or 3.1.1 at a broker that does not know 5.
 	Version frames.Version
 
 	// ClientID names the session at the broker.
@@ -126,6 +126,9 @@ type Options struct {
 	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims.
 	DiscardUnclaimed bool
 
+	// V5 has the options that only MQTT 5 has.
+	V5 OptionsV5
+
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
 	// logs nothing.
 	Logger *slog.Logger
@@ -151,7 +154,6 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	if o != nil {
 		c = *o
 	}
-	setZero(&c.Version, frames.V311)
 	setZero(&c.KeepAlive, defaultKeepAlive)
 	setZero(&c.ConnectTimeout, defaultConnectTimeout)
 	setZero(&c.WriteTimeout, defaultWriteTimeout)
@@ -195,6 +197,9 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 		}
 		c.Retry = &r
 	}
+	if err := c.V5.withDefaults(&c); err != nil {
+		return c, err
+	}
 	return c, c.check(endpoints)
 }
 
@@ -233,8 +238,8 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("TLS", "is set, but the URL's scheme is %s, which does not use it; use mqtts or wss", scheme)
 	case o.AnySubprotocol && !webSocket:
 		return link.BadOption("AnySubprotocol", "is set, but the URL's scheme is %s, which does not use it; use ws or wss", scheme)
-	case o.Version != frames.V31 && o.Version != frames.V311:
-		return link.BadOption("Version", "%d is neither V31 (3) nor V311 (4)", o.Version)
+	case o.Version != 0 && (o.Version < frames.V31 || o.Version > frames.V5):
+		return link.BadOption("Version", "%d is none of V31 (3), V311 (4) and V5 (5)", o.Version)
 	case o.KeepAlive > math.MaxUint16*time.Second:
 		return link.BadOption("KeepAlive", "%v is outside 0 to 65535 s", o.KeepAlive)
 	case o.PingTimeout != 0 && (o.PingTimeout < time.Millisecond || o.PingTimeout > math.MaxUint16*time.Second):
@@ -245,6 +250,9 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("Queue", "%d is outside 1 to %d", o.Queue, maxQueue)
 	}
 	if err := o.checkSession(); err != nil {
+		return err
+	}
+	if err := o.checkVersion(); err != nil {
 		return err
 	}
 	// CONNECT carries whole seconds, so the keep alive is rounded up.

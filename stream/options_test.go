@@ -30,7 +30,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		o    options
 		want []string // words that the error must contain: the field and the limit
 	}{
-		{"Version 5", options{Version: 5}, []string{"Version", "V31 (3)", "V311 (4)"}},
+		{"Version 6", options{Version: 6}, []string{"Version", "V31 (3)", "V311 (4)", "V5 (5)"}},
 		{"Version 2", options{Version: 2}, []string{"Version", "V31 (3)", "V311 (4)"}},
 
 		{"KeepAlive one nanosecond too long", options{KeepAlive: 65535*time.Second + 1}, []string{"KeepAlive", "0 to 65535 s"}},

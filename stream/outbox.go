@@ -16,28 +16,29 @@ import (
 // written, except for packets that depend on no uncommitted change, which overtake a slow commit.
 // The changes of a failed commit are committed again, alone and before any other batch.
 type outbox struct {
-	log       *packetLog
-	maxPacket int    // of the connection: the largest packet that may be sent, in bytes
-	conn      wire   // nil without a connection
-	err       error  // a packet could not be encoded for the connection
-	sent      uint64 // PUBLISH packets
+	log   *packetLog
+	terms terms  // of the connection
+	conn  wire   // nil without a connection
+	err   error  // a packet could not be encoded for the connection
+	sent  uint64 // PUBLISH packets
 
 	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling     batch
 	current     batch // being written, if busy
 	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
-	began       time.Duration  // when current became busy
-	early       earlyWrite     // busy only while a batch is being written
-	idle        bool           // the writer may end
-	version     frames.Version // of the connection
-	spare       buffers        // of the last batch, to be used again
+	began       time.Duration // when current became busy
+	early       earlyWrite    // busy only while a batch is being written
+	idle        bool          // the writer may end
+	spare       buffers       // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
 	failed failedCommit // err is nil if the last commit succeeded
 
 	writer writer
 	syncs  []syncCall
+
+	properties *frames.Properties // of the message that is being encoded
 }
 
 // A failedCommit is a commit to be repeated.
@@ -75,7 +76,7 @@ func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
 
 // connected begins a connection.
 func (o *outbox) connected(conn wire, t terms) {
-	o.conn, o.version, o.maxPacket = conn, t.version, t.maxPacket
+	o.conn, o.terms = conn, t
 }
 
 // disconnected ends a connection and drops the bytes that wait for it.

@@ -41,7 +41,7 @@ func TestFailedCommitTakesTheBytesBack(t *testing.T) {
 // the number of theirs.
 func TestFailedCommitIsRepeatedAloneAndFirst(t *testing.T) {
 	r := failOnce(t, 5)
-	r.connected(r, terms{version: r.version, maxPacket: r.maxPacket})
+	r.connected(r, r.terms)
 	r.change(8)
 	r.puback(2)
 	at := r.retryAt()

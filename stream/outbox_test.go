@@ -153,7 +153,7 @@ func TestBytesEndWithTheirConnection(t *testing.T) {
 	}
 	r.answer(0)
 	r.wantEvents("commit")
-	r.connected(r, terms{version: r.version, maxPacket: r.maxPacket})
+	r.connected(r, r.terms)
 	r.puback(2)
 	if _, done := r.flush(0); !done {
 		t.Error("not written at once")
@@ -252,7 +252,7 @@ func TestWriterDoesNotRestWhileItIsBusy(t *testing.T) {
 func TestOutboxWithoutAStore(t *testing.T) {
 	r := newOutboxRig(t)
 	o := newOutbox(quietLog(), nil, nil)
-	o.connected(r, terms{version: frames.V311, maxPacket: 4})
+	o.connected(r, terms{version: frames.V311, limits: limits{maxPacket: 4}})
 	o.ack(frames.Ack{Kind: frames.TypePuback, ID: 1})
 	if _, done := o.flush(0); !done {
 		t.Error("not written at once")

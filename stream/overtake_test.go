@@ -239,7 +239,7 @@ func TestNothingOvertakesWithoutAConnection(t *testing.T) {
 	if r.outbox.early.busy {
 		t.Error("an early write without a connection")
 	}
-	r.connected(r, terms{version: r.version, maxPacket: r.maxPacket})
+	r.connected(r, r.terms)
 	r.puback(2)
 	r.early(commitPatience, 4)
 	r.holds <- struct{}{}

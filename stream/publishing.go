@@ -20,9 +20,10 @@ type Publishing struct {
 // the message was written, for QoS 1 PUBACK came, and for QoS 2 PUBCOMP came.
 type Receipt struct {
 	frames.Message
-	Tag any
-	ID  uint16 // the packet identifier; 0 if the message never got one
-	Err error
+	Tag  any
+	ID   uint16            // the packet identifier; 0 if the message never got one
+	Code frames.ReasonCode // of the ack, on MQTT 5; for QoS 2, of PUBREC
+	Err  error
 }
 
 // A publishCall is one call of Publish. The loop sets its handle.

@@ -16,8 +16,9 @@ import (
 // connection, the packets of one read, the end of a connection. It waits only for the network and
 // for the loop.
 type reader struct {
-	dialer *link.Dialer
-	topics frames.Topics // topic names of earlier packets, owned by the reading goroutine
+	dialer  *link.Dialer
+	topics  frames.Topics // topic names of earlier packets, owned by the reading goroutine
+	aliases int           // how many topic aliases the broker may set
 
 	events  chan event    // unbuffered, never closed
 	quit    chan struct{} // closed when the loop receives no more events
@@ -33,8 +34,8 @@ type event struct {
 	err     error
 }
 
-func newReader(d *link.Dialer) *reader {
-	return &reader{dialer: d, events: make(chan event), quit: make(chan struct{})}
+func newReader(d *link.Dialer, aliases int) *reader {
+	return &reader{dialer: d, aliases: aliases, events: make(chan event), quit: make(chan struct{})}
 }
 
 // connect starts an attempt. ctx ends the attempt, not the connection.
@@ -75,9 +76,13 @@ func (r *reader) tell(e event) bool {
 func (r *reader) read(c *link.Conn) error {
 	var batch, other []packet
 	last := 0 // the number of the last read buffer
+	in := decoder{version: c.Version, topics: &r.topics}
+	if c.Version >= frames.V5 {
+		in.aliases = frames.NewAliases(uint16(r.aliases))
+	}
 	for {
 		var err error
-		batch, err = decode(c.Reader, c.Version, &r.topics, batch[:0])
+		batch, err = in.decode(c.Reader, batch[:0])
 		empty := len(batch) < batchPackets // the buffer has no more complete packets
 		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
 		if len(batch) > 0 {

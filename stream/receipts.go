@@ -35,7 +35,7 @@ type receipts struct {
 // its Receipts itself.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	if e.Owner.stage != nil {
-		res := results{e.Owner.place, 1, e.ID, err}
+		res := results{e.Owner.place, 1, e.ID, e.Code, err}
 		if e.Run != nil {
 			res.place += uint64(e.Run.From)
 			res.n = uint64(e.Run.Len())
@@ -44,10 +44,19 @@ func (r *receipts) complete(e *flow.Ended[owner], err error) {
 		return
 	}
 	if call, ok := e.Owner.tag.(*publishCall); ok {
-		r.calls.answer(call, Receipt{Message: e.Message, ID: e.ID, Err: err})
+		r.calls.answer(call, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
 		return
 	}
-	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Err: err})
+	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
+}
+
+// misfit passes on the result of a publication that the connection cannot carry.
+func (r *receipts) misfit(e flow.Ended[owner], sent bool, err error) {
+	fate := notSent(err)
+	if sent {
+		fate = unconfirmed(err)
+	}
+	r.complete(&e, fate)
 }
 
 // send passes a Receipt to the channel of its owner, and never waits.

@@ -22,6 +22,7 @@ type reorderBuffer struct {
 // An outcome is the result at one place. Errors are rare, so they are kept in exceptions.
 type outcome struct {
 	id   uint16
+	code frames.ReasonCode
 	full bool // the result is there
 	odd  bool // exceptions has the rest of the result
 }
@@ -40,12 +41,13 @@ type results struct {
 	place uint64
 	n     uint64
 	id    uint16 // of the first message; 0 if the messages have no identifiers
+	code  frames.ReasonCode
 	err   error
 }
 
 // add extends r by next and returns true, if next continues r.
 func (r *results) add(next results) bool {
-	if next.err != nil || r.err != nil || next.place != r.place+r.n {
+	if next.err != nil || r.err != nil || next.code != r.code || next.place != r.place+r.n {
 		return false
 	}
 	if (next.id != 0 || r.id != 0) && (r.id == 0 || int(next.id) != int(r.id)+int(r.n)) {
@@ -124,7 +126,7 @@ func (b *reorderBuffer) passOn() { b.passed, b.refused, b.closed = b.next, false
 func (b *reorderBuffer) put(r results) {
 	for i := range r.n {
 		out := &b.outcomes[b.at(r.place+i)]
-		out.full = true
+		out.full, out.code = true, r.code
 		if r.id != 0 {
 			out.id = r.id + uint16(i)
 		}
@@ -148,7 +150,7 @@ func (b *reorderBuffer) first(r *Receipt) bool {
 	if !out.full {
 		return false
 	}
-	*r = Receipt{Message: b.messages[at], ID: out.id}
+	*r = Receipt{Message: b.messages[at], ID: out.id, Code: out.code}
 	if out.odd {
 		e := b.exceptions[b.head]
 		r.Tag, r.Err = e.tag, e.err

@@ -3,12 +3,13 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 )
 
 // restore loads the session that the Store holds into sender and receiver.
-func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r *receipts) error {
+func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r *receipts, c *connection) error {
 	if o.Store == nil {
 		return nil
 	}
@@ -19,9 +20,13 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	if !o.KeepSession {
 		return discardSession(o, snap, r)
 	}
+	c.restored(snap)
 	for _, p := range snap.Publications {
-		err := p.Message.Validate(o.Version)
-		if err == nil && !sender.Restore(p, owner{ack: o.Ack}) {
+		err := p.Message.Validate(o.validatesFor())
+		if has[*VersionError](err) {
+			err = nil // the connection decides
+		}
+		if err == nil && !sender.Restore(p, owner{ack: o.Ack}, untilDeadline(p)) {
 			err = errors.New("its place, QoS or packet identifier cannot occur in an intact store")
 		}
 		if err != nil {
@@ -33,6 +38,19 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 		receiver.Restore(id)
 	}
 	return nil
+}
+
+// untilDeadline returns when a stored publication expires, on the clock of a session that begins now.
+// A clock that was set back since does not lengthen the message expiry interval.
+func untilDeadline(p flow.Publication) time.Duration {
+	if p.Deadline.IsZero() {
+		return 0
+	}
+	left := time.Until(p.Deadline)
+	if p.Message.Properties != nil && p.Message.Properties.Expiry > 0 {
+		left = min(left, p.Message.Properties.Expiry)
+	}
+	return max(1, left)
 }
 
 // discardSession ends the session that the Store holds, since the client asks for a clean session

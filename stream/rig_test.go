@@ -21,6 +21,9 @@ func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 	})
 }
 
+// version is the protocol version of the tests that do not choose one.
+var version = frames.V5
+
 // open starts a session that dials b. The session is closed at the end of the test.
 func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
 	t.Helper()
@@ -48,6 +51,9 @@ func with(b *streamtest.Broker, o *stream.Options) *stream.Options {
 	}
 	if c.DialContext == nil {
 		c.DialContext = b.Dial
+	}
+	if c.Version == 0 {
+		c.Version = version
 	}
 	return &c
 }

@@ -52,7 +52,7 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)
 	s.publishes, s.states = l.intake.publishes, l.link.states
-	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts); err != nil {
+	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts, &l.link); err != nil {
 		return nil, err
 	}
 	go l.run()
@@ -84,9 +84,10 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
-		link:     newConnection(newReader(dialer), wantedTerms(o), backoff, shown, first),
+		link:     newConnection(newReader(dialer, o.V5.TopicAliases), wantedTerms(o), backoff, shown, first),
 	}
 	l.outbox = newOutbox(&l.log, o.Store, journal)
+	l.subs.Identify(rand.Uint32())
 	return l
 }
 

@@ -37,7 +37,7 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 			go func() { got <- readInOrder(l, n, size) }()
 
 			s, err := stream.Dial(t.Context(), "mqtt://broker", &stream.Options{
-				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				Version: frames.V311, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 					c, err := new(net.Dialer).DialContext(ctx, network, l.Addr().String())
 					if c, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
 						err = c.SetWriteBuffer(4 << 10)
@@ -80,7 +80,7 @@ func TestASocketThatBlocksDoesNotStopTheLoop(t *testing.T) {
 		ended <- err
 	}()
 	s, err := stream.Dial(t.Context(), "mqtt://broker", &stream.Options{
-		NoReconnect: true,
+		Version: frames.V311, NoReconnect: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
 			if err != nil {

@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/go-millrace/mqtt/frames"
 )
 
 // State describes the connection of a session at one moment.
 type State struct {
 	Online   bool
-	Resumed  bool      // the broker had our session (section 3.2.2.2); always false on 3.1, whose CONNACK does not say
-	Attempt  int       // failed connection attempts since the last connection
-	Err      error     // why the session is not online; nil while online and before the first failure
-	Since    time.Time // the time of the change to this State
-	Endpoint string    // the URL of the last connection, at first the URL given to Open, without user, password and query
+	Resumed  bool           // the broker had our session (section 3.2.2.2); always false on 3.1, whose CONNACK does not say
+	Attempt  int            // failed connection attempts since the last connection
+	Err      error          // why the session is not online; nil while online and before the first failure
+	Since    time.Time      // the time of the change to this State
+	Version  frames.Version // of the last connection; 0 before the first
+	Server   *Server        // the broker's part of the terms on MQTT 5; nil while offline and on 3.x
+	Endpoint string         // the URL of the last connection, at first the URL given to Open, without user, password and query
 }
 
 // A stateFeed sends the newest State to every reader. The loop changes the State and never waits

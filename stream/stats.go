@@ -10,7 +10,8 @@ type Stats struct {
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
-	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped
+	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
+	Surplus      uint64 // messages that the broker sent again in excess of ReceiveMaximum (MQTT 5)
 	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
@@ -23,6 +24,7 @@ type Stats struct {
 	OldestQueued   time.Duration // how long ago the oldest of them was accepted
 	InFlight       int           // QoS 1 and 2 publications that await their ack
 	OldestInFlight time.Duration // how long ago the oldest of them was accepted
+	Window         int           // how many may await it on the last connection: Options.Window, or the broker's Receive Maximum if that is less
 	Receipts       int           // Receipts that wait for room in their channels
 	Unacked        int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
 	OldestUnacked  time.Duration // the age of the oldest of them, which holds back the acks of the others

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"strings"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -12,17 +13,29 @@ import (
 // connection the terms equal the Options. After a connection they keep its values until the next
 // handshake.
 type terms struct {
-	version   frames.Version
+	version   frames.Version // 0 before the first connection, if the version is negotiated
 	clientID  string
 	keepAlive time.Duration // the longest silence; 0 is off
 	pingLimit time.Duration // for the answer to PINGREQ
 	window    int           // QoS 1 and 2 publications in flight
-	maxPacket int           // the largest packet that may be sent, in bytes
 	kept      bool          // the session outlives the connection
 	resumed   bool          // the broker had our session when the connection began
 	doubtful  bool          // the session is kept, but CONNACK of this version does not say whether the broker had it
 
 	pinned frames.Version // with which the kept session was made; 0: there was no connection yet
+	expiry uint32         // seconds that the session outlives the connection
+	quota  int            // QoS 1 and 2 messages that the broker may send at a time
+	lossy  bool           // properties that the version does not have are left out
+
+	lowerQoS bool // a publication above maxQoS is sent at maxQoS
+	limits
+}
+
+// limits are the parts of the terms that publications and filters must keep.
+type limits struct {
+	maxPacket int // the largest packet that may be sent, in bytes
+	maxQoS    frames.QoS
+	server    *Server // nil before MQTT 5
 }
 
 // wantedTerms are the terms before the first connection.
@@ -33,17 +46,31 @@ func wantedTerms(o *Options) terms {
 		keepAlive: o.KeepAlive,
 		pingLimit: o.PingTimeout,
 		window:    o.Window,
-		maxPacket: frames.MaxPacket,
 		kept:      o.KeepSession,
+		expiry:    o.connectProperties().SessionExpiry,
+		quota:     o.V5.ReceiveMaximum,
+		lossy:     o.V5.Lossy,
+		lowerQoS:  o.V5.LowerQoS,
+		limits:    limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},
 	}
 }
 
-// agreed returns the terms of a new connection.
+// agreed returns the terms of a new connection. The receiver are the wanted terms.
 func (t terms) agreed(c *link.Conn) terms {
 	t.version = c.Version
 	t.resumed = c.Connack.SessionPresent
 	t.doubtful = t.kept && t.version == frames.V31
 	t.pinned, t.clientID = c.Version, c.ClientID
+	if s := serverOf(c, t.expiry, t.keepAlive); s != nil {
+		t.server, t.keepAlive = s, s.KeepAlive
+		t.window = min(t.window, s.ReceiveMaximum)
+		t.maxPacket, t.maxQoS = s.MaximumPacket, s.MaximumQoS
+		if t.pingLimit == 0 {
+			t.pingLimit = min(t.keepAlive, maxDefaultPingTimeout)
+		}
+	} else {
+		t.quota = 0
+	}
 	return t
 }
 
@@ -59,3 +86,51 @@ func (t *terms) request(number int, last error) link.Request {
 
 // mayHaveSession reports whether the broker may have state of our session.
 func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful }
+
+// limited reports whether a valid message may break the terms.
+func (t *terms) limited() bool {
+	return t.version < frames.V5 || t.maxPacket < frames.MaxPacket || t.maxQoS < frames.ExactlyOnce || !t.server.Retain
+}
+
+// check returns the reason why a message cannot be sent on the connection: a *LimitError or a
+// *VersionError.
+func (t *terms) check(m *frames.Message) error {
+	if t.version < frames.V5 {
+		if m.Properties == nil || t.lossy {
+			return nil
+		}
+		return m.Properties.CheckVersion(t.version)
+	}
+	switch {
+	case m.QoS > t.maxQoS: // [MQTT-3.2.2-11]
+		return &LimitError{Field: "QoS", Value: int(m.QoS), Limit: int(t.maxQoS)}
+	case m.Retain && !t.server.Retain: // [MQTT-3.2.2-14]
+		return &LimitError{Field: "retain", Value: 1, Limit: 0}
+	}
+	if t.maxPacket < frames.MaxPacket {
+		if size := m.PacketSize(t.version); size > t.maxPacket { // [MQTT-3.2.2-15]
+			return &LimitError{Field: "packet size", Value: size, Limit: t.maxPacket}
+		}
+	}
+	return nil
+}
+
+// refuse returns the reason why a filter cannot be asked for on the connection.
+func (t *terms) refuse(f frames.Filter) error {
+	if t.version < frames.V5 {
+		if t.lossy && !f.NoLocal {
+			return nil
+		}
+		return f.CheckVersion(t.version)
+	}
+	size := 16 + len(f.Topic) // with every part of the packet at its largest
+	switch s := t.server; {
+	case !s.Shared && strings.HasPrefix(f.Topic, "$share/"):
+		return frames.SharedSubscriptionsNotSupported
+	case !s.Wildcards && strings.ContainsAny(f.Topic, "+#"):
+		return frames.WildcardSubscriptionsNotSupported
+	case size > t.maxPacket:
+		return &LimitError{Field: "packet size", Value: size, Limit: t.maxPacket}
+	}
+	return nil
+}

@@ -30,4 +30,10 @@ func (u usage) reaches(mark usage) bool { return u.qos0 <= mark.qos0 || u.unread
 // overhead is counted for each message in addition to its payload and topic, in bytes.
 const overhead = 128
 
-func cost(d *Delivery) int { return len(d.Payload) + len(d.Topic) + overhead }
+func cost(d *Delivery) int {
+	n := len(d.Payload) + len(d.Topic) + overhead
+	if d.Properties != nil {
+		n += d.Properties.Memory()
+	}
+	return n
+}
