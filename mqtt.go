@@ -1,4 +1,4 @@
-// Package mqtt is an MQTT 3.1 and 3.1.1 client with typed channels: you receive messages by ranging
+// Package mqtt is an MQTT 3.1, 3.1.1 and 5 client with typed channels: you receive messages by ranging
 // over a channel or selecting on it, you publish by sending to a channel, and each publication gets
 // exactly one Receipt.
 //
@@ -58,7 +58,8 @@
 //	ErrNotSent        it was not sent and never will be; you can publish it again
 //	ErrUnconfirmed    it may have arrived
 //	ErrKept           the client has ended; the next client with its Store sends it, or goes on
-//	*DowngradedError  it arrived at QoS 1, although QoS 2 was requested
+//	ErrRefused        the broker refused it (MQTT 5)
+//	*DowngradedError  it arrived with a lower QoS than requested
 //
 // Errors of this package wrap their reason: use errors.Is and errors.As. ErrClosed, which means
 // that the client has ended, wraps net.ErrClosed. A refused connection is a *ConnectError that
@@ -165,7 +166,7 @@ import (
 
 // Types that the standard defines.
 type (
-	// Version is V31 or V311, the protocol level in CONNECT (section 3.1.2.2).
+	// Version is V31, V311 or V5, the protocol level in CONNECT (section 3.1.2.2).
 	//
 	//	String() string
 	Version = frames.Version
@@ -182,7 +183,7 @@ type (
 	//	Payload  []byte            any bytes, or none
 	//	QoS      QoS
 	//	Retain   bool              the broker keeps the message; received: it was kept
-	//	Properties  *Properties    of MQTT 5, which the client does not speak yet; must be nil
+	//	Properties  *Properties    of MQTT 5; nil is none
 	//	Clone() Message            a copy with a payload of its own
 	//	Validate(Version) error    an *InvalidError if the message cannot be sent
 	Message = frames.Message
@@ -194,34 +195,72 @@ type (
 	//	Topic  string              1 to 65,535 bytes; may have wildcards, or one of the forms
 	//	                           $share/group/f, $queue/f, $exclusive/f
 	//	QoS    QoS
-	//	NoLocal, RetainAsPublished, RetainHandling    of MQTT 5, which the client does not speak
-	//	                           yet; must be zero
+	//	NoLocal            bool    MQTT 5: no messages that this client publishes
+	//	RetainAsPublished  bool    MQTT 5: Retain is as the publisher has set it
+	//	RetainHandling  frames.RetainHandling    MQTT 5: SendRetained, SendRetainedIfNew or
+	//	                           SendNoRetained
 	//	Match(topic string) bool   whether the filter matches; see the function Match
 	//	String() string            the topic, the QoS and the options
 	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
-	//	CheckVersion(Version) error    a *VersionError if the version lacks one of its options
 	Filter = frames.Filter
 
-	// ReasonCode says why a broker refused a request. It is an error; compare it with errors.Is.
+	// Properties are what MQTT 5 adds to a message (section 3.3.2.3). Do not write to them before
+	// the Receipt; received Properties may be shared by several messages.
 	//
-	//	Error() string
+	//	Expiry         time.Duration    how long the message is worth sending; 0 is for ever. It is
+	//	                                rounded up to seconds, at most 4,294,967,295 s, and works on
+	//	                                every version while the message waits in the client
+	//	Since          time.Time        when Expiry began; zero is at acceptance. It is set in a
+	//	                                received message, so one that is passed on counts down
+	//	ContentType    string
+	//	ResponseTopic  string
+	//	Correlation    []byte           correlation data; nil is none
+	//	Text           bool             payload format indicator: the payload is UTF-8
+	//	User           []UserProperty   in order, names may be repeated
+	//	Subscriptions  []uint32         subscription identifiers; only received, never sent
+	//	Get(name string) (value string, ok bool)             the first user property of the name
+	//	Left(now time.Time) (left time.Duration, ok bool)    what is left of Expiry
+	Properties = frames.Properties
+
+	// UserProperty is a name and a value that the sender chooses (section 3.3.2.3.7).
+	//
+	//	Name, Value  string    at most 65,535 bytes each
+	UserProperty = frames.UserProperty
+
+	// ReasonCode is the result of a request, with the values of MQTT 5 in all versions. From 0x80 on
+	// it says why a broker refused. It is an error; compare it with errors.Is. Package frames has a
+	// constant for each code.
+	//
+	//	Error() string    the name that the standard uses
 	ReasonCode = frames.ReasonCode
 )
 
-// Versions, QoS levels and refusal codes.
+// Versions, QoS levels, ways of RetainHandling, and some reason codes.
 const (
 	V31  = frames.V31
 	V311 = frames.V311
+	V5   = frames.V5
 
 	AtMostOnce  = frames.AtMostOnce
 	AtLeastOnce = frames.AtLeastOnce
 	ExactlyOnce = frames.ExactlyOnce
 
-	UnsupportedProtocolVersion = frames.UnsupportedProtocolVersion
-	ClientIdentifierNotValid   = frames.ClientIdentifierNotValid
-	ServerUnavailable          = frames.ServerUnavailable
-	BadUserNameOrPassword      = frames.BadUserNameOrPassword
-	NotAuthorized              = frames.NotAuthorized
+	SendRetained      = frames.SendRetained
+	SendRetainedIfNew = frames.SendRetainedIfNew
+	SendNoRetained    = frames.SendNoRetained
+
+	NoMatchingSubscribers       = frames.NoMatchingSubscribers
+	UnspecifiedError            = frames.UnspecifiedError
+	ImplementationSpecificError = frames.ImplementationSpecificError
+	UnsupportedProtocolVersion  = frames.UnsupportedProtocolVersion
+	ClientIdentifierNotValid    = frames.ClientIdentifierNotValid
+	ServerUnavailable           = frames.ServerUnavailable
+	BadUserNameOrPassword       = frames.BadUserNameOrPassword
+	NotAuthorized               = frames.NotAuthorized
+	SessionTakenOver            = frames.SessionTakenOver
+	TopicNameInvalid            = frames.TopicNameInvalid
+	QuotaExceeded               = frames.QuotaExceeded
+	PayloadFormatInvalid        = frames.PayloadFormatInvalid
 )
 
 // Types of the library.
@@ -249,6 +288,11 @@ type (
 	//	Duplicate  bool                 the DUP flag
 	//	ID         uint16               the packet identifier; 0 at QoS 0
 	//	Ack()                           acknowledges the message; further calls do nothing
+	//	Reject(code ReasonCode, reason string)    refuses the message on MQTT 5, in place of Ack: the
+	//	                                broker drops it. The codes are UnspecifiedError,
+	//	                                ImplementationSpecificError, NotAuthorized,
+	//	                                TopicNameInvalid, QuotaExceeded, PayloadFormatInvalid
+	//	Reply(payload []byte) (Message, bool)    a message for the response topic of a request
 	//	Requeue(after time.Duration)    puts the message back at the end of its inbox, for later
 	//	Clone() Message                 a copy of the message that you may keep
 	//	Validate(Version) error         of Message
@@ -267,6 +311,7 @@ type (
 	//	Topic, Payload, QoS, Retain, Properties     the fields of Message
 	//	Tag  any                        of the Publishing
 	//	ID   uint16                     the packet identifier; 0 if the message never got one
+	//	Code ReasonCode                 of the ack on MQTT 5: Success, or NoMatchingSubscribers
 	//	Err  error                      nil, or the fate of the message; see Errors above
 	//	Clone, Validate                 the methods of Message
 	Receipt = stream.Receipt
@@ -278,8 +323,77 @@ type (
 	//	Attempt   int        failed attempts since the last connection
 	//	Err       error      why the client is not online
 	//	Since     time.Time  of the change to this State
+	//	Version   Version    of the last connection; 0 before the first
+	//	Server    *Server    on MQTT 5 and while online: what the broker has announced
 	//	Endpoint  string     of the last connection, without user, password and query
 	State = stream.State
+
+	// Server is what a broker has announced in its CONNACK (MQTT 5, section 3.2.2.3). A property
+	// that the CONNACK does not have has its default.
+	//
+	//	SessionExpiry       time.Duration    how long the session is kept; negative is for ever
+	//	ReceiveMaximum      int              QoS 1 and 2 publications that it takes at a time
+	//	MaximumQoS          QoS
+	//	MaximumPacket       int              bytes of the largest packet that it takes
+	//	TopicAliases        int
+	//	Retain              bool             it retains messages
+	//	Wildcards           bool             it supports wildcards in filters
+	//	SubscriptionIDs     bool             it supports subscription identifiers
+	//	Shared              bool             it supports shared subscriptions
+	//	KeepAlive           time.Duration    in force; 0 is off
+	//	ClientID            string           in force
+	//	ResponseInformation string
+	//	ServerReference     string           another broker that may be used
+	//	Reason              string           the reason string
+	//	AuthMethod          string
+	//	User                []UserProperty
+	Server = stream.Server
+
+	// Exchange is the client's side of one enhanced authentication (MQTT 5, section 4.12), such as
+	// SCRAM. A new one is made for each connection and each re-authentication. A panic in a method
+	// counts as an error.
+	//
+	//	Method() string                    the authentication method
+	//	First() ([]byte, error)            the first data; nil is none
+	//	Answer(ctx context.Context, challenge []byte) ([]byte, error)
+	//	Done(data []byte) error            the last word on whether the broker proved itself
+	Exchange = stream.Exchange
+
+	// Redirect says that a broker refers to another one (MQTT 5, section 4.11).
+	//
+	//	Reference  string    the Server Reference as it came; may be empty
+	//	From       string    the URL of the broker, without user, password and query
+	//	Permanent  bool      ServerMoved, and not UseAnotherServer
+	//	Secure     bool      From uses TLS
+	//	Hop        int       1 for the first redirect of an attempt
+	Redirect = stream.Redirect
+
+	// OptionsV5 are the Options that only MQTT 5 has.
+	//
+	//	SessionExpiry   time.Duration     with KeepSession: how long the broker keeps the session after
+	//	                                  the connection ends, 1 to 4,294,967,294 s, rounded up to
+	//	                                  seconds; 0 is for ever (section 3.1.2.11.2)
+	//	ReceiveMaximum  int               QoS 1 and 2 messages that the broker may send before their
+	//	                                  exchange ends, 1 to 65,535; 0 is 256 (section 3.1.2.11.3)
+	//	TopicAliases    int               topic aliases that each side may use, at most 65,535; 0 is
+	//	                                  16, negative is none (section 3.3.2.3.4)
+	//	Expiry          time.Duration     the message expiry interval of publications that have none;
+	//	                                  0 is for ever. It works on every version while a message
+	//	                                  waits in the client
+	//	LowerQoS        bool              sends a message above the broker's Maximum QoS at that QoS;
+	//	                                  its Receipt has a *DowngradedError
+	//	Lossy           bool              on 3.1 and 3.1.1, sends messages, filters and the will
+	//	                                  without the properties and options that these versions lack,
+	//	                                  except NoLocal; without it they end with a *VersionError
+	//	WillDelay       time.Duration     how long the broker waits with the will; needs KeepSession,
+	//	                                  and is at most SessionExpiry (section 3.1.3.2.2)
+	//	User            []UserProperty    of CONNECT
+	//	Authenticate    func(context.Context) (Exchange, error)    makes an enhanced authentication
+	//	Redirect        func(context.Context, Redirect) (url string, err error)    decides where to
+	//	                                  connect when the broker refers to another one; nil does not
+	//	                                  follow. With KeepSession it needs SharedSession
+	//	ReplyTopic      string            the beginning of the topics for replies to requests
+	OptionsV5 = stream.OptionsV5
 
 	// Stats are counters since Open, and the values of the moment. A publication from the Store
 	// counts as accepted at Open.
@@ -290,6 +404,7 @@ type (
 	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
 	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
+	//	Surplus        uint64         messages sent again in excess of ReceiveMaximum (MQTT 5)
 	//	Unreported     uint64         publications that failed without an Ack channel
 	//	BytesIn        uint64         bytes of MQTT packets received, without CONNACK
 	//	BytesOut       uint64         bytes of MQTT packets sent, without CONNECT
@@ -301,6 +416,7 @@ type (
 	//	OldestQueued   time.Duration  how long ago the oldest of them was accepted
 	//	InFlight       int            QoS 1 and 2 publications that await their ack
 	//	OldestInFlight time.Duration  how long ago the oldest of them was accepted
+	//	Window         int            how many may await it on the last connection
 	//	Receipts       int            Receipts that wait for room in their channels
 	//	Unacked        int            QoS 1 and 2 deliveries whose ack was not yet sent
 	//	OldestUnacked  time.Duration  the age of the oldest of them
@@ -321,7 +437,7 @@ type (
 	// Event is a Delivery with its decoded value.
 	//
 	//	Topic, Payload, QoS, Retain, Properties, Duplicate, ID     the fields of Delivery
-	//	Ack, Requeue, Clone, Validate                  the methods of Delivery
+	//	Ack, Reject, Reply, Requeue, Clone, Validate   the methods of Delivery
 	//	Value  T
 	//	Err    error    of the Decoder; the Delivery needs its Ack all the same
 	Event[T any] = stream.Event[T]
@@ -361,16 +477,53 @@ type (
 	ConnectError = stream.ConnectError
 
 	// RefusedError comes from Subscribe, and from Subscription.Err after a reconnect, when the
-	// broker refuses filters. Ask for filters that the user may read.
+	// broker refuses filters, or when the connection cannot carry them. It wraps Codes and Cause. Ask
+	// for filters that the user may read.
 	//
-	//	Filters  []Filter    the refused ones
+	//	Filters  []Filter        the refused ones
+	//	Codes    []ReasonCode    one for each filter
+	//	Reason   string          the reason string of the broker, on MQTT 5
+	//	Cause    error           why the SUBSCRIBE was not sent, else nil
 	RefusedError = stream.RefusedError
 
-	// DowngradedError comes as Receipt.Err when the broker answers a QoS 2 PUBLISH with PUBACK. The
-	// message has arrived, at QoS 1. Publish at QoS 1 at this broker.
+	// DowngradedError comes as Receipt.Err when a message has arrived with a lower QoS: the broker
+	// has answered a QoS 2 PUBLISH with PUBACK, or takes no higher QoS (OptionsV5.LowerQoS).
 	//
-	//	ID  uint16    the packet identifier
+	//	ID   uint16    the packet identifier; 0 at QoS 0
+	//	QoS  QoS       with which it has arrived
 	DowngradedError = stream.DowngradedError
+
+	// RefusalError comes as Receipt.Err when the broker refuses a message (MQTT 5). It wraps
+	// ErrRefused and Code.
+	//
+	//	Code    ReasonCode
+	//	Reason  string            the reason string
+	//	User    []UserProperty
+	RefusalError = stream.RefusalError
+
+	// LimitError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when a message or a filter
+	// is beyond a limit that the broker has announced (MQTT 5). State.Server has the limits.
+	//
+	//	Field  string    packet size (in bytes), QoS, or retain (0 or 1)
+	//	Value  int
+	//	Limit  int
+	LimitError = stream.LimitError
+
+	// VersionError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when the version of the
+	// connection lacks a property or an option. OptionsV5.Lossy leaves it out instead.
+	//
+	//	Field       string    as the standard names it
+	//	Need, Have  Version
+	VersionError = stream.VersionError
+
+	// DisconnectError comes as State.Err when the broker ends the connection with a DISCONNECT (MQTT
+	// 5, section 3.14). It wraps Code.
+	//
+	//	Code             ReasonCode
+	//	Reason           string            the reason string
+	//	ServerReference  string            another broker
+	//	User             []UserProperty
+	DisconnectError = stream.DisconnectError
 
 	// HTTPError comes from Dial and State.Err when a WebSocket server does not switch protocols.
 	// Check the path and the token.
@@ -436,6 +589,13 @@ var (
 	// this Store goes on with it and gives its own Receipt. Do not publish it again.
 	ErrKept = stream.ErrKept
 
+	// ErrRefused says that the broker has refused the message (MQTT 5): it did not arrive and is not
+	// sent again. It comes with a *RefusalError.
+	ErrRefused = stream.ErrRefused
+
+	// ErrExpired is the reason inside ErrNotSent when a message has expired while it waited.
+	ErrExpired = stream.ErrExpired
+
 	// ErrBehind says that a call was ended because it would have waited behind messages that
 	// consumers have not taken: more than Options.MaxUnread waits, and nothing was read for a
 	// second. Take messages, and reading starts again. The exchange that the call began goes on, as
@@ -467,11 +627,15 @@ var (
 // Options configure Open and Dial. The zero value and nil select the defaults. Open and Dial copy
 // and check the Options once; an *OptionError names the field and its limit.
 type Options struct {
-	// Version of the protocol; 0 is V311.
+	// Version of the protocol. 0 is V5, or V311 at a broker that does not know V5: the client then
+	// connects a second time within the same attempt, and asks for V5 again an hour later. A session
+	// that the broker keeps stays with the version with which it was made. State.Version tells the
+	// version in use.
 	Version Version
 
 	// ClientID names the session at the broker. On 3.1 it has 1 to 23 characters. On 3.1.1 it may
-	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1).
+	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1). On
+	// 5 it may always be empty: the client goes on with the assigned identifier, which a Store keeps.
 	ClientID string
 
 	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
@@ -632,6 +796,9 @@ type Options struct {
 	// DiscardUnclaimed acknowledges and drops messages that no Subscription claims. Otherwise these
 	// messages wait until they are taken with Messages, Deliveries or All of the client.
 	DiscardUnclaimed bool
+
+	// V5 has the options that only MQTT 5 has.
+	V5 OptionsV5
 
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
 	// logs nothing. The log handler runs on a goroutine of its own, which exists while there are

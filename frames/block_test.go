@@ -24,7 +24,7 @@ func TestPropertiesComeBackFromTheirBlock(t *testing.T) {
 		"all": {Text: true, Expiry: time.Second, ContentType: "c", ResponseTopic: "r", Correlation: []byte("x"),
 			User: []UserProperty{{"n", "v"}}, Subscriptions: []uint32{128}, expires: true},
 	} {
-		b, err := p.AppendBlock([]byte("before"))
+		b, err := AppendProperties([]byte("before"), p)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -42,7 +42,7 @@ func TestPropertiesComeBackFromTheirBlock(t *testing.T) {
 }
 
 func TestPropertiesWithoutValuesHaveAnEmptyBlock(t *testing.T) {
-	b, err := (&Properties{User: []UserProperty{}}).AppendBlock(nil)
+	b, err := AppendProperties(nil, &Properties{User: []UserProperty{}})
 	if err != nil || len(b) > 0 {
 		t.Errorf("%x, %v", b, err)
 	}
@@ -63,7 +63,7 @@ func TestABlockOfInvalidPropertiesIsRefused(t *testing.T) {
 		"subscription identifier":   {Subscriptions: []uint32{1, 0}},
 		"subscription identifier\t": {Subscriptions: []uint32{268_435_456}},
 	} {
-		b, err := p.AppendBlock([]byte("before"))
+		b, err := AppendProperties([]byte("before"), p)
 		var invalid *InvalidError
 		if !errors.As(err, &invalid) || invalid.Field != strings.TrimSpace(field) || string(b) != "before" {
 			t.Errorf("%s: %q, %v", field, b, err)
@@ -94,7 +94,7 @@ func FuzzBlockOfPropertiesIsRefusedOrComesBackTheSame(f *testing.F) {
 		{Text: true, Expiry: time.Second, ContentType: "c", ResponseTopic: "r", Correlation: []byte("x")},
 		{Correlation: []byte{}, User: []UserProperty{{"n", "v"}, {"n", ""}}, Subscriptions: []uint32{1, 268_435_455}},
 	} {
-		b, err := p.AppendBlock(nil)
+		b, err := AppendProperties(nil, p)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func FuzzBlockOfPropertiesIsRefusedOrComesBackTheSame(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := p.AppendBlock(nil)
+		again, err := AppendProperties(nil, p)
 		if err != nil {
 			return // the parser accepts control characters, which must not be sent
 		}

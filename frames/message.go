@@ -46,13 +46,13 @@ func (m *Message) validateProperties(v Version) error {
 		return err
 	}
 	if v < V5 {
-		return m.Properties.CheckVersion(v)
+		return CheckProperties(m.Properties, v)
 	}
 	return nil
 }
 
-// PacketSize returns the size in bytes of the PUBLISH that carries m, without a topic alias.
-func (m *Message) PacketSize(v Version) int {
+// PublishSize returns the size in bytes of the PUBLISH that carries m, without a topic alias.
+func PublishSize(m *Message, v Version) int {
 	n, _ := m.remaining(v) // Validate has checked it
 	size := 2 + n
 	for n >>= 7; n > 0; n >>= 7 {

@@ -54,15 +54,15 @@ func (p *Properties) Left(now time.Time) (left time.Duration, ok bool) {
 	return max(0, left), true
 }
 
-// Received sets Since, if the message has an expiry interval. It is called for parsed Properties.
-func (p *Properties) Received(now time.Time) {
+// SetReceived sets Since of parsed Properties, if the message has an expiry interval.
+func SetReceived(p *Properties, now time.Time) {
 	if p != nil && p.expires {
 		p.Since = now
 	}
 }
 
-// Memory returns about how many bytes p takes.
-func (p *Properties) Memory() int {
+// PropertiesMemory returns about how many bytes of memory p takes.
+func PropertiesMemory(p *Properties) int {
 	n := 160 + len(p.ContentType) + len(p.ResponseTopic) + len(p.Correlation) + 4*len(p.Subscriptions)
 	for i := range p.User {
 		n += 32 + len(p.User[i].Name) + len(p.User[i].Value)
@@ -134,9 +134,9 @@ func validUser(list []UserProperty) error {
 	return nil
 }
 
-// CheckVersion returns a *VersionError for the first property, other than Expiry, that a version
+// CheckProperties returns a *VersionError for the first property, other than Expiry, that a version
 // before MQTT 5 cannot carry. It accepts nil Properties.
-func (p *Properties) CheckVersion(v Version) error {
+func CheckProperties(p *Properties, v Version) error {
 	if p == nil || v >= V5 {
 		return nil
 	}

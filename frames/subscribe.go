@@ -64,7 +64,7 @@ func (f Filter) Validate(v Version) error {
 	if err := ValidTopicFilter(f.Topic, v); err != nil {
 		return err
 	}
-	if err := f.CheckVersion(v); err != nil {
+	if err := CheckFilter(f, v); err != nil {
 		return err
 	}
 	if f.RetainHandling > SendNoRetained {
@@ -76,8 +76,8 @@ func (f Filter) Validate(v Version) error {
 	return nil
 }
 
-// CheckVersion returns a *VersionError if v cannot carry NoLocal or RetainHandling.
-func (f Filter) CheckVersion(v Version) error {
+// CheckFilter returns a *VersionError if v cannot carry NoLocal or RetainHandling.
+func CheckFilter(f Filter, v Version) error {
 	switch {
 	case v >= V5:
 	case f.NoLocal:

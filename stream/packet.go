@@ -102,7 +102,7 @@ func (p *packet) parse(f frames.Frame, c *decoder) error {
 		p.message, p.dup, p.id = m.Message, m.DUP, m.ID
 		if props := m.Properties; props != nil {
 			props.Correlation = bytes.Clone(props.Correlation) // so that it does not keep the read buffer
-			props.Received(time.Now())
+			frames.SetReceived(props, time.Now())
 		}
 		return err
 	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp:

@@ -22,7 +22,7 @@ func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 }
 
 // version is the protocol version of the tests that do not choose one.
-var version = frames.V5
+var version = frames.V311
 
 // open starts a session that dials b. The session is closed at the end of the test.
 func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
@@ -54,6 +54,9 @@ func with(b *streamtest.Broker, o *stream.Options) *stream.Options {
 	}
 	if c.Version == 0 {
 		c.Version = version
+	}
+	if c.V5.ReceiveMaximum == 0 {
+		c.V5.ReceiveMaximum = 65535 // scripts written for 3.1.1 know no Receive Maximum
 	}
 	return &c
 }

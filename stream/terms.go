@@ -99,7 +99,7 @@ func (t *terms) check(m *frames.Message) error {
 		if m.Properties == nil || t.lossy {
 			return nil
 		}
-		return m.Properties.CheckVersion(t.version)
+		return frames.CheckProperties(m.Properties, t.version)
 	}
 	switch {
 	case m.QoS > t.maxQoS: // [MQTT-3.2.2-11]
@@ -108,7 +108,7 @@ func (t *terms) check(m *frames.Message) error {
 		return &LimitError{Field: "retain", Value: 1, Limit: 0}
 	}
 	if t.maxPacket < frames.MaxPacket {
-		if size := m.PacketSize(t.version); size > t.maxPacket { // [MQTT-3.2.2-15]
+		if size := frames.PublishSize(m, t.version); size > t.maxPacket { // [MQTT-3.2.2-15]
 			return &LimitError{Field: "packet size", Value: size, Limit: t.maxPacket}
 		}
 	}
@@ -121,7 +121,7 @@ func (t *terms) refuse(f frames.Filter) error {
 		if t.lossy && !f.NoLocal {
 			return nil
 		}
-		return f.CheckVersion(t.version)
+		return frames.CheckFilter(f, t.version)
 	}
 	size := 16 + len(f.Topic) // with every part of the packet at its largest
 	switch s := t.server; {

@@ -33,7 +33,7 @@ const overhead = 128
 func cost(d *Delivery) int {
 	n := len(d.Payload) + len(d.Topic) + overhead
 	if d.Properties != nil {
-		n += d.Properties.Memory()
+		n += frames.PropertiesMemory(d.Properties)
 	}
 	return n
 }

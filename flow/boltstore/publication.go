@@ -81,7 +81,7 @@ func appendExtras(dst []byte, p *frames.Properties, deadline time.Time) ([]byte,
 	dst = binary.BigEndian.AppendUint32(dst, 0)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(unixSeconds(deadline)))
 	dst = binary.BigEndian.AppendUint32(dst, interval)
-	dst, err := stored.AppendBlock(dst)
+	dst, err := frames.AppendProperties(dst, &stored)
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-extrasSize))
 	return dst, err
 }
