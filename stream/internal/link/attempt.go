@@ -31,8 +31,8 @@ type Attempt struct {
 }
 
 // attempt returns the dial to e as the Config and the URL describe it. Only Prepare needs values
-// that may be changed, and the fields for information. A ServerName of the Config is the name of the
-// broker in the URL, not of one to which that broker refers.
+// that may be changed, and the fields for information. A ServerName of the Config is the name of
+// the broker in the URL, not of one to which that broker refers.
 func (c *Config) attempt(e *Endpoint) Attempt {
 	user, password := c.login(e)
 	a := Attempt{Username: user, Password: password, TLS: c.TLS, Will: c.Connect.Will}

@@ -45,10 +45,10 @@ func (endsLater) Deadline() (time.Time, bool) { return time.Now(), true }
 func TestATimeoutAtTheDeadlineHasTheCauseOfItsContext(t *testing.T) {
 	cause := errors.New("too late")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 	if err := withCause(endsLater{ctx}, io.EOF); !errors.Is(err, io.EOF) || errors.Is(err, cause) {
 		t.Errorf("no timeout: %v", err)
 	}
+	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 	if err := withCause(endsLater{ctx}, os.ErrDeadlineExceeded); !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, cause) {
 		t.Errorf("a timeout: %v", err)
 	}

@@ -57,8 +57,8 @@ func (c *Config) begin(ctx context.Context) (*exchange, error) {
 	return &e, nil
 }
 
-// guard calls code of the user. A panic becomes an error, so that a fault in an Exchange does not end
-// the program.
+// guard calls code of the user. A panic becomes an error, so that a fault in an Exchange does not
+// end the program.
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -91,8 +91,8 @@ func (c *Conn) answer(ctx context.Context, f frames.Frame, x *exchange) error {
 	return nil
 }
 
-// CheckAuth returns an error if an AUTH of the broker does not belong to the exchange with the given
-// method, or has none of the codes [MQTT-4.12.0-5].
+// CheckAuth returns an error if an AUTH of the broker does not belong to the exchange with the
+// given method, or has none of the codes [MQTT-4.12.0-5].
 func CheckAuth(a *frames.Auth, method string, codes ...frames.ReasonCode) error {
 	if a.Method != method {
 		return &frames.ProtocolError{Type: frames.TypeAuth, Reason: fmt.Sprintf("has the authentication method %.64q, not %q [MQTT-4.12.0-5]", a.Method, method)}

@@ -159,7 +159,8 @@ func TestAnExchangeMayHaveNoData(t *testing.T) {
 	}
 }
 
-// V79, V80: an AUTH or a CONNACK that does not belong to the exchange ends the connection with 0x82.
+// V79, V80: an AUTH or a CONNACK that does not belong to the exchange ends the connection with
+// 0x82.
 func TestAnAUTHThatDoesNotBelongToTheExchangeIsRefused(t *testing.T) {
 	const next = frames.ContinueAuthentication
 	success := func(method string) []byte {

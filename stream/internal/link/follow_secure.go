@@ -10,14 +10,15 @@ import (
 	"strings"
 )
 
-// FollowSecure is a Redirect function. It follows a redirect from a broker with TLS to a broker with
-// TLS, whose certificate must have the name in the Server Reference. It takes the first reference
-// of a list (MQTT 5, section 4.11): host or host:port, with an IPv6 address in brackets. Without a
-// port it uses 8883. A WebSocket stays one, at the same path; its default port is 443. No user name
-// and no password is sent to the new broker.
+// FollowSecure is a Redirect function. It follows a redirect from a broker with TLS to a broker
+// with TLS, whose certificate must have the name in the Server Reference. It takes the first
+// reference of a list (MQTT 5, section 4.11): host or host:port, with an IPv6 address in brackets.
+// Without a port it uses 8883. A WebSocket stays one, at the same path; its default port is 443. No
+// user name and no password is sent to the new broker.
 //
-// It returns an error for every other form of reference, such as a URL, and if the connection to the
-// broker that refers does not use TLS, since anyone on the way may have written the reference then.
+// It returns an error for every other form of reference, such as a URL, and if the connection to
+// the broker that refers does not use TLS, since anyone on the way may have written the reference
+// then.
 func FollowSecure(_ context.Context, r Redirect) (string, error) {
 	if !r.Secure {
 		return "", fmt.Errorf("the server reference comes from %s, without TLS", r.From)
@@ -67,8 +68,8 @@ func isPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// quoteReference returns a Server Reference for the end of an error text. It hides one that may hold
-// a password.
+// quoteReference returns a Server Reference for the end of an error text. It hides one that may
+// hold a password.
 func quoteReference(s string) string {
 	if strings.Contains(s, "@") {
 		return ""

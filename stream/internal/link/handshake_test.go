@@ -121,8 +121,8 @@ func TestTheFirstPacketOfMQTT5IsNamed(t *testing.T) {
 	}
 }
 
-// A service that sends our CONNECT back, whole, changed or cut short, does not make an error show the
-// password.
+// A service that sends our CONNECT back, whole, changed or cut short, does not make an error show
+// the password.
 func TestAnEchoDoesNotShowThePassword(t *testing.T) {
 	for _, version := range []frames.Version{frames.V311, frames.V5} {
 		for _, change := range []func([]byte) []byte{

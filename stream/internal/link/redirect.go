@@ -30,7 +30,8 @@ type chain struct {
 	temporary bool // one of them is UseAnotherServer
 }
 
-// follow connects to e, or to the broker to which e refers. No endpoint of the chain is tried twice.
+// follow connects to e, or to the broker to which e refers. No endpoint of the chain is tried
+// twice.
 func (d *Dialer) follow(ctx context.Context, e *Endpoint, r Request, links *chain) (*Conn, error) {
 	for begin := e; ; {
 		c, err := d.negotiate(ctx, e, r)
@@ -98,7 +99,8 @@ func (d *Dialer) referral(ctx context.Context, r Request) (*Endpoint, *chain) {
 	if d.config.Redirect == nil || d.used == nil || r.Number != 1 || !errors.As(r.LastErr, &bye) || !redirects(bye.Code) {
 		return nil, nil
 	}
-	// A broker that is used for a time only speaks for itself, not for the broker that refers to it.
+	// A broker that is used for a time only speaks for itself, not for the broker that refers to
+	// it.
 	links := &chain{temporary: d.used.referred && d.used != d.moved}
 	to, err := d.redirect(ctx, d.used, links, bye.Code, bye.ServerReference)
 	if err != nil {

@@ -24,8 +24,8 @@ var refusals = map[string][]byte{
 	"the end":                nil,
 }
 
-// only311 returns a server that refuses MQTT 5 in the given way. The versions of CONNECT packets are
-// appended to seen.
+// only311 returns a server that refuses MQTT 5 in the given way. The versions of CONNECT packets
+// are appended to seen.
 func only311(t *testing.T, refusal []byte, seen *[]frames.Version) func(net.Conn) {
 	return each(t, func(p *frames.Connect) []byte {
 		*seen = append(*seen, p.Version)
@@ -70,9 +70,9 @@ func TestABrokerThatRefusesMQTT5IsAskedFor311(t *testing.T) {
 	}
 }
 
-// V1: if 3.1.1 fails too, the endpoint is not remembered. The error is the refusal of MQTT 5, unless
-// the broker refuses the second CONNECT for a reason other than its version. A failure without an
-// answer is added.
+// V1: if 3.1.1 fails too, the endpoint is not remembered. The error is the refusal of MQTT 5,
+// unless the broker refuses the second CONNECT for a reason other than its version. A failure
+// without an answer is added.
 func TestTheErrorOfAFailedFallback(t *testing.T) {
 	unsupported := &ConnectError{Code: frames.UnsupportedProtocolVersion}
 	for name, c := range map[string]struct {
