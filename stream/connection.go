@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
@@ -31,6 +32,7 @@ type connection struct {
 	terms  terms
 	wanted terms // that the Options ask for
 	cause  error
+	bye    frames.ReasonCode // of the DISCONNECT to be written, Success for none
 
 	keepAlive flow.KeepAlive
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
@@ -127,11 +129,39 @@ func (c *connection) firstResult(err error) {
 	}
 }
 
-// fail closes the connection without DISCONNECT, so that the broker publishes the will. All other
-// state stays as it is until the reader and the writer no longer use the connection.
+// fail closes the connection. All other state stays as it is until the reader and the writer no
+// longer use the connection. On MQTT 5 a broker that has broken the standard gets a DISCONNECT with
+// the reason first, see takeBye; the broker publishes the will all the same [MQTT-3.14.4-3].
 func (c *connection) fail(err error) {
-	if c.phase == phaseUp {
-		c.phase, c.cause = phaseFailing, err
+	if c.phase != phaseUp {
+		return
+	}
+	c.phase, c.cause = phaseFailing, err
+	if c.bye = c.reasonFor(err); c.bye == frames.Success {
+		c.conn.Abort()
+	}
+}
+
+// reasonFor returns the reason code that the broker is to be told, Success for none.
+func (c *connection) reasonFor(err error) frames.ReasonCode {
+	var fault interface{ Code() frames.ReasonCode }
+	if c.terms.version < frames.V5 || !errors.As(err, &fault) {
+		return frames.Success
+	}
+	return fault.Code()
+}
+
+// takeBye returns the reason code of a DISCONNECT that is to be written now, once.
+func (c *connection) takeBye() (code frames.ReasonCode, ok bool) {
+	code, c.bye = c.bye, frames.Success
+	return code, code != frames.Success
+}
+
+// said closes a failing connection after its last write. If the reader still reads, the broker may
+// close its side first: to close at once while bytes come in would reset the connection, and the
+// broker might not read the DISCONNECT.
+func (c *connection) said() {
+	if c.phase != phaseFailing || !c.conn.HalfClose() {
 		c.conn.Abort()
 	}
 }
@@ -150,6 +180,7 @@ func (c *connection) announceLost(err error) {
 // reset forgets the connection.
 func (c *connection) reset() {
 	c.endAttempt()
+	c.bye = frames.Success
 	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt, c.lateAck = phaseWaiting, nil, nil, 0, 0, lateAck{}
 }
 

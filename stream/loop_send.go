@@ -108,6 +108,9 @@ func (l *loop) flush() {
 	if l.outbox.err != nil {
 		l.link.fail(l.outbox.err)
 	}
+	if code, ok := l.link.takeBye(); ok {
+		l.sayBye(code)
+	}
 	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
@@ -119,6 +122,18 @@ func (l *loop) flush() {
 	}
 	if done {
 		l.written(written{})
+	}
+}
+
+// sayBye writes a DISCONNECT to a broker that has broken the standard, if the connection is free, and
+// then closes the connection.
+func (l *loop) sayBye(code frames.ReasonCode) {
+	l.log.Debug("sent", "type", frames.TypeDisconnect.String(), "code", int(code))
+	switch begun, done := l.outbox.disconnect(code, l.clock.now); {
+	case !begun, done:
+		l.link.said()
+	default:
+		l.link.conn.LimitClose() // the writer writes it
 	}
 }
 
@@ -141,6 +156,9 @@ func (l *loop) written(w written) {
 	case hadBytes:
 		l.link.keepAlive.Sent(l.clock.now)
 		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, lowered(&e)) })
+	}
+	if !w.early && l.link.phase > phaseUp {
+		l.link.said()
 	}
 }
 

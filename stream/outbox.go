@@ -145,6 +145,22 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	return bytes, o.write(full, now)
 }
 
+// disconnect writes a DISCONNECT with a reason code as the last packet of a connection, unless a batch
+// is being written. The packets that wait are not sent any more.
+func (o *outbox) disconnect(code frames.ReasonCode, now time.Duration) (begun, done bool) {
+	if o.busy || o.early.busy {
+		return false, false
+	}
+	bytes, err := frames.Disconnect{Code: code}.Append(nil, o.terms.version)
+	if err != nil {
+		return false, false
+	}
+	if done = o.write(batch{number: o.handed, buffers: buffers{bytes: bytes}}, now); done {
+		o.release()
+	}
+	return true, done
+}
+
 // write tries to write b at once, if b is small and has no changes. It returns true if the
 // connection accepted all bytes. Otherwise it passes b to the writer.
 func (o *outbox) write(b batch, now time.Duration) (done bool) {

@@ -56,11 +56,14 @@ func untilDeadline(p flow.Publication) time.Duration {
 // discardSession ends the session that the Store holds, since the client asks for a clean session
 // [MQTT-3.1.2-6]. It sends a Receipt for each stored publication.
 func discardSession(o *Options, snap flow.Snapshot, r *receipts) error {
-	if snap.Empty() {
+	if snap.Empty() && snap.Session == nil {
 		return nil
 	}
 	if err := o.Store.Commit([]flow.Change{{Kind: flow.Cleared}}); err != nil {
 		return errors.Join(fmt.Errorf("mqtt: store: %w", err), o.Store.Detach())
+	}
+	if snap.Empty() {
+		return nil
 	}
 	r.log.Warn("the Store held a session, which was discarded for a clean session",
 		"publications", len(snap.Publications), "received", len(snap.Received))

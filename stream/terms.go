@@ -65,6 +65,9 @@ func (t terms) agreed(c *link.Conn) terms {
 		t.server, t.keepAlive = s, s.KeepAlive
 		t.window = min(t.window, s.ReceiveMaximum)
 		t.maxPacket, t.maxQoS = s.MaximumPacket, s.MaximumQoS
+		if p := c.Connack.Properties; p != nil && p.SessionExpiry != nil {
+			t.expiry = *p.SessionExpiry
+		}
 		if t.pingLimit == 0 {
 			t.pingLimit = min(t.keepAlive, maxDefaultPingTimeout)
 		}

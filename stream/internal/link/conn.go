@@ -88,6 +88,16 @@ func (c *Conn) CloseWrite() {
 	}
 }
 
+// HalfClose tells the broker that no more bytes come, without the close messages of TLS and WebSocket,
+// and does not wait. After closeLimit the connection is closed. It returns false if the connection
+// cannot be closed in one direction.
+func (c *Conn) HalfClose() bool {
+	c.raw.startClosing()
+	c.raw.writePackets(true)
+	defer c.raw.writePackets(false)
+	return c.raw.CloseWrite() == nil
+}
+
 // LimitClose limits all further calls of Write, and the wait for the broker to close its side, to
 // one second in total. The second begins with the first of those calls, so neither a slow commit
 // before it counts, nor the pongs that a WebSocket sends meanwhile. After the second the connection

@@ -135,19 +135,26 @@ func (e *fallbackError) Unwrap() []error { return []error{e.refused, e.err} }
 // text returns the error text without the prefix "mqtt: ", for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
-// CredentialsRejected reports whether the broker, or the WebSocket server in front of it with
-// status 401 or 403, rejected our credentials or, with several endpoints, whether every endpoint
-// did. Then another attempt soon is useless, and looks like an attack.
-func CredentialsRejected(err error) bool {
+// slowCodes are the reason codes after which another attempt soon is useless (section 4.13): who we are
+// must change first, or another client with our identifier takes the session over again.
+var slowCodes = []frames.ReasonCode{
+	frames.BadUserNameOrPassword, frames.NotAuthorized, frames.Banned, frames.BadAuthenticationMethod,
+	frames.SessionTakenOver, frames.AdministrativeAction,
+}
+
+// Useless reports whether another attempt soon is useless, and looks like an attack: the broker, or
+// the WebSocket server in front of it with status 401 or 403, rejected our credentials or has one of
+// slowCodes. With several endpoints each of them must have done so.
+func Useless(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {
-		return !slices.ContainsFunc(all, func(err error) bool { return !CredentialsRejected(err) })
+		return !slices.ContainsFunc(all, func(err error) bool { return !Useless(err) })
 	}
 	var h *HTTPError
 	if errors.As(err, &h) {
 		return h.Status == http.StatusUnauthorized || h.Status == http.StatusForbidden
 	}
-	return errors.Is(err, frames.BadUserNameOrPassword) || errors.Is(err, frames.NotAuthorized)
+	return slices.ContainsFunc(slowCodes, func(code frames.ReasonCode) bool { return errors.Is(err, code) })
 }
 
 // wrapped adds the step that failed, and the prefix mqtt:, to an error.
