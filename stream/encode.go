@@ -12,9 +12,12 @@ import (
 
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
-	before := len(o.filling.bytes)
+	before, topic := len(o.filling.bytes), p.Topic
+	if o.aliases.table != nil {
+		o.aliases.apply(p, o.terms.maxPacket)
+	}
 	bytes, err := p.Append(o.filling.bytes, o.terms.version)
-	if o.added(before, bytes, err) {
+	if p.Topic = topic; o.added(before, bytes, err) {
 		o.sent++
 		o.log.sentPublish(p, len(bytes)-before)
 	}

@@ -189,6 +189,9 @@ func (l *loop) acknowledged(p *packet) {
 	if p.code != frames.Success && p.code != frames.NoMatchingSubscribers && p.code < frames.UnspecifiedError {
 		l.log.noteCode(p.kind, p.code)
 	}
+	if p.kind != frames.TypePubcomp {
+		l.outbox.aliases.answered(p.id, p.code)
+	}
 	e, outcome := l.sender.Acknowledge(p.kind, p.id, p.code, l.outbox.sentUpTo(l.clock.now), l.clock.now)
 	switch outcome {
 	case flow.Confirmed:

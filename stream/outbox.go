@@ -39,6 +39,7 @@ type outbox struct {
 	syncs  []syncCall
 
 	properties *frames.Properties // of the message that is being encoded
+	aliases    outAliases
 }
 
 // A failedCommit is a commit to be repeated.
@@ -77,6 +78,9 @@ func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
 // connected begins a connection.
 func (o *outbox) connected(conn wire, t terms) {
 	o.conn, o.terms = conn, t
+	if o.aliases.begin(0); t.server != nil {
+		o.aliases.begin(min(t.aliases, t.server.TopicAliases))
+	}
 }
 
 // disconnected ends a connection and drops the bytes that wait for it.

@@ -22,10 +22,11 @@ type terms struct {
 	resumed   bool          // the broker had our session when the connection began
 	doubtful  bool          // the session is kept, but CONNACK of this version does not say whether the broker had it
 
-	pinned frames.Version // with which the kept session was made; 0: there was no connection yet
-	expiry uint32         // seconds that the session outlives the connection
-	quota  int            // QoS 1 and 2 messages that the broker may send at a time
-	lossy  bool           // properties that the version does not have are left out
+	pinned  frames.Version // with which the kept session was made; 0: there was no connection yet
+	expiry  uint32         // seconds that the session outlives the connection
+	aliases int            // topic aliases that this client uses at most
+	quota   int            // QoS 1 and 2 messages that the broker may send at a time
+	lossy   bool           // properties that the version does not have are left out
 
 	lowerQoS bool // a publication above maxQoS is sent at maxQoS
 	limits
@@ -49,6 +50,7 @@ func wantedTerms(o *Options) terms {
 		kept:      o.KeepSession,
 		expiry:    o.connectProperties().SessionExpiry,
 		quota:     o.V5.ReceiveMaximum,
+		aliases:   o.V5.TopicAliases,
 		lossy:     o.V5.Lossy,
 		lowerQoS:  o.V5.LowerQoS,
 		limits:    limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},

@@ -96,7 +96,7 @@ func TestARefusedUpgradeQuotesTheAnswer(t *testing.T) {
 	if want := `mqtt: WebSocket: the server answered 403 Forbidden: "{\"message\":\"[hidden] expired\"}"`; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
-	if !CredentialsRejected(err) || CredentialsRejected(&HTTPError{Status: 503}) {
+	if !Useless(err) || Useless(&HTTPError{Status: 503}) {
 		t.Error("only 401 and 403 reject credentials")
 	}
 	if got := quotable(strings.Repeat("x", 600), nil); len(got) != 512 {

@@ -66,7 +66,7 @@ func TestRejectedByAllIsRejected(t *testing.T) {
 		{endpointErrors{refused, refused}, true},
 		{endpointErrors{refused, io.EOF}, false},
 	} {
-		if got := CredentialsRejected(c.err); got != c.want {
+		if got := Useless(c.err); got != c.want {
 			t.Errorf("%v: rejected is %t", c.err, got)
 		}
 	}

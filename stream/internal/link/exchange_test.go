@@ -311,7 +311,7 @@ func TestABrokerMayEndAnExchange(t *testing.T) {
 	got := make(chan []byte, 9)
 	f := &fakeNet{serve: challenges(t, got, auth(next, "M", ""), connack(frames.NotAuthorized, &frames.ConnackProperties{Reason: "wrong proof"}))}
 	_, err := newTestDialer(t, f, authenticating(&script{}), "mqtt://a").Dial(t.Context(), Request{Number: 1})
-	if once(t, err, `connection refused: not authorized ("wrong proof")`); !CredentialsRejected(err) {
+	if once(t, err, `connection refused: not authorized ("wrong proof")`); !Useless(err) {
 		t.Errorf("the error is %v", err)
 	}
 	f = &fakeNet{serve: func(c net.Conn) {

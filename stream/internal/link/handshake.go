@@ -135,8 +135,8 @@ func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConn
 // quotable reports whether an error may quote the first bytes. Our own CONNECT may have come back
 // with its password, and an AUTH holds authentication data.
 func (s *sniffer) quotable() bool {
-	t := frames.Type(s.head[0] >> 4)
-	return s.n > 0 && t != frames.TypeConnect && t != frames.TypeAuth
+	const connect, auth = byte(frames.TypeConnect) << 4, byte(frames.TypeAuth) << 4
+	return s.n > 0 && s.head[0] != connect && s.head[0] != auth // other flags are another protocol, such as a TLS alert
 }
 
 // notConnack returns the error for a packet in place of CONNACK. The error names the type of the

@@ -100,8 +100,8 @@ func TestTheErrorOfAFailedFallback(t *testing.T) {
 		if err == nil || err.Error() != c.want || c.dial != nil && !errors.Is(err, c.dial) {
 			t.Errorf("%s: the error is %v, want %s", name, err, c.want)
 		}
-		if CredentialsRejected(err) != (name == "bad password") {
-			t.Errorf("%s: rejected is %t", name, CredentialsRejected(err))
+		if Useless(err) != (name == "bad password") {
+			t.Errorf("%s: rejected is %t", name, Useless(err))
 		}
 		if len(f.dialed) != 2 || len(d.versions.older) > 0 {
 			t.Errorf("%s: dialed %v, remembered %v", name, f.dialed, d.versions.older)
