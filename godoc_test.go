@@ -24,6 +24,7 @@ var aliases = map[string]reflect.Type{
 	"Server":          reflect.TypeFor[mqtt.Server](),
 	"Exchange":        reflect.TypeFor[mqtt.Exchange](),
 	"Redirect":        reflect.TypeFor[mqtt.Redirect](),
+	"Farewell":        reflect.TypeFor[mqtt.Farewell](),
 	"OptionsV5":       reflect.TypeFor[mqtt.OptionsV5](),
 	"RefusalError":    reflect.TypeFor[mqtt.RefusalError](),
 	"LimitError":      reflect.TypeFor[mqtt.LimitError](),

@@ -368,6 +368,20 @@ type (
 	//	Hop        int       1 for the first redirect of an attempt
 	Redirect = stream.Redirect
 
+	// Farewell says how Client.ShutdownWith ends the connection.
+	//
+	//	PublishWill  bool             the broker publishes the will: by reason code 0x04 on MQTT 5
+	//	                              (section 3.14.2.1), by a close without DISCONNECT before
+	//	HangUp       bool             no DISCONNECT, so that every broker publishes the will; mochi
+	//	                              does not publish it for 0x04
+	//	EndSession   bool             the broker's session ends with the connection, and the Store is
+	//	                              emptied
+	//	Expiry       time.Duration    with KeepSession: a new session expiry interval, 1 to
+	//	                              4,294,967,294 s, rounded up to seconds; 0 leaves it
+	//	Reason       string           the reason string
+	//	User         []UserProperty
+	Farewell = stream.Farewell
+
 	// OptionsV5 are the Options that only MQTT 5 has.
 	//
 	//	SessionExpiry   time.Duration     with KeepSession: how long the broker keeps the session after
@@ -1056,6 +1070,21 @@ func (c *Client) Err() error { return c.s.Err() }
 // them in the Store or at the broker.
 func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) }
 
+// ShutdownWith is Shutdown with another end of the connection, such as one that publishes the will.
+// EndSession, Expiry, Reason and User need MQTT 5: on an older connection, or while the client is
+// offline, the error says so and the client goes on.
+func (c *Client) ShutdownWith(ctx context.Context, f Farewell) error {
+	return c.s.ShutdownWith(ctx, f)
+}
+
+// Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
+// OptionsV5.Authenticate (MQTT 5, section 4.12.1), and waits for the result. While it is under way
+// nothing else is sent, since some brokers end the connection otherwise. That takes at most
+// ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the connection is closed
+// and the client connects again. An Exchange with a method Expires() time.Time is renewed by itself at
+// nine tenths of that time.
+func (c *Client) Reauthenticate(ctx context.Context) error { return c.s.Reauthenticate(ctx) }
+
 // Close ends the client at once. It sends DISCONNECT and waits for the broker to close the
 // connection, at most a second; brokers close it at once. Every unfinished publication gets its
 // Receipt. Close stops offering Receipts when no channel has accepted one for a second; the error
@@ -1097,6 +1126,13 @@ func JSONTo[T any](topic string, q QoS) Encoder[T] {
 		payload, err := json.Marshal(v)
 		return Message{Topic: topic, Payload: payload, QoS: q}, err
 	}
+}
+
+// FollowSecure is a policy for OptionsV5.Redirect. It follows a reference of the form host or
+// host:port from a broker with TLS, to the same scheme. TLS verifies the name of the new host. The
+// user name and the password of the Options are not sent there; Options.Prepare can set others.
+func FollowSecure(ctx context.Context, r Redirect) (url string, err error) {
+	return stream.FollowSecure(ctx, r)
 }
 
 // Match reports whether a topic filter matches a topic name (section 4.7). A wildcard at the

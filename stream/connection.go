@@ -38,6 +38,8 @@ type connection struct {
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
 	lapseAt   time.Duration // the time at which a SUBACK or UNSUBACK is overdue; 0 if none is awaited
 	lateAck   lateAck
+	reauth    reauth
+	farewell  Farewell
 	backoff   *flow.Backoff
 
 	reader   *reader
@@ -108,6 +110,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.phase, c.conn, c.endpoint = phaseUp, conn, conn.Endpoint
 	c.terms = c.wanted.agreed(conn)
 	c.lateAck = lateAck{}
+	c.reauth.begin(conn.Auth, now)
 	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)
 	c.backoff.Up(now)
 }
@@ -177,8 +180,16 @@ func (c *connection) announceLost(err error) {
 	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err, s.Server = false, false, 0, err, nil })
 }
 
+// reauthenticated handles the result of code of the user in a re-authentication.
+func (c *connection) reauthenticated(number int, result authResult, err error, now time.Duration) {
+	if err := c.reauth.result(number, result, err, now); err != nil {
+		c.fail(err)
+	}
+}
+
 // reset forgets the connection.
 func (c *connection) reset() {
+	c.reauth.lost(c.cause)
 	c.endAttempt()
 	c.bye = frames.Success
 	c.phase, c.conn, c.cause, c.resendAt, c.lapseAt, c.lateAck = phaseWaiting, nil, nil, 0, 0, lateAck{}

@@ -14,6 +14,7 @@ const (
 	stageHelper                 // runs a stage of PublishFrom, and calls an Encoder
 	receiptSender               // sends Receipts to a channel that lags
 	logWriter                   // calls the log handler
+	authHelper                  // calls an Exchange
 	helpers
 )
 

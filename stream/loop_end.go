@@ -38,6 +38,7 @@ func (l *loop) end() {
 	l.inboxes.stopAll()
 	var s stuck
 	s.add(l.life.await(feeder), "Decoder")
+	s.add(l.life.await(authHelper), "Exchange of Options.V5.Authenticate")
 	l.hangUp()
 	l.link.reader.stop()
 	l.outbox.end()
@@ -84,10 +85,17 @@ func (l *loop) endIntake() {
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
 	l.takeAcks()
+	l.outbox.quiet = false
+	hangsUp := l.link.farewell.hangsUp(l.link.terms.version)
 	if l.link.phase == phaseUp {
 		defer l.link.conn.LimitClose()()
 		l.outbox.acks(l.receiver.Receiver)
-		l.outbox.packet(frames.Disconnect{})
+		if !hangsUp {
+			l.outbox.packet(l.link.farewell.packet())
+		}
+		if l.link.farewell.EndSession {
+			l.outbox.journal.Clear()
+		}
 	}
 	for range 2 { // the batch that the writer has, and the last one
 		l.awaitWriter()
@@ -99,7 +107,11 @@ func (l *loop) hangUp() {
 	}
 	l.awaitWriter()
 	l.link.endAttempt()
-	if l.link.phase == phaseUp {
+	switch {
+	case l.link.phase != phaseUp:
+	case hangsUp:
+		l.link.conn.Abort()
+	default:
 		l.link.linger()
 	}
 }
@@ -150,6 +162,7 @@ func (l *loop) endCalls() {
 	if failing := l.outbox.failing(); failing != nil {
 		cause = failing
 	}
+	l.link.reauth.answer(cause)
 	l.outbox.answerSyncs(math.MaxUint64, cause)
 	l.link.firstResult(cause)
 }

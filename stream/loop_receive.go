@@ -128,7 +128,9 @@ func (l *loop) control(p *packet) {
 			l.link.fail(err)
 		}
 	case frames.TypeAuth:
-		l.link.fail(errUnsolicitedAuth)
+		if err := l.link.reauth.received(p.rest.auth); err != nil {
+			l.link.fail(err)
+		}
 	case frames.TypePingresp:
 		l.link.keepAlive.Answered()
 		l.subs.Ponged()

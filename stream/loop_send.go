@@ -114,6 +114,7 @@ func (l *loop) flush() {
 	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
+	l.writeAuth()
 	bytes, done := l.outbox.flush(l.clock.now)
 	if bytes > 0 {
 		l.link.keepAlive.Sent(l.clock.now)
@@ -121,6 +122,21 @@ func (l *loop) flush() {
 		l.count.bytesOut += uint64(bytes)
 	}
 	if done {
+		l.written(written{})
+	}
+}
+
+// writeAuth writes the AUTH of a re-authentication when the connection is free.
+func (l *loop) writeAuth() {
+	if l.outbox.quiet = l.link.reauth.quiet() && l.ending != over; !l.outbox.quiet || l.outbox.busy {
+		return
+	}
+	a := l.link.reauth.take()
+	if a == nil {
+		return
+	}
+	l.log.Debug("sent", "type", frames.TypeAuth.String(), "code", int(a.Code))
+	if l.outbox.writeAlone(*a, l.clock.now) {
 		l.written(written{})
 	}
 }

@@ -84,7 +84,12 @@ func (l *loop) turn() {
 		if !l.throttle.paused { // otherwise the answers may lie unread
 			l.lapse()
 		}
-		l.ping()
+		if !l.outbox.quiet {
+			l.ping()
+		}
+		if err := l.link.reauth.check(l.clock.now, l.link.terms.keepAlive); err != nil {
+			l.link.fail(err)
+		}
 	}
 	endUnsubscribed(l.subs)
 	l.flush()
@@ -114,7 +119,7 @@ func (l *loop) turn() {
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
 		l.link.lateAck.checkAt, l.outbox.retryAt(), l.outbox.overtakesAt(), held, l.inboxes.requeueDue(),
-		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt())
+		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt(), l.link.reauth.at())
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.

@@ -16,6 +16,11 @@ type Exchange = link.Exchange
 // Redirect says that a broker refers the client to another one (MQTT 5, section 4.11).
 type Redirect = link.Redirect
 
+// FollowSecure is a policy for OptionsV5.Redirect, see package mqtt.
+func FollowSecure(ctx context.Context, r Redirect) (url string, err error) {
+	return link.FollowSecure(ctx, r)
+}
+
 // OptionsV5 are the options that only MQTT 5 has. Package mqtt documents ranges, defaults and errors
 // of each field.
 type OptionsV5 struct {

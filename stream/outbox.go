@@ -30,6 +30,7 @@ type outbox struct {
 	began       time.Duration // when current became busy
 	early       earlyWrite    // busy only while a batch is being written
 	idle        bool          // the writer may end
+	quiet       bool          // no batch is passed on, since only AUTH may be sent
 	spare       buffers       // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
@@ -85,7 +86,7 @@ func (o *outbox) connected(conn wire, t terms) {
 
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
-	o.conn, o.err = nil, nil
+	o.conn, o.err, o.quiet = nil, nil, false
 	o.filling.bytes, o.filling.examined, o.filling.ping, o.ackingBytes = o.filling.bytes[:0], 0, false, 0
 }
 
@@ -125,6 +126,8 @@ func (o *outbox) empty() bool {
 // passed on, and whether the batch is already written.
 func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 	switch {
+	case o.quiet:
+		return 0, false
 	case o.busy:
 		return o.overtake(now), false
 	case now < o.failed.retryAt:
@@ -155,14 +158,20 @@ func (o *outbox) disconnect(code frames.ReasonCode, now time.Duration) (begun, d
 	if o.busy || o.early.busy {
 		return false, false
 	}
-	bytes, err := frames.Disconnect{Code: code}.Append(nil, o.terms.version)
-	if err != nil {
-		return false, false
-	}
-	if done = o.write(batch{number: o.handed, buffers: buffers{bytes: bytes}}, now); done {
+	if done = o.writeAlone(frames.Disconnect{Code: code}, now); done {
 		o.release()
 	}
 	return true, done
+}
+
+// writeAlone writes a packet before those that wait. No batch is being written. It reports whether
+// the packet is already written.
+func (o *outbox) writeAlone(p frames.Packet, now time.Duration) (done bool) {
+	bytes, err := p.Append(nil, o.terms.version)
+	if err != nil {
+		o.err = prefixed(err)
+	}
+	return o.write(batch{number: o.handed, buffers: buffers{bytes: bytes}}, now)
 }
 
 // write tries to write b at once, if b is small and has no changes. It returns true if the

@@ -26,8 +26,8 @@ type Attempt struct {
 	Number   int            // 1 for the first attempt since the last connection; fallbacks of one round share it
 	LastErr  error          // why the previous dial failed or the last connection ended; nil at first
 
-	clientID string    // that the broker has assigned; "" for that of the Config
-	exchange *exchange // of the enhanced authentication; nil without one
+	clientID string          // that the broker has assigned; "" for that of the Config
+	exchange *Authentication // nil without one
 }
 
 // attempt returns the dial to e as the Config and the URL describe it. Only Prepare needs values

@@ -113,7 +113,7 @@ func (c *Config) hello(a *Attempt) ([]byte, error) {
 		if connect.Properties != nil {
 			p = *connect.Properties
 		}
-		p.AuthMethod, p.AuthData = x.method, x.first
+		p.AuthMethod, p.AuthData = x.Method, x.first
 		connect.Properties = &p
 	}
 	return connect.Append(nil, connect.Version)

@@ -24,7 +24,7 @@ type Conn struct {
 	Connack  frames.Connack
 	Began    time.Time // when CONNECT was sent
 	Reader   *frames.Reader
-	Exchange Exchange // of the enhanced authentication; nil without one
+	Auth     *Authentication // nil without one
 
 	net.Conn               // the connection with TLS and WebSocket, if used
 	raw      *deadlineConn // the network connection under TLS and WebSocket

@@ -118,7 +118,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (c *Conn, re
 		}
 	}
 	if d.config.Authenticate != nil && a.Version >= frames.V5 {
-		if a.exchange, err = d.config.begin(ctx); err != nil {
+		if a.exchange, err = BeginAuthentication(ctx, d.config.Authenticate); err != nil {
 			return nil, false, withCause(ctx, err)
 		}
 	}

@@ -25,36 +25,58 @@ type Exchange interface {
 	Done(data []byte) error
 }
 
-// An exchange is an Exchange under way, with the values that CONNECT needs.
-type exchange struct {
+// An Authentication is an Exchange under way.
+type Authentication struct {
 	Exchange
-	method string
+	Method string
 	first  []byte
 }
 
-// begin makes the exchange of an attempt.
-func (c *Config) begin(ctx context.Context) (*exchange, error) {
-	var e exchange
+// BeginAuthentication calls authenticate and the first methods of its Exchange.
+func BeginAuthentication(ctx context.Context, authenticate func(context.Context) (Exchange, error)) (*Authentication, error) {
+	var x Authentication
 	if err := guard(func() (err error) {
-		if e.Exchange, err = c.Authenticate(ctx); err != nil {
+		if x.Exchange, err = authenticate(ctx); err != nil {
 			return err
 		}
-		if e.Exchange == nil {
+		if x.Exchange == nil {
 			return BadOption("Authenticate", "has returned neither an Exchange nor an error")
 		}
-		if e.method = e.Method(); e.method == "" {
+		if x.Method = x.Exchange.Method(); x.Method == "" {
 			return BadOption("Authenticate", "has returned an Exchange without a method")
 		}
-		e.first, err = e.First()
+		x.first, err = x.First()
 		return err
 	}); err != nil {
 		return nil, wrap("authentication: ", err)
 	}
-	p := frames.ConnectProperties{AuthMethod: e.method, AuthData: e.first}
+	p := frames.ConnectProperties{AuthMethod: x.Method, AuthData: x.first}
 	if err := (frames.Connect{Version: frames.V5, CleanSession: true, Properties: &p}).Validate(); err != nil {
 		return nil, wrap("authentication: ", err)
 	}
-	return &e, nil
+	return &x, nil
+}
+
+// Again returns the AUTH that begins a re-authentication.
+func (x *Authentication) Again() frames.Auth {
+	return frames.Auth{Code: frames.ReAuthenticate, Method: x.Method, Data: x.first}
+}
+
+// Continue returns the answer to an AUTH that continues the exchange [MQTT-4.12.0-3].
+func (x *Authentication) Continue(ctx context.Context, a *frames.Auth) (answer frames.Auth, err error) {
+	answer = frames.Auth{Code: frames.ContinueAuthentication, Method: x.Method}
+	if err := guard(func() (err error) { answer.Data, err = x.Answer(ctx, a.Data); return err }); err != nil {
+		return answer, wrap("authentication: ", err)
+	}
+	return answer, nil
+}
+
+// Finish checks the last data of the broker.
+func (x *Authentication) Finish(data []byte) error {
+	if err := guard(func() error { return x.Done(data) }); err != nil {
+		return wrap("authentication: the broker is not accepted: ", err)
+	}
+	return nil
 }
 
 // guard calls code of the user. A panic becomes an error, so that a fault in an Exchange does not
@@ -69,21 +91,21 @@ func guard(f func() error) (err error) {
 }
 
 // answer handles an AUTH that comes before CONNACK [MQTT-4.12.0-2] [MQTT-4.12.0-3].
-func (c *Conn) answer(ctx context.Context, f frames.Frame, x *exchange) error {
+func (c *Conn) answer(ctx context.Context, f frames.Frame, x *Authentication) error {
 	a, err := frames.ParseAuth(f, c.Version)
 	if err == nil {
-		err = CheckAuth(&a, x.method, frames.ContinueAuthentication)
+		err = CheckAuth(&a, x.Method, frames.ContinueAuthentication)
 	}
 	if err != nil {
 		return err
 	}
-	var data []byte
-	if err := guard(func() (err error) { data, err = x.Answer(ctx, a.Data); return err }); err != nil {
-		return wrap("authentication: ", err)
+	answer, err := x.Continue(ctx, &a)
+	if err != nil {
+		return err
 	}
-	answer, err := frames.Auth{Code: frames.ContinueAuthentication, Method: x.method, Data: data}.Append(nil, c.Version)
+	packet, err := answer.Append(nil, c.Version)
 	if err == nil {
-		_, err = c.Write(answer)
+		_, err = c.Write(packet)
 	}
 	if err != nil {
 		return wrap("AUTH: ", err)
@@ -105,19 +127,19 @@ func CheckAuth(a *frames.Auth, method string, codes ...frames.ReasonCode) error 
 	return &frames.ProtocolError{Type: frames.TypeAuth, Reason: fmt.Sprintf("has the reason code %#02x in the wrong place", byte(a.Code))}
 }
 
-// accept checks the authentication in a CONNACK with Success. A nil exchange is none.
-func (x *exchange) accept(c *Conn, p *frames.ConnackProperties) error {
+// accept checks the authentication in a CONNACK with Success. A nil Authentication is none.
+func (x *Authentication) accept(c *Conn, p *frames.ConnackProperties) error {
 	switch {
 	case x == nil && p.AuthMethod != "":
 		return &frames.ProtocolError{Type: frames.TypeConnack, Reason: "has an authentication method, which CONNECT has not [MQTT-4.12.0-6]"}
 	case x == nil:
 		return nil
-	case p.AuthMethod != x.method:
-		return &frames.ProtocolError{Type: frames.TypeConnack, Reason: fmt.Sprintf("has the authentication method %.64q, not %q [MQTT-4.12.0-5]", p.AuthMethod, x.method)}
+	case p.AuthMethod != x.Method:
+		return &frames.ProtocolError{Type: frames.TypeConnack, Reason: fmt.Sprintf("has the authentication method %.64q, not %q [MQTT-4.12.0-5]", p.AuthMethod, x.Method)}
 	}
-	if err := guard(func() error { return x.Done(p.AuthData) }); err != nil {
-		return wrap("authentication: the broker is not accepted: ", err)
+	if err := x.Finish(p.AuthData); err != nil {
+		return err
 	}
-	c.Exchange = x.Exchange
+	c.Auth = x
 	return nil
 }

@@ -123,7 +123,7 @@ func TestAnExchangeGoesOverSeveralAUTH(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Abort()
-	if want := []string{"one", "two", "three", "done proof"}; !slices.Equal(heard, want) || c.Exchange != Exchange(x) {
+	if want := []string{"one", "two", "three", "done proof"}; !slices.Equal(heard, want) || c.Auth.Exchange != Exchange(x) {
 		t.Errorf("the exchange heard %v", heard)
 	}
 	for _, challenge := range heard[:3] {

@@ -71,7 +71,7 @@ func connectError(p *frames.Connack) error {
 }
 
 // accept checks a CONNACK that accepts the connection.
-func (c *Conn) accept(connect *frames.Connect, x *exchange, config *Config) error {
+func (c *Conn) accept(connect *frames.Connect, x *Authentication, config *Config) error {
 	if c.Connack.SessionPresent && connect.CleanSession { // always false on 3.1, whose CONNACK lacks the flag
 		return errSessionPresent
 	}

@@ -1,0 +1,111 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// Farewell says how ShutdownWith ends the connection.
+type Farewell struct {
+	// PublishWill lets the broker publish the will: with reason code 0x04 on MQTT 5 (section 3.14.2.1),
+	// and without DISCONNECT before.
+	PublishWill bool
+
+	// HangUp ends the connection without DISCONNECT, so that every broker publishes the will. Some
+	// brokers do not publish it for 0x04.
+	HangUp bool
+
+	// EndSession ends the broker's session with the connection, and empties the Store.
+	EndSession bool
+
+	// Expiry, with KeepSession, replaces the session expiry interval, 1 to 4,294,967,294 s, rounded up
+	// to seconds; 0 leaves it.
+	Expiry time.Duration
+
+	Reason string                // the reason string
+	User   []frames.UserProperty // the user properties of DISCONNECT
+}
+
+// ShutdownWith is Shutdown with another end of the connection (MQTT 5, section 3.14). EndSession,
+// Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so and
+// the session goes on.
+func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
+	if err := f.check(s.settings.kept); err != nil {
+		return err
+	}
+	reply := make(chan error, 1)
+	if !s.call(func(l *loop) {
+		err := f.fits(&l.link)
+		if err == nil {
+			l.link.farewell = f
+		}
+		reply <- err
+	}) {
+		return s.Close()
+	}
+	if err := <-reply; err != nil {
+		return err
+	}
+	return s.Shutdown(ctx)
+}
+
+// check returns an error for a Farewell that can never be used.
+func (f *Farewell) check(kept bool) error {
+	switch {
+	case f.Expiry < 0 || f.Expiry > (math.MaxUint32-1)*time.Second:
+		return link.BadOption("Expiry", "%v is outside 0 to 4294967294 s", f.Expiry)
+	case f.Expiry > 0 && f.EndSession:
+		return link.BadOption("Expiry", "is set together with EndSession")
+	case f.Expiry > 0 && !kept: // section 3.14.2.2.2
+		return link.BadOption("Expiry", "is set without KeepSession: a session without expiry interval cannot get one at its end")
+	case f.HangUp && f.needsDisconnect():
+		return link.BadOption("HangUp", "sends no DISCONNECT, which EndSession, Expiry, Reason and User need")
+	}
+	if err := frames.ValidString("reason string", f.Reason); err != nil {
+		return prefixed(err)
+	}
+	if _, err := f.packet().Append(nil, frames.V5); err != nil {
+		return prefixed(err)
+	}
+	return nil
+}
+
+func (f *Farewell) needsDisconnect() bool {
+	return f.EndSession || f.Expiry > 0 || f.Reason != "" || len(f.User) > 0
+}
+
+// fits returns an error if the connection cannot carry the Farewell.
+func (f *Farewell) fits(c *connection) error {
+	switch {
+	case !f.needsDisconnect():
+		return nil
+	case c.phase != phaseUp:
+		return &causedError{errNoFarewell, c.states.reason("the connection has just been lost")}
+	case c.terms.version < frames.V5:
+		return &causedError{errNoFarewell, &VersionError{Field: "DISCONNECT with properties", Need: frames.V5, Have: c.terms.version}}
+	}
+	return nil
+}
+
+var errNoFarewell = errors.New("mqtt: ShutdownWith")
+
+// packet returns the DISCONNECT.
+func (f *Farewell) packet() frames.Disconnect {
+	d := frames.Disconnect{Reason: f.Reason, User: f.User}
+	if f.PublishWill {
+		d.Code = frames.DisconnectWithWill
+	}
+	if f.EndSession || f.Expiry > 0 {
+		seconds := wholeSeconds(f.Expiry)
+		d.SessionExpiry = &seconds
+	}
+	return d
+}
+
+// hangsUp reports whether the connection ends without DISCONNECT.
+func (f *Farewell) hangsUp(v frames.Version) bool { return f.HangUp || f.PublishWill && v < frames.V5 }

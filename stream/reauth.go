@@ -1,0 +1,266 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// A reauth is the re-authentication of a connection (MQTT 5, section 4.12.1). It is quiet: from its
+// first AUTH to the last one no other packet is sent, since mosquitto answers any other packet with
+// the end of the connection. Code of the user runs on a goroutine of its own.
+//
+// Invariant: at most one re-authentication is under way. Each call that waits for it gets one result.
+type reauth struct {
+	authenticate func(context.Context) (Exchange, error) // Options.V5.Authenticate
+	limit        time.Duration                           // Options.ConnectTimeout; 0 is unlimited
+	commands     chan<- command
+	life         *life
+
+	auth   *link.Authentication // of the connection, or of the re-authentication under way
+	phase  authPhase
+	packet *frames.Auth // to be written when the connection is free
+	number int          // of the re-authentication, so that late results have no effect
+	endBy  time.Duration
+	dueAt  time.Duration // when the next one begins by itself; 0: never
+	cancel context.CancelFunc
+	ctx    context.Context
+	calls  []chan<- error // cap 1
+}
+
+// authPhase is the phase of a re-authentication.
+type authPhase byte
+
+const (
+	authNone   authPhase = iota // none is under way
+	authMakes                   // the user makes an Exchange
+	authAwaits                  // the broker is to answer, or packet is to be written
+	authWorks                   // the user works on the broker's answer
+)
+
+// begin takes the authentication of a new connection.
+func (r *reauth) begin(auth *link.Authentication, now time.Duration) {
+	r.auth = auth
+	r.plan(now)
+}
+
+// plan lets the next re-authentication begin at nine tenths of the time that the Exchange allows.
+func (r *reauth) plan(now time.Duration) {
+	r.dueAt = 0
+	if r.auth == nil {
+		return
+	}
+	if x, ok := r.auth.Exchange.(interface{ Expires() time.Time }); ok && !x.Expires().IsZero() {
+		r.dueAt = now + max(time.Second, time.Until(x.Expires())*9/10)
+	}
+}
+
+// join makes a call wait for the re-authentication, and starts one if none is under way.
+func (r *reauth) join(reply chan<- error, now, keepAlive time.Duration) {
+	if r.auth == nil {
+		reply <- errNoAuth
+		return
+	}
+	r.calls = append(r.calls, reply)
+	r.start(now, keepAlive)
+}
+
+// leave forgets a call that has stopped waiting.
+func (r *reauth) leave(reply chan<- error) {
+	for i, c := range r.calls {
+		if c == reply {
+			r.calls = append(r.calls[:i], r.calls[i+1:]...)
+			return
+		}
+	}
+}
+
+// start begins a re-authentication, unless one is under way. It may take ConnectTimeout, and at most
+// half the keep alive, since no PINGREQ is sent meanwhile.
+func (r *reauth) start(now, keepAlive time.Duration) {
+	if r.phase != authNone {
+		return
+	}
+	limit := r.limit
+	if half := keepAlive / 2; limit == 0 || half > 0 && half < limit {
+		limit = half
+	}
+	if limit == 0 {
+		limit = defaultConnectTimeout
+	}
+	r.phase, r.dueAt, r.endBy = authMakes, 0, now+limit
+	r.number++
+	r.ctx, r.cancel = context.WithTimeout(context.Background(), limit)
+	method, ctx := r.auth.Method, r.ctx
+	r.work(func() (authResult, error) {
+		x, err := link.BeginAuthentication(ctx, r.authenticate)
+		if err != nil {
+			return authResult{}, err
+		}
+		if x.Method != method { // [MQTT-4.12.1-1]
+			return authResult{}, errors.New("mqtt: authentication: the method of a connection cannot change")
+		}
+		again := x.Again()
+		return authResult{auth: x, packet: &again}, nil
+	})
+}
+
+// An authResult is the result of code of the user.
+type authResult struct {
+	auth   *link.Authentication // new
+	packet *frames.Auth         // to be sent
+	done   bool                 // the broker is accepted
+}
+
+// work runs code of the user and passes its result to the loop.
+func (r *reauth) work(f func() (authResult, error)) {
+	number, commands, ending := r.number, r.commands, r.life.ending
+	r.life.start(authHelper, func() {
+		result, err := f()
+		select {
+		case commands <- func(l *loop) { l.link.reauthenticated(number, result, err, l.clock.now) }:
+		case <-ending:
+		}
+	})
+}
+
+// result handles the result of code of the user.
+func (r *reauth) result(number int, result authResult, err error, now time.Duration) error {
+	switch {
+	case number != r.number || r.phase == authNone: // of a connection that has ended
+		return nil
+	case err != nil:
+		return &authError{err}
+	case result.done:
+		r.phase = authNone
+		r.cancel()
+		r.answer(nil)
+		r.plan(now)
+		return nil
+	}
+	if result.auth != nil {
+		r.auth = result.auth
+	}
+	r.phase, r.packet = authAwaits, result.packet
+	return nil
+}
+
+// received handles an AUTH of the broker.
+func (r *reauth) received(a *frames.Auth) error {
+	if r.phase != authAwaits || r.packet != nil {
+		return errUnsolicitedAuth // [MQTT-4.12.0-6]
+	}
+	if err := link.CheckAuth(a, r.auth.Method, frames.ContinueAuthentication, frames.Success); err != nil {
+		return err
+	}
+	r.phase = authWorks
+	x, ctx := r.auth, r.ctx
+	r.work(func() (authResult, error) {
+		if a.Code == frames.Success {
+			return authResult{done: true}, x.Finish(a.Data)
+		}
+		answer, err := x.Continue(ctx, a)
+		return authResult{packet: &answer}, err
+	})
+	return nil
+}
+
+// quiet reports whether no packet but AUTH may be sent.
+func (r *reauth) quiet() bool { return r.phase >= authAwaits }
+
+// take returns the AUTH to be written now, once.
+func (r *reauth) take() *frames.Auth {
+	p := r.packet
+	r.packet = nil
+	return p
+}
+
+// check starts a re-authentication that is due, and returns an error for one that takes too long.
+func (r *reauth) check(now, keepAlive time.Duration) error {
+	if r.dueAt != 0 && now >= r.dueAt {
+		r.start(now, keepAlive)
+	}
+	if r.phase != authNone && now >= r.endBy {
+		return &authError{errAuthLate}
+	}
+	return nil
+}
+
+// at returns the time of the next check, 0 for none.
+func (r *reauth) at() time.Duration {
+	if r.phase != authNone {
+		return r.endBy
+	}
+	return r.dueAt
+}
+
+// lost ends a re-authentication together with its connection.
+func (r *reauth) lost(cause error) {
+	if r.phase != authNone {
+		r.cancel()
+	}
+	r.auth, r.phase, r.packet, r.dueAt = nil, authNone, nil, 0
+	if cause == nil {
+		cause = errNotConnected
+	}
+	r.answer(cause)
+}
+
+// answer ends the calls that wait.
+func (r *reauth) answer(err error) {
+	for _, reply := range r.calls {
+		reply <- err
+	}
+	r.calls = nil
+}
+
+var (
+	errNoAuth   = errors.New("mqtt: the connection has no enhanced authentication (Options.V5.Authenticate)")
+	errAuthLate = errors.New("mqtt: the re-authentication takes too long")
+)
+
+// An authError is a re-authentication that has failed.
+type authError struct{ err error }
+
+func (e *authError) Error() string { return e.err.Error() }
+func (e *authError) Unwrap() error { return e.err }
+
+// Code returns the reason code for DISCONNECT.
+func (*authError) Code() frames.ReasonCode { return frames.ImplementationSpecificError }
+
+// Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
+// Options.V5.Authenticate (MQTT 5, section 4.12.1). It waits for the result. While it is under way
+// nothing else is sent, which takes at most Options.ConnectTimeout or half the keep alive, whichever
+// is shorter. If it fails, the connection is closed, and the client connects again. An Exchange with a
+// method Expires() time.Time is renewed by itself at nine tenths of that time.
+func (s *Session) Reauthenticate(ctx context.Context) error {
+	reply := make(chan error, 1)
+	if !s.call(func(l *loop) {
+		if l.link.phase != phaseUp {
+			reply <- l.link.states.reason("the connection has just been lost")
+			return
+		}
+		l.link.reauth.join(reply, l.clock.now, l.link.terms.keepAlive)
+	}) {
+		return s.life.closed()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+	case <-s.life.ending:
+	}
+	s.call(func(l *loop) { l.link.reauth.leave(reply) })
+	select {
+	case err := <-reply: // a ready result beats an ended context
+		return err
+	default:
+	}
+	if ctx.Err() != nil {
+		return gaveUp(ctx, s.states.reason("the broker has not answered AUTH"))
+	}
+	return s.life.closed()
+}
