@@ -46,7 +46,10 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 			outcome = Downgraded
 		}
 		return s.acknowledged(i, code), outcome
-	case kind == frames.TypePubrec && refused && e.message.QoS == frames.ExactlyOnce && e.state == published:
+	case kind == frames.TypePubrec && refused && e.message.QoS == frames.ExactlyOnce:
+		if e.state == released {
+			return Ended[T]{}, Ignored // PUBCOMP ends it, for the PUBREC before
+		}
 		return s.acknowledged(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
 	case kind == frames.TypePubrec && e.message.QoS == frames.ExactlyOnce:
 		if e.state == published {
@@ -90,23 +93,21 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 		e := &s.entries[i]
 		if e.batch != 0 && e.batch <= handed {
 			e.sent = true
-			e.resumed = e.resumed || e.state == released
 		}
+		e.resumed = e.state == released
 		switch {
 		case e.state == queued:
 		case e.message.QoS == frames.AtMostOnce:
 			e.state = queued
 			s.queued += e.run.Len()
+			s.expireBy(e.until)
 		case keep:
 		case e.sent:
 			end(s.finish(i))
 			i = next
 			continue
 		default:
-			s.ids.Release(e.id)
-			s.inFlight--
-			s.queued++
-			e.id, e.state = 0, queued
+			s.unassign(e)
 			s.journal.progress(Assigned, e.seq, 0)
 		}
 		e.batch = 0
@@ -114,6 +115,15 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	}
 	s.outstanding = 0
 	s.cursor = s.publications.Head
+}
+
+// unassign takes the identifier from a publication that was not sent.
+func (s *Sender[T]) unassign(e *entry[T]) {
+	s.ids.Release(e.id)
+	s.inFlight--
+	s.queued++
+	e.id, e.state = 0, queued
+	s.expireBy(e.until)
 }
 
 // requeueUnwritten requeues unwritten QoS 0 messages in order of acceptance.

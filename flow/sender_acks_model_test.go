@@ -20,12 +20,19 @@ func (r *senderRun) rightAck() {
 	p := pick(r.rnd, could)
 	switch {
 	case p.qos == 1:
-		r.ack(puback, p.id, 0)
+		r.ack(puback, p.id, r.publishCode())
 	case p.released && r.rnd.IntN(4) > 0:
-		r.ack(pubcomp, p.id, 0)
-	default:
+		r.ack(pubcomp, p.id, pick(r.rnd, []frames.ReasonCode{0, 0, 0, frames.PacketIdentifierNotFound}))
+	case p.released:
 		r.ack(pubrec, p.id, 0)
+	default:
+		r.ack(pubrec, p.id, r.publishCode())
 	}
+}
+
+// publishCode returns a reason code of PUBACK and PUBREC.
+func (r *senderRun) publishCode() frames.ReasonCode {
+	return pick(r.rnd, []frames.ReasonCode{0, 0, 0, 0, frames.NoMatchingSubscribers, frames.NotAuthorized})
 }
 
 func (r *senderRun) anyAck() {
@@ -58,6 +65,8 @@ func (r *senderRun) ack(kind frames.Type, id uint16, code frames.ReasonCode) {
 		want = Confirmed
 	case p.qos == 2 && kind == puback && !p.released:
 		want = Downgraded
+	case refused && p.released && kind == pubrec:
+		want = Ignored
 	case p.qos == 2 && kind == pubrec:
 		want = Release
 	}
@@ -98,7 +107,7 @@ func (r *senderRun) lost(keep bool) {
 		}
 	}
 	for _, p := range r.pubs {
-		p.resumed = p.resumed || p.released && p.batch != 0 && p.batch <= handed
+		p.resumed = p.released
 		p.sent = p.sent || p.qos > 0 && p.batch != 0 && p.batch <= handed
 		if p.qos > 0 && p.id != 0 && p.sent && !keep {
 			want = append(want, p)
@@ -112,11 +121,9 @@ func (r *senderRun) lost(keep bool) {
 		}
 	}
 	r.filling, r.lastSeq = nil, 0
-	if r.rnd.IntN(4) == 0 {
-		r.window = 1 + r.rnd.IntN(12)
-		r.logf("window %d", r.window)
-		r.s.SetWindow(r.window)
-	}
+	r.window = 1 + r.rnd.IntN(1+r.rnd.IntN(12)) // V17, V18
+	r.logf("window %d", r.window)
+	r.s.SetWindow(r.window)
 	r.batch += uint64(r.rnd.IntN(2))
 	if r.rnd.IntN(4) == 0 {
 		r.logf("the broker has no session")

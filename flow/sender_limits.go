@@ -21,7 +21,12 @@ func (s *Sender[T]) setExpiry(e *entry[T], at time.Duration) {
 	}
 	e.until = at
 	s.expiring++
-	if s.expireAt == 0 || at < s.expireAt {
+	s.expireBy(at)
+}
+
+// expireBy records that a queued publication expires at the time at; 0 is never.
+func (s *Sender[T]) expireBy(at time.Duration) {
+	if at != 0 && (s.expireAt == 0 || at < s.expireAt) {
 		s.expireAt = at
 	}
 }
@@ -47,8 +52,8 @@ func (s *Sender[T]) Expire(now time.Duration, end func(Ended[T])) {
 		case e.until == 0 || e.state != queued:
 		case e.until <= now:
 			end(s.remove(i))
-		case s.expireAt == 0 || e.until < s.expireAt:
-			s.expireAt = e.until
+		default:
+			s.expireBy(e.until)
 		}
 		i = next
 	}
@@ -88,8 +93,13 @@ func (s *Sender[T]) Drop() Ended[T] {
 // lowered to QoS 0. The store keeps the message with its first QoS.
 func (s *Sender[T]) Lower(q frames.QoS) {
 	e := &s.entries[s.cursor]
-	if q == frames.AtMostOnce && !s.journal.withdraw(e.seq) {
-		s.journal.record(Change{Kind: Completed, Seq: e.seq})
+	if q == frames.AtMostOnce {
+		if e.state == published { // not sent, or its session was lost
+			s.unassign(e)
+		}
+		if !s.journal.withdraw(e.seq) {
+			s.journal.progress(Completed, e.seq, 0)
+		}
 	}
 	e.message.QoS, e.lowered = q, true
 }

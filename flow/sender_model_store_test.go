@@ -52,7 +52,7 @@ func (r *senderRun) commit() {
 func (r *senderRun) kept() (all []Publication) {
 	for _, p := range r.pubs {
 		if p.qos > 0 {
-			all = append(all, Publication{Seq: p.seq, Message: message(p.qos, p.token), ID: p.id, Released: p.released})
+			all = append(all, Publication{Seq: p.seq, Message: message(p.stored, p.token), Deadline: p.expiry().Wall, ID: p.id, Released: p.released})
 		}
 	}
 	return all
@@ -99,14 +99,17 @@ func (r *senderRun) restart() {
 	r.pubs = nil
 	r.mirror = NewMemoryStore()
 	for _, was := range snap.Publications {
-		p := &pub{token: token(was.Message), qos: was.Message.QoS, seq: was.Seq, id: was.ID,
+		p := &pub{token: token(was.Message), qos: was.Message.QoS, stored: was.Message.QoS, seq: was.Seq, id: was.ID,
 			released: was.Released, resumed: was.Released, sent: was.ID != 0, owned: true}
-		if !r.s.Restore(was, p.token, 0) {
+		if !was.Deadline.IsZero() {
+			p.until = was.Deadline.Sub(dayBegins)
+		}
+		if !r.s.Restore(was, p.token, p.until) {
 			r.fail("%+v was rejected", was)
 		}
 		r.pubs = append(r.pubs, p)
 		r.wires[p.token].dup = true // the store does not record whether it was sent
-		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message}})
+		_ = r.mirror.Commit([]Change{{Kind: Accepted, Seq: was.Seq, Message: was.Message, Deadline: was.Deadline}})
 		if was.ID != 0 {
 			_ = r.mirror.Commit([]Change{{Kind: Assigned, Seq: was.Seq, ID: was.ID}})
 		}
@@ -147,6 +150,10 @@ func (r *senderRun) check() {
 		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
 			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.pubs), inFlight+len(r.foreign))
 	}
+	if n := r.outstanding(); r.s.outstanding != n || n > r.window {
+		r.fail("%d outstanding, want %d, window %d", r.s.outstanding, n, r.window)
+	}
+	r.checkExpiry()
 	r.checkOldest("queued", r.s.OldestQueued, (*pub).waits)
 	r.checkOldest("in flight", r.s.OldestInFlight, func(p *pub) bool { return p.id != 0 })
 }
@@ -164,7 +171,7 @@ func (r *senderRun) checkOldest(name string, oldest func() (uint64, time.Duratio
 
 func (r *senderRun) compare(what string, got, want []Publication) {
 	if !slices.EqualFunc(got, want, func(a, b Publication) bool {
-		return a.Seq == b.Seq && a.ID == b.ID && a.Released == b.Released &&
+		return a.Seq == b.Seq && a.ID == b.ID && a.Released == b.Released && a.Deadline.Equal(b.Deadline) &&
 			a.Message.QoS == b.Message.QoS && token(a.Message) == token(b.Message)
 	}) {
 		r.fail("%s holds %+v, want %+v", what, got, want)

@@ -29,6 +29,9 @@ type pub struct {
 	attempts int
 	due      time.Duration
 	at       time.Duration // when it was accepted
+	until    time.Duration // when it expires; 0: never
+	stored   frames.QoS    // in the store, which Lower does not change
+	lowered  bool
 }
 
 func (p *pub) waits() bool { return p.id == 0 && (p.qos > 0 || p.batch == 0) }
@@ -117,7 +120,7 @@ func (r *senderRun) fail(format string, args ...any) {
 }
 
 func (r *senderRun) step() {
-	switch r.rnd.IntN(25) {
+	switch r.rnd.IntN(28) {
 	case 0, 1, 2, 3:
 		r.add()
 	case 24:
@@ -157,6 +160,15 @@ func (r *senderRun) step() {
 		if r.rnd.IntN(8) == 0 {
 			r.drain()
 		}
+	case 25:
+		r.now += time.Duration(r.rnd.IntN(3000)) * time.Millisecond
+		r.expire()
+	case 26:
+		if r.rnd.IntN(3) == 0 {
+			r.drop()
+		}
+	case 27:
+		r.lower()
 	}
 	r.check()
 }
@@ -164,8 +176,12 @@ func (r *senderRun) step() {
 func (r *senderRun) add() {
 	r.tokens++
 	p := &pub{token: r.tokens, qos: frames.QoS(r.rnd.IntN(3)), owned: true, at: r.now}
-	r.logf("add %d at QoS %d", p.token, p.qos)
-	p.handle = r.s.Add(message(p.qos, p.token), p.token, r.now)
+	p.stored = p.qos
+	if r.rnd.IntN(3) == 0 {
+		p.until = r.now + time.Duration(1+r.rnd.IntN(4000))*time.Millisecond
+	}
+	r.logf("add %d at QoS %d, until %v", p.token, p.qos, p.until)
+	p.handle = r.s.AddExpiring(message(p.qos, p.token), p.token, r.now, p.expiry())
 	p.seq = p.handle.seq
 	if n := len(r.pubs); n > 0 && p.seq <= r.pubs[n-1].seq {
 		r.fail("seq %d behind seq %d", p.seq, r.pubs[n-1].seq)
@@ -178,14 +194,8 @@ func (r *senderRun) add() {
 // QoS 1 or 2 and the window is full.
 func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
-		outstanding := 0
-		for _, p := range r.pubs {
-			if p.qos > 0 && p.batch != 0 {
-				outstanding++
-			}
-		}
 		i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.batch == 0 })
-		want := i >= 0 && (r.pubs[i].qos == 0 || outstanding < r.window)
+		want := i >= 0 && (r.pubs[i].qos == 0 || r.outstanding() < r.window)
 		if i >= 0 && r.pubs[i].run != 0 {
 			r.nextRun(i)
 			continue
@@ -222,7 +232,7 @@ func (r *senderRun) send(p *pub, out Outgoing) {
 			r.fail("sends %s in place of PUBREL#%d", packetText(out), p.id)
 		}
 	} else if m := out.Publish; out.Type != frames.TypePublish || m.ID != p.id || m.DUP != p.sent ||
-		m.QoS != p.qos || m.Topic != "t" || token(m.Message) != p.token {
+		m.QoS != p.qos || m.Topic != "t" || token(m.Message) != p.token || out.Until != p.until {
 		r.fail("sends %s, QoS %d, in place of %+v", packetText(out), m.QoS, *p)
 	}
 	r.filling = append(r.filling, packet{token: p.token, released: p.released, dup: out.Publish.DUP})
@@ -249,7 +259,7 @@ func (r *senderRun) find(id uint16) *pub {
 
 // end checks that e fits p, and that p ends only once.
 func (r *senderRun) end(p *pub, e Ended[int]) {
-	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token {
+	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token || e.Lowered != p.lowered || e.Message.QoS != p.qos {
 		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
 	}
 	if r.ended[p.token] {
