@@ -204,8 +204,10 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 		if !d.acked {
 			break
 		}
+		if d.code != frames.Success {
+			r.collect(d.code, r.head)
+		}
 		r.head++
-		r.collect(d.code, r.head-1)
 		if !d.last {
 			continue
 		}

@@ -91,18 +91,20 @@ func (r *Receiver) Reject(seq uint64, code frames.ReasonCode, reason string) {
 	r.settle(seq, code)
 }
 
-// collect adds the code of the next delivery of a message.
+// collect adds the code of the next delivery of a message, which its consumer has rejected.
 func (j *rejections) collect(code frames.ReasonCode, seq uint64) {
+	reason := j.reasons[seq]
+	delete(j.reasons, seq)
 	if code > j.message.code {
-		j.message = rejection{code, j.reasons[seq]}
-		delete(j.reasons, seq)
+		j.message = rejection{code, reason}
 	}
 }
 
 // collected returns the rejection of a message after its last delivery.
-func (j *rejections) collected() rejection {
-	rejected := j.message
-	j.message = rejection{}
+func (j *rejections) collected() (rejected rejection) {
+	if j.message.code != frames.Success {
+		rejected, j.message = j.message, rejection{}
+	}
 	return rejected
 }
 

@@ -18,7 +18,10 @@ type inMessage struct {
 	pending map[uint64]bool // unacknowledged deliveries
 	numbers Numbers
 
-	doubt bool // the broker may have lost it
+	doubt   bool // the broker may have lost it
+	code    frames.ReasonCode
+	refused []refusedDelivery // of this connection, in order of their numbers
+	counted counted           // at QoS 2, on this connection
 }
 
 // arrival is one PUBLISH of this connection.
@@ -26,6 +29,7 @@ type arrival struct {
 	*inMessage
 	again    bool // a duplicate, delivered to no consumer
 	released bool // PUBREL released its identifier, so no ack is due
+	counted  counted
 }
 
 // receiverRun drives a Receiver and a naive model side by side, with a store that lacks the
@@ -44,6 +48,7 @@ type receiverRun struct {
 	earlier  map[uint16]Numbers    // QoS 1 messages of earlier connections without an ack
 	waiting  map[uint64]*inMessage // unacknowledged deliveries, by number
 	last     uint64                // the number of the last delivery
+	quota    quota                 // limit, resumed and surplus
 
 	mirror      map[uint16]bool // the identifiers that remain after all journaled changes
 	store       *MemoryStore    // receives changes when the writer commits
@@ -64,6 +69,8 @@ func (r *receiverRun) open() {
 	r.r = NewReceiver(r.journal)
 	r.arrivals, r.held, r.waiting, r.last = nil, map[uint16]*inMessage{}, map[uint64]*inMessage{}, 0
 	r.earlier = map[uint16]Numbers{}
+	r.quota = quota{}
+	r.setQuota(r.rnd.IntN(2) == 0)
 }
 
 func (r *receiverRun) logf(format string, args ...any) {
@@ -114,6 +121,9 @@ func (r *receiverRun) arrive() {
 	if want, ok := r.earlier[id]; was.To != want.To || was.From < want.From || ok && was.From >= was.To {
 		r.fail("#%d repeats %v, want %v", id, was, want)
 	}
+	if !r.admits(qos, id, dup) {
+		return
+	}
 	if qos == qos1 {
 		delete(r.earlier, id)
 	}
@@ -131,6 +141,9 @@ func (r *receiverRun) arrive() {
 	}
 	if !isNew {
 		r.arrivals = append(r.arrivals, &arrival{inMessage: m, again: true})
+		if m.counted == uncounted {
+			m.counted = r.count(dup)
+		}
 		return
 	}
 	if first <= r.last {
@@ -141,25 +154,32 @@ func (r *receiverRun) arrive() {
 		m.pending[seq], r.waiting[seq] = true, m
 	}
 	r.last = first + uint64(n) - 1
-	r.arrivals = append(r.arrivals, &arrival{inMessage: m})
+	a := &arrival{inMessage: m}
+	r.arrivals = append(r.arrivals, a)
 	if qos == qos2 {
-		r.held[id] = m
+		r.held[id], m.counted = m, r.count(dup)
+	} else {
+		a.counted = r.count(dup)
 	}
 }
 
-// ack acknowledges a random delivery of any connection. The delivery is often pending, and may not
+// ack acknowledges or rejects a random delivery of any connection. The delivery is often pending, and may not
 // even exist.
 func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {
 		seq = pick(r.rnd, slices.Sorted(maps.Keys(r.waiting)))
 	}
-	r.logf("ack %d", seq)
 	m := r.waiting[seq]
 	if got := r.r.Pending(seq); got != (m != nil) {
 		r.fail("pending: %v, want %v", got, m != nil)
 	}
-	r.r.Ack(seq)
+	if r.rnd.IntN(3) == 0 {
+		r.reject(m, seq)
+	} else {
+		r.logf("ack %d", seq)
+		r.r.Ack(seq)
+	}
 	if m != nil {
 		delete(m.pending, seq)
 		delete(r.waiting, seq)
@@ -172,6 +192,7 @@ func (r *receiverRun) next() {
 	got, ok := r.r.Next()
 	r.logf("next: %v#%d, %v", got.Kind, got.ID, ok)
 	var want frames.Ack
+	var reason, gotReason string
 	for len(r.arrivals) > 0 {
 		a := r.arrivals[0]
 		if len(a.pending) > 0 && !(a.again && a.released) {
@@ -184,13 +205,20 @@ func (r *receiverRun) next() {
 		if want = (frames.Ack{Kind: frames.TypePubrec, ID: a.id}); a.qos == qos1 {
 			want.Kind = frames.TypePuback
 		}
+		want.Code, reason = a.code, a.reason()
+		r.answered(a)
 		break
 	}
-	if got != want || ok != (want.ID != 0) {
-		r.fail("ack %v#%d, %v, want %v#%d", got.Kind, got.ID, ok, want.Kind, want.ID)
+	if got.Properties != nil {
+		gotReason = got.Properties.Reason
+		got.Properties = nil
+	}
+	if got != want || ok != (want.ID != 0) || gotReason != reason {
+		r.fail("ack %v#%d %#02x %q, %v, want %v#%d %#02x %q", got.Kind, got.ID, byte(got.Code), gotReason, ok,
+			want.Kind, want.ID, byte(want.Code), reason)
 	}
 	r.readJournal()
-	if got.Kind == frames.TypePubrec && !r.mirror[got.ID] {
+	if got.Kind == frames.TypePubrec && got.Code == frames.Success && !r.mirror[got.ID] {
 		r.fail("PUBREC#%d is sent before its change is journaled", got.ID)
 	}
 }
@@ -238,6 +266,9 @@ func (r *receiverRun) lost() {
 	}
 	r.arrivals = nil
 	r.conn++
+	for _, m := range r.held {
+		m.counted, m.refused = uncounted, nil
+	}
 	if !keep || r.rnd.IntN(4) == 0 {
 		if keep {
 			r.logf("the broker has no session")
@@ -253,6 +284,7 @@ func (r *receiverRun) lost() {
 			m.doubt = true
 		}
 	}
+	r.setQuota(keep)
 	for _, m := range r.waiting {
 		if r.held[m.id] != m {
 			r.forget(m)
@@ -292,9 +324,10 @@ func (r *receiverRun) readJournal() {
 // check verifies the invariants; it runs after every step.
 func (r *receiverRun) check() {
 	r.readJournal()
+	r.checkQuota()
 	for _, id := range inboundIDs {
 		m := r.held[id]
-		if want := m != nil && len(m.pending) == 0; r.mirror[id] != want {
+		if want := m != nil && len(m.pending) == 0 && m.code == frames.Success; r.mirror[id] != want {
 			r.fail("the store holds #%d: %v, want %v", id, r.mirror[id], want)
 		}
 	}
