@@ -236,7 +236,7 @@ func TestErrorSaysWhatCameInsteadOfConnack(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			c.Send(publish("t", "hush", 0, 0, false))
-			c.ExpectClosed()
+			endsWith(c, frames.ProtocolViolation)
 			wantHidden(t, (outcome(t, dialed)).Error(), "hush")
 		})
 	})

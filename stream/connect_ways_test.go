@@ -717,12 +717,13 @@ func TestConnectOnTheWire(t *testing.T) {
 	}
 	t.Run("[MQTT-3.1.3-3] an empty identifier has its length", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			wantOnTheWire(t, b, nil, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x00\x00")
+			o := &stream.Options{Version: frames.V311}
+			wantOnTheWire(t, b, o, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x00\x00")
 		})
 	})
 	t.Run("a remaining length of three bytes", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
-			wantOnTheWire(t, b, &stream.Options{ClientID: str(40_000)}, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x9C\x40"+str(40_000))
+			wantOnTheWire(t, b, &stream.Options{Version: frames.V311, ClientID: str(40_000)}, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x9C\x40"+str(40_000))
 		})
 	})
 }

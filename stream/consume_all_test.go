@@ -220,7 +220,7 @@ func TestAllEndsWithoutErrorAfterCloseAndUnsubscribe(t *testing.T) {
 		go run("closed", two)
 		synctest.Wait()
 		done := inBackground(func() error { return one.Unsubscribe(t.Context()) })
-		c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+		c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
 		}

@@ -88,13 +88,13 @@ func TestReceiveChannelsCloseOnceAfterTheirLastValue(t *testing.T) {
 		}, true},
 		{"Drain", 3, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
 			inBackground(func() error { return sub.Drain(t.Context()) })
-			c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+			c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		}, false},
 		{"Unsubscribe", 0, func(t *testing.T, s *stream.Session, c *streamtest.Conn, sub *stream.Subscription) {
 			done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 			p := streamtest.Next[frames.Unsubscribe](c)
 			c.Expect(ackRun(puback, 2, 3)...) // not received, so dropped
-			c.Send(frames.Unsuback{ID: p.ID})
+			c.Unsuback(p)
 			if err := takeFrom(t, done); err != nil {
 				t.Fatal(err)
 			}

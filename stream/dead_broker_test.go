@@ -23,7 +23,7 @@ func TestDeadBrokerIsNoticedWhateverIsSent(t *testing.T) {
 		"QoS 0":                                {stream.Options{}, 0},
 		"QoS 1 and a window that is not full":  {stream.Options{Window: 1000}, 1},
 		"QoS 2 and a window that is not full":  {stream.Options{Window: 1000}, 2},
-		"QoS 1 that is sent again":             {stream.Options{Retry: &flow.Retry{Initial: time.Second, Max: time.Second}}, 1},
+		"QoS 1 that is sent again":             {stream.Options{Version: frames.V311, Retry: &flow.Retry{Initial: time.Second, Max: time.Second}}, 1},
 		"QoS 0 without a limit for one write":  {stream.Options{WriteTimeout: -1}, 0},
 		"QoS 0 over a line that takes nothing": {stream.Options{WriteTimeout: time.Hour}, 0},
 	} {

@@ -28,7 +28,7 @@ func TestDrainHandsOverWhatHasArrived(t *testing.T) {
 		}
 		wantIdle(t, done)
 		c.Send(publish("b/1", "2", exactly, 2, false)) // sent before the broker handles the UNSUBSCRIBE
-		c.Send(frames.Unsuback{ID: p.ID}, publish("b/1", "3", exactly, 3, false))
+		c.Send(unsuback(p), publish("b/1", "3", exactly, 3, false))
 		one := takeFrom(t, ch)
 		elapse(time.Second)
 		wantIdle(t, done) // a message waits in the buffer
@@ -61,7 +61,7 @@ func TestDrainWaitsForARangeLoop(t *testing.T) {
 		c.Send(inboundRun("a", atLeast, 1, 5)...)
 		synctest.Wait()
 		done := inBackground(func() error { return sub.Drain(t.Context()) })
-		c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+		c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		began := time.Now()
 		go func() {
 			for range sub.All(context.Background()) {
@@ -94,7 +94,7 @@ func TestDrainThatNobodyServesEnds(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				done := inBackground(func() error { return sub.Drain(ctx) })
-				c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+				c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 				elapse(time.Second)
 				wantIdle(t, done)
 				end.how(s, sub, cancel)

@@ -145,8 +145,9 @@ func TestPacketsAreLoggedAtDebugBothWays(t *testing.T) {
 		wantLines(t, packetsOf(t, book.take()), "sent PINGREQ size=2", "received PINGRESP DUP=false id=0 size=2")
 
 		go sub.Unsubscribe(context.Background())
-		id := streamtest.Next[frames.Unsubscribe](c).ID
-		c.Send(frames.Unsuback{ID: id})
+		u := streamtest.Next[frames.Unsubscribe](c)
+		id := u.ID
+		c.Unsuback(u)
 		wantLines(t, packetsOf(t, book.take()),
 			fmt.Sprintf("sent UNSUBSCRIBE DUP=false filters=[in/#] id=%d size=10", id),
 			fmt.Sprintf("received UNSUBACK DUP=false id=%d size=4", id))

@@ -384,7 +384,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 			if !slices.Equal(u.Topics, []string{"good/0", "good/2"}) {
 				t.Errorf("unsubscribed from %q", u.Topics)
 			}
-			c.Send(frames.Unsuback{ID: u.ID})
+			c.Unsuback(u)
 			if sub := subscribed(t, s, c, "good/0", 2); !slices.Equal(sub.Granted(), []frames.QoS{2}) {
 				t.Errorf("granted %v", sub.Granted())
 			}
@@ -432,7 +432,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				left := make(chan error, 1)
 				go func() { left <- sub.Unsubscribe(context.Background()) }()
 				u := streamtest.Next[frames.Unsubscribe](c)
-				c.Send(frames.Unsuback{ID: id(u.ID)})
+				c.Unsuback(frames.Unsubscribe{ID: id(u.ID), Topics: u.Topics})
 				c.ExpectClosed()
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 				wantError(t, outcome(t, left), nil) // the filter ended with the clean session
@@ -445,7 +445,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
-			c.Send(frames.Unsuback{ID: p.ID})
+			c.Unsuback(frames.Unsubscribe{ID: p.ID, Topics: []string{"a"}})
 			c.ExpectClosed()
 			wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 			wantPending(t, asked)
@@ -592,7 +592,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			c.SendBytes([]byte{0x20, 0xFF, 0xFF, 0xFF, 0x7F})
-			c.ExpectClosed()
+			endsWith(c, frames.PacketTooLarge)
 			var large *frames.TooLargeError
 			if err := outcome(t, dialed); !errors.As(err, &large) {
 				t.Errorf("error %v, want a TooLargeError", err)

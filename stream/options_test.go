@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Store without KeepSession", options{Store: flow.NewMemoryStore()}, []string{"Store", "KeepSession", "ClearSession"}},                                            // U27
 		{"ClearSession without Store", options{ClearSession: true}, []string{"ClearSession", "Store"}},
 		{"ClearSession with KeepSession", options{ClearSession: true, KeepSession: true, ClientID: "c", Store: flow.NewMemoryStore()}, []string{"ClearSession", "KeepSession"}},
-		{"KeepSession without ClientID", options{KeepSession: true}, []string{"client identifier", "empty", "clean session"}},
+		{"KeepSession without ClientID", options{Version: frames.V311, KeepSession: true}, []string{"client identifier", "empty", "clean session"}},
 		{"KeepSession without ClientID, 3.1", options{Version: frames.V31, KeepSession: true}, []string{"client identifier", "1 to 23 characters"}},
 		{"ClientID of 65536 bytes", options{ClientID: str(65536)}, []string{"client identifier", "65536", "65535"}},
 		{"ClientID not UTF-8", options{ClientID: "c\xFF"}, []string{"client identifier", "UTF-8"}},
@@ -69,7 +70,7 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Username not UTF-8", options{Username: "\xC0\x80"}, []string{"user name", "UTF-8"}},
 		{"Username with U+0000", options{Username: "u\x00"}, []string{"user name", "U+0000"}},
 		{"Password of 65536 bytes", options{Username: "u", Password: []byte(str(65536))}, []string{"password", "65536", "65535"}},
-		{"Password without Username", options{Password: []byte("p")}, []string{"password", "user name"}},
+		{"Password without Username", options{Version: frames.V311, Password: []byte("p")}, []string{"password", "user name"}},
 		{"Password without Username, 3.1", options{Version: frames.V31, ClientID: "c", Password: []byte("p")}, []string{"password", "user name"}},
 
 		{"Will without topic", options{Will: &frames.Message{Payload: []byte("bye")}}, []string{"will topic", "empty"}},
@@ -132,7 +133,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 		o    options
 		want connect
 	}{
-		{"none", options{}, connect{Version: frames.V311, CleanSession: true, KeepAlive: 60}},
+		{"none", options{}, connect{CleanSession: true, KeepAlive: 60}},
 		{"KeepAlive 65535 s", options{KeepAlive: 65535 * time.Second}, connect{KeepAlive: 65535}},
 		{"KeepAlive 1 s", options{KeepAlive: time.Second}, connect{KeepAlive: 1}},
 		{"KeepAlive 1 ns, rounded up", options{KeepAlive: 1}, connect{KeepAlive: 1}},
@@ -145,6 +146,8 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 		{"ClientID of 24 characters on 3.1.1", options{ClientID: str(24)}, connect{ClientID: str(24)}}, // [MQTT-3.1.3-5]
 		{"ClientID of 65535 bytes", options{ClientID: str(65535)}, connect{ClientID: str(65535)}},
 		{"KeepSession", options{ClientID: "c", KeepSession: true}, connect{ClientID: "c", CleanSession: false}},
+		{"KeepSession without ClientID, 5", options{Version: frames.V5, KeepSession: true}, connect{}},
+		{"Password without Username, 5", options{Version: frames.V5, Password: []byte("p")}, connect{PasswordFlag: true, Password: []byte("p")}},
 		{"Username alone", options{Username: "u"}, connect{UserNameFlag: true, UserName: "u"}},
 		{"Username of 65535 bytes", options{Username: str(65535)}, connect{UserNameFlag: true, UserName: str(65535)}},
 		{"Password of 65535 bytes", options{Username: "u", Password: long}, connect{UserNameFlag: true, UserName: "u", PasswordFlag: true, Password: long}},
@@ -162,9 +165,9 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 		{"MaxUnread 1", options{MaxUnread: 1}, connect{}},
 		{"ReceiveBytes and MaxUnread as MaxPacket", options{ReceiveBytes: 100, MaxUnread: 100, MaxPacket: 100}, connect{}},
 		{"MaxPacket 268435460", options{MaxPacket: 268435460}, connect{}},
-		{"Retry", options{Retry: &flow.Retry{}}, connect{}},
-		{"Retry from 1 s", options{Retry: &flow.Retry{Initial: time.Second, Max: time.Second, Factor: 1, Bandwidth: 1e-9}}, connect{}},
-		{"Retry to 1024 s", options{Retry: &flow.Retry{Initial: 1024 * time.Second, Max: 1024 * time.Second}}, connect{}},
+		{"Retry", options{Version: frames.V311, Retry: &flow.Retry{}}, connect{}},
+		{"Retry from 1 s", options{Version: frames.V311, Retry: &flow.Retry{Initial: time.Second, Max: time.Second, Factor: 1, Bandwidth: 1e-9}}, connect{}},
+		{"Retry to 1024 s", options{Version: frames.V311, Retry: &flow.Retry{Initial: 1024 * time.Second, Max: 1024 * time.Second}}, connect{}},
 		{"timeouts off", options{ConnectTimeout: -1, WriteTimeout: -1}, connect{}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -172,11 +175,16 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 				s := open(t, b, &row.o)
 				c := b.Accept()
 				got := c.ExpectConnect()
-				c.Connack(false, frames.Success)
+				answer := frames.Connack{}
+				if got.Version >= frames.V5 && got.ClientID == "" {
+					answer.Properties = &frames.ConnackProperties{AssignedClientID: "assigned"}
+				}
+				c.Send(answer)
 				up(t, s)
 				want := row.want
-				if want.Version == 0 {
-					want.Version = frames.V311
+				want.Version = cmp.Or(row.o.Version, version)
+				if want.Version >= frames.V5 {
+					want.Properties = announced(&row.o)
 				}
 				want.CleanSession = !row.o.KeepSession
 				if row.o.KeepAlive == 0 {
@@ -188,14 +196,15 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			})
 		})
 	}
-	t.Run("MaxPacket 2", func(t *testing.T) { // a CONNACK needs four bytes
+	t.Run("MaxPacket 2", func(t *testing.T) { // a CONNACK needs four bytes, or five at MQTT 5
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s := open(t, b, &stream.Options{MaxPacket: 2})
 			c := b.Accept()
 			c.ExpectConnect()
 			c.Connack(false, frames.Success)
+			size := len(encoded(t, version, frames.Connack{}))
 			var large *frames.TooLargeError
-			if err := lost(t, s); !errors.As(err, &large) || large.Size != 4 || large.Limit != 2 {
+			if err := lost(t, s); !errors.As(err, &large) || large.Size != size || large.Limit != 2 {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -213,6 +222,20 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 			}
 		})
 	})
+}
+
+// announced returns the properties of CONNECT at MQTT 5 for Options without properties of their own.
+func announced(o *stream.Options) *frames.ConnectProperties {
+	p := &frames.ConnectProperties{
+		ReceiveMaximum: 65535, MaximumPacket: 1 << 20, TopicAliasMaximum: 16, RequestResponseInformation: true,
+	}
+	if o.MaxPacket > 0 {
+		p.MaximumPacket = uint32(o.MaxPacket)
+	}
+	if o.KeepSession {
+		p.SessionExpiry = math.MaxUint32 // for ever
+	}
+	return p
 }
 
 func TestNegativeKeepAliveSendsNoPing(t *testing.T) {
@@ -594,7 +617,7 @@ func TestDefaults(t *testing.T) {
 			lost(t, s)
 			c = b.Handshake(false)
 			c.SendBytes(suback(1<<20 - 3))
-			c.ExpectClosed()
+			endsWith(c, frames.PacketTooLarge)
 			var large *frames.TooLargeError
 			if err := lost(t, s); !errors.As(err, &large) || large.Size != 1<<20+1 || large.Limit != 1<<20 {
 				t.Errorf("error %v", err)

@@ -81,7 +81,7 @@ func TestADrainedInboxOutlivesItsConnection(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- sub.Drain(t.Context()) }()
 		u := streamtest.Next[frames.Unsubscribe](c)
-		c.Send(frames.Unsuback{ID: u.ID})
+		c.Unsuback(u)
 		synctest.Wait()
 		c.Drop()
 		c = b.Handshake(true)
@@ -156,7 +156,7 @@ func TestAConsumerOfAllIdentifiersCanPublish(t *testing.T) {
 		sub := subscribed(t, s, c, "a", 1)
 		var all []byte
 		for id := 1; id <= flow.MaxUnacked; id++ {
-			all, _ = publish("a", "", 1, uint16(id), false).Append(all, frames.V311)
+			all, _ = publish("a", "", 1, uint16(id), false).Append(all, version)
 		}
 		c.SendBytes(all)
 		synctest.Wait()

@@ -84,14 +84,14 @@ func TestRequeuedMessageAtTheEnd(t *testing.T) {
 		}
 		left := inBackground(func() error { return one.Unsubscribe(t.Context()) })
 		c.Expect(ack(puback, 1))
-		c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+		c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		if err := takeFrom(t, left); err != nil {
 			t.Fatal(err)
 		}
 		wantEnd(t, one.Deliveries())
 
 		drained := inBackground(func() error { return two.Drain(t.Context()) })
-		c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+		c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		wantIdle(t, two.Deliveries())
 		d := <-two.Deliveries()
 		d.Ack()

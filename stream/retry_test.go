@@ -179,7 +179,7 @@ func TestRequestsAreSentAgainAfterDoublingIntervals(t *testing.T) {
 				u := streamtest.Next[frames.Unsubscribe](c)
 				u.DUP = v == frames.V31 // [MQTT-3.10.1-1]
 				wantAgain(t, c, u, intervals...)
-				c.Send(frames.Unsuback{ID: u.ID})
+				c.Unsuback(u)
 				if err := <-left; err != nil {
 					t.Fatal(err)
 				}

@@ -72,6 +72,33 @@ func publish(topic, payload string, q frames.QoS, id uint16, dup bool) frames.Pu
 
 func ack(kind frames.Type, id uint16) frames.Ack { return frames.Ack{Kind: kind, ID: id} }
 
+// unsuback returns the answer to p, with the code Success for each filter.
+func unsuback(p frames.Unsubscribe) frames.Unsuback {
+	return frames.Unsuback{ID: p.ID, Codes: make([]frames.ReasonCode, len(p.Topics))}
+}
+
+// pubcompUnknown returns the PUBCOMP for a PUBREL of which the client knows no PUBREC. The reason
+// code is 0x92 at MQTT 5; older versions have no code.
+func pubcompUnknown(id uint16) frames.Ack {
+	return frames.Ack{Kind: pubcomp, ID: id, Code: frames.PacketIdentifierNotFound}
+}
+
+// pubrelUnknown returns the PUBREL for a PUBREC of which the client knows no PUBLISH, with the same
+// code.
+func pubrelUnknown(id uint16) frames.Ack {
+	return frames.Ack{Kind: pubrel, ID: id, Code: frames.PacketIdentifierNotFound}
+}
+
+// endsWith expects the client to end the connection because of a fault. At MQTT 5 a DISCONNECT with
+// the code precedes the end; before, DISCONNECT means that all is well, and there is none.
+func endsWith(c *streamtest.Conn, code frames.ReasonCode) {
+	if c.Version() < frames.V5 {
+		c.ExpectClosed()
+		return
+	}
+	c.ExpectDisconnectCode(code)
+}
+
 const (
 	puback  = frames.TypePuback
 	pubrec  = frames.TypePubrec

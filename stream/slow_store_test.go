@@ -14,14 +14,22 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A slowStore calls hold in the middle of each commit.
+// recordsOnly reports whether a commit holds only the record of the session. A connection of MQTT 5
+// begins with such a commit. The slow Stores let it pass, so that scripts fit all versions.
+func recordsOnly(changes []flow.Change) bool {
+	return len(changes) == 1 && changes[0].Kind == flow.Opened
+}
+
+// A slowStore calls hold in the middle of each commit of messages or identifiers.
 type slowStore struct {
 	flow.Store
 	hold func()
 }
 
 func (s *slowStore) Commit(changes []flow.Change) error {
-	s.hold()
+	if !recordsOnly(changes) {
+		s.hold()
+	}
 	return s.Store.Commit(changes)
 }
 
@@ -165,7 +173,7 @@ func TestPacketsOfQoS2WaitOnlyForTheirOwnChanges(t *testing.T) {
 	slowCommits(t, func(t *testing.T, _ *streamtest.Broker, x *slowSession) {
 		x.begin("slow")
 		x.conn.Send(ack(pubrel, 99), ack(pubrec, 98)) // of exchanges that the session does not know
-		x.conn.Expect(ack(pubcomp, 99), ack(pubrel, 98))
+		x.conn.Expect(pubcompUnknown(99), pubrelUnknown(98))
 		x.commit <- struct{}{}
 		x.conn.Expect(publish("slow", "", atLeast, 1, false))
 
@@ -184,7 +192,7 @@ func TestPacketsOfQoS2WaitOnlyForTheirOwnChanges(t *testing.T) {
 		x.conn.Expect(publish("slow", "", atLeast, 2, false))
 		x.conn.ExpectQuiet(time.Second)
 		x.commit <- struct{}{}
-		x.conn.Expect(ack(pubrec, 2), ack(pubrec, 1), ack(pubcomp, 1), ack(pubcomp, 1))
+		x.conn.Expect(ack(pubrec, 2), ack(pubrec, 1), ack(pubcomp, 1), pubcompUnknown(1))
 	})
 }
 
@@ -197,7 +205,7 @@ func TestSubscribeOvertakesASlowCommit(t *testing.T) {
 		synctest.Wait()
 		sub := call.granted()
 		done := inBackground(func() error { return sub.Unsubscribe(context.Background()) })
-		x.conn.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](x.conn).ID})
+		x.conn.Unsuback(streamtest.Next[frames.Unsubscribe](x.conn))
 		if err := takeFrom(t, done); err != nil {
 			t.Error(err)
 		}

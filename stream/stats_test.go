@@ -88,7 +88,7 @@ func TestStatsCountWhatIsReceived(t *testing.T) {
 		}
 		size := 0
 		for _, p := range packets {
-			wire, err := p.Append(nil, frames.V311)
+			wire, err := p.Append(nil, version)
 			if err != nil {
 				t.Fatal(err)
 			}

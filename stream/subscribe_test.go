@@ -26,7 +26,7 @@ func unsubscribed(t *testing.T, c *streamtest.Conn, topics ...string) {
 	if !slices.Equal(p.Topics, topics) {
 		t.Fatalf("UNSUBSCRIBE for %q, want %q", p.Topics, topics)
 	}
-	c.Send(frames.Unsuback{ID: p.ID})
+	c.Unsuback(p)
 }
 
 // asked returns the next SUBSCRIBE, which must contain the given filters.
@@ -92,7 +92,7 @@ func TestRefusedFilterEndsSubscribeAndTheGrantedOnesAreUnsubscribed(t *testing.T
 			t.Fatalf("UNSUBSCRIBE for %q, want %q", u.Topics, want)
 		}
 		wantStat(t, s, "Subscribed", func(st stream.Stats) int { return st.Subscribed }, 0)
-		c.Send(publish("c", "still on its way", atLeast, 8, false), frames.Unsuback{ID: u.ID})
+		c.Send(publish("c", "still on its way", atLeast, 8, false), unsuback(u))
 		c.Expect(ack(puback, 8)) // the message is discarded: it matches no Subscription
 		wantStat(t, s, "Unclaimed", func(st stream.Stats) int { return st.Unclaimed }, 0)
 		c = droppedAndBack(t, s, b, c, false)
@@ -138,7 +138,7 @@ func TestSubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 		c.Grant(p) // a late SUBACK has no effect on the call
 		c.Send(publish("a", "x", atLeast, 1, false))
 		c.Expect(ack(puback, 1)) // the message is discarded: it matches no Subscription
-		c.Send(frames.Unsuback{ID: u.ID})
+		c.Unsuback(u)
 		wantStat(t, s, "Discarded", func(st stream.Stats) uint64 { return st.Discarded }, 1)
 		if sub := subscribed(t, s, c, "a", atLeast); sub.Err() != nil {
 			t.Fatal(sub.Err())
@@ -321,7 +321,7 @@ func TestTenThousandFiltersAreSplitAndGrantedInOrder(t *testing.T) {
 			if left == 0 {
 				wantIdle(t, done)
 			}
-			c.Send(frames.Unsuback{ID: p.ID})
+			c.Unsuback(p)
 		}
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
@@ -378,7 +378,7 @@ func TestOneRefusalInASplitSubscribeTakesAllBack(t *testing.T) {
 		for len(topics) < 19 {
 			p := streamtest.Next[frames.Unsubscribe](c)
 			topics = append(topics, p.Topics...)
-			c.Send(frames.Unsuback{ID: p.ID})
+			c.Unsuback(p)
 		}
 		if len(topics) != 19 || slices.Contains(topics, "15") {
 			t.Fatalf("UNSUBSCRIBE for %d filters", len(topics))
@@ -492,7 +492,7 @@ func TestPacketIdentifiersAreSharedByPublishSubscribeAndUnsubscribe(t *testing.T
 			take()
 		}
 		c.Grant(p)
-		c.Send(frames.Unsuback{ID: q.ID})
+		c.Unsuback(q)
 		call.granted()
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
@@ -550,14 +550,16 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 		"a reserved code": func(p frames.Subscribe) frames.Packet {
 			return frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, 3}}
 		},
-		"UNSUBACK": func(p frames.Subscribe) frames.Packet { return frames.Unsuback{ID: p.ID} },
+		"UNSUBACK": func(p frames.Subscribe) frames.Packet {
+			return frames.Unsuback{ID: p.ID, Codes: []frames.ReasonCode{0, 0}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, nil)
 				call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
 				c.Send(answer(streamtest.Next[frames.Subscribe](c)))
-				c.ExpectClosed()
+				endsWith(c, frames.ProtocolViolation)
 				var violation *frames.ProtocolError
 				if err := lost(t, s); !errors.As(err, &violation) {
 					t.Fatalf("the connection ended with %v", err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
@@ -12,11 +13,11 @@ import (
 )
 
 // U29. A message above MaxPacket, such as a retained one that a wide filter brings, is acknowledged
-// and dropped at each level, and the connection goes on.
+// and dropped at each level, and the connection goes on. MQTT 5 has a rule of its own, see below.
 func TestAMessageAboveMaxPacketIsAcknowledgedAndDropped(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := new(logBook)
-		s, c := connected(t, b, &stream.Options{MaxPacket: 1000, Logger: book.logger()})
+		s, c := connected(t, b, &stream.Options{Version: frames.V311, MaxPacket: 1000, Logger: book.logger()})
 		sub := subscribed(t, s, c, "#", exactly)
 		large := strings.Repeat("x", 5000)
 		c.Send(publish("big", large, atMost, 0, false))
@@ -40,7 +41,7 @@ func TestAMessageAboveMaxPacketIsAcknowledgedAndDropped(t *testing.T) {
 // U29
 func TestTheConnectionGoesOnAfterAVeryLargeMessage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
-		s, c := connected(t, b, nil)
+		s, c := connected(t, b, faultOptions(frames.V311))
 		const size = 64 << 20
 		c.SendBytes(append(header(size), "\x00\x01t"...))
 		part := make([]byte, 1<<20)
@@ -56,12 +57,49 @@ func TestTheConnectionGoesOnAfterAVeryLargeMessage(t *testing.T) {
 	})
 }
 
+// V27. At MQTT 5 CONNECT announces MaxPacket as the maximum packet size, so that a larger packet is
+// a violation [MQTT-3.1.2-24]. It ends the connection before its body has arrived, and the session
+// comes back.
+func TestAMessageAboveTheAnnouncedMaximumPacketSizeEndsTheConnection(t *testing.T) {
+	for _, q := range levels {
+		t.Run(q.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				o := faultOptions(frames.V5)
+				o.MaxPacket = 1000
+				s := open(t, b, o)
+				c := b.Accept()
+				if p := c.ExpectConnect().Properties; p == nil || p.MaximumPacket != 1000 {
+					t.Fatalf("properties %+v", p)
+				}
+				c.Connack(false, frames.Success)
+				up(t, s)
+				in := subscribed(t, s, c, "#", exactly).Deliveries()
+				fits := publish("t", "", q, min(uint16(q), 1), false)
+				fits.Payload = make([]byte, 1000-len(encoded(t, frames.V5, fits))-1) // the length takes two bytes
+				c.Send(fits)
+				d := wantDelivery(t, in, "t", string(fits.Payload))
+				start := time.Now()
+				fits.Payload = append(fits.Payload, 0)
+				c.SendBytes(encoded(t, frames.V5, fits)[:5])
+				c.ExpectDisconnectCode(frames.PacketTooLarge)
+				var large *frames.TooLargeError
+				if err := lost(t, s); !errors.As(err, &large) || large.Size != 1001 || large.Limit != 1000 {
+					t.Errorf("the connection ended with %v", err)
+				}
+				d.Ack()
+				returns(t, b, s, in, start)
+				wantStat(t, s, "TooLarge", func(st stream.Stats) uint64 { return st.TooLarge }, 0)
+			})
+		})
+	}
+}
+
 // A packet of another type above MaxPacket ends the connection.
 func TestAnyOtherPacketAboveMaxPacketEndsTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{MaxPacket: 1000})
 		c.SendBytes(append([]byte{0x90}, header(2000)[1:]...))
-		c.ExpectClosed()
+		endsWith(c, frames.PacketTooLarge)
 		var large *frames.TooLargeError
 		if err := lost(t, s); !errors.As(err, &large) || large.Limit != 1000 {
 			t.Error(err)

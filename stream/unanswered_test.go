@@ -42,7 +42,7 @@ func TestSubscribeEndsWhenTheBrokerAnswersOnlyPings(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 		wantEnd(t, sub.Messages())
-		c.Send(frames.Unsuback{ID: u.ID})
+		c.Unsuback(u)
 		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
 	})
 }

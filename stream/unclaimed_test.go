@@ -196,7 +196,7 @@ func TestLateMessagesOfAFilterThatWasGivenUpAreAckedAndDropped(t *testing.T) {
 		wantStat(t, s, "Discarded", discarded, 3)
 		wantPayloads(t, s.Messages(), "not late")
 		c.Expect(ack(puback, 3))
-		c.Send(frames.Unsuback{ID: u.ID}, publish("a/1", "another filter has it", atLeast, 4, false))
+		c.Send(unsuback(u), publish("a/1", "another filter has it", atLeast, 4, false))
 		wantPayloads(t, s.Messages(), "another filter has it")
 		wantStat(t, s, "Discarded", discarded, 3)
 	})

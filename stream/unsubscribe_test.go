@@ -39,7 +39,7 @@ func TestUnsubscribeAcksAndDropsWhatNobodyReceived(t *testing.T) {
 				wantEnd(t, sub.Deliveries())
 				wantEnd(t, sub.Messages())
 				wantIdle(t, done)
-				c.Send(publish("a", "late", atLeast, 700, false), frames.Unsuback{ID: p.ID})
+				c.Send(publish("a", "late", atLeast, 700, false), unsuback(p))
 				if err := takeFrom(t, done); err != nil || sub.Err() != nil {
 					t.Fatal(err, sub.Err())
 				}
@@ -83,7 +83,7 @@ func TestUnsubscribeEndsARangeLoopAtTheNextMessage(t *testing.T) {
 			if got = append(got, string(d.Payload)); len(got) == 3 {
 				done := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 				c.Expect(ackRun(puback, 1, 2)...)
-				c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+				c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 				if err := takeFrom(t, done); err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +105,7 @@ func TestUnsubscribeKeepsTheCopiesOfOthers(t *testing.T) {
 		c.Send(inboundRun("a/b", atLeast, 1, 5)...)
 		synctest.Wait()
 		done := inBackground(func() error { return one.Unsubscribe(t.Context()) })
-		c.Send(frames.Unsuback{ID: streamtest.Next[frames.Unsubscribe](c).ID})
+		c.Unsuback(streamtest.Next[frames.Unsubscribe](c))
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestUnsubscribeIsIdempotent(t *testing.T) {
 		wantIdle(t, one)
 		wantIdle(t, two)
 		c.ExpectNone()
-		c.Send(frames.Unsuback{ID: p.ID})
+		c.Unsuback(p)
 		for _, err := range []error{takeFrom(t, one), takeFrom(t, two), sub.Unsubscribe(t.Context())} {
 			if err != nil {
 				t.Fatal(err)
@@ -215,7 +215,7 @@ func TestUnsubscribeThatIsNeverAnsweredEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		wantError(t, sub.Unsubscribe(ctx), context.DeadlineExceeded)
 		p := streamtest.Next[frames.Unsubscribe](c)
-		c.Send(frames.Unsuback{ID: p.ID}) // a late UNSUBACK still ends the Subscription
+		c.Unsuback(p) // a late UNSUBACK still ends the Subscription
 		wantEnd(t, sub.Messages())
 		wantStat(t, s, "Connections", func(st stream.Stats) uint64 { return st.Connections }, 1)
 	})
@@ -231,7 +231,7 @@ func TestUnsubscribeWhileTheSubscriptionIsBeingRestored(t *testing.T) {
 		q := streamtest.Next[frames.Unsubscribe](c)
 		c.Grant(p)
 		wantIdle(t, done)
-		c.Send(frames.Unsuback{ID: q.ID})
+		c.Unsuback(q)
 		if err := takeFrom(t, done); err != nil {
 			t.Fatal(err)
 		}

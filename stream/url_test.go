@@ -161,7 +161,7 @@ func TestBadURLsAreNamedWithoutTheirSecrets(t *testing.T) {
 		t.Run(fmt.Sprintf("%.60q", row.url), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				var records record
-				o := with(b, &stream.Options{Logger: slog.New(slog.NewTextHandler(&records, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+				o := with(b, &stream.Options{Version: frames.V311, Logger: slog.New(slog.NewTextHandler(&records, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 				for _, start := range []func() (*stream.Session, error){
 					func() (*stream.Session, error) { return stream.Open(row.url, o) },
 					func() (*stream.Session, error) { return stream.Dial(aMinute(t), row.url, o) },

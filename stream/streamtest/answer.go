@@ -249,8 +249,10 @@ func (p *peer) fits(m frames.Message) bool {
 	if p.largest == 0 {
 		return true
 	}
-	header, err := frames.Publish{Message: m, ID: 1}.AppendHeader(nil, p.version)
-	return err == nil && len(header)+len(m.Payload) <= p.largest
+	n := len(p.out)
+	with, err := frames.Publish{Message: m, ID: 1}.AppendHeader(p.out, p.version)
+	p.out = with[:n] // keeps its memory for the packet that follows
+	return err == nil && len(with)-n+len(m.Payload) <= p.largest
 }
 
 // deliver sends a message. The window must have room for it.
