@@ -78,6 +78,7 @@ func (s *Subscriptions[T]) hold(x *filter[T], q *request[T], code frames.ReasonC
 	if x.last == q {
 		x.last = nil
 	}
+	x.identified(q, code < frames.UnspecifiedError)
 	switch {
 	case q.number < x.unsubscribed:
 	case code < frames.UnspecifiedError:
@@ -153,13 +154,13 @@ func (s *Subscriptions[T]) Unsuback(id uint16, codes []frames.ReasonCode) error 
 	}
 	s.requests.answered(q)
 	for i, x := range q.filters {
-		if codes != nil {
-			x.refuseUnsubscribe(codes[i])
-		}
 		if x.last == q { // otherwise it was asked for again
 			x.last, x.held, x.withdrawn = nil, absent, false
 		}
-		if x.unsubscribed == q.number {
+		if x.unsubscribed == q.number { // otherwise the owners wait for the answer to a later packet
+			if codes != nil {
+				x.refuseUnsubscribe(codes[i])
+			}
 			s.answerWaiting(x)
 		}
 		s.update(x, x.by)

@@ -9,7 +9,7 @@ type filter[T comparable] struct {
 	wants   []*want[T]         // in order of Add
 	waiting []*subscription[T] // leaving owners that wait for the UNSUBACK
 	held    held
-	id      uint32 // the subscription identifier in the last SUBSCRIBE for the filter
+	ids     []filterID
 
 	// The filter was taken back, so it is unsubscribed unless an owner wants it. A grant to an
 	// owner ends that.
@@ -22,6 +22,40 @@ type filter[T comparable] struct {
 	by           *subscription[T] // asked for the last change; a packet has only filters of one owner
 	queued       bool             // in the queue of requests
 	listed       bool             // in Subscriptions.parting
+}
+
+// A filterID is a subscription identifier that messages for a filter may have: of the last SUBSCRIBE
+// that was granted, or of one that has no answer yet. Until the answer, the broker may have either.
+type filterID struct {
+	id uint32
+	by uint64 // the number of the SUBSCRIBE
+}
+
+// ask records the identifier of the SUBSCRIBE q for x, which is sent.
+func (x *filter[T]) ask(q *request[T]) {
+	if !x.identifiedBy(q.packet.Identifier) {
+		x.ids = append(x.ids, filterID{q.packet.Identifier, q.number})
+	}
+}
+
+// identified records the answer to the SUBSCRIBE q for x. A grant ends the identifiers before it, since
+// the broker has one subscription for each filter, with the identifier of the last SUBSCRIBE
+// [MQTT-3.8.4-3].
+func (x *filter[T]) identified(q *request[T], granted bool) {
+	x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool {
+		if granted {
+			return i.by < q.number && i.id != q.packet.Identifier
+		}
+		return i.by == q.number
+	})
+	if granted {
+		x.ask(q)
+	}
+}
+
+// identifiedBy reports whether a message with the subscription identifier may be for x.
+func (x *filter[T]) identifiedBy(id uint32) bool {
+	return slices.ContainsFunc(x.ids, func(i filterID) bool { return i.id == id })
 }
 
 // held says whether the broker's session has a filter.

@@ -74,7 +74,7 @@ func (q *request[T]) add(x *filter[T]) {
 		return
 	}
 	q.packet.Filters = append(q.packet.Filters, x.merged())
-	x.id = q.packet.Identifier
+	x.ask(q)
 	for _, w := range x.wants {
 		if w.answer == due {
 			w.answer, w.by = asked, q.number

@@ -84,32 +84,34 @@ func (s *Subscriptions[T]) Lookup(topic string) []T { return s.routes.Lookup(top
 
 // LookupFor returns the owners that a message with these subscription identifiers is for (MQTT 5,
 // section 3.3.4). The filters decide who may have the message. If several owners may, the
-// identifiers decide, because some brokers send one copy for each matching subscription. Messages
-// without an identifier that is known here, such as retained messages of some brokers, are for all
-// owners whose filters match.
+// identifiers decide, because some brokers send one copy for each matching subscription. They do not
+// decide unless all of them are known here: a message without identifiers, such as a retained message
+// of some brokers, or with the identifier of an earlier SUBSCRIBE or process is for all owners whose
+// filters match, so that no owner misses it.
 func (s *Subscriptions[T]) LookupFor(topic string, ids []uint32) []T {
 	may := s.routes.Lookup(topic)
 	if len(ids) == 0 || len(may) < 2 {
 		return may
 	}
-	var named []T
-	for _, owner := range may {
-		if s.owners[owner].named(topic, ids) {
-			named = append(named, owner)
+	for _, id := range ids {
+		if !slices.ContainsFunc(may, func(owner T) bool { return s.owners[owner].named(topic, id) }) {
+			return may
 		}
 	}
-	if len(named) == 0 {
-		return may
+	var named []T
+	for _, owner := range may {
+		if slices.ContainsFunc(ids, func(id uint32) bool { return s.owners[owner].named(topic, id) }) {
+			named = append(named, owner)
+		}
 	}
 	return named
 }
 
-// named reports whether the owner wants a filter that matches topic and whose subscription has one of
-// the identifiers. The broker has one subscription for each filter, with the identifier of the last
-// SUBSCRIBE [MQTT-3.8.4-3].
-func (sub *subscription[T]) named(topic string, ids []uint32) bool {
+// named reports whether the owner wants a filter that matches topic and that the identifier may stand
+// for.
+func (sub *subscription[T]) named(topic string, id uint32) bool {
 	for i := range sub.wants {
-		if x := sub.wants[i].filter; slices.Contains(ids, x.id) && frames.Match(x.topic, topic) {
+		if x := sub.wants[i].filter; x.identifiedBy(id) && frames.Match(x.topic, topic) {
 			return true
 		}
 	}
@@ -265,7 +267,7 @@ func (s *Subscriptions[T]) Lost() {
 // forgetSession handles the loss of the broker's session: the broker has no filter any more.
 func (s *Subscriptions[T]) forgetSession() {
 	for _, x := range s.filters {
-		x.held, x.withdrawn, x.listed, x.waiting = absent, false, false, nil
+		x.held, x.withdrawn, x.listed, x.waiting, x.ids = absent, false, false, nil, nil
 		s.forget(x)
 	}
 	s.parting, s.known = nil, true
