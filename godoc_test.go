@@ -35,6 +35,7 @@ var aliases = map[string]reflect.Type{
 	"Delivery":        reflect.TypeFor[mqtt.Delivery](),
 	"Publishing":      reflect.TypeFor[mqtt.Publishing](),
 	"Receipt":         reflect.TypeFor[mqtt.Receipt](),
+	"Reply":           reflect.TypeFor[mqtt.Reply](),
 	"State":           reflect.TypeFor[mqtt.State](),
 	"Stats":           reflect.TypeFor[mqtt.Stats](),
 	"Event":           reflect.TypeFor[mqtt.Event[int]](),

@@ -28,6 +28,8 @@
 //	Client.Publishes     you         nobody; select with Done   none; blocks while Queue is full
 //	PublishFrom, input   you         you; that ends the stage   yours
 //	PublishFrom, output  the stage   the stage, at its end      256 to 1,024 Receipts
+//	Requests, input      you         you; that ends the stage   yours
+//	Requests, output     the stage   the stage, at its end      256
 //	Publishing.Ack       the client  nobody                     yours
 //	Messages             a feeder    the feeder                 none; a receive acks the message
 //	Deliveries           a feeder    the feeder                 256
@@ -37,16 +39,17 @@
 //
 // A channel with the bound "none" is unbuffered. A feeder is the goroutine that sends to one
 // receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which bound all
-// inbound messages together. A stage is the goroutine of one call of PublishFrom. Its output
-// buffers Window+Queue Receipts, at least 256 and at most 1,024. A stage that holds Window+Queue
-// messages stops reading its input. Receipts that do not fit into an Ack channel wait in a queue
-// without bound, and other channels are not delayed.
+// inbound messages together. A stage is the goroutine of one call of PublishFrom or Requests. The
+// output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most 1,024. A stage that
+// holds Window+Queue messages or requests stops reading its input. Receipts that do not fit into an
+// Ack channel wait in a queue without bound, and other channels are not delayed.
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
-// stage in use, one for each Ack channel that is full, one while the log handler runs, and one
-// while packets overtake a slow commit of the Store. Close returns when all of them have ended, but
-// does not wait for ever for code of yours that does not return: its error then names that code.
+// stage in use, one for the replies to requests, one for each Ack channel that is full, one while the
+// log handler runs, and one while packets overtake a slow commit of the Store. Close returns when all
+// of them have ended, but does not wait for ever for code of yours that does not return: its error
+// then names that code.
 //
 // # Errors
 //
@@ -117,6 +120,21 @@
 // messages that nobody has received. The filters $share/group/f, $queue/f and $exclusive/f receive
 // the messages that match f. Some brokers change topics: RabbitMQ delivers a.b as a/b, which the
 // filter a.b does not match. Such messages go to the client's own channels.
+//
+// # Requests
+//
+// On MQTT 5, Request sends a request and waits for its reply (section 4.10), Requests does so for a
+// channel of requests, and Serve answers them. All replies to a client come to one Subscription, which
+// the first request makes and which every connection restores. Its topic is OptionsV5.ReplyTopic, or
+// else the response information that the broker has announced at the first connection, or else
+// reply/ and the client identifier; a slash and 16 random digits follow. The broker must allow the
+// client to subscribe to it, and allow the responder to publish to it. Requests are told from one
+// another by their correlation data.
+//
+// A request that the broker has acknowledged waits for its reply, also while the client connects
+// again. It ends with ErrUnconfirmed and ErrSessionLost if the broker did not keep the session, so set
+// KeepSession where connections break. A broker does not tell when it drops a request or a reply for
+// another reason, so give each request an end: a context with a deadline, or for Requests an Expiry.
 //
 // # Sessions
 //
@@ -316,6 +334,15 @@ type (
 	//	Clone, Validate                 the methods of Message
 	Receipt = stream.Receipt
 
+	// Reply is the result of a request of Client.Requests. The client has acked the reply, so Ack,
+	// Reject and Requeue do nothing.
+	//
+	//	Topic, Payload, QoS, Retain, Properties, Duplicate, ID     the fields of Delivery
+	//	Ack, Reject, Reply, Requeue, Clone, Validate   the methods of Delivery
+	//	Tag  any      of the Publishing
+	//	Err  error    nil, or why there is no reply; then the fields of Delivery are empty
+	Reply = stream.Reply
+
 	// State is the state of the connection.
 	//
 	//	Online    bool
@@ -406,7 +433,8 @@ type (
 	//	Redirect        func(context.Context, Redirect) (url string, err error)    decides where to
 	//	                                  connect when the broker refers to another one; nil does not
 	//	                                  follow. With KeepSession it needs SharedSession
-	//	ReplyTopic      string            the beginning of the topics for replies to requests
+	//	ReplyTopic      string            the beginning of the topic for replies to requests; see
+	//	                                  Requests above
 	OptionsV5 = stream.OptionsV5
 
 	// Stats are counters since Open, and the values of the moment. A publication from the Store
@@ -419,6 +447,7 @@ type (
 	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
 	//	Surplus        uint64         messages sent again in excess of ReceiveMaximum (MQTT 5)
+	//	LateReplies    uint64         replies for which no request waits; they are acked
 	//	Unreported     uint64         publications that failed without an Ack channel
 	//	BytesIn        uint64         bytes of MQTT packets received, without CONNACK
 	//	BytesOut       uint64         bytes of MQTT packets sent, without CONNECT
@@ -607,8 +636,14 @@ var (
 	// sent again. It comes with a *RefusalError.
 	ErrRefused = stream.ErrRefused
 
-	// ErrExpired is the reason inside ErrNotSent when a message has expired while it waited.
+	// ErrExpired is the reason inside ErrNotSent when a message has expired while it waited. Inside
+	// ErrUnconfirmed it is the reason of a request of Requests that has expired without a reply.
 	ErrExpired = stream.ErrExpired
+
+	// ErrNoResponder is the error of a request that the broker has taken and that nobody gets: no
+	// Subscription matches its topic (MQTT 5, reason code NoMatchingSubscribers). Some brokers, such
+	// as mochi, never tell. Start the responder, and send the request again.
+	ErrNoResponder = stream.ErrNoResponder
 
 	// ErrBehind says that a call was ended because it would have waited behind messages that
 	// consumers have not taken: more than Options.MaxUnread waits, and nothing was read for a
@@ -617,8 +652,9 @@ var (
 	ErrBehind = stream.ErrBehind
 
 	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS
-	// 2 message and then lost the session (CONNACK without session present, section 3.2.2.2).
-	// Publish the message again if a second copy is better than none.
+	// 2 message and then lost the session (CONNACK without session present, section 3.2.2.2), and for
+	// a request that was acknowledged, since its reply may be lost. Publish the message again if a
+	// second copy is better than none.
 	ErrSessionLost = stream.ErrSessionLost
 )
 
@@ -967,6 +1003,41 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 	return c.s.PublishFrom(ctx, in)
 }
 
+// Request sends the request m and returns its reply, which is acked (MQTT 5, section 4.10). It can be
+// called from many goroutines at once. The first call waits for a connection, and subscribes to the
+// topic of the replies. Request sets the response topic and the correlation data of a copy of m;
+// setting them in m is an *InvalidError. If m has no Expiry, the deadline of ctx becomes its Expiry,
+// so that no responder works on a request that nobody waits for.
+//
+// The error tells the fate of m as that of Publish does. ErrNoResponder means that nobody subscribes
+// to its topic. When ctx ends, m is withdrawn if it is still queued (ErrNotSent); otherwise it may
+// have been answered (ErrUnconfirmed). A request whose reply would lie unread, since consumers do not
+// take the messages before it, ends with ErrBehind. On 3.1 and 3.1.1, Request returns a *VersionError.
+//
+// At QoS 0 a request or its reply may be lost without a sign. With a Store, a request that ended with
+// ErrKept or ErrUnconfirmed may still be sent by the next client. With KeepSession, the broker also
+// keeps the Subscription for the replies to an earlier client: such replies match no Subscription
+// of the next client and wait in its Deliveries, unless DiscardUnclaimed is set.
+func (c *Client) Request(ctx context.Context, m Message) (Message, error) {
+	return c.s.Request(ctx, m)
+}
+
+// Requests is a stage of a pipeline: it sends the requests from in, and returns one Reply for each of
+// them, with its Tag, in the order in which the replies come. It treats each request as Request does;
+// its Ack channel is not used. A request with an Expiry ends when that has passed (ErrUnconfirmed with
+// ErrExpired, or ErrNotSent with ErrExpired if it was not sent). At most Window+Queue requests are
+// under way or wait to be received as replies; then the stage stops reading its input.
+//
+// Read the returned channel until it is closed: after the channel in is closed and its last request
+// has ended, or after ctx or the client ends. While nobody reads it, the client and its other channels
+// go on. When ctx or the client ends, the stage stops reading from its input, and every request under
+// way ends with an error, so select your sends to the input with the same ctx and Done. If nobody
+// receives a Reply for a second or two after ctx has ended, the remaining ones are dropped, and
+// Stats.Unreported counts them. If in is nil, it counts as closed.
+func (c *Client) Requests(ctx context.Context, in <-chan Publishing) <-chan Reply {
+	return c.s.Requests(ctx, in)
+}
+
 // Subscribe requests the filters from the broker and waits until the broker has granted all of
 // them. If the broker refuses a filter, the error is a *RefusedError with the name of that filter.
 // If ctx ends first, the error wraps the cause of ctx and says why there is no answer yet. If the
@@ -1104,6 +1175,30 @@ func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
 // Receipt has the value as Tag and an Err that wraps ErrNotSent.
 func PublishFrom[T any](ctx context.Context, c *Client, enc Encoder[T], in <-chan T) <-chan Receipt {
 	return stream.PublishFrom(ctx, c.s, enc, in)
+}
+
+// Serve subscribes to filters and answers the requests that match them (MQTT 5, section 4.10). It
+// calls serve for one request at a time, in order of arrival, and publishes the message that serve
+// returns. If that message has no topic, it goes to the response topic of the request, at the QoS of
+// the request. It gets the correlation data of the request, unless it has its own. Serve does not wait
+// for the Receipt of a reply before the next call.
+//
+// A request is acked when its reply has its Receipt. So a request whose reply was not sent comes
+// again after a crash, if KeepSession is set, and serve must bear to see a request twice. A request
+// without a response topic is acked after the call, and the message is not used. If serve returns an
+// error and an empty message, there is no reply: the request is rejected with
+// ImplementationSpecificError and the text of the error, which the broker sees, but the requester does
+// not. To tell the requester, return a message that says so. If the broker refuses the reply, or the
+// reply can never be sent, the request is rejected too, and the log has the reason. If the reply
+// could not be sent for a reason that passes, serve gets the request again a second later.
+//
+// Serve returns the cause of ctx when ctx ends. It then unsubscribes, and requests that have arrived
+// are acked and dropped. To leave the waiting requests of a kept session to the next process, end the
+// client: Serve returns nil after Shutdown or Close. Otherwise it returns the error of Subscribe, or
+// the reason why the Subscription ended. To work on several requests at once, use Subscribe and
+// Delivery.Reply, or several clients and a shared filter.
+func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery) (Message, error), f ...Filter) error {
+	return stream.Serve(ctx, c.s, serve, f...)
 }
 
 // Retryable reports whether a failed call has left nothing behind, and trying it again can help. It

@@ -103,7 +103,10 @@ func bufferOf[T any](ch chan T, revert func(T) Delivery) buffer {
 // the next message; a break leaves the last message unacknowledged. The iterator ends without an
 // error after Close or Unsubscribe. Otherwise its last pair has the error: the cause of ctx, or
 // Err.
-func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
+func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] { return b.each(ctx, true) }
+
+// each is All. Unless acks is set, the consumer acknowledges each message.
+func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		stop := b.all.stopping()
 		var chunk []Delivery
@@ -127,7 +130,9 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] {
 				if !yield(d, nil) {
 					return
 				}
-				d.Ack()
+				if acks {
+					d.Ack()
+				}
 			}
 			leave()
 		}

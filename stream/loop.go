@@ -22,6 +22,7 @@ type loop struct {
 	intake   intake
 	receipts receipts
 	inboxes  *inboxes
+	replies  *replies
 	throttle throttle
 	outbox   outbox
 	link     connection
@@ -59,7 +60,7 @@ func (l *loop) snapshot() Stats {
 	if seq, at := l.sender.OldestInFlight(); seq > 0 {
 		st.OldestInFlight = l.clock.now - at
 	}
-	st.Unreported = l.receipts.failed
+	st.Unreported, st.LateReplies = l.receipts.failed, l.replies.late.Load()
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
 	if a, _, ok := l.receiver.holdsAcks(); ok {

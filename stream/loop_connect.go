@@ -58,6 +58,8 @@ func (l *loop) connected(c *link.Conn) {
 	if t.kept && t.version >= frames.V5 {
 		l.recordSession()
 	}
+	l.replies.connected(t)
+	withdrawRequests(l)
 	l.takeAcks() // a copy takes the place of a message that was requeued before
 	l.inboxes.reconnected(t.mayHaveSession())
 	l.subs.Connected(t.mayHaveSession(), t.resumed && l.settings.trustSession)

@@ -9,7 +9,7 @@ import (
 
 // owner says where the Receipt of a publication goes. For the zero owner the Receipt is dropped.
 type owner struct {
-	tag any            // the Tag of the Receipt; or a *publishCall, which gets the Receipt in place of ack
+	tag any            // the Tag of the Receipt; or a *publishCall, *request or *answer, which gets the Receipt in place of ack
 	ack chan<- Receipt // nil drops the Receipt
 
 	stage *publishStage // set for PublishFrom, and used in place of ack
@@ -61,6 +61,14 @@ func (r *receipts) misfit(e flow.Ended[owner], sent bool, err error) {
 
 // send passes a Receipt to the channel of its owner, and never waits.
 func (r *receipts) send(o owner, receipt Receipt) {
+	switch t := o.tag.(type) {
+	case *request:
+		t.published(receipt)
+		return
+	case *answer:
+		t.published(receipt, r.log)
+		return
+	}
 	receipt.Tag = o.tag
 	ack := o.ack
 	if ack == nil {

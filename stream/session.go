@@ -21,6 +21,7 @@ type Session struct {
 	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
 	states    *stateFeed
+	replies   *replies // of requests
 	life      *life
 }
 
@@ -46,6 +47,7 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 		commands: make(chan command),
 		counts:   newReceiptCounts(),
 		life:     newLife(),
+		replies:  &replies{base: options.V5.ReplyTopic},
 	}
 	options.Logger = logThrough(options.Logger, s.life)
 	s.calls = &publishCalls{wake: s.life.wake}
@@ -83,6 +85,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
+		replies:  s.replies,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
 		link:     newConnection(newReader(dialer, o.V5.TopicAliases), wantedTerms(o), backoff, shown, first),
 	}

@@ -12,6 +12,7 @@ type Stats struct {
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
 	Surplus      uint64 // messages that the broker sent again in excess of ReceiveMaximum (MQTT 5)
+	LateReplies  uint64 // replies for which no request waits; they are acknowledged
 	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
