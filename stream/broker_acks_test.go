@@ -30,7 +30,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 			{"A1 PUBREL is answered with PUBCOMP", pubrel, pubcomp},
 		} {
 			t.Run(fmt.Sprintf("%s, identifier %d", row.name, id), func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
 					for range 2 {
 						c.Send(ack(row.comes, id))
@@ -56,7 +56,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 		}
 	}
 	t.Run("A1 acks for the identifier of a SUBSCRIBE", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s, frames.Filter{Topic: "f"})
 			p := streamtest.Next[frames.Subscribe](c)
@@ -72,7 +72,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 // A2
 func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 	t.Run("A2 PUBACK twice", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			receipts := make(chan stream.Receipt, 8)
 			s.Publishes() <- stream.Publishing{Message: message("t", "1", frames.AtLeastOnce), Ack: receipts}
@@ -96,7 +96,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 		})
 	})
 	t.Run("A2 PUBREC and PUBCOMP twice", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			receipts := make(chan stream.Receipt, 8)
 			s.Publishes() <- stream.Publishing{Message: message("t", "1", frames.ExactlyOnce), Ack: receipts}
@@ -118,7 +118,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 		})
 	})
 	t.Run("A2 PUBREL twice", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			c.Send(publish("t", "once", frames.ExactlyOnce, 4, false))
@@ -134,7 +134,7 @@ func TestAcksThatComeTwiceAreHarmless(t *testing.T) {
 // A3
 func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 	t.Run("A3 PUBACK for QoS 2 is a downgrade", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			receipts := make(chan stream.Receipt, 8)
 			s.Publishes() <- stream.Publishing{Message: message("t", "1", frames.ExactlyOnce), Tag: "mine", Ack: receipts}
@@ -184,7 +184,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 		{name: "A3 PUBACK after PUBREC closes", qos: 2, first: []frames.Type{pubrec}, last: puback, resum: pubrel},
 	} {
 		t.Run(row.name+", clean session", func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				receipts := make(chan stream.Receipt, 8)
 				s.Publishes() <- stream.Publishing{Message: message("t", "p", row.qos), Tag: 1, Ack: receipts}
@@ -210,7 +210,7 @@ func TestAcksThatDoNotFitAreNeverSuccess(t *testing.T) {
 			})
 		})
 		t.Run(row.name+", kept session", func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				o := faultOptions(v)
 				o.KeepSession = true
 				s, c := connected(t, b, o)
@@ -250,7 +250,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 			name += ", without DUP"
 		}
 		t.Run(name+", settled", func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				in := s.Deliveries()
 				c.Send(publish("t", "one", frames.ExactlyOnce, 6, false))
@@ -267,7 +267,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 			})
 		})
 		t.Run(name+", not settled", func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				in := s.Deliveries()
 				c.Send(publish("t", "one", frames.ExactlyOnce, 6, false), again)
@@ -283,7 +283,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 			})
 		})
 		t.Run(name+", same read", func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				o := faultOptions(v)
 				o.DiscardUnclaimed = true
 				s, c := connected(t, b, o)
@@ -299,7 +299,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 			name += ", DUP or not"
 		}
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				in := s.Deliveries()
 				for _, payload := range []string{"one", "two", "two"} {
@@ -323,7 +323,7 @@ func TestExactlyOnceIsDeliveredOnce(t *testing.T) {
 func TestAtLeastOnceTwiceIsDeliveredTwice(t *testing.T) {
 	for name, dup := range map[string]bool{"A5 PUBLISH twice, DUP": true, "A5 PUBLISH twice, no DUP": false} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				in := s.Deliveries()
 				c.Send(publish("t", "p", frames.AtLeastOnce, 6, false), publish("t", "p", frames.AtLeastOnce, 6, dup))
@@ -345,7 +345,7 @@ func TestAtLeastOnceTwiceIsDeliveredTwice(t *testing.T) {
 // A6 [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 	t.Run("A6 settled from back to front", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			var packets, answers []frames.Packet
@@ -398,7 +398,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 	for name, q := range map[string]frames.QoS{"QoS 1": 1, "QoS 2": 2, "QoS 1 and 2": 3} {
 		for _, filters := range [][]string{{"#"}, {"#", "a/b"}, {"a/+", "#", "a/b"}} {
 			t.Run(fmt.Sprintf("A6 settled in any order from many goroutines, %s, %d filters", name, len(filters)), func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
 					var ins []<-chan stream.Delivery
 					for _, f := range filters {
@@ -445,7 +445,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 	}
 	t.Run("A6 overlapping subscriptions: the last to settle releases the ack", func(t *testing.T) {
 		for _, q := range []frames.QoS{1, 2} {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				one := subscribed(t, s, c, "a/#", q).Deliveries()
 				two := subscribed(t, s, c, "a/b", q).Deliveries()
@@ -468,7 +468,7 @@ func TestAcksLeaveInOrderOfArrival(t *testing.T) {
 
 // [MQTT-4.6.0-4]
 func TestPubrelsLeaveInTheOrderOfThePubrecs(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.Window = 3
 		s, c := connected(t, b, o)
@@ -491,7 +491,7 @@ func TestPubrelsLeaveInTheOrderOfThePubrecs(t *testing.T) {
 
 // [MQTT-2.3.1-4] The broker may use an identifier that the client uses too, for another message.
 func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
 		in := s.Deliveries()
 		published := goPublish(s, message("t", "out", frames.ExactlyOnce))
@@ -514,7 +514,7 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 // not an ack of this packet: it must neither complete the publication nor delay the packet.
 func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
 	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)
 			o.KeepSession, o.Window = true, 10
 			acks := make(chan stream.Receipt, 2)

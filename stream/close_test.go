@@ -298,7 +298,7 @@ func TestCloseDoesNotWaitForABrokerThatIsGone(t *testing.T) {
 
 // [MQTT-3.14.1-1] [MQTT-3.14.4-1] [MQTT-3.14.4-2]
 func TestDisconnectIsTwoBytesAndNothingFollows(t *testing.T) {
-	for _, v := range []frames.Version{frames.V31, frames.V311} {
+	for _, v := range versions() {
 		t.Run(v.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
 				s, c := connected(t, b, &stream.Options{Version: v, ClientID: "c"})

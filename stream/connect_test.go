@@ -66,7 +66,7 @@ func TestConnectErrorTellsTheRefusalCodesApart(t *testing.T) {
 	}
 	for i, code := range codes {
 		t.Run("C1 CONNACK "+code.Error(), func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
 					c.Connack(false, code)
 					c.ExpectClosed()
@@ -95,7 +95,7 @@ func wantRefusal(t *testing.T, err error, code frames.ReasonCode) {
 func TestReservedConnackCodesRefuse(t *testing.T) {
 	for _, code := range []frames.ReasonCode{6, 7, 127, 128, 255} {
 		t.Run("C2 "+code.Error(), func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
 					c.Connack(false, code)
 					c.ExpectClosed()
@@ -175,7 +175,7 @@ func TestConnackWithFlagBits(t *testing.T) {
 	}
 	for _, first := range []byte{0x21, 0x22, 0x28, 0x2F} {
 		t.Run(fmt.Sprintf("C4 fixed header %#02x closes", first), func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
 					c.SendBytes([]byte{first, 2, 0, 0})
 					c.ExpectClosed()
@@ -193,7 +193,7 @@ func TestConnackOfAnotherLengthCloses(t *testing.T) {
 		"C5 length 3": {0x20, 3, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
 					c.SendBytes(bytes)
 					c.ExpectClosed()
@@ -219,7 +219,7 @@ func TestErrorSaysWhatCameInsteadOfConnack(t *testing.T) {
 		"C6 SUBACK":                    {[]byte{0x90, 3, 0, 1, 0}, "SUBACK"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, func(c *streamtest.Conn) {
 					c.SendBytes(row.bytes)
 					c.ExpectClosed()
@@ -241,7 +241,7 @@ func TestErrorSaysWhatCameInsteadOfConnack(t *testing.T) {
 		})
 	})
 	t.Run("C6 text and then the end", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			turnedAway(t, b, v, func(c *streamtest.Conn) {
 				c.SendBytes([]byte("<html>404"))
 				c.Drop()
@@ -264,7 +264,7 @@ func TestErrorSaysWhatCameInsteadOfConnack(t *testing.T) {
 // C7 [MQTT-4.8.0-1]
 func TestSecondConnackCloses(t *testing.T) {
 	t.Run("C7 second CONNACK", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			start := time.Now()
 			s, c := connected(t, b, faultOptions(v))
 			c.Connack(false, frames.Success)
@@ -274,7 +274,7 @@ func TestSecondConnackCloses(t *testing.T) {
 		})
 	})
 	t.Run("C7 second CONNACK in the segment of the first", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			start := time.Now()
 			s := open(t, b, faultOptions(v))
 			c := b.Accept()
@@ -345,7 +345,7 @@ func TestConnectTimeoutEndsAnAttemptExactly(t *testing.T) {
 	} {
 		run := func(t *testing.T, script func(t *testing.T, b *streamtest.Broker, url string, o *stream.Options)) {
 			t.Helper()
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				o := with(b, faultOptions(v))
 				o.ConnectTimeout = limit
 				if row.plan != nil {
@@ -468,7 +468,7 @@ func TestConnackComesWithOtherPacketsOrInPieces(t *testing.T) {
 			"C10 cut inside both":                   func(c *streamtest.Conn) { c.SendSplit(3, first, then) },
 		} {
 			t.Run(name+", "+q.String(), func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s := open(t, b, faultOptions(v))
 					in := s.Deliveries()
 					c := b.Accept()
@@ -495,7 +495,7 @@ func TestConnackComesWithOtherPacketsOrInPieces(t *testing.T) {
 // C11 [MQTT-3.2.2-4]
 func TestRefusalWithSessionPresentIsTheRefusal(t *testing.T) {
 	t.Run("C11 refusal with session present", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			turnedAway(t, b, v, func(c *streamtest.Conn) {
 				c.Connack(true, frames.ServerUnavailable)
 				c.ExpectClosed()
@@ -518,13 +518,13 @@ func TestEndBeforeConnackIsAnErrorAtOnce(t *testing.T) {
 		"C12 reset before CONNACK": {(*streamtest.Conn).Abort, syscall.ECONNRESET},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				turnedAway(t, b, v, row.answer, func(err error) { wantError(t, err, row.want) })
 			})
 		})
 	}
 	t.Run("C12 refused, and closed by the broker at once", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			turnedAway(t, b, v, func(c *streamtest.Conn) {
 				c.Connack(false, frames.NotAuthorized)
 				c.Drop()
@@ -587,7 +587,7 @@ func TestStatesCountTheAttempts(t *testing.T) {
 
 // With NoReconnect a refusal ends the session, and Err returns the refusal.
 func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.NoReconnect = true
 		s := open(t, b, o)
@@ -607,7 +607,7 @@ func TestRefusalEndsASessionThatDoesNotReconnect(t *testing.T) {
 // [MQTT-3.1.0-1] CONNECT is the first packet, and the client sends no other packet before CONNACK.
 // [MQTT-3.1.0-2] CONNECT is sent once.
 func TestNothingIsSentBetweenConnectAndConnack(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		b.Refuse(1, nil)
 		s := open(t, b, faultOptions(v))
 		published := goPublish(s, message("t", "early", 1))

@@ -612,7 +612,7 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 		"a password that is too long":   {func(context.Context) (string, []byte, error) { return "u", make([]byte, 65536), nil }, "65535", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				var good atomic.Bool
 				o := faultOptions(v)
 				o.Prepare = login(func(ctx context.Context) (string, []byte, error) {
@@ -705,7 +705,7 @@ func TestConnectOnTheWire(t *testing.T) {
 			"\xF4\x00\x0A" + "\x00\x01c" + "\x00\x03w/t" + "\x00\x03bye" + "\x00\x02me" + "\x00\x02pw"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				row.o.Version = v
 				name := "\x00\x04MQTT\x04" // [MQTT-3.1.2-1] [MQTT-3.1.2-2]
 				if v == frames.V31 {

@@ -46,7 +46,7 @@ func TestWaitingMessagesAreHandedOverWhenTheBrokerHasLostThem(t *testing.T) {
 
 // U20: the broker sends a waiting message again. There is one delivery and one ack.
 func TestACopyTakesThePlaceOfAWaitingMessage(t *testing.T) {
-	for _, v := range []frames.Version{frames.V31, frames.V311} {
+	for _, v := range versions() {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			o := keepingSession()
 			o.Version = v
@@ -57,7 +57,7 @@ func TestACopyTakesThePlaceOfAWaitingMessage(t *testing.T) {
 			wantStat(t, s, "Inbox", inbox, 10)
 			wantPayloads(t, wide.Messages(), countUp(1, 5)...)
 			for range 3 {
-				c = droppedAndBack(t, s, b, c, v == frames.V311)
+				c = droppedAndBack(t, s, b, c, v >= frames.V311)
 				c.Grant(streamtest.Next[frames.Subscribe](c))
 				c.Grant(streamtest.Next[frames.Subscribe](c))
 				c.Send(againRun("a", atLeast, 2, 4)...)

@@ -29,8 +29,8 @@ func faultOptions(v frames.Version) *stream.Options {
 	}
 }
 
-// inBothVersions runs a script twice, each time in a new bubble: with 3.1 and with 3.1.1.
-func inBothVersions(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
+// inEachVersion runs a script twice, each time in a new bubble: with 3.1 and with 3.1.1.
+func inEachVersion(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
 	inVersions(t, []frames.Version{frames.V31, frames.V311}, script)
 }

@@ -18,7 +18,7 @@ import (
 // paho.mqtt.golang #563
 func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
 	for _, present := range []bool{false, true} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)
 			o.KeepSession, o.Window = true, 10
 			acks := make(chan stream.Receipt, 2)
@@ -42,7 +42,7 @@ func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
 			wantReceipt(t, acks, 1)
 		})
 	}
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) { // here with a clean session
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) { // here with a clean session
 		acks := make(chan stream.Receipt, 1)
 		s, c := connected(t, b, faultOptions(v))
 		offer(s, 0, 1, atLeast, acks)
@@ -57,7 +57,7 @@ func TestAReconnectAloneCompletesNoPublish(t *testing.T) {
 // paho.mqtt.golang #630
 func TestQoS0WhileReconnectingIsNoSuccessUntilItIsWritten(t *testing.T) {
 	for _, comesBack := range []bool{true, false} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			acks := make(chan stream.Receipt, 2)
 			s, c := connected(t, b, faultOptions(v))
 			c.Drop()
@@ -81,7 +81,7 @@ func TestQoS0WhileReconnectingIsNoSuccessUntilItIsWritten(t *testing.T) {
 
 // rumqtt #664
 func TestAnUnknownPubrelAtEachConnectionBreaksNone(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.KeepSession = true
 		s, c := connected(t, b, o)
@@ -100,7 +100,7 @@ func TestAnUnknownPubrelAtEachConnectionBreaksNone(t *testing.T) {
 // paho.mqtt.golang #731, #251, #520
 func TestWhatIsSentAgainIsInOrderAndCountsAgainstTheWindow(t *testing.T) {
 	const before, window = 10, 2
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.KeepSession, o.Store, o.Window = true, flow.NewMemoryStore(), before
 		acks := make(chan stream.Receipt, 2*before)
@@ -141,7 +141,7 @@ func TestWhatIsSentAgainIsInOrderAndCountsAgainstTheWindow(t *testing.T) {
 // paho.golang #160
 func TestAckAfterAReconnectAcksNotTheNextMessageOfTheIdentifier(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			kind := map[frames.QoS]frames.Type{atLeast: puback, exactly: pubrec}[q]
 			s, c := connected(t, b, faultOptions(v)) // in a clean session each connection begins again with identifier 1
 			c.Send(publish("t", "old", q, 1, false), publish("t", "older", q, 2, false))
@@ -174,7 +174,7 @@ func TestEveryPublishHasAResultHoweverItsConnectionEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				o := faultOptions(v)
 				o.Window, o.Reconnect = 10, never()
 				s, c := connected(t, b, o)

@@ -46,7 +46,7 @@ func TestHalfAnAckAcknowledgesNothing(t *testing.T) {
 	for name, step := range steps {
 		for how, end := range map[string]func(*streamtest.Conn){"end ": (*streamtest.Conn).Drop, "reset ": (*streamtest.Conn).Abort} {
 			t.Run(how+name, func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
 					published := goPublish(s, message("t", "p", step.q))
 					step.play(t, c, streamtest.Next[frames.Publish](c).ID)

@@ -13,7 +13,7 @@ import (
 // the rate of QoS 0 publications nor the packets of the broker change that.
 func TestSilenceIsNeverLongerThanTheKeepAlive(t *testing.T) {
 	const keepAlive = 10 * time.Second
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.KeepAlive = keepAlive
 		s, c := connected(t, b, o)

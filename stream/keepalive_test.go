@@ -29,7 +29,7 @@ func TestPingreqLeavesAfterNineTenthsOfTheKeepAlive(t *testing.T) {
 		{65535 * time.Second, 58981500 * time.Millisecond},
 	} {
 		t.Run(row.keepAlive.String(), func(t *testing.T) {
-			for _, v := range []frames.Version{frames.V31, frames.V311} {
+			for _, v := range versions() {
 				bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 					start := time.Now()
 					_, c := connected(t, b, &stream.Options{Version: v, ClientID: "c", KeepAlive: row.keepAlive})
@@ -153,7 +153,7 @@ func TestMissingPingrespClosesTheConnection(t *testing.T) {
 		{65535 * time.Second, 20 * time.Second},
 	} {
 		t.Run(row.keepAlive.String(), func(t *testing.T) {
-			for _, v := range []frames.Version{frames.V31, frames.V311} {
+			for _, v := range versions() {
 				bubbleOf(t, func(t *testing.T, b *streamtest.Broker) {
 					o := faultOptions(v)
 					o.KeepAlive = row.keepAlive

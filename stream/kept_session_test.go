@@ -295,14 +295,14 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 // State.Resumed is the session present flag of CONNACK. In 3.1, which has no such flag, it is
 // always false.
 func TestResumedIsWhatTheBrokerSays(t *testing.T) {
-	for _, v := range []frames.Version{frames.V31, frames.V311} {
+	for _, v := range versions() {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			o := kept(1, nil)
 			o.Version = v
 			s := open(t, b, o)
 			b.Handshake(true)
 			<-s.Online()
-			if st := <-s.States(t.Context()); st.Resumed != (v == frames.V311) {
+			if st := <-s.States(t.Context()); st.Resumed != (v >= frames.V311) {
 				t.Errorf("%v: resumed is %v", v, st.Resumed)
 			}
 		})

@@ -116,7 +116,7 @@ func (k crash) second(t *testing.T, x *twin, p *process) (handed []string, fresh
 	sendAll(s, message("out", "extra 1", 2), message("out", "extra 2", 1))
 	c := consume(s, false)
 	x.settle, x.window, x.exact = c.settle, k.then, false
-	w := x.handshake(p.b.Accept(), !k.lost && k.version == frames.V311, k.version)
+	w := x.handshake(p.b.Accept(), !k.lost && k.version >= frames.V311, k.version)
 	play := func() {
 		why := x.run(w, k.version, 0, func() bool {
 			st := s.Stats()
@@ -155,7 +155,7 @@ func (k crash) live(t *testing.T, b *streamtest.Broker, x *twin, s *stream.Sessi
 			}
 		}
 		c := b.Accept()
-		w := x.handshake(c, i > 0 && k.version == frames.V311, k.version)
+		w := x.handshake(c, i > 0 && k.version >= frames.V311, k.version)
 		if i == 0 {
 			synctest.Wait()
 			for i, q := range k.out {

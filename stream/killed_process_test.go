@@ -53,15 +53,15 @@ func crashes() []crash {
 		{window: 3, then: 3, out: []frames.QoS{1, 2, 2, 1}, in: []frames.QoS{2, 1, 2}},
 		{window: 3, then: 1, out: []frames.QoS{2, 2}, in: []frames.QoS{1, 2, 2}, late: true},
 	} {
-		for _, k.version = range []frames.Version{frames.V311, frames.V31} {
+		for _, k.version = range versions() {
 			list = append(list, k)
 		}
 	}
 	return list
 }
 
-// onStores runs a test for every kind of store. The contents of a disk do not depend on the MQTT
-// version, so the disk is tested with one version.
+// onStores runs a test for every kind of store. The contents of a disk are the same at 3.1 and
+// 3.1.1, so the disk is tested with one of them.
 func onStores(t *testing.T, k crash, test func(t *testing.T, make func(t *testing.T) *medium)) {
 	t.Helper()
 	for _, store := range stores {

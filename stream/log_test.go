@@ -304,7 +304,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				var text, json record
 				book := &logbook{level: slog.LevelDebug}
 				all := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}

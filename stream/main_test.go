@@ -17,15 +17,15 @@ var only = flag.Int("mqtt.version", 0,
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	goleak.VerifyTestMain(versions{m})
+	goleak.VerifyTestMain(runs{m})
 }
 
-// versions runs all tests once for each protocol version. Fuzzing, benchmarks and lists of tests
+// A runs value runs all tests once for each protocol version. Fuzzing, benchmarks and lists of tests
 // take the first version only: fuzz inputs choose a version themselves, and the output of the others
 // does not name it.
-type versions struct{ m *testing.M }
+type runs struct{ m *testing.M }
 
-func (r versions) Run() int {
+func (r runs) Run() int {
 	switch *only {
 	case 0, int(frames.V311), int(frames.V5):
 	default:

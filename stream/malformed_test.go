@@ -178,7 +178,7 @@ func TestPublishToAnImpossibleTopicCloses(t *testing.T) {
 func TestByteOrderMarkInATopicIsKept(t *testing.T) {
 	const topic = "\uFEFFa/\uFEFF"
 	t.Run("M9 byte order mark", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			with := subscribed(t, s, c, topic, frames.AtLeastOnce).Deliveries()
 			without := subscribed(t, s, c, "a/", frames.AtLeastOnce).Deliveries()
@@ -281,7 +281,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		{"M12 flags", func(id []byte) []byte { return body(0x92, id, 0, 0) }, "reserved flags 0010"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				asked := goSubscribe(s, frames.Filter{Topic: "a"}, frames.Filter{Topic: "b", QoS: 2})
 				p := streamtest.Next[frames.Subscribe](c)
@@ -307,7 +307,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		})
 	}
 	t.Run("M12 twice", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
@@ -319,7 +319,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		})
 	})
 	t.Run("M12 the identifier of a PUBLISH", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			published := goPublish(s, message("t", "", frames.AtLeastOnce))
 			p := streamtest.Next[frames.Publish](c)
@@ -330,7 +330,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		})
 	})
 	t.Run("M12 the identifier of an UNSUBSCRIBE", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			sub := subscribed(t, s, c, "a", 0)
 			go sub.Unsubscribe(context.Background())
@@ -341,7 +341,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		})
 	})
 	t.Run("M12 ends the call with the session when it does not reconnect", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)
 			o.NoReconnect = true
 			s, c := connected(t, b, o)
@@ -361,7 +361,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 // M12 [MQTT-3.8.3-2] [MQTT-3.9.3-1]
 func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 	t.Run("M12 0x80", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s,
 				frames.Filter{Topic: "good/0"}, frames.Filter{Topic: "bad/1", QoS: 1},
@@ -394,7 +394,7 @@ func TestRefusedFilterIsAnErrorThatNamesIt(t *testing.T) {
 		})
 	})
 	t.Run("M12 a lower QoS than asked for is a grant", func(t *testing.T) { // [MQTT-3.8.4-6]
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			var sub *stream.Subscription
 			done := make(chan error, 1)
@@ -425,7 +425,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 		"M13 the largest identifier for a small one": func(uint16) uint16 { return 65535 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				start := time.Now()
 				s, c := connected(t, b, faultOptions(v))
 				sub := subscribed(t, s, c, "a", 0)
@@ -441,7 +441,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 		})
 	}
 	t.Run("M13 for a SUBSCRIBE", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
@@ -465,7 +465,7 @@ func TestPingrespOfWrongFormCloses(t *testing.T) {
 		{name: "M14 PINGRESP with all flags", bytes: body(0xDF), want: "PINGRESP: reserved flags 1111"},
 	})
 	t.Run("M14 unsolicited PINGRESP is ignored", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			c.Send(frames.Pingresp{})
@@ -519,7 +519,7 @@ func allocated(f func()) uint64 {
 func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 	const limit = 1 << 20
 	t.Run("M16 256 MiB announced, MaxPacket refuses them", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			start := time.Now()
 			var err error
@@ -541,7 +541,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 		})
 	})
 	t.Run("M16 256 MiB announced, MaxPacket allows them, nothing sent", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)
 			o.MaxPacket = frames.MaxPacket
 			s, c := connected(t, b, o)
@@ -604,7 +604,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 // M17
 func TestPacketsByteByByte(t *testing.T) {
 	t.Run("M17 PUBLISH byte by byte", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			in := s.Deliveries()
 			payload := string(bytes.Repeat([]byte("drip"), 100)) // the remaining length takes two bytes
@@ -618,7 +618,7 @@ func TestPacketsByteByByte(t *testing.T) {
 		})
 	})
 	t.Run("M17 the acks of a publication byte by byte", func(t *testing.T) {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			published := goPublish(s, message("t", "p", frames.ExactlyOnce))
 			p := streamtest.Next[frames.Publish](c)
@@ -653,7 +653,7 @@ func TestNoFirstByteIsTooMuch(t *testing.T) {
 
 // Packets that arrive before a violation take effect, even if one read returns all of them.
 func TestPacketsBeforeAViolationCount(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		start := time.Now()
 		s, c := connected(t, b, faultOptions(v))
 		in := subscribed(t, s, c, "#", 2).Deliveries()
@@ -676,7 +676,7 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 // A violation ends the connection, but not a kept session. Publications in flight continue on the
 // next connection and get one Receipt each.
 func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.KeepSession = true
 		s, c := connected(t, b, o)

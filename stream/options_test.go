@@ -316,7 +316,7 @@ func publishEveryWay(t *testing.T, s *stream.Session, c *streamtest.Conn, m fram
 func TestBadMessagesAreNotSent(t *testing.T) {
 	for _, row := range badMessages {
 		t.Run(row.name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				publishEveryWay(t, s, c, row.m, row.want)
 			})
@@ -330,7 +330,7 @@ func TestBadMessagesAreNotSent(t *testing.T) {
 	})
 	t.Run("E3 a packet of one byte too many", func(t *testing.T) {
 		zeros := make([]byte, frames.MaxRemaining) // only the length of the payload matters
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			for q, overhead := range []int{2 + 1, 2 + 1 + 2, 2 + 1 + 2} {
 				m := frames.Message{Topic: "t", Payload: zeros[:frames.MaxRemaining-overhead+1], QoS: frames.QoS(q)}

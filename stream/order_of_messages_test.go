@@ -107,7 +107,7 @@ func TestMessagesAreHandedOverInOrderOfArrival(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				sub := subscribed(t, s, c, "#", exactly)
 				var got, want []string

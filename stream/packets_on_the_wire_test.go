@@ -93,7 +93,7 @@ func TestEveryPacketOfTheClientOnTheWire(t *testing.T) {
 // [MQTT-3.1.0-2] The client sends one CONNECT on each connection. A session that reconnects uses a
 // new connection, and two sessions never share a connection.
 func TestEveryConnectionHasOneConnect(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		count := func(c *streamtest.Conn) {
 			t.Helper()
 			for _, p := range c.Rest() {
@@ -134,7 +134,7 @@ func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 	for i := range all {
 		all[i] = byte(i)
 	}
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.Will = &frames.Message{Topic: "w", Payload: all}
 		open(t, b, o)

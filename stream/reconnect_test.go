@@ -516,7 +516,7 @@ func TestEndAtEveryStepIsAnErrorAndComesBack(t *testing.T) {
 	for name, end := range map[string]func(c *streamtest.Conn){"end ": (*streamtest.Conn).Drop, "reset ": (*streamtest.Conn).Abort} {
 		for _, step := range steps {
 			t.Run(name+step.name, func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s := open(t, b, faultOptions(v))
 					asked := goSubscribe(s, filterOf("f", 1))
 					synctest.Wait()

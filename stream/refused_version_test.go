@@ -14,7 +14,7 @@ import (
 // Dial and States report that the broker rejects the protocol version. A running session retries at
 // the usual interval. Only rejected credentials lead to the longest interval.
 func TestABadProtocolVersionSaysSo(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		turnedAway(t, b, v, func(c *streamtest.Conn) {
 			c.Connack(false, frames.UnsupportedProtocolVersion)
 			c.ExpectClosed()

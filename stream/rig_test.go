@@ -24,6 +24,15 @@ func bubble(t *testing.T, script func(t *testing.T, b *streamtest.Broker)) {
 // version is the protocol version of the tests that do not choose one.
 var version = frames.V311
 
+// versions returns the protocol versions of a test that runs at several of them: 3.1 and 3.1.1 in
+// the first run of all tests, and 5 in the second.
+func versions() []frames.Version {
+	if version >= frames.V5 {
+		return []frames.Version{frames.V5}
+	}
+	return []frames.Version{frames.V31, frames.V311}
+}
+
 // open starts a session that dials b. The session is closed at the end of the test.
 func open(t *testing.T, b *streamtest.Broker, o *stream.Options) *stream.Session {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 // [MQTT-3.1.4-5] The broker rejects a CONNECT while publications wait. They are sent on the next
 // connection, without DUP.
 func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s := open(t, b, faultOptions(v))
 		published := goPublish(s, message("t", "early", atLeast))
 		asked := goSubscribe(s, filterOf("f", atMost))
@@ -47,7 +47,7 @@ func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
 func TestEachCopyForOverlappingFiltersIsAMessage(t *testing.T) {
 	for _, copies := range []uint16{1, 2, 3} {
 		for _, q := range []frames.QoS{atLeast, exactly} {
-			inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				call := callSubscribe(t.Context(), t, s, filterOf("a/#", q), filterOf("a/+", q))
 				c.Grant(streamtest.Next[frames.Subscribe](c))
@@ -75,7 +75,7 @@ func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 	for name, settledBefore := range map[string]bool{"before PUBREC": false, "between PUBREC and PUBREL": true} {
 		for _, again := range []bool{false, true} { // whether the broker sends its PUBLISH twice
 			t.Run(fmt.Sprintf("%s, repeated %t", name, again), func(t *testing.T) {
-				inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+				inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 					s, c := connected(t, b, faultOptions(v))
 					sub := subscribed(t, s, c, "a", exactly)
 					in := sub.Deliveries()
@@ -114,7 +114,7 @@ func TestQoS2ExchangeThatIsOpenAtUnsubscribeIsCompleted(t *testing.T) {
 // [MQTT-4.7.2-1] A filter that begins with a wildcard does not match $ topics. The client applies
 // this rule of 3.1.1 with 3.1 too.
 func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
 		all := subscribed(t, s, c, "#", atLeast).Deliveries()
 		plus := subscribed(t, s, c, "+/x", atLeast).Deliveries()
@@ -138,7 +138,7 @@ func TestLeadingWildcardsLeaveDollarTopicsAlone(t *testing.T) {
 // DUP.
 func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			s, c := connected(t, b, faultOptions(v))
 			c.Send(publish("t", "p", q, 3, true))
 			d := wantDelivery(t, s.Deliveries(), "t", "p")
@@ -158,7 +158,7 @@ func TestADuplicateIsPassedOnWithoutDUP(t *testing.T) {
 
 // [MQTT-4.3.2-2] After PUBACK the identifier belongs to a new message, even if DUP is set.
 func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s, c := connected(t, b, faultOptions(v))
 		for i, payload := range []string{"one", "one", "two", "two"} {
 			c.Send(publish("t", payload, atLeast, 6, i%2 == 1))
@@ -175,7 +175,7 @@ func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 // even at its end. The broker sends the message again.
 func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
-		inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)
 			o.KeepSession, o.Store = true, flow.NewMemoryStore()
 			s, c := connected(t, b, o)
@@ -207,7 +207,7 @@ func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
 // K9 [MQTT-4.1.0-2] A failed write ends the connection. The session keeps its publications in
 // flight and the identifiers of received messages.
 func TestAFailedWriteCostsTheSessionNoState(t *testing.T) {
-	inBothVersions(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)
 		o.KeepSession, o.Window = true, 10
 		s, c := connected(t, b, o)

@@ -174,12 +174,12 @@ type wire struct {
 
 // handshake accepts a client.
 func (x *twin) handshake(c *streamtest.Conn, present bool, v frames.Version) *wire {
-	w := &wire{c: c, r: frames.NewReader(c.Raw(), frames.MaxPacket)}
-	p, err := w.next(v)
-	if _, ok := p.(frames.Connect); !ok || err != nil {
-		x.t.Fatalf("%v, %v; want CONNECT", p, err)
+	if p := c.ExpectConnect(); p.Version != v {
+		x.t.Fatalf("CONNECT of version %v, want %v", p.Version, v)
 	}
 	c.Connack(present, frames.Success)
+	w := &wire{c: c, r: frames.NewReader(c.Raw(), frames.MaxPacket)}
+	w.r.SetVersion(v)
 	x.connections++
 	return w
 }
