@@ -8,38 +8,47 @@ import (
 )
 
 // A brokerModel applies SUBSCRIBE and UNSUBSCRIBE packets in the order of sending. It keeps one QoS
-// for each filter, from the last SUBSCRIBE. If the broker refuses a filter, an earlier subscription
+// and one identifier for each filter, from the last SUBSCRIBE. If the broker refuses a filter, an earlier subscription
 // to this filter stays.
 type brokerModel struct {
-	filters map[string]frames.QoS
+	filters map[string]brokerFilter
 	sent    []Request      // packets sent and not applied yet
 	applied []brokerAnswer // answers that the client has not received yet
 	silent  []Request      // applied packets that get no answer
 }
 
+type brokerFilter struct {
+	qos frames.QoS
+	id  uint32
+}
+
 // A brokerAnswer is a SUBACK or an UNSUBACK.
 type brokerAnswer struct {
 	request Request
-	codes   []frames.ReasonCode // of a SUBACK
+	codes   []frames.ReasonCode // nil: of an UNSUBACK before MQTT 5
 }
 
-func newBrokerModel() *brokerModel { return &brokerModel{filters: map[string]frames.QoS{}} }
+func newBrokerModel() *brokerModel { return &brokerModel{filters: map[string]brokerFilter{}} }
 
 // apply applies the oldest packet. For each filter of a SUBSCRIBE, refuse reports whether the
-// broker refuses it, and grant returns the QoS in the SUBACK.
-func (b *brokerModel) apply(silent bool, refuse func() bool, grant func(q frames.QoS) frames.QoS) {
+// broker refuses it, and grant returns the QoS in the SUBACK. For each filter of an UNSUBSCRIBE,
+// which the broker always applies, leave returns the code in the UNSUBACK if coded is set.
+func (b *brokerModel) apply(silent, coded bool, leave func() frames.ReasonCode, refuse func() bool, grant func(q frames.QoS) frames.QoS) {
 	r := b.sent[0]
 	b.sent = b.sent[1:]
 	a := brokerAnswer{request: r}
 	for _, topic := range r.Topics {
 		delete(b.filters, topic)
+		if coded {
+			a.codes = append(a.codes, leave())
+		}
 	}
 	for _, f := range r.Filters {
 		if refuse() {
 			a.codes = append(a.codes, frames.UnspecifiedError)
 			continue
 		}
-		b.filters[f.Topic] = f.QoS
+		b.filters[f.Topic] = brokerFilter{f.QoS, r.Identifier}
 		a.codes = append(a.codes, frames.ReasonCode(grant(f.QoS)))
 	}
 	if silent {

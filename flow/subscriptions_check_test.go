@@ -12,11 +12,16 @@ import (
 // answer passes one answer of the broker to the Subscriptions.
 func (r *subscriptionsRun) answer(t *rapid.T) {
 	a := r.broker.answer(t)
-	if a.codes != nil {
+	if a.request.Topics == nil {
 		r.suback(t, a)
 		return
 	}
-	if err := r.s.Unsuback(a.request.ID, nil); err != nil {
+	for i, topic := range a.request.Topics {
+		if a.codes != nil && a.codes[i] >= frames.UnspecifiedError {
+			r.unsubacks[topic] = append(r.unsubacks[topic], a.codes[i])
+		}
+	}
+	if err := r.s.Unsuback(a.request.ID, a.codes); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -115,6 +120,7 @@ func (r *subscriptionsRun) highest() map[string]frames.QoS {
 // check verifies the invariants; it runs after every step.
 func (r *subscriptionsRun) check(t *rapid.T) {
 	r.ended(t)
+	r.checkMessages(t)
 	for _, topic := range modelTopics {
 		var want []int
 		for owner, o := range r.owners {
@@ -154,7 +160,10 @@ func (r *subscriptionsRun) check(t *rapid.T) {
 // the broker has the filters of the wanted owners, and others only if they belong to a kept
 // session.
 func (r *subscriptionsRun) settle(t *rapid.T) {
-	r.refusals, r.silence = false, false
+	r.refusals, r.silence, r.limits = false, false, false
+	if r.online && r.limited {
+		r.lost(t)
+	}
 	if r.online && len(r.broker.silent) > 0 {
 		r.lost(t)
 	}
@@ -183,7 +192,7 @@ func (r *subscriptionsRun) settle(t *rapid.T) {
 			if o.codes[i] >= frames.UnspecifiedError {
 				continue
 			}
-			if got, has := r.broker.filters[f.Topic]; !has || got < f.QoS {
+			if got, has := r.broker.filters[f.Topic]; !has || got.qos < f.QoS {
 				t.Fatalf("the broker has %.12q: %v, with QoS %d, want %d", f.Topic, has, got, highest[f.Topic])
 			}
 		}
@@ -201,6 +210,7 @@ func (r *subscriptionsRun) settle(t *rapid.T) {
 			t.Fatalf("%.12q was taken out of the session", topic)
 		}
 	}
+	r.checkCopies(t)
 	maps.DeleteFunc(r.before, func(topic string, _ bool) bool { return r.taken[topic] })
 	clear(r.taken)
 }

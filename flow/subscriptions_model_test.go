@@ -24,6 +24,7 @@ type ownerModel struct {
 	asking  bool
 	leaving bool
 	codes   map[int]frames.ReasonCode // the codes on this connection, by index of the filter
+	sent    map[string][]uint32       // by filter, the identifiers of the SUBSCRIBEs that were sent since Add
 }
 
 // subscriptionsRun drives a Subscriptions and a broker.
@@ -36,6 +37,10 @@ type subscriptionsRun struct {
 	trust    bool // a broker that has the session has its filters
 	refusals bool
 	silence  bool // some packets get no answer
+	coded    bool // UNSUBACK has codes
+	limits   bool // some connections refuse filters here
+	limited  bool // this connection does
+	largest  int  // the largest packet of this connection
 
 	online bool
 	now    time.Duration
@@ -45,6 +50,8 @@ type subscriptionsRun struct {
 
 	before map[string]bool // the filters that the session of the broker had before this client
 	taken  map[string]bool // the filters of removed owners, which may be unsubscribed
+
+	unsubacks map[string][]frames.ReasonCode // the refusals of UNSUBSCRIBE packets, by filter
 }
 
 func newSubscriptionsRun(t *rapid.T) *subscriptionsRun {
@@ -54,14 +61,18 @@ func newSubscriptionsRun(t *rapid.T) *subscriptionsRun {
 		trust:    rapid.Bool().Draw(t, "trust"),
 		refusals: rapid.Bool().Draw(t, "refusals"),
 		silence:  rapid.Bool().Draw(t, "silence"),
+		coded:    rapid.Bool().Draw(t, "UNSUBACK codes"),
+		limits:   rapid.Bool().Draw(t, "limits"),
 		owners:   map[int]*ownerModel{},
 		before:   map[string]bool{},
 		taken:    map[string]bool{},
+
+		unsubacks: map[string][]frames.ReasonCode{},
 	}
 	if r.keep {
 		for _, topic := range modelFilters {
 			if rapid.Bool().Draw(t, "held before") {
-				r.before[topic], r.broker.filters[topic] = true, 2
+				r.before[topic], r.broker.filters[topic] = true, brokerFilter{2, uint32(foreignID + rapid.IntRange(0, 3).Draw(t, "identifier of an earlier process"))}
 			}
 		}
 	}
@@ -75,9 +86,12 @@ func (r *subscriptionsRun) add(t *rapid.T) {
 	for i := range filters {
 		filters[i].Topic = modelFilters[rapid.IntRange(0, len(modelFilters)-1).Draw(t, "filter")]
 		filters[i].QoS = frames.QoS(rapid.IntRange(0, 2).Draw(t, "QoS"))
+		filters[i].NoLocal = rapid.Bool().Draw(t, "no local")
+		filters[i].RetainAsPublished = rapid.Bool().Draw(t, "retain as published")
+		filters[i].RetainHandling = frames.RetainHandling(rapid.IntRange(0, 2).Draw(t, "retain handling"))
 	}
 	each := rapid.Bool().Draw(t, "each")
-	r.owners[r.last] = &ownerModel{filters: filters, each: each, asking: true, codes: map[int]frames.ReasonCode{}}
+	r.owners[r.last] = &ownerModel{filters: filters, each: each, asking: true, codes: map[int]frames.ReasonCode{}, sent: map[string][]uint32{}}
 	r.wanted = append(r.wanted, r.last)
 	r.s.Add(r.last, filters, each)
 }
@@ -134,8 +148,14 @@ func (r *subscriptionsRun) end(t *rapid.T, owner int) {
 func (r *subscriptionsRun) ended(t *rapid.T) {
 	for _, d := range r.s.Ended() {
 		owner := d.Owner
-		if o := r.owners[owner]; o == nil || !o.leaving {
+		o := r.owners[owner]
+		if o == nil || !o.leaving {
 			t.Fatalf("%d has ended", owner)
+		}
+		if d.Code != frames.Success && !slices.ContainsFunc(o.filters, func(f frames.Filter) bool {
+			return slices.Contains(r.unsubacks[f.Topic], d.Code)
+		}) {
+			t.Fatalf("%d has ended with code %#02x, which no UNSUBACK had", owner, byte(d.Code))
 		}
 		r.end(t, owner)
 	}
@@ -173,6 +193,7 @@ func (r *subscriptionsRun) connect(t *rapid.T) {
 			}
 		}
 	}
+	r.limit(t)
 	r.s.Connected(present, r.trust)
 }
 
@@ -200,15 +221,18 @@ func (r *subscriptionsRun) send(t *rapid.T) bool {
 		if _, wanted := r.highest()[f.Topic]; !wanted {
 			t.Fatalf("SUBSCRIBE for %.12q", f.Topic)
 		}
+		r.checkOptions(t, f, request.Identifier)
 	}
 	request.Filters, request.Topics = slices.Clone(request.Filters), slices.Clone(request.Topics)
-	r.broker.sent = append(r.broker.sent, request)
+	r.transmit(t, request)
 	return true
 }
 
 func (r *subscriptionsRun) apply(t *rapid.T) {
 	silent := r.silence && rapid.IntRange(0, 3).Draw(t, "silent") == 0
-	r.broker.apply(silent, func() bool {
+	r.broker.apply(silent, r.coded, func() frames.ReasonCode {
+		return rapid.SampledFrom([]frames.ReasonCode{0, frames.NoSubscriptionExisted, failure, refusal}).Draw(t, "UNSUBACK")
+	}, func() bool {
 		return r.refusals && rapid.IntRange(0, 3).Draw(t, "refused") == 0
 	}, func(q frames.QoS) frames.QoS {
 		return q - frames.QoS(rapid.IntRange(0, int(q)).Draw(t, "granted less"))
@@ -228,7 +252,7 @@ func TestSubscriptionsModel(t *testing.T) {
 		}
 		online := func() bool { return r.online }
 		for range 4 { // each round begins when all requests are answered
-			refusals, silence := r.refusals, r.silence
+			refusals, silence, limits := r.refusals, r.silence, r.limits
 			t.Repeat(map[string]func(*rapid.T){
 				"":        r.check,
 				"add":     r.add,
@@ -242,7 +266,7 @@ func TestSubscriptionsModel(t *testing.T) {
 				"lapse":   when(online, r.lapse),
 			})
 			r.settle(t)
-			r.refusals, r.silence = refusals, silence
+			r.refusals, r.silence, r.limits = refusals, silence, limits
 		}
 	})
 }
