@@ -1143,16 +1143,17 @@ func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) 
 
 // ShutdownWith is Shutdown with another end of the connection, such as one that publishes the will.
 // EndSession, Expiry, Reason and User need MQTT 5: on an older connection, or while the client is
-// offline, the error says so and the client goes on.
+// offline, the error says so and the client goes on. If the connection is lost later, so that no
+// DISCONNECT can be sent, the client ends, and the error says so.
 func (c *Client) ShutdownWith(ctx context.Context, f Farewell) error {
 	return c.s.ShutdownWith(ctx, f)
 }
 
 // Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
-// OptionsV5.Authenticate (MQTT 5, section 4.12.1), and waits for the result. While it is under way
-// nothing else is sent, since some brokers end the connection otherwise. That takes at most
-// ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the connection is closed
-// and the client connects again. An Exchange with a method Expires() time.Time is renewed by itself at
+// OptionsV5.Authenticate (MQTT 5, section 4.12.1), and waits for the result. From the first AUTH to
+// the last nothing but DISCONNECT is sent, since some brokers end the connection otherwise. That takes
+// at most ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the connection is
+// closed and the client connects again. It begins when reading is not paused for consumers. An Exchange with a method Expires() time.Time is renewed by itself at
 // nine tenths of that time.
 func (c *Client) Reauthenticate(ctx context.Context) error { return c.s.Reauthenticate(ctx) }
 

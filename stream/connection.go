@@ -40,6 +40,7 @@ type connection struct {
 	lateAck   lateAck
 	reauth    reauth
 	farewell  Farewell
+	unsaid    error // why the last connection ended without the DISCONNECT of farewell
 	backoff   *flow.Backoff
 
 	reader   *reader
@@ -182,7 +183,10 @@ func (c *connection) announceLost(err error) {
 
 // reauthenticated handles the result of code of the user in a re-authentication.
 func (c *connection) reauthenticated(number int, result authResult, err error, now time.Duration) {
-	if err := c.reauth.result(number, result, err, now); err != nil {
+	if c.reauth.quiet() {
+		c.keepAlive.HeldUp(now) // a PINGREQ that was not written before
+	}
+	if err := c.reauth.result(number, result, err, c.terms.maxPacket, now); err != nil {
 		c.fail(err)
 	}
 }
@@ -210,7 +214,7 @@ func (c *connection) linger() {
 
 // pingAt returns the time of the next keep alive check, 0 for none.
 func (c *connection) pingAt(now time.Duration, paused bool) time.Duration {
-	if c.phase != phaseUp {
+	if c.phase != phaseUp || c.reauth.quiet() {
 		return 0
 	}
 	return c.keepAlive.Next(now, paused)

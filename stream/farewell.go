@@ -33,7 +33,8 @@ type Farewell struct {
 
 // ShutdownWith is Shutdown with another end of the connection (MQTT 5, section 3.14). EndSession,
 // Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so and
-// the session goes on.
+// the session goes on. If the connection is lost later, so that no DISCONNECT can be sent, the session
+// ends, and the error says so.
 func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 	if err := f.check(s.settings.kept); err != nil {
 		return err
@@ -89,7 +90,37 @@ func (f *Farewell) fits(c *connection) error {
 	case c.terms.version < frames.V5:
 		return &causedError{errNoFarewell, &VersionError{Field: "DISCONNECT with properties", Need: frames.V5, Have: c.terms.version}}
 	}
+	if size := f.size(); size > c.terms.maxPacket { // [MQTT-3.2.2-15]
+		return &causedError{errNoFarewell, &LimitError{Field: "packet size", Value: size, Limit: c.terms.maxPacket}}
+	}
 	return nil
+}
+
+// size returns the size of the DISCONNECT on MQTT 5.
+func (f *Farewell) size() int {
+	bytes, _ := f.packet().Append(nil, frames.V5)
+	return len(bytes)
+}
+
+// fitting returns the DISCONNECT for a connection, which may not be the one that fits has seen.
+func (f *Farewell) fitting(t terms) frames.Disconnect {
+	d := f.packet()
+	if t.version >= frames.V5 && f.size() > t.maxPacket { // [MQTT-3.14.2-3] [MQTT-3.14.2-4]
+		d.Reason, d.User = "", nil
+	}
+	return d
+}
+
+// unsent returns the reason why the last connection could not carry the Farewell, nil if it could.
+func (f *Farewell) unsent(c *connection) error {
+	if !f.needsDisconnect() || c.phase == phaseUp && c.terms.version >= frames.V5 {
+		return nil
+	}
+	cause := c.cause
+	if cause == nil {
+		cause = c.states.reason("the connection has another version")
+	}
+	return &causedError{errNoFarewell, cause}
 }
 
 var errNoFarewell = errors.New("mqtt: ShutdownWith")

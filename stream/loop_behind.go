@@ -37,6 +37,7 @@ func (l *loop) endWaits(began bool) {
 		l.intake.calls.answer(call, Receipt{Message: call.message, Err: notSent(ErrBehind)})
 	}
 	l.intake.endFlushes(ErrBehind)
+	l.link.reauth.answer(ErrBehind)
 	for _, set := range l.subs.Leaving() {
 		set.left(ErrBehind)
 	}

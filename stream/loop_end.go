@@ -34,6 +34,7 @@ func (l *loop) finish() {
 // that does not return holds up each step for endGrace.
 func (l *loop) end() {
 	close(l.life.ending)
+	l.link.reauth.stop(l.life.closed())
 	l.endIntake()
 	l.inboxes.stopAll()
 	var s stuck
@@ -58,7 +59,7 @@ func (l *loop) end() {
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
 	s.add(l.life.await(logWriter), "log handler")
 	l.life.endHelpers()
-	l.life.closeErr = closeError(l.settings.store, l.outbox.failing(), left, s)
+	l.life.closeErr = errors.Join(l.link.unsaid, closeError(l.settings.store, l.outbox.failing(), left, s))
 	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err, s.Server = false, false, l.life.closed(), nil })
 	l.link.states.close()
 	close(l.life.done)
@@ -85,18 +86,45 @@ func (l *loop) endIntake() {
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
 	l.takeAcks()
+	farewell := &l.link.farewell
+	bye, hangsUp := farewell.fitting(l.link.terms), farewell.hangsUp(l.link.terms.version)
+	quiet := l.link.reauth.abandon() // then nothing but DISCONNECT may be sent
 	l.outbox.quiet = false
-	hangsUp := l.link.farewell.hangsUp(l.link.terms.version)
 	if l.link.phase == phaseUp {
 		defer l.link.conn.LimitClose()()
-		l.outbox.acks(l.receiver.Receiver)
-		if !hangsUp {
-			l.outbox.packet(l.link.farewell.packet())
+		switch {
+		case quiet:
+			l.outbox.dropBytes()
+		default:
+			l.outbox.acks(l.receiver.Receiver)
+			if !hangsUp {
+				l.outbox.packet(bye)
+			}
 		}
-		if l.link.farewell.EndSession {
+		if farewell.EndSession {
 			l.outbox.journal.Clear()
 		}
 	}
+	l.writeRest()
+	if quiet && !hangsUp && l.link.phase == phaseUp && !l.outbox.busy {
+		if l.outbox.writeAlone(bye, l.clock.now) {
+			l.written(written{})
+		}
+		l.awaitWriter()
+	}
+	l.link.endAttempt()
+	l.link.unsaid = farewell.unsent(&l.link)
+	switch {
+	case l.link.phase != phaseUp:
+	case hangsUp:
+		l.link.conn.Abort()
+	default:
+		l.link.linger()
+	}
+}
+
+// writeRest passes everything that is left to the Store and the connection.
+func (l *loop) writeRest() {
 	for range 2 { // the batch that the writer has, and the last one
 		l.awaitWriter()
 		if l.link.phase > phaseUp {
@@ -106,14 +134,6 @@ func (l *loop) hangUp() {
 		l.flush()
 	}
 	l.awaitWriter()
-	l.link.endAttempt()
-	switch {
-	case l.link.phase != phaseUp:
-	case hangsUp:
-		l.link.conn.Abort()
-	default:
-		l.link.linger()
-	}
 }
 
 // awaitWriter waits for the batch that the writer has, if any, and handles its result.
@@ -138,7 +158,7 @@ func (l *loop) endPublications() {
 	}
 	l.disconnected(cause)
 	l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)
-	stored := l.outbox.journal != nil
+	stored := l.outbox.journal != nil && !(l.link.farewell.EndSession && l.link.unsaid == nil)
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)
 		switch {

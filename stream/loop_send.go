@@ -128,11 +128,15 @@ func (l *loop) flush() {
 
 // writeAuth writes the AUTH of a re-authentication when the connection is free.
 func (l *loop) writeAuth() {
-	if l.outbox.quiet = l.link.reauth.quiet() && l.ending != over; !l.outbox.quiet || l.outbox.busy {
+	if l.link.reauth.phase == authNone {
+		l.outbox.quiet = false
 		return
 	}
-	a := l.link.reauth.take()
-	if a == nil {
+	var a *frames.Auth
+	if !l.outbox.busy {
+		a = l.link.reauth.take(l.clock.now, l.throttle.paused)
+	}
+	if l.outbox.quiet = l.link.reauth.quiet(); a == nil {
 		return
 	}
 	l.log.Debug("sent", "type", frames.TypeAuth.String(), "code", int(a.Code))

@@ -76,7 +76,7 @@ func (l *loop) turn() {
 		l.requests()
 		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
 		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
-		fluent := !l.throttle.paused && l.outbox.age(l.clock.now) < slowBatch
+		fluent := !l.throttle.paused && !l.outbox.quiet && l.outbox.age(l.clock.now) < slowBatch
 		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {
 			l.log.noteLateAck(l.snapshot())
 		}
@@ -84,7 +84,7 @@ func (l *loop) turn() {
 		if !l.throttle.paused { // otherwise the answers may lie unread
 			l.lapse()
 		}
-		if !l.outbox.quiet {
+		if !l.link.reauth.quiet() {
 			l.ping()
 		}
 		if err := l.link.reauth.check(l.clock.now, l.link.terms.keepAlive); err != nil {
@@ -137,6 +137,7 @@ func (l *loop) throttleReading() {
 	})
 	if was.paused && !l.throttle.paused {
 		l.link.keepAlive.Resumed(l.clock.now) // we did not read, so the broker was not silent
+		l.life.wake()                         // a re-authentication may wait for this
 	}
 	if l.throttle.filled && !was.filled {
 		l.log.filled(l.inboxes, l.subs)

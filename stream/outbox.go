@@ -87,6 +87,11 @@ func (o *outbox) connected(conn wire, t terms) {
 // disconnected ends a connection and drops the bytes that wait for it.
 func (o *outbox) disconnected() {
 	o.conn, o.err, o.quiet = nil, nil, false
+	o.dropBytes()
+}
+
+// dropBytes drops the bytes that wait for the connection.
+func (o *outbox) dropBytes() {
 	o.filling.bytes, o.filling.examined, o.filling.ping, o.ackingBytes = o.filling.bytes[:0], 0, false, 0
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // A reauth is the re-authentication of a connection (MQTT 5, section 4.12.1). It is quiet: from its
-// first AUTH to the last one no other packet is sent, since mosquitto answers any other packet with
-// the end of the connection. Code of the user runs on a goroutine of its own.
+// first AUTH to the last one no other packet but DISCONNECT is sent, since mosquitto answers any
+// other packet with the end of the connection. Code of the user runs on a goroutine of its own.
 //
 // Invariant: at most one re-authentication is under way. Each call that waits for it gets one result.
 type reauth struct {
@@ -22,11 +22,12 @@ type reauth struct {
 
 	auth   *link.Authentication // of the connection, or of the re-authentication under way
 	phase  authPhase
-	packet *frames.Auth // to be written when the connection is free
-	number int          // of the re-authentication, so that late results have no effect
-	endBy  time.Duration
+	packet *frames.Auth  // to be written when the connection is free
+	number int           // of the re-authentication, so that late results have no effect
+	wait   time.Duration // how long the Exchange may take to begin, and then the rest
+	endBy  time.Duration // 0: while the first AUTH waits
 	dueAt  time.Duration // when the next one begins by itself; 0: never
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	ctx    context.Context
 	calls  []chan<- error // cap 1
 }
@@ -37,7 +38,8 @@ type authPhase byte
 const (
 	authNone   authPhase = iota // none is under way
 	authMakes                   // the user makes an Exchange
-	authAwaits                  // the broker is to answer, or packet is to be written
+	authReady                   // the first packet is to be written
+	authAwaits                  // the broker is to answer, or the next packet is to be written
 	authWorks                   // the user works on the broker's answer
 )
 
@@ -50,12 +52,11 @@ func (r *reauth) begin(auth *link.Authentication, now time.Duration) {
 // plan lets the next re-authentication begin at nine tenths of the time that the Exchange allows.
 func (r *reauth) plan(now time.Duration) {
 	r.dueAt = 0
-	if r.auth == nil {
+	if r.auth == nil || r.auth.ExpiresAt.IsZero() {
 		return
 	}
-	if x, ok := r.auth.Exchange.(interface{ Expires() time.Time }); ok && !x.Expires().IsZero() {
-		r.dueAt = now + max(time.Second, time.Until(x.Expires())*9/10)
-	}
+	left := time.Until(r.auth.ExpiresAt)
+	r.dueAt = now + max(time.Second, left-left/10)
 }
 
 // join makes a call wait for the re-authentication, and starts one if none is under way.
@@ -78,8 +79,9 @@ func (r *reauth) leave(reply chan<- error) {
 	}
 }
 
-// start begins a re-authentication, unless one is under way. It may take ConnectTimeout, and at most
-// half the keep alive, since no PINGREQ is sent meanwhile.
+// start begins a re-authentication, unless one is under way. From its first AUTH on it may take
+// ConnectTimeout, and at most half the keep alive, since no PINGREQ is sent meanwhile. To make the
+// Exchange may take as long.
 func (r *reauth) start(now, keepAlive time.Duration) {
 	if r.phase != authNone {
 		return
@@ -91,9 +93,9 @@ func (r *reauth) start(now, keepAlive time.Duration) {
 	if limit == 0 {
 		limit = defaultConnectTimeout
 	}
-	r.phase, r.dueAt, r.endBy = authMakes, 0, now+limit
+	r.phase, r.dueAt, r.wait, r.endBy = authMakes, 0, limit, now+limit
 	r.number++
-	r.ctx, r.cancel = context.WithTimeout(context.Background(), limit)
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	method, ctx := r.auth.Method, r.ctx
 	r.work(func() (authResult, error) {
 		x, err := link.BeginAuthentication(ctx, r.authenticate)
@@ -128,7 +130,7 @@ func (r *reauth) work(f func() (authResult, error)) {
 }
 
 // result handles the result of code of the user.
-func (r *reauth) result(number int, result authResult, err error, now time.Duration) error {
+func (r *reauth) result(number int, result authResult, err error, maxPacket int, now time.Duration) error {
 	switch {
 	case number != r.number || r.phase == authNone: // of a connection that has ended
 		return nil
@@ -136,15 +138,22 @@ func (r *reauth) result(number int, result authResult, err error, now time.Durat
 		return &authError{err}
 	case result.done:
 		r.phase = authNone
-		r.cancel()
+		r.cancel(nil)
 		r.answer(nil)
 		r.plan(now)
 		return nil
 	}
-	if result.auth != nil {
-		r.auth = result.auth
+	bytes, err := result.packet.Append(nil, frames.V5)
+	switch {
+	case err != nil:
+		return &authError{prefixed(err)}
+	case len(bytes) > maxPacket: // [MQTT-3.2.2-15]
+		return &authError{prefixed(&frames.TooLargeError{Size: len(bytes), Limit: maxPacket})}
 	}
-	r.phase, r.packet = authAwaits, result.packet
+	if r.phase = authAwaits; result.auth != nil {
+		r.auth, r.phase, r.endBy = result.auth, authReady, 0
+	}
+	r.packet = result.packet
 	return nil
 }
 
@@ -171,8 +180,15 @@ func (r *reauth) received(a *frames.Auth) error {
 // quiet reports whether no packet but AUTH may be sent.
 func (r *reauth) quiet() bool { return r.phase >= authAwaits }
 
-// take returns the AUTH to be written now, once.
-func (r *reauth) take() *frames.Auth {
+// take returns the AUTH to be written now, once. The first one waits while paused is set, since its
+// answer would stay unread.
+func (r *reauth) take(now time.Duration, paused bool) *frames.Auth {
+	if r.phase == authReady {
+		if paused {
+			return nil
+		}
+		r.phase, r.endBy = authAwaits, now+r.wait
+	}
 	p := r.packet
 	r.packet = nil
 	return p
@@ -183,7 +199,8 @@ func (r *reauth) check(now, keepAlive time.Duration) error {
 	if r.dueAt != 0 && now >= r.dueAt {
 		r.start(now, keepAlive)
 	}
-	if r.phase != authNone && now >= r.endBy {
+	if r.phase != authNone && r.endBy != 0 && now >= r.endBy {
+		r.cancel(errAuthLate)
 		return &authError{errAuthLate}
 	}
 	return nil
@@ -199,14 +216,28 @@ func (r *reauth) at() time.Duration {
 
 // lost ends a re-authentication together with its connection.
 func (r *reauth) lost(cause error) {
-	if r.phase != authNone {
-		r.cancel()
-	}
-	r.auth, r.phase, r.packet, r.dueAt = nil, authNone, nil, 0
 	if cause == nil {
 		cause = errNotConnected
 	}
+	if r.phase != authNone {
+		r.cancel(cause)
+	}
+	r.auth, r.phase, r.packet, r.dueAt = nil, authNone, nil, 0
 	r.answer(cause)
+}
+
+// stop ends the work of the user's code, since the session ends.
+func (r *reauth) stop(cause error) {
+	if r.phase != authNone {
+		r.cancel(cause)
+	}
+	r.answer(cause)
+}
+
+// abandon ends the re-authentication under way, and reports whether it was quiet.
+func (r *reauth) abandon() (quiet bool) {
+	quiet, r.phase, r.packet = r.quiet(), authNone, nil
+	return quiet
 }
 
 // answer ends the calls that wait.

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -28,8 +29,9 @@ type Exchange interface {
 // An Authentication is an Exchange under way.
 type Authentication struct {
 	Exchange
-	Method string
-	first  []byte
+	Method    string
+	ExpiresAt time.Time // of an Exchange with the method Expires() time.Time, set by Finish; zero: never
+	first     []byte
 }
 
 // BeginAuthentication calls authenticate and the first methods of its Exchange.
@@ -73,7 +75,15 @@ func (x *Authentication) Continue(ctx context.Context, a *frames.Auth) (answer f
 
 // Finish checks the last data of the broker.
 func (x *Authentication) Finish(data []byte) error {
-	if err := guard(func() error { return x.Done(data) }); err != nil {
+	if err := guard(func() error {
+		if err := x.Done(data); err != nil {
+			return err
+		}
+		if e, ok := x.Exchange.(interface{ Expires() time.Time }); ok {
+			x.ExpiresAt = e.Expires()
+		}
+		return nil
+	}); err != nil {
 		return wrap("authentication: the broker is not accepted: ", err)
 	}
 	return nil
