@@ -16,17 +16,19 @@ type broker struct {
 	lastID   uint16
 	sent     int      // messages to the client, of the plan
 	owed     []packet // acks that the client owes on this connection, in order
+	refused  []uint16 // identifiers of publications that were refused on this connection
 }
 
 func (b *broker) clone() broker {
 	c := *b
-	c.inbound, c.inFlight, c.owed = slices.Clone(b.inbound), slices.Clone(b.inFlight), slices.Clone(b.owed)
+	c.inbound, c.inFlight = slices.Clone(b.inbound), slices.Clone(b.inFlight)
+	c.owed, c.refused = slices.Clone(b.owed), slices.Clone(b.refused)
 	return c
 }
 
 // connect begins a connection, and returns session present and the packets that it sends again.
 func (b *broker) connect(w *world) (present bool, again []packet) {
-	present, b.present, b.owed = b.present, true, nil
+	present, b.present, b.owed, b.refused = b.present, true, nil, nil
 	for _, p := range b.inFlight {
 		p.dup = p.kind == frames.TypePublish
 		again = append(again, p)
@@ -64,13 +66,19 @@ func (b *broker) receive(w *world, p packet) (answers []packet) {
 	case frames.TypePublish:
 		return b.publish(w, p)
 	case frames.TypePubrel:
+		if slices.Contains(b.refused, p.id) {
+			w.fail("PUBREL %d for a publication that was refused", p.id)
+		}
+		comp := packet{kind: frames.TypePubcomp, id: p.id}
 		if i := slices.IndexFunc(b.inbound, func(q packet) bool { return q.id == p.id }); i >= 0 {
 			w.passOn(b.inbound[i].msg)
 			b.inbound = slices.Delete(b.inbound, i, i+1)
+		} else if w.plan.v5 {
+			comp.code = frames.PacketIdentifierNotFound
 		}
-		return []packet{{kind: frames.TypePubcomp, id: p.id}}
+		return []packet{comp}
 	case frames.TypePuback, frames.TypePubrec:
-		if len(b.owed) == 0 || b.owed[0] != p {
+		if len(b.owed) == 0 || b.owed[0] != (packet{kind: p.kind, id: p.id}) {
 			w.fail("%v %d is out of order: the broker awaits %v", p.kind, p.id, b.owed)
 			return nil
 		}
@@ -80,10 +88,14 @@ func (b *broker) receive(w *world, p packet) (answers []packet) {
 	if i < 0 {
 		return nil
 	}
-	if msg := b.inFlight[i].msg; !w.acked[msg] {
+	switch msg := b.inFlight[i].msg; {
+	case p.kind == frames.TypePubcomp:
+	case p.code == frames.Success && !w.acked[msg]:
 		w.fail("%v %d for message %d, which no consumer has acknowledged", p.kind, p.id, msg)
+	case p.code != frames.Success && !w.rejected[msg]:
+		w.fail("%v refuses message %d, which no consumer has rejected", p, msg)
 	}
-	if p.kind == frames.TypePubrec {
+	if p.kind == frames.TypePubrec && p.code == frames.Success {
 		b.inFlight[i].kind = frames.TypePubrel
 		return []packet{{kind: frames.TypePubrel, id: p.id, msg: b.inFlight[i].msg}}
 	}
@@ -91,13 +103,37 @@ func (b *broker) receive(w *world, p packet) (answers []packet) {
 	return nil
 }
 
-func (b *broker) publish(w *world, p packet) (answers []packet) {
-	qos := w.plan.out[p.msg]
+// refuse handles a PUBLISH of the client that the broker refuses.
+func (b *broker) refuse(w *world, p packet) (answers []packet) {
+	b.inOrder(w, p)
+	w.refusals++
+	w.refused[p.msg] = true
+	b.refused = append(b.refused, p.id)
+	kind := frames.TypePuback
+	if w.plan.out[p.msg] == frames.ExactlyOnce {
+		kind = frames.TypePubrec
+	}
+	return []packet{{kind: kind, id: p.id, code: frames.NotAuthorized}}
+}
+
+// mayRefuse reports whether the broker may refuse p: it has not taken the publication before.
+func (b *broker) mayRefuse(w *world, p packet) bool {
+	return p.kind == frames.TypePublish && w.plan.out[p.msg] > frames.AtMostOnce && w.refusals < w.plan.refusals &&
+		!slices.ContainsFunc(b.inbound, func(q packet) bool { return q.id == p.id })
+}
+
+// inOrder checks that a PUBLISH does not overtake another.
+func (b *broker) inOrder(w *world, p packet) {
 	if p.msg > w.newest+1 && !slices.Contains(w.plan.out[w.newest+1:p.msg], frames.AtMostOnce) && !w.skipped(p.msg) {
 		w.fail("publication %d arrives before publication %d", p.msg, w.newest+1)
 	}
 	w.newest = max(w.newest, p.msg)
-	switch qos {
+}
+
+func (b *broker) publish(w *world, p packet) (answers []packet) {
+	b.inOrder(w, p)
+	b.refused = slices.DeleteFunc(b.refused, func(id uint16) bool { return id == p.id })
+	switch w.plan.out[p.msg] {
 	case frames.AtMostOnce:
 		w.passOn(p.msg)
 		return nil
@@ -125,6 +161,10 @@ func (b *broker) appendState(s []byte) []byte {
 	if b.present {
 		s[len(s)-1] |= 0x80
 	}
+	for _, id := range b.refused {
+		s = append(s, byte(id))
+	}
+	s = append(s, 0xFF)
 	s = appendPackets(s, b.inbound)
 	s = appendPackets(s, b.inFlight)
 	return appendPackets(s, b.owed)
@@ -138,6 +178,9 @@ func (p packet) String() string {
 	}
 	if p.dup {
 		text += " DUP"
+	}
+	if p.code != frames.Success {
+		text += fmt.Sprintf(" %#02x", byte(p.code))
 	}
 	return text
 }

@@ -14,6 +14,7 @@ type packet struct {
 	id   uint16
 	msg  int
 	dup  bool
+	code frames.ReasonCode // of an ack
 }
 
 // waiting is a delivery in the inbox of the client, or with its consumer.
@@ -31,6 +32,7 @@ const (
 	confirmed
 	unwritten   // QoS 0, and the connection was lost
 	sessionLost // past PUBREC
+	refused     // by the broker
 )
 
 // client is a process that uses flow as package stream does: it commits the changes of a batch,
@@ -79,7 +81,7 @@ func (c *client) clone() client {
 // turn puts every packet that is due into the batch: acks, then publications.
 func (c *client) turn() {
 	for a, ok := c.receiver.Next(); ok; a, ok = c.receiver.Next() {
-		c.filling = append(c.filling, packet{kind: a.Kind, id: a.ID})
+		c.filling = append(c.filling, packet{kind: a.Kind, id: a.ID, code: a.Code})
 	}
 	for out, ok := c.sender.Next(c.batch, 0); ok; out, ok = c.sender.Next(c.batch, 0) {
 		p := packet{kind: out.Type, id: out.Publish.ID, dup: out.Publish.DUP}
@@ -147,7 +149,7 @@ func appendPackets(b []byte, packets []packet) []byte {
 		if p.dup {
 			dup = 1
 		}
-		b = append(b, byte(p.kind), byte(p.id), byte(p.msg), dup)
+		b = append(b, byte(p.kind), byte(p.id), byte(p.msg), dup, byte(p.code))
 	}
 	return append(b, 0xFF)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -50,6 +51,19 @@ func acksUnread(w *world) {
 	}
 }
 
+// releasesRefused sends PUBREL after a PUBREC that refuses the publication (V42).
+func releasesRefused(w *world, p packet) {
+	if p.kind == frames.TypePubrec {
+		w.filling = append(w.filling, packet{kind: frames.TypePubrel, id: p.id})
+	}
+}
+
+// keepsRejected records a QoS 2 message that was rejected as received (V46).
+func keepsRejected(w *world, d waiting) {
+	w.store = w.store.Clone()
+	_ = w.store.Commit([]flow.Change{{Kind: flow.Received, ID: d.id}})
+}
+
 // The exploration finds a client that breaks a rule, and the shortest way to see it.
 func TestTheExplorationFindsAFaultWithItsShortestTrace(t *testing.T) {
 	for _, x := range []struct {
@@ -70,6 +84,10 @@ func TestTheExplorationFindsAFaultWithItsShortestTrace(t *testing.T) {
 			"message 0 has arrived and is never handed over", 8},
 		{"an ack for an unread message", plan{window: 1, in: []frames.QoS{q2}, cuts: 1, fault: fault{resumed: acksUnread}},
 			"which no consumer has acknowledged", 8},
+		{"PUBREL after a refusal", plan{v5: true, window: 1, out: []frames.QoS{q2}, refusals: 1, fault: fault{refused: releasesRefused}},
+			"PUBREL 1 for a publication that was refused", 7},
+		{"a rejected message in the store", plan{v5: true, window: 1, in: []frames.QoS{q2}, rejects: 1, fault: fault{rejects: keepsRejected}},
+			"Received:[1]", 7},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := explore(newWorld(&x.plan))

@@ -14,7 +14,8 @@ import (
 
 var exploreAll = flag.Bool("explore.all", false, "explore the larger situations too, which takes minutes")
 
-// action is one step of an interleaving. An ack of the consumer's i-th delivery is acknowledge+i.
+// action is one step of an interleaving. An ack of the consumer's i-th delivery is acknowledge+i, its
+// rejection reject+i.
 type action byte
 
 const (
@@ -28,12 +29,15 @@ const (
 	cut
 	die
 	lose
+	refuse
 	acknowledge
+	reject = acknowledge + 16
 )
 
 var actionNames = [...]string{
 	"the client commits and writes", "the client receives", "the broker receives", "a message is handed over", "the client connects",
 	"a publication is accepted", "the broker sends", "the connection breaks", "the process dies", "the broker loses the session",
+	"the broker refuses",
 	"the consumer acks",
 }
 
@@ -64,17 +68,19 @@ func (w *world) enabled(dst []action) []action {
 	can(handOver, len(w.inbox) > 0)
 	for i := range w.taken {
 		can(acknowledge+action(i), true)
+		can(reject+action(i), w.rejects < p.rejects)
 	}
 	can(connect, !w.online)
 	can(accept, w.added < len(p.out))
-	can(send, w.online && w.broker.sent < len(p.in))
+	can(send, w.online && w.broker.sent < len(p.in) && (p.quota == 0 || len(w.broker.inFlight) < p.quota))
+	can(refuse, len(w.toBroker) > 0 && w.broker.mayRefuse(w, w.toBroker[0]))
 	can(cut, w.online && w.cuts < p.cuts)
 	can(die, w.crashes < p.crashes)
 	can(lose, !w.online && w.broker.present && w.losses < p.losses)
 	return dst
 }
 
-func (w *world) good(a action) bool { return a <= connect || a >= acknowledge }
+func (w *world) good(a action) bool { return a <= connect || a >= acknowledge && a < reject }
 
 func (w *world) copy() situation { return w.clone() }
 
@@ -108,7 +114,15 @@ func (w *world) do(a action) {
 	case lose:
 		w.losses++
 		w.broker.lose()
+	case refuse:
+		p := w.toBroker[0]
+		w.toBroker = w.toBroker[1:]
+		w.toClient = append(w.toClient, w.broker.refuse(w, p)...)
 	default:
+		if a >= reject {
+			w.reject(int(a - reject))
+			return
+		}
 		w.acknowledge(int(a - acknowledge))
 	}
 }
@@ -240,8 +254,10 @@ func (w *world) describe(a action) string {
 	switch {
 	case a == toClient:
 		line += " " + w.toClient[0].String()
-	case a == toBroker:
+	case a == toBroker || a == refuse:
 		line += " " + w.toBroker[0].String()
+	case a >= reject:
+		line = fmt.Sprintf("the consumer rejects message %d", w.taken[a-reject].msg)
 	case a >= acknowledge:
 		line += fmt.Sprintf(" message %d", w.taken[a-acknowledge].msg)
 	case a == write:
@@ -273,6 +289,12 @@ func TestEveryInterleavingKeepsThePromises(t *testing.T) {
 		{"two QoS 2 messages", plan{window: 1, in: []frames.QoS{q2, q2}, cuts: 2, crashes: 1, losses: 1}, false},
 		{"three messages", plan{window: 1, in: []frames.QoS{q2, q1, q2}, cuts: 2, crashes: 1, losses: 1}, true},
 		{"both directions", plan{window: 1, out: []frames.QoS{q2}, in: []frames.QoS{q2}, cuts: 2, crashes: 1, losses: 1}, false},
+		{"MQTT 5, two publications", plan{v5: true, window: 1, out: []frames.QoS{q2, q1}, cuts: 2, crashes: 1, refusals: 1}, false},
+		{"MQTT 5, two QoS 2 publications", plan{v5: true, window: 2, out: []frames.QoS{q2, q2}, cuts: 1, crashes: 1, losses: 1, refusals: 2}, false},
+		{"MQTT 5, two messages", plan{v5: true, window: 1, in: []frames.QoS{q1, q2}, cuts: 1, crashes: 1, losses: 1, rejects: 2, quota: 1}, false},
+		{"MQTT 5, two QoS 2 messages", plan{v5: true, window: 1, in: []frames.QoS{q2, q2}, cuts: 2, crashes: 1, rejects: 1, quota: 2}, false},
+		{"MQTT 5, more publications", plan{v5: true, window: 2, out: []frames.QoS{q2, q1, q2}, cuts: 2, crashes: 1, losses: 1, refusals: 2}, true},
+		{"MQTT 5, more messages", plan{v5: true, window: 1, in: []frames.QoS{q2, q1, q2}, cuts: 2, crashes: 1, losses: 1, rejects: 2, quota: 2}, true},
 		{"more in both directions", plan{window: 2, out: []frames.QoS{q2, q1}, in: []frames.QoS{q1, q2}, cuts: 1, crashes: 1, losses: 1}, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -15,13 +15,22 @@ type plan struct {
 	cuts    int          // connections that break
 	crashes int          // processes that die
 	losses  int          // sessions that the broker loses, while the client is not connected
-	fault   fault        // misbehaves between client and network
+
+	// MQTT 5
+	v5       bool
+	refusals int // publications that the broker refuses
+	rejects  int // messages that the consumer rejects
+	quota    int // Receive Maximum of the client; 0: none
+
+	fault fault // misbehaves between client and network
 }
 
 // A fault changes the behaviour of the client, to show that the exploration finds it.
 type fault struct {
 	written func(w *world, packets []packet) []packet
 	resumed func(w *world)
+	refused func(w *world, p packet)  // by the broker
+	rejects func(w *world, d waiting) // by the consumer
 }
 
 // world is the state of a client, of a broker, of the network between them, and of the history that
@@ -40,6 +49,7 @@ type world struct {
 
 	added                 int
 	cuts, crashes, losses int // that happened
+	refusals, rejects     int // that happened
 
 	arrived   []byte // by publication: how often the broker passed it on
 	newest    int    // the publication whose PUBLISH arrived first last
@@ -50,6 +60,8 @@ type world struct {
 	acked     []bool // by message: the consumer has acknowledged it
 	unstored  []bool // by message: acknowledged in this process since the last commit
 	settled   []bool // by message: acknowledged before the last commit
+	rejected  []bool // by message: the consumer has rejected it
+	refused   []bool // by publication: the broker has refused it
 	latest    int    // the message that was delivered first last
 
 	wrong string // the first broken promise
@@ -62,6 +74,7 @@ func newWorld(p *plan) *world {
 		plan: p, client: c, arrived: make([]byte, len(p.out)), newest: -1, owed: make([]bool, len(p.out)),
 		got: make([]bool, len(p.in)), delivered: make([]byte, len(p.in)), ever: make([]bool, len(p.in)),
 		acked: make([]bool, len(p.in)), unstored: make([]bool, len(p.in)), settled: make([]bool, len(p.in)), latest: -1,
+		rejected: make([]bool, len(p.in)), refused: make([]bool, len(p.out)),
 	}
 	if err != nil {
 		w.fail("%v", err)
@@ -76,6 +89,7 @@ func (w *world) clone() *world {
 	c.arrived, c.owed, c.got = slices.Clone(w.arrived), slices.Clone(w.owed), slices.Clone(w.got)
 	c.delivered, c.ever, c.acked = slices.Clone(w.delivered), slices.Clone(w.ever), slices.Clone(w.acked)
 	c.settled, c.unstored = slices.Clone(w.settled), slices.Clone(w.unstored)
+	c.rejected, c.refused = slices.Clone(w.rejected), slices.Clone(w.refused)
 	return &c
 }
 
@@ -91,9 +105,9 @@ func (w *world) encode() []byte {
 	b = w.client.appendState(b)
 	b = w.broker.appendState(b)
 	b = appendPackets(appendPackets(b, w.toBroker), w.toClient)
-	b = append(b, byte(w.added), byte(w.cuts), byte(w.crashes), byte(w.losses), byte(w.newest), byte(w.latest))
+	b = append(b, byte(w.added), byte(w.cuts), byte(w.crashes), byte(w.losses), byte(w.refusals), byte(w.rejects), byte(w.newest), byte(w.latest))
 	b = append(append(b, w.arrived...), w.delivered...)
-	for _, list := range [][]bool{{w.online}, w.owed, w.got, w.ever, w.acked, w.unstored, w.settled} {
+	for _, list := range [][]bool{{w.online}, w.owed, w.got, w.ever, w.acked, w.unstored, w.settled, w.rejected, w.refused} {
 		for _, v := range list {
 			if v {
 				b = append(b, 1)
@@ -131,6 +145,8 @@ func (w *world) end(k int, f fate) {
 		w.fail("publication %d ends twice", k)
 	case f == confirmed && w.plan.out[k] > frames.AtMostOnce && w.arrived[k] == 0:
 		w.fail("publication %d ends without an error, and has not arrived", k)
+	case f == refused && !w.refused[k]:
+		w.fail("publication %d ends as refused, and the broker has not refused it", k)
 	}
 	w.ended[k] = f
 }
@@ -171,6 +187,7 @@ func (w *world) write() {
 func (w *world) connect() {
 	present, again := w.broker.connect(w)
 	w.online, w.toClient = true, again
+	w.receiver.SetQuota(w.plan.quota, present)
 	if !present {
 		w.sender.SessionLost(func(e flow.Ended[int]) { w.end(e.Owner, sessionLost) })
 		w.receiver.Clear()
@@ -209,6 +226,9 @@ func (w *world) receive() {
 	w.toClient = w.toClient[1:]
 	switch p.kind {
 	case frames.TypePublish:
+		if !w.receiver.Admits(w.plan.in[p.msg], p.id, p.dup) {
+			w.fail("message %d exceeds the quota, which the broker keeps", p.msg)
+		}
 		if w.arrive(w.plan.in[p.msg], p) {
 			w.got[p.msg] = true
 		}
@@ -216,14 +236,19 @@ func (w *world) receive() {
 		w.receiver.Release(p.id)
 		w.filling = append(w.filling, packet{kind: frames.TypePubcomp, id: p.id})
 	default:
-		e, outcome := w.sender.Acknowledge(p.kind, p.id, 0, w.handed, 0)
+		e, outcome := w.sender.Acknowledge(p.kind, p.id, p.code, w.handed, 0)
 		switch outcome {
 		case flow.Confirmed:
 			w.end(e.Owner, confirmed)
 		case flow.Release, flow.ReleaseUnknown:
 			w.filling = append(w.filling, packet{kind: frames.TypePubrel, id: p.id})
-		case flow.Violation, flow.Downgraded:
-			w.fail("%v %d is taken for a violation", p.kind, p.id)
+		case flow.Refused:
+			w.end(e.Owner, refused)
+			if w.plan.fault.refused != nil {
+				w.plan.fault.refused(w, p)
+			}
+		case flow.Violation, flow.Downgraded, flow.Mismatched:
+			w.fail("%v is taken for a violation", p)
 		}
 	}
 	w.turn()
@@ -234,7 +259,7 @@ func (w *world) handOver() {
 	d := w.inbox[0]
 	w.inbox = w.inbox[1:]
 	w.taken = append(w.taken, d)
-	if w.plan.in[d.msg] == frames.ExactlyOnce && (w.delivered[d.msg] > 0 || w.settled[d.msg]) {
+	if w.plan.in[d.msg] == frames.ExactlyOnce && !w.rejected[d.msg] && (w.delivered[d.msg] > 0 || w.settled[d.msg]) {
 		w.fail("message %d of QoS 2 is handed over twice", d.msg)
 	}
 	if !w.ever[d.msg] && d.msg < w.latest {
@@ -250,6 +275,20 @@ func (w *world) acknowledge(i int) {
 	w.taken = slices.Delete(w.taken, i, i+1)
 	w.acked[d.msg], w.unstored[d.msg] = true, true
 	w.receiver.Ack(d.seq)
+	w.afterEvent()
+}
+
+// reject is the consumer's rejection of delivery i that it has. The broker may send the message again
+// if it does not learn of it.
+func (w *world) reject(i int) {
+	d := w.taken[i]
+	w.taken = slices.Delete(w.taken, i, i+1)
+	w.rejects++
+	w.rejected[d.msg] = true
+	w.receiver.Reject(d.seq, frames.NotAuthorized, "")
+	if w.plan.fault.rejects != nil {
+		w.plan.fault.rejects(w, d)
+	}
 	w.afterEvent()
 }
 

@@ -39,6 +39,7 @@ func (r *Receiver) Clone(j *Journal) *Receiver {
 	c.journal = j
 	c.ring, c.ids.slots = slices.Clone(r.ring), slices.Clone(r.ids.slots)
 	c.parked, c.earlier = maps.Clone(r.parked), maps.Clone(r.earlier)
+	c.open, c.reasons = maps.Clone(r.open), maps.Clone(r.reasons)
 	return &c
 }
 
@@ -56,7 +57,8 @@ func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
 			case e.batch > 0:
 				batch = 1
 			}
-			b = append(b, byte(e.seq), byte(e.id), byte(e.state), bit(e.sent), batch, bit(i == s.cursor))
+			b = append(b, byte(e.seq), byte(e.id), byte(e.state), bit(e.sent)|bit(e.resumed)<<1|bit(e.lowered)<<2, batch,
+				bit(i == s.cursor), byte(e.code), byte(e.message.QoS), bit(e.until != 0))
 		}
 		b = append(b, 0xFF)
 	}
@@ -70,16 +72,17 @@ func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
 func (r *Receiver) AppendState(b []byte) []byte {
 	for seq := r.head; seq != r.tail; seq++ {
 		d := r.at(seq)
-		b = append(b, byte(d.id), byte(d.qos), bit(d.last)|bit(d.acked)<<1|bit(d.duplicate)<<2)
+		b = append(b, byte(d.id), byte(d.qos), bit(d.last)|bit(d.acked)<<1|bit(d.duplicate)<<2, byte(d.code), byte(d.counted))
 	}
-	b = append(b, 0xFF, byte(r.tail-r.connStart), byte(r.unacked), byte(r.pending))
+	b = append(b, 0xFF, byte(r.tail-r.connStart), byte(r.unacked), byte(r.pending),
+		byte(r.limit), bit(r.resumed), byte(r.used), byte(r.extra), byte(r.message.code))
 	for id := range uint16(8) {
 		if in := r.ids.find(id); in != nil {
 			duplicate := byte(0)
 			if in.duplicate != 0 {
 				duplicate = byte(r.tail - in.duplicate)
 			}
-			b = append(b, byte(id), byte(in.pending), byte(in.queuedAcks), duplicate, bit(in.stored)|bit(in.doubt)<<1)
+			b = append(b, byte(id), byte(in.pending), byte(in.queuedAcks), duplicate, bit(in.stored)|bit(in.doubt)<<1, byte(in.code), byte(in.counted))
 		}
 	}
 	b = append(b, 0xFF)
