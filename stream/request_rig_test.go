@@ -74,6 +74,14 @@ func replyTo(c *streamtest.Conn, p frames.Publish, payload string) {
 	}
 }
 
+// replyAtQoS0 sends the reply to a request, which gets no ack.
+func replyAtQoS0(c *streamtest.Conn, p frames.Publish) {
+	d := stream.Delivery{Message: p.Message}
+	m, _ := d.Reply([]byte("r"))
+	m.QoS = frames.AtMostOnce
+	c.Publish(m)
+}
+
 func wantReply(t *testing.T, r answered, payload string) {
 	t.Helper()
 	if r.err != nil || string(r.m.Payload) != payload {

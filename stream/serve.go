@@ -51,11 +51,17 @@ func (s *Session) answer(ctx context.Context, d Delivery, serve func(context.Con
 	case intakeEnds == nil:
 		return // the request comes again in a kept session
 	}
+	p := Publishing{Message: reply, Tag: &answer{d}}
 	select {
-	case s.publishes <- Publishing{Message: reply, Tag: &answer{d}}:
+	case s.publishes <- p:
 	case <-intakeEnds:
 	case <-ctx.Done():
-		d.Reject(frames.ImplementationSpecificError, "the responder has ended")
+		select { // a ready result beats an ended context, unless the queue is full
+		case s.publishes <- p:
+		case <-intakeEnds:
+		case <-time.After(receiptGrace):
+			d.Reject(frames.ImplementationSpecificError, "the responder has ended")
+		}
 	}
 }
 
