@@ -127,6 +127,11 @@ type Request struct {
 	Refused    error  // the packet must not be sent, and Suback is to be called with codes above 0x7F
 }
 
+// RefusalCodes returns the codes with which Suback is to be called for a refused request.
+func (r *Request) RefusalCodes() []frames.ReasonCode {
+	return slices.Repeat([]frames.ReasonCode{frames.CodeOf(r.Refused)}, len(r.Filters))
+}
+
 // Packet returns the packet of the request. In MQTT 3.1 it has a DUP flag; in 3.1.1 the flag bits
 // are reserved. The identifier is left out unless identified is set.
 func (r *Request) Packet(v frames.Version, identified bool) frames.Packet {

@@ -161,10 +161,14 @@ func (c *connection) takeBye() (code frames.ReasonCode, ok bool) {
 	return code, code != frames.Success
 }
 
-// said closes a failing connection after its last write. If the reader still reads, the broker may
-// close its side first: to close at once while bytes come in would reset the connection, and the
-// broker might not read the DISCONNECT.
-func (c *connection) said() {
+// said closes a failing connection after its last write. While a write is under way, it limits the
+// time of the write. If the reader still reads, the broker may close its side first: to close at once
+// while bytes come in would reset the connection, and the broker might not read the DISCONNECT.
+func (c *connection) said(writing bool) {
+	if writing {
+		c.conn.LimitClose()
+		return
+	}
 	if c.phase != phaseFailing || !c.conn.HalfClose() {
 		c.conn.Abort()
 	}
@@ -179,16 +183,6 @@ func (c *connection) readerGone(err error) {
 // announceLost publishes the State of a session that has lost its connection because of err.
 func (c *connection) announceLost(err error) {
 	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err, s.Server = false, false, 0, err, nil })
-}
-
-// reauthenticated handles the result of code of the user in a re-authentication.
-func (c *connection) reauthenticated(number int, result authResult, err error, now time.Duration) {
-	if c.reauth.quiet() {
-		c.keepAlive.HeldUp(now) // a PINGREQ that was not written before
-	}
-	if err := c.reauth.result(number, result, err, c.terms.maxPacket, now); err != nil {
-		c.fail(err)
-	}
 }
 
 // reset forgets the connection.

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"context"
 	"errors"
 	"math"
 	"time"
@@ -29,30 +28,6 @@ type Farewell struct {
 
 	Reason string                // the reason string
 	User   []frames.UserProperty // the user properties of DISCONNECT
-}
-
-// ShutdownWith is Shutdown with another end of the connection (MQTT 5, section 3.14). EndSession,
-// Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so and
-// the session goes on. If the connection is lost later, so that no DISCONNECT can be sent, the session
-// ends, and the error says so.
-func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
-	if err := f.check(s.settings.kept); err != nil {
-		return err
-	}
-	reply := make(chan error, 1)
-	if !s.call(func(l *loop) {
-		err := f.fits(&l.link)
-		if err == nil {
-			l.link.farewell = f
-		}
-		reply <- err
-	}) {
-		return s.Close()
-	}
-	if err := <-reply; err != nil {
-		return err
-	}
-	return s.Shutdown(ctx)
 }
 
 // check returns an error for a Farewell that can never be used.

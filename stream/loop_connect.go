@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"time"
-
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
@@ -55,8 +53,11 @@ func (l *loop) connected(c *link.Conn) {
 		l.sender.SessionLost(func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(ErrSessionLost)) })
 		l.receiver.Clear()
 	}
-	if t.kept && t.version >= frames.V5 {
-		l.recordSession()
+	if r, ok := t.record(&l.link.wanted); ok {
+		l.outbox.journal.Open(r)
+	}
+	if t.version >= frames.V5 && t.resumed && l.link.wanted.pinned == 0 && l.count.connections == 1 {
+		l.log.Warn("the broker has a session that this client does not know; it goes on with that session", "client", t.clientID)
 	}
 	l.replies.connected(t)
 	withdrawRequests(l)
@@ -65,19 +66,6 @@ func (l *loop) connected(c *link.Conn) {
 	l.subs.Connected(t.mayHaveSession(), t.resumed && l.settings.trustSession)
 	l.log.Info("connected", "endpoint", l.link.endpoint, "version", t.version.String(), "client", t.clientID, "resumed", t.resumed)
 	l.link.announce()
-}
-
-// recordSession records how the broker holds the session.
-func (l *loop) recordSession() {
-	t := &l.link.terms
-	r := flow.SessionRecord{Version: t.version, Expiry: t.expiry, Seen: time.Now()}
-	if l.link.wanted.clientID != t.clientID {
-		r.ClientID = t.clientID
-	}
-	if t.resumed && l.link.wanted.pinned == 0 && l.count.connections == 1 {
-		l.log.Warn("the broker has a session that this client does not know; it goes on with that session", "client", t.clientID)
-	}
-	l.outbox.journal.Open(r)
 }
 
 // connectionLost ends a failed connection. It is called when reader and writer no longer use the

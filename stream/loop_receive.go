@@ -29,9 +29,14 @@ func (l *loop) deliverRun(packets []packet) (n int) {
 	l.inboxes.lock()
 	defer l.inboxes.unlock()
 	for n < len(packets) && packets[n].kind == frames.TypePublish && l.link.phase == phaseUp {
-		l.count.bytesIn += uint64(packets[n].size)
-		l.deliver(&packets[n])
+		p := &packets[n]
 		n++
+		l.count.bytesIn += uint64(p.size)
+		if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
+			l.link.fail(errQuota)
+			break
+		}
+		l.deliver(p)
 	}
 	return n
 }
@@ -44,10 +49,6 @@ func (l *loop) deliver(p *packet) {
 	}
 	if !l.ending.delivers() {
 		return // without an ack, the broker sends the message again to a kept session
-	}
-	if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
-		l.link.fail(errQuota)
-		return
 	}
 	if p.tooLarge {
 		l.count.tooLarge++
@@ -152,10 +153,7 @@ func (l *loop) takeAcks() {
 	l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open)
 }
 
-var (
-	errQuota           error = &quotaError{}
-	errUnsolicitedAuth error = &frames.ProtocolError{Type: frames.TypeAuth, Reason: "came without an authentication under way [MQTT-4.12.0-6]"}
-)
+var errQuota error = &quotaError{}
 
 // A quotaError says that the broker sends more QoS 1 and 2 messages than it may.
 type quotaError struct{}

@@ -109,12 +109,18 @@ func (l *loop) flush() {
 		l.link.fail(l.outbox.err)
 	}
 	if code, ok := l.link.takeBye(); ok {
-		l.sayBye(code)
+		l.link.said(l.outbox.disconnect(code, l.clock.now))
 	}
 	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
-	l.writeAuth()
+	var auth *frames.Auth
+	if !l.outbox.busy {
+		auth = l.link.reauth.take(l.clock.now, l.throttle.paused)
+	}
+	if l.outbox.quiet = l.link.reauth.quiet(); auth != nil && l.outbox.writeAlone(*auth, l.clock.now) {
+		l.written(written{})
+	}
 	bytes, done := l.outbox.flush(l.clock.now)
 	if bytes > 0 {
 		l.link.keepAlive.Sent(l.clock.now)
@@ -123,37 +129,6 @@ func (l *loop) flush() {
 	}
 	if done {
 		l.written(written{})
-	}
-}
-
-// writeAuth writes the AUTH of a re-authentication when the connection is free.
-func (l *loop) writeAuth() {
-	if l.link.reauth.phase == authNone {
-		l.outbox.quiet = false
-		return
-	}
-	var a *frames.Auth
-	if !l.outbox.busy {
-		a = l.link.reauth.take(l.clock.now, l.throttle.paused)
-	}
-	if l.outbox.quiet = l.link.reauth.quiet(); a == nil {
-		return
-	}
-	l.log.Debug("sent", "type", frames.TypeAuth.String(), "code", int(a.Code))
-	if l.outbox.writeAlone(*a, l.clock.now) {
-		l.written(written{})
-	}
-}
-
-// sayBye writes a DISCONNECT to a broker that has broken the standard, if the connection is free, and
-// then closes the connection.
-func (l *loop) sayBye(code frames.ReasonCode) {
-	l.log.Debug("sent", "type", frames.TypeDisconnect.String(), "code", int(code))
-	switch begun, done := l.outbox.disconnect(code, l.clock.now); {
-	case !begun, done:
-		l.link.said()
-	default:
-		l.link.conn.LimitClose() // the writer writes it
 	}
 }
 
@@ -178,7 +153,7 @@ func (l *loop) written(w written) {
 		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, lowered(&e)) })
 	}
 	if !w.early && l.link.phase > phaseUp {
-		l.link.said()
+		l.link.said(false)
 	}
 }
 

@@ -24,22 +24,6 @@ func (l *loop) subscribe(set *filterSet) {
 	l.inboxes.claim(l.inboxes.unclaimed, set, l.subs.Lookup)
 }
 
-// requests sends the SUBSCRIBE and UNSUBSCRIBE packets that are due. Filters that cannot be asked for
-// on this connection count as refused.
-func (l *loop) requests() {
-	for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
-		if r.Refused == nil {
-			l.outbox.request(r)
-			continue
-		}
-		codes := make([]frames.ReasonCode, len(r.Filters))
-		for i := range codes {
-			codes[i] = frames.CodeOf(r.Refused)
-		}
-		l.suback(r.ID, codes, RefusedError{Cause: r.Refused})
-	}
-}
-
 // suback handles the broker's answer to a SUBSCRIBE. The parameter why has the reason of a refusal.
 func (l *loop) suback(id uint16, codes []frames.ReasonCode, why RefusedError) {
 	answers, err := l.subs.Suback(id, codes, (*filterSet).grant)

@@ -73,7 +73,13 @@ func (l *loop) turn() {
 	l.sender.Expire(l.clock.now, func(e flow.Ended[owner]) { l.receipts.complete(&e, notSent(ErrExpired)) })
 	if l.link.phase == phaseUp {
 		l.outbox.acks(l.receiver.Receiver)
-		l.requests()
+		for r, ok := l.subs.Next(l.clock.now); ok; r, ok = l.subs.Next(l.clock.now) {
+			if r.Refused == nil {
+				l.outbox.request(r)
+			} else {
+				l.suback(r.ID, r.RefusalCodes(), RefusedError{Cause: r.Refused})
+			}
+		}
 		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
 		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
 		fluent := !l.throttle.paused && !l.outbox.quiet && l.outbox.age(l.clock.now) < slowBatch
@@ -84,12 +90,7 @@ func (l *loop) turn() {
 		if !l.throttle.paused { // otherwise the answers may lie unread
 			l.lapse()
 		}
-		if !l.link.reauth.quiet() {
-			l.ping()
-		}
-		if err := l.link.reauth.check(l.clock.now, l.link.terms.keepAlive); err != nil {
-			l.link.fail(err)
-		}
+		l.ping()
 	}
 	endUnsubscribed(l.subs)
 	l.flush()
@@ -151,9 +152,16 @@ func (l *loop) throttleReading() {
 	}
 }
 
-// ping sends PINGREQ when it is due, and closes a connection whose broker does not answer.
+// ping sends PINGREQ when it is due, and closes a connection whose broker does not answer. While only
+// AUTH may be sent, it watches the re-authentication instead.
 func (l *loop) ping() {
 	now, c, k := l.clock.now, l.link.conn, &l.link.keepAlive
+	if err := l.link.reauth.check(now, l.link.terms.keepAlive); err != nil {
+		l.link.fail(err)
+	}
+	if l.outbox.quiet || l.link.phase != phaseUp {
+		return
+	}
 	if k.Measures(now) {
 		k.Measured(now, c.Left())
 	}

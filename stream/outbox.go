@@ -158,15 +158,16 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 }
 
 // disconnect writes a DISCONNECT with a reason code as the last packet of a connection, unless a batch
-// is being written. The packets that wait are not sent any more.
-func (o *outbox) disconnect(code frames.ReasonCode, now time.Duration) (begun, done bool) {
+// is being written. The packets that wait are not sent any more. It reports whether the write is under
+// way.
+func (o *outbox) disconnect(code frames.ReasonCode, now time.Duration) (writing bool) {
 	if o.busy || o.early.busy {
-		return false, false
+		return false
 	}
-	if done = o.writeAlone(frames.Disconnect{Code: code}, now); done {
+	if o.writeAlone(frames.Disconnect{Code: code}, now) {
 		o.release()
 	}
-	return true, done
+	return o.busy
 }
 
 // writeAlone writes a packet before those that wait. No batch is being written. It reports whether
@@ -175,7 +176,9 @@ func (o *outbox) writeAlone(p frames.Packet, now time.Duration) (done bool) {
 	bytes, err := p.Append(nil, o.terms.version)
 	if err != nil {
 		o.err = prefixed(err)
+		return false
 	}
+	o.log.sentPacket(p, len(bytes))
 	return o.write(batch{number: o.handed, buffers: buffers{bytes: bytes}}, now)
 }
 

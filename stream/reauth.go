@@ -17,8 +17,8 @@ import (
 type reauth struct {
 	authenticate func(context.Context) (Exchange, error) // Options.V5.Authenticate
 	limit        time.Duration                           // Options.ConnectTimeout; 0 is unlimited
-	commands     chan<- command
 	life         *life
+	tell         func(number int, r authResult, err error) // passes a result to the loop
 
 	auth   *link.Authentication // of the connection, or of the re-authentication under way
 	phase  authPhase
@@ -119,13 +119,10 @@ type authResult struct {
 
 // work runs code of the user and passes its result to the loop.
 func (r *reauth) work(f func() (authResult, error)) {
-	number, commands, ending := r.number, r.commands, r.life.ending
+	number, tell := r.number, r.tell
 	r.life.start(authHelper, func() {
 		result, err := f()
-		select {
-		case commands <- func(l *loop) { l.link.reauthenticated(number, result, err, l.clock.now) }:
-		case <-ending:
-		}
+		tell(number, result, err)
 	})
 }
 
@@ -249,6 +246,8 @@ func (r *reauth) answer(err error) {
 }
 
 var (
+	errUnsolicitedAuth = &frames.ProtocolError{Type: frames.TypeAuth, Reason: "came without an authentication under way [MQTT-4.12.0-6]"}
+
 	errNoAuth   = errors.New("mqtt: the connection has no enhanced authentication (Options.V5.Authenticate)")
 	errAuthLate = errors.New("mqtt: the re-authentication takes too long")
 )
@@ -261,37 +260,3 @@ func (e *authError) Unwrap() error { return e.err }
 
 // Code returns the reason code for DISCONNECT.
 func (*authError) Code() frames.ReasonCode { return frames.ImplementationSpecificError }
-
-// Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
-// Options.V5.Authenticate (MQTT 5, section 4.12.1). It waits for the result. While it is under way
-// nothing else is sent, which takes at most Options.ConnectTimeout or half the keep alive, whichever
-// is shorter. If it fails, the connection is closed, and the client connects again. An Exchange with a
-// method Expires() time.Time is renewed by itself at nine tenths of that time.
-func (s *Session) Reauthenticate(ctx context.Context) error {
-	reply := make(chan error, 1)
-	if !s.call(func(l *loop) {
-		if l.link.phase != phaseUp {
-			reply <- l.link.states.reason("the connection has just been lost")
-			return
-		}
-		l.link.reauth.join(reply, l.clock.now, l.link.terms.keepAlive)
-	}) {
-		return s.life.closed()
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-	case <-s.life.ending:
-	}
-	s.call(func(l *loop) { l.link.reauth.leave(reply) })
-	select {
-	case err := <-reply: // a ready result beats an ended context
-		return err
-	default:
-	}
-	if ctx.Err() != nil {
-		return gaveUp(ctx, s.states.reason("the broker has not answered AUTH"))
-	}
-	return s.life.closed()
-}

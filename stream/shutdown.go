@@ -33,6 +33,30 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
+// ShutdownWith is Shutdown with another end of the connection (MQTT 5, section 3.14). EndSession,
+// Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so and
+// the session goes on. If the connection is lost later, so that no DISCONNECT can be sent, the session
+// ends, and the error says so.
+func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
+	if err := f.check(s.settings.kept); err != nil {
+		return err
+	}
+	reply := make(chan error, 1)
+	if !s.call(func(l *loop) {
+		err := f.fits(&l.link)
+		if err == nil {
+			l.link.farewell = f
+		}
+		reply <- err
+	}) {
+		return s.Close()
+	}
+	if err := <-reply; err != nil {
+		return err
+	}
+	return s.Shutdown(ctx)
+}
+
 // Close ends the session at once. It takes the acks of consumers, commits the changes of the
 // session to the Store, writes the packets that are already encoded, then DISCONNECT, and waits up
 // to one second for the broker to close the connection. Every publication gets its Receipt, and

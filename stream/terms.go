@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
@@ -77,6 +78,16 @@ func (t terms) agreed(c *link.Conn) terms {
 		t.quota = 0
 	}
 	return t
+}
+
+// record returns the record of a session that the broker keeps, for the Store. The parameter wanted
+// are the terms that the client asks for. A session of 3.1 and 3.1.1 needs no record.
+func (t *terms) record(wanted *terms) (r flow.SessionRecord, ok bool) {
+	r = flow.SessionRecord{Version: t.version, Expiry: t.expiry, Seen: time.Now()}
+	if wanted.clientID != t.clientID {
+		r.ClientID = t.clientID
+	}
+	return r, t.kept && (t.version >= frames.V5 || wanted.pinned >= frames.V5)
 }
 
 // request describes the next attempt. A session that the broker keeps has the version with which it
