@@ -417,7 +417,9 @@ type (
 	//	ReceiveMaximum  int               QoS 1 and 2 messages that the broker may send before their
 	//	                                  exchange ends, 1 to 65,535; 0 is 256 (section 3.1.2.11.3)
 	//	TopicAliases    int               topic aliases that each side may use, at most 65,535; 0 is
-	//	                                  16, negative is none (section 3.3.2.3.4)
+	//	                                  16 for the client and none for the broker, negative is
+	//	                                  none (section 3.3.2.3.4). mochi 2.7.9 delivers messages of
+	//	                                  a kept session under wrong topics if it may use aliases
 	//	Expiry          time.Duration     the message expiry interval of publications that have none;
 	//	                                  0 is for ever. It works on every version while a message
 	//	                                  waits in the client

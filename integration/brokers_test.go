@@ -124,9 +124,9 @@ func TestEveryBrokerIsInstalled(t *testing.T) {
 	}
 }
 
-var versions = []mqtt.Version{mqtt.V31, mqtt.V311}
+var versions = []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5}
 
-// withEach runs test with a broker of each kind, in both versions.
+// withEach runs test with a broker of each kind, in each version.
 func withEach(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.Version)) {
 	t.Parallel()
 	for _, k := range kinds(t) {
@@ -139,7 +139,7 @@ func withEach(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.V
 	}
 }
 
-// withMosquitto runs test with mosquitto, in both versions.
+// withMosquitto runs test with mosquitto, in each version.
 func withMosquitto(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.Version)) {
 	t.Parallel()
 	if mosquittoPath() == "" {

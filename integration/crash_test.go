@@ -17,7 +17,7 @@ var (
 	crashSeed = flag.Uint64("crash.seed", 0, "random seed for the moments of the crash tests; 0: another each time")
 )
 
-// withCrashBrokers runs test in both versions, with mosquitto and with a keeper (a broker of these
+// withCrashBrokers runs test in each version, with mosquitto and with a keeper (a broker of these
 // tests) that cuts connections at random.
 func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	t.Parallel()

@@ -31,7 +31,7 @@ func TestAFloodThatNobodyReadsIsBoundedAndCounted(t *testing.T) {
 
 func flood(t *testing.T, payload int) {
 	src := newFloodSource(t, payload)
-	c := dial(t, src.url, mqtt.Options{ClientID: "flooded", KeepAlive: time.Second, ReceiveBytes: floodReceive, NoReconnect: true})
+	c := dial(t, src.url, mqtt.Options{Version: mqtt.V311, ClientID: "flooded", KeepAlive: time.Second, ReceiveBytes: floodReceive, NoReconnect: true})
 	sub := subscribe(t, c, mqtt.Filter{Topic: "flood/+", QoS: mqtt.AtLeastOnce})
 	base := memoryInUse()
 	sub.Deliveries()         // creates the channel, from which nobody receives yet

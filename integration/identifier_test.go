@@ -7,13 +7,13 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// [MQTT-3.1.3-5] Every broker accepts 1 to 23 letters and digits. On 3.1.1 a broker may accept
+// [MQTT-3.1.3-5] Every broker accepts 1 to 23 letters and digits. From 3.1.1 on a broker may accept
 // longer identifiers, and these brokers do.
 func TestClientIdentifiersOfEveryLength(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const all = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		ids := []string{"a", all[:23], all[23:46], all[39:]}
-		if v == mqtt.V311 {
+		if v != mqtt.V31 {
 			ids = append(ids, all, strings.Repeat("ä水", 500))
 		}
 		for _, id := range ids {

@@ -39,7 +39,7 @@ func newMember() *member {
 
 func (m *member) open(t *testing.T, url string) {
 	t.Helper()
-	c, err := mqtt.Open(url, &mqtt.Options{KeepAlive: memberKeepAlive, ConnectTimeout: memberConnect, DialContext: m.dial,
+	c, err := mqtt.Open(url, &mqtt.Options{Version: mqtt.V311, KeepAlive: memberKeepAlive, ConnectTimeout: memberConnect, DialContext: m.dial,
 		Reconnect: &backoff.Backoff{Min: memberMin, Max: memberMax, Jitter: true}})
 	if err != nil {
 		t.Fatal(err)

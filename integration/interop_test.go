@@ -27,7 +27,7 @@ func TestClientsOfAnotherMake(t *testing.T) {
 		host, port, _ := strings.Cut(b.url[len("mqtt://"):], ":")
 		theirs := func(program, topic string, q mqtt.QoS, args ...string) string {
 			t.Helper()
-			version := map[mqtt.Version]string{mqtt.V31: "mqttv31", mqtt.V311: "mqttv311"}[v]
+			version := map[mqtt.Version]string{mqtt.V31: "mqttv31", mqtt.V311: "mqttv311", mqtt.V5: "mqttv5"}[v]
 			args = append([]string{"-h", host, "-p", port, "-V", version, "-t", topic, "-q", strconv.Itoa(int(q))}, args...)
 			out, err := exec.CommandContext(within(t), program, args...).CombinedOutput()
 			if err != nil {

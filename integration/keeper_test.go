@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -36,7 +36,10 @@ type keeper struct {
 type kept struct {
 	id      string
 	link    *link // nil: offline
-	filters []frames.Filter
+	filters []subscribed
+
+	expiry uint32    // seconds that the session outlives its connection
+	left   time.Time // when its last connection ended
 
 	held map[uint16]bool // identifiers of the client's QoS 2 publications before PUBREL
 	out  []*outgoing     // messages to the client whose exchange is not complete, in order
@@ -66,7 +69,11 @@ type link struct {
 	out  []byte        // under keeper.mu
 	wake chan struct{} // cap 1; wakes the writer; closed when the connection has ended
 
+	window   int // messages that the client takes at a time
 	inFlight int
+	aliases  *frames.Aliases   // of the client
+	mine     map[string]uint16 // topic aliases of the keeper, at most the next field
+	most     int
 	acks     map[frames.Type][]uint16 // identifiers of messages sent on this connection that wait for PUBACK or PUBREC, in order
 	recs     map[uint16]bool          // identifiers with a PUBREC sent on this connection but without PUBREL
 	newest   int                      // highest number of a publication sent or retransmitted on this connection
@@ -118,7 +125,7 @@ func (k *keeper) restart() {
 func (k *keeper) serve(conn net.Conn) {
 	defer conn.Close()
 	l := &link{k: k, conn: conn, wake: make(chan struct{}, 1), recs: make(map[uint16]bool), newest: -1,
-		acks: make(map[frames.Type][]uint16)}
+		window: keeperWindow, acks: make(map[frames.Type][]uint16)}
 	k.mu.Lock()
 	if k.away {
 		k.mu.Unlock()
@@ -144,7 +151,7 @@ func (k *keeper) serve(conn net.Conn) {
 	defer k.mu.Unlock()
 	delete(k.links, l)
 	if l.session != nil && l.session.link == l {
-		l.session.link = nil
+		l.session.leave()
 	}
 	close(l.wake)
 }
@@ -190,7 +197,7 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	if cut && l.k.random.IntN(2) == 0 {
 		return true, io.EOF // cut: the packet is lost
 	}
-	packet, err := frames.Parse(f, l.version)
+	packet, err := l.parse(f)
 	if err != nil {
 		return true, err
 	}
@@ -203,11 +210,17 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 			codes[i] = frames.ReasonCode(f.QoS)
 		}
 		l.session.drop(topicsOf(p.Filters)) // a new subscription replaces an earlier one [MQTT-3.8.4-3]
-		l.session.filters = append(l.session.filters, p.Filters...)
+		for _, f := range p.Filters {
+			l.session.filters = append(l.session.filters, subscribed{f, p.Identifier})
+		}
 		l.send(frames.Suback{ID: p.ID, Codes: codes})
 	case frames.Unsubscribe:
+		u := frames.Unsuback{ID: p.ID}
+		if l.version >= frames.V5 {
+			u.Codes = l.session.unsubscribes(p.Topics)
+		}
 		l.session.drop(p.Topics)
-		l.send(frames.Unsuback{ID: p.ID})
+		l.send(u)
 	case frames.Publish:
 		err = l.publish(p)
 	case frames.Ack:
@@ -215,6 +228,9 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 	case frames.Pingreq:
 		l.send(frames.Pingresp{})
 	case frames.Disconnect:
+		if p.SessionExpiry != nil {
+			l.session.expiry = *p.SessionExpiry
+		}
 		return true, nil
 	default:
 		err = fmt.Errorf("%v from a client", p.Type())
@@ -227,18 +243,19 @@ func (l *link) frame(f frames.Frame) (bye bool, err error) {
 
 func (l *link) connect(p frames.Connect) error {
 	l.version = p.Version
-	s, present := l.k.sessions[p.ClientID]
+	c, id := l.limits(p)
+	s := l.k.sessions[id]
 	if s != nil && s.link != nil {
 		s.link.conn.Close()
+		s.leave()
 	}
-	if !present || p.CleanSession {
-		present = false
-		s = &kept{id: p.ClientID, held: make(map[uint16]bool), identifiers: make(map[int]uint16),
+	if c.SessionPresent = s != nil && !p.CleanSession && !s.expired(); !c.SessionPresent {
+		s = &kept{id: id, held: make(map[uint16]bool), identifiers: make(map[int]uint16),
 			numbers: make(map[uint16]int), released: make(map[int]bool)}
-		l.k.sessions[p.ClientID] = s
+		l.k.sessions[id] = s
 	}
-	s.link, l.session = l, s
-	l.send(frames.Connack{SessionPresent: present})
+	s.link, l.session, s.expiry = l, s, expiryOf(p)
+	l.send(c)
 	for _, o := range s.out {
 		switch {
 		case o.id == 0:
@@ -248,7 +265,7 @@ func (l *link) connect(p frames.Connect) error {
 		default:
 			l.inFlight++
 			l.expectAck(o)
-			l.send(frames.Publish{Message: o.message, ID: o.id, DUP: true})
+			l.publication(frames.Publish{Message: o.message, ID: o.id, DUP: true})
 		}
 	}
 	s.advance()
@@ -274,7 +291,7 @@ func (s *kept) advance() {
 		if o.id != 0 {
 			continue
 		}
-		if l.inFlight >= keeperWindow {
+		if l.inFlight >= l.window {
 			return
 		}
 		if s.next++; s.next == 0 {
@@ -283,7 +300,7 @@ func (s *kept) advance() {
 		o.id = s.next
 		l.inFlight++
 		l.expectAck(o)
-		l.send(frames.Publish{Message: o.message, ID: o.id})
+		l.publication(frames.Publish{Message: o.message, ID: o.id})
 	}
 }
 
@@ -292,40 +309,41 @@ func (l *link) publish(p frames.Publish) error {
 		return err
 	}
 	s := l.session
+	code := frames.Success
 	if p.QoS != frames.ExactlyOnce || !s.held[p.ID] {
-		l.k.route(p.Message)
+		if reached := l.k.route(s, p.Message); !reached && l.version >= frames.V5 {
+			code = frames.NoMatchingSubscribers
+		}
 	}
 	switch p.QoS {
 	case frames.AtMostOnce:
 		return nil
 	case frames.AtLeastOnce:
-		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID})
+		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID, Code: code})
 		return nil
 	}
 	s.held[p.ID], l.recs[p.ID] = true, true
-	l.send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID})
+	if len(l.recs) > keeperMaximum && l.version >= frames.V5 {
+		return fmt.Errorf("%s: %d QoS 2 publications at a time, want at most %d", s.id, len(l.recs), keeperMaximum)
+	}
+	l.send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID, Code: code})
 	return nil
 }
 
-func (k *keeper) route(m frames.Message) {
-	m.Payload = bytes.Clone(m.Payload)
+// route passes a message on, and reports whether a session gets it.
+func (k *keeper) route(from *kept, m frames.Message) (reached bool) {
+	m = m.Clone()
 	m.Retain = false // [MQTT-3.3.1-9]
 	if k.routed != nil {
 		k.routed(m)
 	}
 	for _, s := range k.sessions {
-		matches, most := false, frames.AtMostOnce
-		for _, f := range s.filters {
-			if f.Match(m.Topic) {
-				matches, most = true, max(most, f.QoS) // [MQTT-3.3.5-1]
-			}
-		}
-		if matches {
-			m := m
-			m.QoS = min(m.QoS, most)
+		if m, ok := s.wants(from, m); ok {
 			s.deliver(m)
+			reached = true
 		}
 	}
+	return reached
 }
 
 // deliver sends a message, or keeps it for the session. QoS 0 messages are not kept.
@@ -335,13 +353,13 @@ func (s *kept) deliver(m frames.Message) {
 		s.out = append(s.out, &outgoing{message: m})
 		s.advance()
 	case s.link != nil:
-		s.link.send(frames.Publish{Message: m})
+		s.link.publication(frames.Publish{Message: m})
 	}
 }
 
 // drop removes the subscriptions to topic filters.
 func (s *kept) drop(topics []string) {
-	s.filters = slices.DeleteFunc(s.filters, func(f frames.Filter) bool { return slices.Contains(topics, f.Topic) })
+	s.filters = slices.DeleteFunc(s.filters, func(f subscribed) bool { return slices.Contains(topics, f.Topic) })
 }
 
 func topicsOf(filters []frames.Filter) (topics []string) {
@@ -386,7 +404,7 @@ func (l *link) ack(a frames.Ack) error {
 		switch {
 		case a.Kind != want:
 			return fmt.Errorf("%s: %v for %d in place of %v", s.id, a.Kind, a.ID, want)
-		case a.Kind == frames.TypePubrec:
+		case a.Kind == frames.TypePubrec && a.Code < 0x80: // otherwise the client rejects the message
 			o.rel = true
 			l.send(frames.Ack{Kind: frames.TypePubrel, ID: a.ID})
 		default:

@@ -24,7 +24,7 @@ func TestSubscribeThatIsTriedAgainLosesNothingOfALargeBacklog(t *testing.T) {
 	defer cancel()
 	backlog(ctx, t, b, options, filter, n)
 
-	c, err := mqtt.Open(b.url, &options)
+	c, err := mqtt.Open(b.url, withLog(t, options))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestSubscribeThatIsTriedAgainLosesNothingOfALargeBacklog(t *testing.T) {
 		select {
 		case d, ok := <-sub.Deliveries():
 			if !ok || backlogNumber(d) != i {
-				t.Fatalf("message %d: open %v", i, ok)
+				t.Fatalf("message %d: open %v, number %d, DUP %v: %+v", i, ok, backlogNumber(d), d.Duplicate, c.Stats())
 			}
 			d.Ack()
 		case <-ctx.Done():

@@ -73,7 +73,7 @@ func expected(broker, way string, v mqtt.Version) findings {
 	return f
 }
 
-// The same suite runs with every available broker, over every transport, in both versions. The test
+// The same suite runs with every available broker, over every transport, in each version. The test
 // logs the rows of the table in the README.
 func TestTheTableOfBrokers(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt"
 )
@@ -23,10 +24,34 @@ type mark struct {
 
 func (k mark) String() string { return fmt.Sprintf("%d/%d/%d", k.publisher, k.qos, k.number) }
 
-// message returns the publication of a mark, padded to size.
-func (k mark) message(size int) mqtt.Message {
+// message returns the publication of a mark, padded to size. On MQTT 5 two of three have
+// properties.
+func (k mark) message(v mqtt.Version, size int) mqtt.Message {
 	payload := k.String() + " "
-	return text(fmt.Sprintf("torture/%d/%d", k.publisher, k.qos), payload+strings.Repeat(".", max(0, size-len(payload))), k.qos)
+	m := text(fmt.Sprintf("torture/%d/%d", k.publisher, k.qos), payload+strings.Repeat(".", max(0, size-len(payload))), k.qos)
+	if v >= mqtt.V5 {
+		m.Properties = k.properties()
+	}
+	return m
+}
+
+func (k mark) properties() *mqtt.Properties {
+	if k.number%3 == 0 {
+		return nil
+	}
+	return &mqtt.Properties{Expiry: time.Hour, Correlation: []byte(k.String()),
+		User: []mqtt.UserProperty{{Name: "mark", Value: k.String()}, {Name: "mark", Value: "second"}}}
+}
+
+// kept reports whether a message has arrived with the properties that its publisher has set.
+func (k mark) kept(m mqtt.Message, v mqtt.Version) bool {
+	want := k.properties()
+	if v < mqtt.V5 || want == nil {
+		return m.Properties == nil || m.Properties.User == nil && m.Properties.Correlation == nil
+	}
+	got := m.Properties
+	return got != nil && got.Expiry > 0 && got.Expiry <= want.Expiry &&
+		string(got.Correlation) == string(want.Correlation) && slices.Equal(got.User, want.User)
 }
 
 func markOf(m mqtt.Message) (k mark, ok bool) {
@@ -56,8 +81,9 @@ type excuses struct {
 
 // A tortureLedger knows the fate of every publication, and judges it.
 type tortureLedger struct {
-	t      *testing.T
-	excuse excuses
+	t       *testing.T
+	version mqtt.Version
+	excuse  excuses
 
 	mu      sync.Mutex
 	faults  int
@@ -93,8 +119,8 @@ type handed struct {
 	again   bool // Requeue puts it back
 }
 
-func newTortureLedger(t *testing.T, e excuses) *tortureLedger {
-	return &tortureLedger{t: t, excuse: e, results: make(map[mark]result), counts: make(map[string]int),
+func newTortureLedger(t *testing.T, v mqtt.Version, e excuses) *tortureLedger {
+	return &tortureLedger{t: t, version: v, excuse: e, results: make(map[mark]result), counts: make(map[string]int),
 		readers: make(map[string]*reader)}
 }
 
@@ -222,6 +248,9 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	if !ok {
 		l.fault("handed over: %s", show(m))
 		return k
+	}
+	if !k.kept(m, l.version) {
+		l.fault("%v was handed over with the properties %+v", k, m.Properties)
 	}
 	l.counts["handed over"]++
 	before, again := r.handed[k]

@@ -33,7 +33,7 @@ func (s *tortured) open(o mqtt.Options) life {
 	s.lives++
 	s.ledger.count("clients")
 	o.ClientID, o.KeepSession, o.Store, o.DialContext, o.Reconnect = s.name, true, s.store, w.DialContext, soon()
-	o.KeepAlive, o.ConnectTimeout = time.Second, time.Second
+	o.Version, o.KeepAlive, o.ConnectTimeout = s.ledger.version, time.Second, time.Second
 	c, err := mqtt.Open(s.url, &o)
 	if err != nil {
 		s.t.Errorf("%s: %v", s.name, err)
@@ -136,7 +136,7 @@ func (l *publisherLife) next(q mqtt.QoS, random *rand.Rand) mqtt.Message {
 	if random.IntN(50) == 0 {
 		size = random.IntN(60_000)
 	}
-	return k.message(size)
+	return k.message(p.ledger.version, size)
 }
 
 // pauses waits for a short random time, and reports whether the life goes on.

@@ -70,8 +70,11 @@ func (s *torturedStore) kill() *torturedStore {
 	next := &torturedStore{t: s.t, clientID: s.clientID, MemoryStore: s.mirror, mirror: flow.NewMemoryStore()}
 	s.own(next.mirror)
 	snap := s.own(s.mirror)
+	if snap.Session != nil {
+		next.mirror.Commit([]flow.Change{{Kind: flow.Opened, Session: snap.Session}})
+	}
 	for _, p := range snap.Publications {
-		changes := []flow.Change{{Kind: flow.Accepted, Seq: p.Seq, Message: p.Message}}
+		changes := []flow.Change{{Kind: flow.Accepted, Seq: p.Seq, Message: p.Message, Deadline: p.Deadline}}
 		if p.ID != 0 {
 			changes = append(changes, flow.Change{Kind: flow.Assigned, Seq: p.Seq, ID: p.ID})
 		}

@@ -8,11 +8,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-millrace/mqtt"
 )
 
 var (
 	tortureTime = flag.Duration("torture.for", 4*time.Second, "how long each broker of TestTorture is used")
 	tortureSeed = flag.Uint64("torture.seed", 0, "the seed of TestTorture; 0 is a new one")
+
+	tortureVersion = flag.Int("torture.version", 0, "the protocol level of TestTorture: 4, 5, or 0 for both")
 )
 
 const (
@@ -30,9 +34,20 @@ func TestTorture(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d (-torture.seed)", seed)
+	for _, v := range []mqtt.Version{mqtt.V311, mqtt.V5} {
+		if only := mqtt.Version(*tortureVersion); only == 0 || only == v {
+			t.Run(v.String(), func(t *testing.T) {
+				t.Parallel()
+				tortureEach(t, seed, v)
+			})
+		}
+	}
+}
+
+func tortureEach(t *testing.T, seed uint64, v mqtt.Version) {
 	t.Run("keeper", func(t *testing.T) {
 		t.Parallel()
-		ledger := newTortureLedger(t, excuses{})
+		ledger := newTortureLedger(t, v, excuses{})
 		k, b := startKeeper(t, seed, 0)
 		ledger.routed = make(map[mark]int)
 		k.routed, k.acked = ledger.arrivedAtBroker, ledger.brokerHasAck
@@ -47,7 +62,7 @@ func TestTorture(t *testing.T) {
 					why: "acknowledges messages and never delivers them to a kept session that is cut, and sends a session's messages in any order"}
 			}
 			t.Logf("%s %s", kind.name, excuse.why)
-			torture(t, kind.start(t, setup{}), seed, newTortureLedger(t, excuse))
+			torture(t, kind.start(t, setup{}), seed, newTortureLedger(t, v, excuse))
 		})
 	}
 }

@@ -33,7 +33,7 @@ type OptionsV5 struct {
 	ReceiveMaximum int
 
 	// TopicAliases is how many topic aliases each side may use on a connection (sections 3.1.2.11.5
-	// and 3.3.2.3.4).
+	// and 3.3.2.3.4). With 0 the client uses 16, and the broker none.
 	TopicAliases int
 
 	// Expiry is the message expiry interval of publications that have none (section 3.3.2.3.3).
@@ -65,16 +65,14 @@ type OptionsV5 struct {
 }
 
 const (
-	defaultReceiveMaximum = 256 // the capacity of the channel Deliveries
-	defaultTopicAliases   = 16
+	defaultReceiveMaximum = 256            // the capacity of the channel Deliveries
+	defaultTopicAliases   = 16             // of this side
 	forEver               = math.MaxUint32 // seconds; the session does not expire
 )
 
 // withDefaults checks the options and sets the defaults.
 func (v *OptionsV5) withDefaults(o *Options) error {
 	setZero(&v.ReceiveMaximum, defaultReceiveMaximum)
-	setZero(&v.TopicAliases, defaultTopicAliases)
-	v.TopicAliases = max(v.TopicAliases, 0)
 	v.User = slices.Clone(v.User)
 	const field = "V5."
 	switch {
@@ -107,6 +105,19 @@ func (v *OptionsV5) withDefaults(o *Options) error {
 		}
 	}
 	return nil
+}
+
+// inboundAliases returns how many topic aliases the broker may use: none by default. mochi 2.7.9 keeps
+// its aliases across connections, so the messages of a kept session would come with an alias that is
+// not set, or with the topic of another message.
+func (v *OptionsV5) inboundAliases() int { return max(v.TopicAliases, 0) }
+
+// outboundAliases returns how many topic aliases this side may use.
+func (v *OptionsV5) outboundAliases() int {
+	if v.TopicAliases == 0 {
+		return defaultTopicAliases
+	}
+	return max(v.TopicAliases, 0)
 }
 
 // checkVersion checks the options that need MQTT 5, or exclude it.
@@ -145,7 +156,7 @@ func (o *Options) connectProperties() *frames.ConnectProperties {
 	p := &frames.ConnectProperties{
 		ReceiveMaximum:             uint16(v.ReceiveMaximum),
 		MaximumPacket:              uint32(o.MaxPacket),
-		TopicAliasMaximum:          uint16(v.TopicAliases),
+		TopicAliasMaximum:          uint16(v.inboundAliases()),
 		RequestResponseInformation: v.ReplyTopic == "",
 		User:                       v.User,
 		WillDelay:                  wholeSeconds(v.WillDelay),

@@ -87,7 +87,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		inboxes:  s.inboxes,
 		replies:  s.replies,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
-		link:     newConnection(newReader(dialer, o.V5.TopicAliases), wantedTerms(o), backoff, shown, first),
+		link:     newConnection(newReader(dialer, o.V5.inboundAliases()), wantedTerms(o), backoff, shown, first),
 	}
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.subs.Identify(rand.Uint32())

@@ -51,7 +51,7 @@ func wantedTerms(o *Options) terms {
 		kept:      o.KeepSession,
 		expiry:    o.connectProperties().SessionExpiry,
 		quota:     o.V5.ReceiveMaximum,
-		aliases:   o.V5.TopicAliases,
+		aliases:   o.V5.outboundAliases(),
 		lossy:     o.V5.Lossy,
 		lowerQoS:  o.V5.LowerQoS,
 		limits:    limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},
