@@ -22,8 +22,12 @@ func handshake(t *testing.T, b *broker, p frames.Connect) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	send(t, conn, p, p.Version)
-	connack := make([]byte, 4)
-	if _, err := io.ReadFull(conn, connack); err != nil || connack[3] != 0 {
+	header := make([]byte, 2)
+	if _, err := io.ReadFull(conn, header); err != nil {
+		t.Fatal(err)
+	}
+	connack := make([]byte, header[1]) // with properties on MQTT 5
+	if _, err := io.ReadFull(conn, connack); err != nil || connack[1] != 0 {
 		t.Fatalf("CONNACK % x, %v", connack, err)
 	}
 	return conn

@@ -144,7 +144,7 @@ func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
 			t.Parallel()
 			b := k.start(t, setup{})
 			w := new(wire)
-			c := dial(t, b.url, mqtt.Options{ClientID: "kept", KeepSession: true, TrustSession: true, DialContext: w.DialContext, Reconnect: soon()})
+			c := dial(t, b.url, mqtt.Options{Version: mqtt.V311, ClientID: "kept", KeepSession: true, TrustSession: true, DialContext: w.DialContext, Reconnect: soon()})
 			sub := subscribe(t, c, mqtt.Filter{Topic: "gone", QoS: mqtt.ExactlyOnce})
 			states := c.States(within(t))
 			w.setDown(true)
