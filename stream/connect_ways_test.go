@@ -198,6 +198,7 @@ func TestNilOptionsConnectWithTheDefaults(t *testing.T) {
 	first := hooked(t, l, func(conn net.Conn) []byte {
 		b := make([]byte, 25)
 		io.ReadFull(conn, b)
+		l.Close() // so that the attempt at the older version fails at once
 		return b
 	})
 	if s, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), nil); err == nil {
@@ -363,7 +364,7 @@ func TestTLSAgainstAPlainBrokerAndTheReverse(t *testing.T) {
 		seen := hooked(t, l, func(conn net.Conn) error {
 			return tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
 		})
-		_, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), nil)
+		_, err := stream.Dial(aMinute(t), "mqtt://"+l.Addr().String(), &stream.Options{Version: version})
 		if err == nil {
 			t.Fatal("Dial succeeded")
 		}
@@ -612,8 +613,12 @@ func TestCredentialsThatFailFailTheAttempt(t *testing.T) {
 		"a user name that is too long":  {func(context.Context) (string, []byte, error) { return str(65536), nil, nil }, "65535", nil},
 		"a password that is too long":   {func(context.Context) (string, []byte, error) { return "u", make([]byte, 65536), nil }, "65535", nil},
 	} {
+		allowed := eachOf
+		if name != "a password without user" { // which MQTT 5 allows
+			allowed = append(allowed, frames.V5)
+		}
 		t.Run(name, func(t *testing.T) {
-			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inVersions(t, allowed, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				var good atomic.Bool
 				o := faultOptions(v)
 				o.Prepare = login(func(ctx context.Context) (string, []byte, error) {
@@ -712,7 +717,11 @@ func TestConnectOnTheWire(t *testing.T) {
 				if v == frames.V31 {
 					name = "\x00\x06MQIsdp\x03"
 				}
-				wantOnTheWire(t, b, &row.o, name+row.want)
+				want := row.want
+				if v >= frames.V5 {
+					name, want = "\x00\x04MQTT\x05", withProperties(row.want, &row.o)
+				}
+				wantOnTheWire(t, b, &row.o, name+want)
 			})
 		})
 	}
@@ -727,6 +736,21 @@ func TestConnectOnTheWire(t *testing.T) {
 			wantOnTheWire(t, b, &stream.Options{Version: frames.V311, ClientID: str(40_000)}, "\x00\x04MQTT\x04"+"\x02\x00\x3C"+"\x9C\x40"+str(40_000))
 		})
 	})
+}
+
+// withProperties returns the body of a CONNECT, from its flags on, with the properties that MQTT 5
+// adds: after the keep alive, and before the topic of the will.
+func withProperties(body string, o *stream.Options) string {
+	properties := ownProperties
+	if o.KeepSession { // a session expiry of all ones: for ever
+		properties = string(rune(len(ownProperties)-1+5)) + "\x11\xFF\xFF\xFF\xFF" + ownProperties[1:]
+	}
+	fixed, payload := body[:3], body[3:]
+	if o.Will != nil {
+		id := 2 + len(o.ClientID)
+		payload = payload[:id] + "\x00" + payload[id:]
+	}
+	return fixed + properties + payload
 }
 
 // wantOnTheWire requires a CONNECT with the body want, and no other byte before CONNACK. It checks
@@ -746,7 +770,7 @@ func wantOnTheWire(t *testing.T, b *streamtest.Broker, o *stream.Options, want s
 		if n := c.Writes(); n != 1 {
 			t.Errorf("CONNECT took %d writes, want 1", n)
 		}
-		c.Connack(false, frames.Success)
+		c.SendBytes(encoded(t, o.Version, frames.Connack{}))
 		up(t, s)
 		c.Drop()
 		lost(t, s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,15 +30,19 @@ func faultOptions(v frames.Version) *stream.Options {
 	}
 }
 
-// inEachVersion runs a script twice, each time in a new bubble: with 3.1 and with 3.1.1.
+// inEachVersion runs a script once for each of the versions, each time in a new bubble.
 func inEachVersion(t *testing.T, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
-	inVersions(t, []frames.Version{frames.V31, frames.V311}, script)
+	inVersions(t, versions(), script)
 }
 
-func inVersions(t *testing.T, versions []frames.Version, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
+// inVersions runs a script once for each of the given versions that belongs to this run of all tests.
+func inVersions(t *testing.T, wanted []frames.Version, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
-	for _, v := range versions {
+	for _, v := range versions() {
+		if !slices.Contains(wanted, v) {
+			continue
+		}
 		t.Run(v.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) { script(t, b, v) })
 		})

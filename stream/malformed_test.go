@@ -281,7 +281,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 		{"M12 flags", func(id []byte) []byte { return body(0x92, id, 0, 0) }, "reserved flags 0010"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
+			inVersions(t, eachOf, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 				s, c := connected(t, b, faultOptions(v))
 				asked := goSubscribe(s, frames.Filter{Topic: "a"}, frames.Filter{Topic: "b", QoS: 2})
 				p := streamtest.Next[frames.Subscribe](c)
@@ -314,7 +314,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			c.Grant(p)
 			wantError(t, outcome(t, asked), nil)
 			c.Grant(p)
-			c.ExpectClosed()
+			endsWith(t, c, frames.ProtocolViolation)
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
 		})
 	})
@@ -324,7 +324,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			published := goPublish(s, message("t", "", frames.AtLeastOnce))
 			p := streamtest.Next[frames.Publish](c)
 			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}})
-			c.ExpectClosed()
+			endsWith(t, c, frames.ProtocolViolation)
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
 			wantError(t, outcome(t, published), stream.ErrUnconfirmed)
 		})
@@ -336,7 +336,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			go sub.Unsubscribe(context.Background())
 			p := streamtest.Next[frames.Unsubscribe](c)
 			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0}})
-			c.ExpectClosed()
+			endsWith(t, c, frames.ProtocolViolation)
 			wantViolation(t, lost(t, s), "no SUBSCRIBE has")
 		})
 	})
@@ -348,7 +348,7 @@ func TestSubackThatDoesNotFitCloses(t *testing.T) {
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Send(frames.Suback{ID: p.ID, Codes: []frames.ReasonCode{0, 0}})
-			c.ExpectClosed()
+			endsWith(t, c, frames.ProtocolViolation)
 			err := outcome(t, asked)
 			wantError(t, err, stream.ErrClosed)
 			wantViolation(t, err, "2 return codes for 1 filters")
@@ -433,7 +433,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 				go func() { left <- sub.Unsubscribe(context.Background()) }()
 				u := streamtest.Next[frames.Unsubscribe](c)
 				c.Unsuback(frames.Unsubscribe{ID: id(u.ID), Topics: u.Topics})
-				c.ExpectClosed()
+				endsWith(t, c, frames.ProtocolViolation)
 				wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 				wantError(t, outcome(t, left), nil) // the filter ended with the clean session
 				returns(t, b, s, nil, start)
@@ -446,7 +446,7 @@ func TestUnsubackThatDoesNotFitCloses(t *testing.T) {
 			asked := goSubscribe(s, frames.Filter{Topic: "a"})
 			p := streamtest.Next[frames.Subscribe](c)
 			c.Unsuback(frames.Unsubscribe{ID: p.ID, Topics: []string{"a"}})
-			c.ExpectClosed()
+			endsWith(t, c, frames.ProtocolViolation)
 			wantViolation(t, lost(t, s), "no UNSUBSCRIBE has")
 			wantPending(t, asked)
 			c = b.Handshake(false)
@@ -525,7 +525,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 			var err error
 			n := allocated(func() {
 				c.SendBytes(append([]byte{0x90}, header(frames.MaxRemaining)[1:]...)) // SUBACK
-				c.ExpectClosed()
+				endsWith(t, c, frames.PacketTooLarge)
 				err = lost(t, s)
 			})
 			var large *frames.TooLargeError
@@ -592,7 +592,7 @@ func TestAnnouncedSizeIsNotBelieved(t *testing.T) {
 			c := b.Accept()
 			c.ExpectConnect()
 			c.SendBytes([]byte{0x20, 0xFF, 0xFF, 0xFF, 0x7F})
-			endsWith(c, frames.PacketTooLarge)
+			endsWith(t, c, frames.PacketTooLarge)
 			var large *frames.TooLargeError
 			if err := outcome(t, dialed); !errors.As(err, &large) {
 				t.Errorf("error %v, want a TooLargeError", err)
@@ -661,10 +661,10 @@ func TestPacketsBeforeAViolationCount(t *testing.T) {
 		p := streamtest.Next[frames.Publish](c)
 		c.SendBytes(slices.Concat(
 			encoded(t, v, publish("a", "before", 0, 0, false), ack(puback, p.ID)),
-			body(0x36, field("b"), 0, 1, "bad"),
+			body(0x36, field("b"), 0, 1, 0, "bad"),
 			encoded(t, v, publish("c", "behind", 0, 0, false)),
 		))
-		c.ExpectClosed()
+		endsWith(t, c, frames.MalformedPacket)
 		wantError(t, outcome(t, published), nil)
 		wantDelivery(t, in, "a", "before")
 		wantViolation(t, lost(t, s), "QoS 3")
@@ -684,7 +684,7 @@ func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
 		s.Publishes() <- stream.Publishing{Message: message("t", "p", frames.AtLeastOnce), Ack: receipts}
 		p := streamtest.Next[frames.Publish](c)
 		c.SendBytes(body(0x00))
-		c.ExpectClosed()
+		endsWith(t, c, frames.ProtocolViolation)
 		wantReceipts(t, receipts, 0)
 		c = b.Handshake(true)
 		p.DUP = true

@@ -127,6 +127,10 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 	})
 }
 
+// ownProperties are the properties of a CONNECT of MQTT 5 with the Options of the tests: Receive
+// Maximum, Maximum Packet Size, Topic Alias Maximum, Request Response Information.
+const ownProperties = "\x0D" + "\x21\xFF\xFF" + "\x27\x00\x10\x00\x00" + "\x22\x00\x10" + "\x19\x01"
+
 // A will message is ASCII text in 3.1 and any bytes in 3.1.1. The form on the wire is the same, so
 // the client sends any bytes in both versions.
 func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
@@ -143,7 +147,12 @@ func TestWillOfAnyBytesIsSentAsItIs(t *testing.T) {
 		if v == frames.V31 {
 			name = "\x00\x06MQIsdp\x03"
 		}
-		rest := name + "\x06\x00\x3C" + "\x00\x01c" + "\x00\x01w" + "\x01\x00" + string(all)
+		properties, ofWill := "", ""
+		if v >= frames.V5 {
+			name = "\x00\x04MQTT\x05"
+			properties, ofWill = ownProperties, "\x00"
+		}
+		rest := name + "\x06\x00\x3C" + properties + "\x00\x01c" + ofWill + "\x00\x01w" + "\x01\x00" + string(all)
 		wantBytes(t, c, hex.EncodeToString([]byte("\x10"+string(header(len(rest))[1:])+rest)))
 	})
 }

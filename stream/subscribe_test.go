@@ -559,7 +559,7 @@ func TestSubackThatFitsNoSubscribeEndsTheConnection(t *testing.T) {
 				s, c := connected(t, b, nil)
 				call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b", atLeast))
 				c.Send(answer(streamtest.Next[frames.Subscribe](c)))
-				endsWith(c, frames.ProtocolViolation)
+				endsWith(t, c, frames.ProtocolViolation)
 				var violation *frames.ProtocolError
 				if err := lost(t, s); !errors.As(err, &violation) {
 					t.Fatalf("the connection ended with %v", err)

@@ -99,7 +99,7 @@ func TestAnyOtherPacketAboveMaxPacketEndsTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{MaxPacket: 1000})
 		c.SendBytes(append([]byte{0x90}, header(2000)[1:]...))
-		endsWith(c, frames.PacketTooLarge)
+		endsWith(t, c, frames.PacketTooLarge)
 		var large *frames.TooLargeError
 		if err := lost(t, s); !errors.As(err, &large) || large.Limit != 1000 {
 			t.Error(err)
