@@ -19,8 +19,9 @@
 //     session, ends the writer, so that its stack is freed. The next batch that needs a writer
 //     starts a new one.
 //
-// In addition there is one goroutine while the log handler runs, one for each receive channel in
-// use, for each PublishFrom, and for each Ack channel whose receiver lags behind.
+// In addition there is one goroutine while the log handler runs, one while an Exchange of a
+// re-authentication works, one for the replies to requests, and one for each receive channel in use,
+// each PublishFrom, each Requests, and each Ack channel whose receiver lags behind.
 //
 // # Owners
 //
