@@ -100,22 +100,34 @@ type Ended[T any] struct {
 
 // Add accepts m at the time now, behind all other publications.
 func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration) Handle {
-	return s.AddExpiring(m, owner, now, Expiry{})
+	return s.add(&m, owner, now, nil)
 }
 
 // AddExpiring is Add for a message that expires.
 func (s *Sender[T]) AddExpiring(m frames.Message, owner T, now time.Duration, x Expiry) Handle {
+	return s.add(&m, owner, now, &x)
+}
+
+// add accepts a message, which expires if x is not nil. The parameters are pointers, since copies
+// cost time on the path of each message.
+func (s *Sender[T]) add(m *frames.Message, owner T, now time.Duration, x *Expiry) Handle {
 	s.seq++
 	i := s.allocSlot()
 	e := &s.entries[i]
-	e.message, e.owner, e.seq, e.at = m, owner, s.seq, now
-	s.setExpiry(e, x.At)
+	e.message, e.owner, e.seq, e.at = *m, owner, s.seq, now
+	if x != nil {
+		s.setExpiry(e, x.At)
+	}
 	s.enqueue(i)
 	s.queued++
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
 		// Record a copy, since after Withdraw the caller may reuse the payload before the change is
 		// committed.
-		s.journal.record(Change{Kind: Accepted, Seq: e.seq, Message: m.Clone(), Deadline: x.Wall})
+		c := Change{Kind: Accepted, Seq: e.seq, Message: m.Clone()}
+		if x != nil {
+			c.Deadline = x.Wall
+		}
+		s.journal.record(c)
 	}
 	return Handle{slot: i, seq: e.seq}
 }

@@ -45,12 +45,12 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 		case e.message.QoS == frames.ExactlyOnce:
 			outcome = Downgraded
 		}
-		return s.acknowledged(i, code), outcome
+		return s.finishAs(i, code), outcome
 	case kind == frames.TypePubrec && refused && e.message.QoS == frames.ExactlyOnce:
 		if e.state == released {
 			return Ended[T]{}, Ignored // PUBCOMP ends it, for the PUBREC before
 		}
-		return s.acknowledged(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
+		return s.finishAs(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
 	case kind == frames.TypePubrec && e.message.QoS == frames.ExactlyOnce:
 		if e.state == published {
 			e.state, e.sent, e.attempts, e.code = released, true, 0, code
@@ -62,18 +62,11 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 		// A broker that does not know the identifier has finished the exchange, if PUBREL was sent
 		// before (section 3.7.2.1).
 		if refused && !e.resumed {
-			return s.acknowledged(i, code), Mismatched
+			return s.finishAs(i, code), Mismatched
 		}
-		return s.acknowledged(i, e.code), Confirmed
+		return s.finishAs(i, e.code), Confirmed
 	}
 	return Ended[T]{}, Violation
-}
-
-// acknowledged ends publication i with the reason code of its ack.
-func (s *Sender[T]) acknowledged(i int32, code frames.ReasonCode) Ended[T] {
-	ended := s.finish(i)
-	ended.Code = code
-	return ended
 }
 
 // sentBy reports whether the broker may have the publication, because it was sent before or is in a

@@ -74,9 +74,13 @@ func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 }
 
 // finish removes publication i from all state and from the store.
-func (s *Sender[T]) finish(i int32) Ended[T] {
+func (s *Sender[T]) finish(i int32) Ended[T] { return s.finishAs(i, frames.Success) }
+
+// finishAs is finish for an ack with a reason code.
+func (s *Sender[T]) finishAs(i int32, code frames.ReasonCode) (ended Ended[T]) {
 	e := &s.entries[i]
-	ended := e.ended()
+	ended = e.ended()
+	ended.Code = code
 	if e.message.QoS > frames.AtMostOnce {
 		s.journal.progress(Completed, e.seq, 0)
 	}
