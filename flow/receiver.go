@@ -211,16 +211,19 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 		if !d.last {
 			continue
 		}
-		rejected := r.collected()
+		a := frames.Ack{Kind: frames.TypePuback, ID: d.id}
+		if r.message.code != frames.Success {
+			a.Code, a.Properties = r.collected()
+		}
 		r.unacked--
 		if d.id == 0 {
 			continue
 		}
 		if d.qos == frames.AtLeastOnce {
 			r.uncount(d.counted)
-			return frames.Ack{Kind: frames.TypePuback, ID: d.id, Code: rejected.code, Properties: rejected.properties()}, true
+			return a, true
 		}
-		a := frames.Ack{Kind: frames.TypePubrec, ID: d.id}
+		a.Kind = frames.TypePubrec
 		if in := r.ids.find(d.id); in != nil {
 			a.Code = in.code
 			if in.queuedAcks--; a.Code != frames.Success && in.queuedAcks == 0 { // [MQTT-4.3.3-9] the identifier is free
@@ -228,7 +231,6 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 				r.ids.remove(d.id)
 			}
 		}
-		a.Properties = rejected.properties()
 		return a, true
 	}
 	return frames.Ack{}, false

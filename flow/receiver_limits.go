@@ -100,17 +100,12 @@ func (j *rejections) collect(code frames.ReasonCode, seq uint64) {
 	}
 }
 
-// collected returns the rejection of a message after its last delivery.
-func (j *rejections) collected() (rejected rejection) {
-	if j.message.code != frames.Success {
-		rejected, j.message = j.message, rejection{}
+// collected returns the code and the reason of a rejected message after its last delivery.
+func (j *rejections) collected() (code frames.ReasonCode, p *frames.AckProperties) {
+	code = j.message.code
+	if j.message.reason != "" {
+		p = &frames.AckProperties{Reason: j.message.reason}
 	}
-	return rejected
-}
-
-func (j rejection) properties() *frames.AckProperties {
-	if j.reason == "" {
-		return nil
-	}
-	return &frames.AckProperties{Reason: j.reason}
+	j.message = rejection{}
+	return code, p
 }
