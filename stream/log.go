@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -86,6 +87,19 @@ func (l *packetLog) noteCode(kind frames.Type, code frames.ReasonCode) {
 		l.codeNoted = true
 		l.Warn("the broker acknowledges publications with a reason code that is not for them; it counts as success",
 			"type", kind.String(), "code", int(code))
+	}
+}
+
+// noteMistake logs that the broker has ended the connection because, in its view, this client has
+// broken the protocol.
+func (l *packetLog) noteMistake(err error) {
+	var bye *DisconnectError
+	if !errors.As(err, &bye) {
+		return
+	}
+	switch bye.Code {
+	case frames.MalformedPacket, frames.ProtocolViolation, frames.ReceiveMaximumExceeded, frames.TopicAliasInvalid, frames.PacketTooLarge:
+		l.Warn("the broker holds that this client has broken the protocol", "error", err)
 	}
 }
 

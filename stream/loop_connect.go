@@ -74,6 +74,7 @@ func (l *loop) connectionLost() {
 	err, code := l.link.cause, l.link.code()
 	lasted := l.link.backoff.Down(l.clock.now)
 	l.log.Info("connection lost", "endpoint", l.link.endpoint, "error", err, "code", code.Error(), "lasted", lasted)
+	l.log.noteMistake(err)
 	l.disconnected(err)
 	l.link.announceLost(err)
 	if l.ending != over {

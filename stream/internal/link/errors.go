@@ -157,6 +157,20 @@ func Useless(err error) bool {
 	return slices.ContainsFunc(slowCodes, func(code frames.ReasonCode) bool { return errors.Is(err, code) })
 }
 
+// sentAway reports whether a broker has ended a connection for a reason that another broker may not
+// have (section 4.13).
+func sentAway(err error) bool {
+	var bye *DisconnectError
+	if !errors.As(err, &bye) {
+		return false
+	}
+	switch bye.Code {
+	case frames.ServerUnavailable, frames.ServerBusy, frames.ServerShuttingDown, frames.KeepAliveTimeout, frames.QuotaExceeded:
+		return true
+	}
+	return false
+}
+
 // wrapped adds the step that failed, and the prefix mqtt:, to an error.
 type wrapped struct {
 	step string
