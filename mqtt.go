@@ -1206,8 +1206,9 @@ func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery)
 
 // Retryable reports whether a failed call has left nothing behind, and trying it again can help. It
 // is true for ErrNotSent (unless an argument is invalid or the client has ended), for network
-// errors and ended contexts, for ServerUnavailable, and for HTTP status 408, 429 and 5xx. It is
-// false for ErrUnconfirmed, ErrKept, ErrClosed, refusals, invalid arguments and all other errors.
+// errors and ended contexts, for ServerUnavailable and ServerBusy, and for HTTP status 408, 429 and
+// 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, refusals, limits, invalid
+// arguments and all other errors.
 // ErrBehind counts only inside ErrNotSent. The comment of stream.Retryable has the whole table.
 func Retryable(err error) bool { return stream.Retryable(err) }
 

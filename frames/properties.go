@@ -54,10 +54,11 @@ func (p *Properties) Left(now time.Time) (left time.Duration, ok bool) {
 	return max(0, left), true
 }
 
-// SetReceived sets Since of parsed Properties, if the message has an expiry interval.
-func SetReceived(p *Properties, now time.Time) {
+// SetReceived sets Since of parsed Properties to the present time, if the message has an expiry
+// interval. It does not write to Properties that messages share.
+func SetReceived(p *Properties) {
 	if p != nil && p.expires {
-		p.Since = now
+		p.Since = time.Now()
 	}
 }
 

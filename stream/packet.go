@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"errors"
-	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -100,10 +99,10 @@ func (p *packet) parse(f frames.Frame, c *decoder) error {
 	case frames.TypePublish:
 		m, err := frames.ParsePublish(f, v, c.topics, c.aliases)
 		p.message, p.dup, p.id = m.Message, m.DUP, m.ID
-		if props := m.Properties; props != nil {
+		if props := m.Properties; props != nil && props.Correlation != nil {
 			props.Correlation = bytes.Clone(props.Correlation) // so that it does not keep the read buffer
-			frames.SetReceived(props, time.Now())
 		}
+		frames.SetReceived(m.Properties)
 		return err
 	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp:
 		a, err := frames.ParseAck(f, v)

@@ -20,8 +20,10 @@ import (
 //	ErrKept                                         false: the next client sends it
 //	ErrClosed                                       false: use a new client
 //	*OptionError, *InvalidError, *OwnerError        false: an argument must change first
-//	*RefusedError                                   false: the broker will refuse again
-//	*ConnectError                                   ServerUnavailable: true, else false
+//	*RefusedError, ErrRefused                       false: the broker will refuse again
+//	*LimitError, *VersionError, ErrExpired          false: the message must change first
+//	*ConnectError                                   ServerUnavailable, ServerBusy, QuotaExceeded,
+//	                                                UseAnotherServer, ConnectionRateExceeded: true, else false
 //	*HTTPError                                      408, 429 and 5xx: true, else false
 //	*ProtocolError, *TooLargeError                  false: the broker will send the same again
 //	certificate that is not trusted                 false
@@ -47,7 +49,11 @@ func Retryable(err error) bool {
 	case err == nil, errors.Is(err, ErrUnconfirmed), errors.Is(err, ErrKept), errors.Is(err, ErrClosed), permanent(err):
 		return false
 	case errors.As(err, &refused):
-		return refused.Code == frames.ServerUnavailable
+		switch refused.Code {
+		case frames.ServerUnavailable, frames.ServerBusy, frames.QuotaExceeded, frames.UseAnotherServer, frames.ConnectionRateExceeded:
+			return true
+		}
+		return false
 	case errors.As(err, &answer):
 		return answer.Status == http.StatusRequestTimeout || answer.Status == http.StatusTooManyRequests || answer.Status >= 500
 	}
@@ -59,6 +65,7 @@ func Retryable(err error) bool {
 // permanent reports whether err comes again however often the call is tried.
 func permanent(err error) bool {
 	return has[*OptionError](err) || has[*frames.InvalidError](err) || has[*flow.OwnerError](err) ||
+		has[*LimitError](err) || has[*VersionError](err) || errors.Is(err, ErrRefused) || errors.Is(err, ErrExpired) ||
 		has[*RefusedError](err) || has[*DowngradedError](err) || has[*frames.ProtocolError](err) ||
 		has[*frames.TooLargeError](err) || has[*tls.CertificateVerificationError](err)
 }
