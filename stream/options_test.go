@@ -227,7 +227,7 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 // announced returns the properties of CONNECT at MQTT 5 for Options without properties of their own.
 func announced(o *stream.Options) *frames.ConnectProperties {
 	p := &frames.ConnectProperties{
-		ReceiveMaximum: 65535, MaximumPacket: 1 << 20, TopicAliasMaximum: 16, RequestResponseInformation: true,
+		ReceiveMaximum: 65535, MaximumPacket: 1 << 20, RequestResponseInformation: true,
 	}
 	if o.MaxPacket > 0 {
 		p.MaximumPacket = uint32(o.MaxPacket)

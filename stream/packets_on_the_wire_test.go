@@ -128,8 +128,8 @@ func TestEveryConnectionHasOneConnect(t *testing.T) {
 }
 
 // ownProperties are the properties of a CONNECT of MQTT 5 with the Options of the tests: Receive
-// Maximum, Maximum Packet Size, Topic Alias Maximum, Request Response Information.
-const ownProperties = "\x0D" + "\x21\xFF\xFF" + "\x27\x00\x10\x00\x00" + "\x22\x00\x10" + "\x19\x01"
+// Maximum, Maximum Packet Size, Request Response Information.
+const ownProperties = "\x0A" + "\x21\xFF\xFF" + "\x27\x00\x10\x00\x00" + "\x19\x01"
 
 // A will message is ASCII text in 3.1 and any bytes in 3.1.1. The form on the wire is the same, so
 // the client sends any bytes in both versions.
