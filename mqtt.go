@@ -415,7 +415,9 @@ type (
 	//	                                  the connection ends, 1 to 4,294,967,294 s, rounded up to
 	//	                                  seconds; 0 is for ever (section 3.1.2.11.2)
 	//	ReceiveMaximum  int               QoS 1 and 2 messages that the broker may send before their
-	//	                                  exchange ends, 1 to 65,535; 0 is 256 (section 3.1.2.11.3)
+	//	                                  exchange ends, 1 to 65,535; 0 is 256 (section 3.1.2.11.3).
+	//	                                  Messages in excess are accepted, counted in Stats.Surplus
+	//	                                  and logged once, since mosquitto sends them
 	//	TopicAliases    int               topic aliases that each side may use, at most 65,535; 0 is
 	//	                                  16 for the client and none for the broker, negative is
 	//	                                  none (section 3.3.2.3.4). mochi 2.7.9 delivers messages of
@@ -448,7 +450,7 @@ type (
 	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
 	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
-	//	Surplus        uint64         messages sent again in excess of ReceiveMaximum (MQTT 5)
+	//	Surplus        uint64         messages that came in excess of ReceiveMaximum (MQTT 5)
 	//	LateReplies    uint64         replies for which no request waits; they are acked
 	//	Unreported     uint64         publications that failed without an Ack channel
 	//	BytesIn        uint64         bytes of MQTT packets received, without CONNACK

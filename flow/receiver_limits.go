@@ -5,8 +5,8 @@ import "github.com/go-millrace/mqtt/frames"
 // quota limits the QoS 1 and 2 messages of a connection that await the end of their exchange, as the
 // Receive Maximum in CONNECT demands of the broker (MQTT 5, section 4.9).
 //
-// Some brokers send the whole backlog of a resumed session at once, each message with DUP. To close
-// the connection for that would repeat it at the next one. So these messages do not count.
+// Some brokers send the whole backlog of a resumed session at once, each message with DUP. These
+// messages do not count.
 type quota struct {
 	limit   int  // 0: none
 	resumed bool // the connection has resumed a session

@@ -13,6 +13,7 @@ type packetLog struct {
 	*slog.Logger
 	windowNoted bool // noteWindow has logged
 	codeNoted   bool // noteCode has logged
+	surplus     bool // noteSurplus has logged
 
 	packets bool // whether Debug is enabled, checked once in each turn of the loop
 
@@ -100,6 +101,17 @@ func (l *packetLog) noteMistake(err error) {
 	switch bye.Code {
 	case frames.MalformedPacket, frames.ProtocolViolation, frames.ReceiveMaximumExceeded, frames.TopicAliasInvalid, frames.PacketTooLarge:
 		l.Warn("the broker holds that this client has broken the protocol", "error", err)
+	}
+}
+
+// noteSurplus logs, once, that the broker sends more QoS 1 and 2 messages than the Receive Maximum
+// allows [MQTT-3.3.4-9]. The connection stays: mosquitto answers each ack of a message that was queued
+// with up to that many new ones, so a close would come again at each connection.
+func (l *packetLog) noteSurplus(limit int) {
+	if !l.surplus {
+		l.surplus = true
+		l.Warn("the broker sends more QoS 1 and 2 messages than ReceiveMaximum before their exchange has ended; "+
+			"they are accepted, up to MaxUnread", "limit", limit)
 	}
 }
 

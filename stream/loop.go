@@ -66,7 +66,7 @@ func (l *loop) snapshot() Stats {
 	if a, _, ok := l.receiver.holdsAcks(); ok {
 		st.OldestUnacked = l.clock.now - a.at
 	}
-	st.Window, st.Surplus = l.link.terms.window, l.receiver.Surplus()
+	st.Window, st.Surplus = l.link.terms.window, l.receiver.Surplus()+l.count.surplus
 	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
 	st.Subscribed = l.subs.Wanted()
 	st.Online = l.link.online()

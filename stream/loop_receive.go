@@ -33,8 +33,8 @@ func (l *loop) deliverRun(packets []packet) (n int) {
 		n++
 		l.count.bytesIn += uint64(p.size)
 		if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
-			l.link.fail(errQuota)
-			break
+			l.count.surplus++
+			l.log.noteSurplus(l.link.terms.quota)
 		}
 		l.deliver(p)
 	}
@@ -152,15 +152,3 @@ func (l *loop) takeAcks() {
 	}
 	l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open)
 }
-
-var errQuota error = &quotaError{}
-
-// A quotaError says that the broker sends more QoS 1 and 2 messages than it may.
-type quotaError struct{}
-
-func (*quotaError) Error() string {
-	return "mqtt: the broker sends more QoS 1 and 2 messages than Options.V5.ReceiveMaximum [MQTT-3.3.4-9]"
-}
-
-// Code returns the reason code for DISCONNECT.
-func (*quotaError) Code() frames.ReasonCode { return frames.ReceiveMaximumExceeded }

@@ -11,7 +11,7 @@ type Stats struct {
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
-	Surplus      uint64 // messages that the broker sent again in excess of ReceiveMaximum (MQTT 5)
+	Surplus      uint64 // messages that the broker sent in excess of ReceiveMaximum (MQTT 5)
 	LateReplies  uint64 // replies for which no request waits; they are acknowledged
 	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
@@ -48,6 +48,7 @@ type Stats struct {
 type counters struct {
 	acknowledged, received     uint64
 	tooLarge, discarded        uint64
+	surplus                    uint64
 	bytesIn, bytesOut          uint64
 	writes, reads, connections uint64
 }
