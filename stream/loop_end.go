@@ -115,9 +115,9 @@ func (l *loop) hangUp() {
 	l.link.endAttempt()
 	l.link.unsaid = farewell.unsent(&l.link)
 	switch {
+	case l.link.phase == phaseUp && hangsUp, l.link.phase > phaseUp:
+		l.link.conn.Abort() // a broker that has got DISCONNECT with a reason need not close its side
 	case l.link.phase != phaseUp:
-	case hangsUp:
-		l.link.conn.Abort()
 	default:
 		l.link.linger()
 	}
