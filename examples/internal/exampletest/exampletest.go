@@ -154,6 +154,16 @@ func (p *Program) Interrupt() []string {
 	return p.seen
 }
 
+// End waits until the program exits by itself, without an error and without a leaked goroutine, and
+// returns all lines that it has printed.
+func (p *Program) End() []string {
+	p.t.Helper()
+	if err := p.end(); err != nil {
+		p.fail("the program ended with %v", err)
+	}
+	return p.seen
+}
+
 // Fail waits until the program exits by itself, with code 1 and an error that matches pattern.
 func (p *Program) Fail(pattern string) {
 	p.t.Helper()
