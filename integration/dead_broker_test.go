@@ -26,6 +26,10 @@ func TestAFrozenBrokerIsNoticedWhateverIsSent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+				if v >= mqtt.V5 && sent.retry != nil { // [MQTT-4.4.0-1] Open refuses Retry
+					t.Log("on MQTT 5 nothing is sent again on a live connection")
+					return
+				}
 				const keepAlive, limit = 2 * time.Second, 5 * time.Second
 				c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "c", KeepAlive: keepAlive, Window: 50,
 					Retry: sent.retry, Reconnect: soon()})

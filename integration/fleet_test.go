@@ -81,7 +81,7 @@ func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
 		"in a reset PUBLISH": {way: up, after: 30, reset: true}, // CONNECT has 21 or 23 bytes, PUBLISH 16
 	} {
 		t.Run(name, func(t *testing.T) {
-			withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+			withVersions(t, older, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 				const first, rounds = 20 * time.Millisecond, 6
 				p := newProxy(t, b, manner{ends: func() end { return at }})
 				dials := make(chan time.Time, 1000)

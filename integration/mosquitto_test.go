@@ -83,11 +83,14 @@ func (b *broker) configure(dir string, s setup) string {
 		}
 		return path
 	}
-	if s.persistent {
+	switch {
+	case s.limits != "":
+		add("%s", s.limits)
+	case s.persistent:
 		// Without a limit, 2.0.11 does not save which QoS 2 messages already had a PUBREL, and
 		// sends their PUBLISH again.
 		add("max_inflight_messages 2000")
-	} else {
+	default:
 		add("max_inflight_messages 0")
 	}
 	add("max_queued_messages 0")

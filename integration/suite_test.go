@@ -70,7 +70,11 @@ func (v *visit) topic(name string) string { return v.name + "/" + name }
 func (v *visit) run(t *testing.T, want findings) {
 	c, err := mqtt.Dial(within(t), v.address(v.setup.password), withLog(t, v.options("first")))
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), websocket.CloseStatus(err) == websocket.StatusProtocolError:
+	case errors.Is(err, mqtt.UnsupportedProtocolVersion):
+		v.findings.connects = "no: refuses"
+		return
+	case errors.Is(err, io.ErrUnexpectedEOF), websocket.CloseStatus(err) == websocket.StatusProtocolError,
+		websocket.CloseStatus(err) == websocket.StatusInternalError:
 		v.findings.connects = "no: closes"
 		return
 	case err != nil && strings.HasSuffix(err.Error(), `Sec-WebSocket-Protocol from server: "mqtt,mqttv3.1"`):

@@ -47,9 +47,21 @@ const notAlways = "kept, not always in order"
 // standard, so the test fails if the table is wrong.
 func expected(broker, way string, v mqtt.Version) findings {
 	f := asStandard
+	switch {
+	case v < mqtt.V5:
+	case broker == "NATS", broker == "aedes":
+		return findings{connects: "no: refuses"}
+	case broker == "RabbitMQ":
+		return findings{connects: "no: closes"}
+	case broker == "mosquitto":
+		f.copies = 2 // one for each filter
+	}
 	switch broker {
 	case "mochi":
 		f.session = "kept, no order"
+		if v == mqtt.V5 {
+			f.refusal = "bad user name or password"
+		}
 	case "NATS":
 		if v == mqtt.V31 {
 			return findings{connects: "no: closes"}

@@ -54,6 +54,10 @@ func tortureEach(t *testing.T, seed uint64, v mqtt.Version) {
 		torture(t, b, seed, ledger)
 	})
 	for _, kind := range kinds(t) {
+		if kind.name == "mochi" && v >= mqtt.V5 {
+			t.Log("mochi 2.7.9 closes the connections of some publishers again and again at MQTT 5, so it does not take part")
+			continue
+		}
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			excuse := excuses{doubles: true, why: "sends a QoS 2 message anew when its connection is cut twice in quick succession"}
