@@ -46,6 +46,9 @@ type setup struct {
 	// limits are lines for the configuration of mosquitto.
 	limits string
 
+	// plugin is the path of a shared library that mosquitto loads.
+	plugin string
+
 	// persistent makes mosquitto save its sessions to a file when it is terminated.
 	persistent bool
 }
@@ -121,6 +124,7 @@ func TestEveryBrokerIsInstalled(t *testing.T) {
 	}
 	_, err := aedesFolder()
 	check("aedes", err)
+	check("mosquitto-dev", pluginTools())
 	for _, client := range []string{"mosquitto_pub", "mosquitto_sub"} {
 		_, err := exec.LookPath(client)
 		check(client, err)

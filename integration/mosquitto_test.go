@@ -100,6 +100,9 @@ func (b *broker) configure(dir string, s setup) string {
 	if os.Geteuid() == 0 {
 		add("user root") // because another user cannot access dir
 	}
+	if s.plugin != "" {
+		add("plugin %s", s.plugin)
+	}
 	if s.persistent {
 		add("persistence true")
 		add("persistence_location %s/", dir)
