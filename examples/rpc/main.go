@@ -55,7 +55,25 @@ func run(ctx context.Context, broker string) error {
 			fmt.Println("responder", err)
 		}
 	})
+	if err := awaitResponder(ctx, requester); err != nil {
+		return err
+	}
 	return report(ctx, line, requester.Requests(ctx, requests(ctx, requester)))
+}
+
+// awaitResponder sends requests until one is answered.
+func awaitResponder(ctx context.Context, requester *mqtt.Client) error {
+	for ctx.Err() == nil {
+		probe, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := requester.Request(probe, mqtt.Message{Topic: "square", QoS: mqtt.AtLeastOnce, Payload: []byte("0")})
+		if err == nil || errors.Is(err, mqtt.ErrClosed) {
+			cancel()
+			return err
+		}
+		<-probe.Done() // nobody subscribes yet, or the reply did not come
+		cancel()
+	}
+	return ctx.Err()
 }
 
 // square answers a request with the square of its number. The broker passes requests and replies on
