@@ -89,10 +89,12 @@ func (c framedConn) Write(p []byte) (n int, err error) {
 }
 
 // notUnderstood reports whether the peer closed the WebSocket because it did not understand our
-// data. RabbitMQ 3.10 does so in place of a CONNACK if it does not know the protocol version.
+// data. RabbitMQ 3.10 does so in place of a CONNACK if it does not know the protocol version: with
+// StatusInternalError, since its parser fails.
 func notUnderstood(err error) bool {
 	switch websocket.CloseStatus(err) {
-	case websocket.StatusProtocolError, websocket.StatusUnsupportedData, websocket.StatusInvalidFramePayloadData:
+	case websocket.StatusProtocolError, websocket.StatusUnsupportedData, websocket.StatusInvalidFramePayloadData,
+		websocket.StatusInternalError:
 		return true
 	}
 	return false

@@ -24,7 +24,7 @@ func TestACloseMessageMayRefuseTheVersion(t *testing.T) {
 		websocket.StatusUnsupportedData:         true,
 		websocket.StatusInvalidFramePayloadData: true,
 		websocket.StatusPolicyViolation:         false,
-		websocket.StatusInternalError:           false,
+		websocket.StatusInternalError:           true,
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
