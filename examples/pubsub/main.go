@@ -1,6 +1,6 @@
 // Pubsub publishes to three topics, at QoS 0, 1 and 2, every five seconds, and receives the
 // messages over the same connection. It keeps up to three publications in flight, reconnects for
-// ever, and prints each change of the connection.
+// ever, and prints each change of the connection and the version of MQTT in use.
 package main
 
 import (
@@ -14,7 +14,10 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-var every = flag.Duration("every", 5*time.Second, "`interval` between two rounds")
+var (
+	every   = flag.Duration("every", 5*time.Second, "`interval` between two rounds")
+	version = flag.Int("version", 0, "protocol `level`: 3, 4 or 5; 0 is 5, or 4 if the broker does not know 5")
+)
 
 var topics = []mqtt.Filter{
 	{Topic: "foo/bar/baz1", QoS: mqtt.AtMostOnce},
@@ -25,7 +28,11 @@ var topics = []mqtt.Filter{
 func main() { demo.Main(run, demo.Feed{}) }
 
 func run(ctx context.Context, broker string) error {
-	client, err := mqtt.Open(broker, &mqtt.Options{Window: 3})
+	options := &mqtt.Options{Window: 3, Version: mqtt.Version(*version)}
+	if options.Version == mqtt.V31 { // which has no empty client identifier
+		options.ClientID = "pubsub"
+	}
+	client, err := mqtt.Open(broker, options)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ func TestEachQoSArrivesAndHasItsReceiptUntilCtrlC(t *testing.T) {
 	p := exampletest.Start(t)
 	p.Expect(
 		`^broker    mqtt://127\.0\.0\.1:\d+, in this process$`,
-		`^online    mqtt://127\.0\.0\.1:\d+$`,
+		`^online    mqtt://127\.0\.0\.1:\d+ at MQTT 5$`,
 		`^received  foo/bar/baz1 at QoS 0: hello world 0, round 1$`,
 		`^received  foo/bar/baz2 at QoS 1: hello world 1, round 1$`,
 		`^received  foo/bar/baz3 at QoS 2: hello world 2, round 1$`,
@@ -22,6 +22,14 @@ func TestEachQoSArrivesAndHasItsReceiptUntilCtrlC(t *testing.T) {
 	)
 	out := p.Interrupt()
 	exampletest.LastLine(t, out, `^finished  \d+ sent, \d+ acknowledged, 0 left; \d+ received, 0 unacknowledged$`)
+}
+
+func TestTheVersionIsThatOfTheFlag(t *testing.T) {
+	for level, version := range map[string]string{"3": "3.1", "4": "3.1.1", "5": "5"} {
+		p := exampletest.Start(t, "-version", level)
+		p.Expect(`^online    mqtt://127\.0\.0\.1:\d+ at MQTT `+version+`$`, `^receipt   foo/bar/baz3 at QoS 2, `)
+		p.Interrupt()
+	}
 }
 
 func TestItGoesOnRoundAfterRound(t *testing.T) {

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { exampletest.Main(m, main) }
 func TestEachQoSArrivesUntilCtrlC(t *testing.T) {
 	p := exampletest.Start(t)
 	p.Expect(
-		`^online    mqtt://127\.0\.0\.1:\d+$`,
+		`^online    mqtt://127\.0\.0\.1:\d+ at MQTT 5$`,
 		`^granted   QoS \[0 1 2\]$`,
 		`^received  foo/bar/baz1 at QoS 0: hello world 0, round 1$`,
 		`^received  foo/bar/baz2 at QoS 1: hello world 1, round 1$`,

@@ -133,7 +133,7 @@ func receive(messages <-chan *message.Message, n int, settled <-chan struct{}) (
 // second come in no order. They are handed over in the order in which they come.
 func TestMochiSendsASessionInNoOrder(t *testing.T) {
 	tr := new(trace)
-	s := &system{url: startMochi(t, orderTakeovers).url, qos: mqtt.AtLeastOnce, options: mqtt.Options{DialContext: tr.dial}}
+	s := &system{url: startMochi(t, orderTakeovers).url, qos: mqtt.AtLeastOnce, options: mqtt.Options{Version: mqtt.V311, DialContext: tr.dial}}
 	pub, sub := s.create(t)
 	if err := sub.(message.SubscribeInitializer).SubscribeInitialize("order"); err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestMochiLosesMessagesThatItHasAcknowledged(t *testing.T) {
 	const outages = 40
 	tr := new(trace)
 	b := startMochi(t)
-	s := &system{url: b.url, qos: mqtt.AtLeastOnce, options: mqtt.Options{DialContext: tr.dial}}
+	s := &system{url: b.url, qos: mqtt.AtLeastOnce, options: mqtt.Options{Version: mqtt.V311, DialContext: tr.dial}}
 	pub, sub := s.create(t)
 	messages, err := sub.Subscribe(context.Background(), "losses")
 	if err != nil {

@@ -39,7 +39,7 @@ func PrintStates(states <-chan mqtt.State) {
 	for s := range states {
 		switch {
 		case s.Online:
-			fmt.Println("online   ", s.Endpoint)
+			fmt.Printf("online    %s at MQTT %v\n", s.Endpoint, s.Version)
 		case s.Err != nil:
 			fmt.Println("offline  ", s.Err)
 		}
