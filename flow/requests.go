@@ -26,6 +26,7 @@ type requests[T comparable] struct {
 	pings, pongs int // PINGREQ and PINGRESP on this connection
 
 	refuse func(frames.Filter) error // the reason why a filter cannot be asked for; nil: none is refused
+	packet int                       // the bytes that a packet may take
 	bytes  int                       // the bytes that the filters of a packet may take
 }
 
@@ -104,7 +105,12 @@ func (x *filter[T]) merged() frames.Filter {
 
 // refusal returns the reason why x cannot be asked for on this connection.
 func (r *requests[T]) refusal(x *filter[T]) error {
-	if r.refuse == nil || x.change() != subscribe {
+	switch {
+	case r.refuse == nil:
+		return nil
+	case x.change() == unsubscribe && requestOverhead+len(x.topic) > r.packet:
+		return frames.PacketTooLarge
+	case x.change() == unsubscribe:
 		return nil
 	}
 	return r.refuse(x.merged())
@@ -266,7 +272,17 @@ func (r *requests[T]) lost() {
 func (s *Subscriptions[T]) UnderWay() int { return len(s.requests.asked) - s.requests.lapsed }
 
 // Next returns the next packet to send, or false when there is none.
-func (s *Subscriptions[T]) Next(now time.Duration) (Request, bool) { return s.requests.next(now) }
+//
+// An UNSUBSCRIBE that is too large for the broker counts as refused by it.
+func (s *Subscriptions[T]) Next(now time.Duration) (Request, bool) {
+	for {
+		r, ok := s.requests.next(now)
+		if r.Refused == nil || r.Topics == nil {
+			return r, ok
+		}
+		_ = s.Unsuback(r.ID, slices.Repeat([]frames.ReasonCode{frames.CodeOf(r.Refused)}, len(r.Topics))) // fits the request
+	}
+}
 
 // Overdue passes each packet whose answer is overdue at now to send. It returns the time at which
 // the next answer will be overdue, or false when no answer is awaited. Call Overdue only if Retry

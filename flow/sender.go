@@ -59,6 +59,8 @@ type entry[T any] struct {
 	sent     bool              // it may have left this process, so a retransmission sets DUP
 	resumed  bool              // PUBREL may have left this process before
 	lowered  bool              // Lower has lowered its QoS
+	earlier  bool              // it may have been sent in a session that the broker has lost
+	before   bool              // it may have been sent in a session that the broker has lost
 	code     frames.ReasonCode // of PUBREC
 }
 
@@ -94,6 +96,7 @@ type Ended[T any] struct {
 	ID      uint16            // 0: no identifier was assigned
 	Code    frames.ReasonCode // of the ack that ended it; for QoS 2, of PUBREC
 	Lowered bool              // by Lower
+	Sent    bool              // it may have been sent before its last transmission, perhaps in a session that the broker has lost
 	Owner   T
 	Run     *Run // set in place of Message for messages accepted by AddRun
 }

@@ -144,7 +144,7 @@ func (s *Sender[T]) SessionLost(end func(Ended[T])) {
 		next := s.links[i].Next
 		switch e := &s.entries[i]; e.state {
 		case published:
-			e.sent = false
+			e.sent, e.earlier = false, e.sent || e.earlier
 		case released:
 			end(s.finish(i))
 		}

@@ -89,7 +89,9 @@ func (s *Sender[T]) finishAs(i int32, code frames.ReasonCode) (ended Ended[T]) {
 }
 
 func (e *entry[T]) ended() Ended[T] {
-	return Ended[T]{Message: e.message, ID: e.id, Lowered: e.lowered, Owner: e.owner, Run: e.run}
+	return Ended[T]{
+		Message: e.message, ID: e.id, Lowered: e.lowered, Sent: e.sent || e.earlier, Owner: e.owner, Run: e.run,
+	}
 }
 
 // unlink removes publication i from the lists and the counts.

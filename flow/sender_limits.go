@@ -76,6 +76,9 @@ func (s *Sender[T]) First() (m *frames.Message, sent bool) {
 	return &e.message, e.sent
 }
 
+// FirstUntil returns when the message that First has returned expires, 0 for never.
+func (s *Sender[T]) FirstUntil() time.Duration { return s.entries[s.cursor].until }
+
 // Drop ends the publication whose message First has returned, since the connection cannot carry it.
 func (s *Sender[T]) Drop() Ended[T] {
 	i := s.cursor

@@ -223,7 +223,7 @@ func (s *Subscriptions[T]) Remove(owner T) bool {
 // for, and a packet has at most maxPacket bytes. A filter that is refused here counts as refused by
 // the broker.
 func (s *Subscriptions[T]) Limit(refuse func(frames.Filter) error, maxPacket int) {
-	s.requests.refuse, s.requests.bytes = refuse, min(requestBytes, maxPacket-requestOverhead)
+	s.requests.refuse, s.requests.packet, s.requests.bytes = refuse, maxPacket, min(requestBytes, maxPacket-requestOverhead)
 }
 
 // Connected begins a connection, for which all filters are asked for. The parameter present says

@@ -82,10 +82,10 @@ func (o *outbox) ack(a frames.Ack) {
 
 // publications adds publications until the batch or the in-flight window is full. A publication that
 // the connection cannot carry ends with misfit.
-func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], sent bool, err error)) {
+func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], err error)) {
 	limited := o.terms.limited()
 	for !o.full() {
-		if limited && !o.fits(s, misfit) {
+		if limited && !o.fits(s, now, misfit) {
 			continue
 		}
 		if s.AtRun() {
@@ -102,7 +102,7 @@ func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit f
 
 // fits ends the next publication and returns false if the connection cannot carry it. If the user
 // allows it, the publication is sent at a lower QoS instead.
-func (o *outbox) fits(s *flow.Sender[owner], misfit func(e flow.Ended[owner], sent bool, err error)) bool {
+func (o *outbox) fits(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], err error)) bool {
 	m, sent := s.First()
 	if m == nil {
 		return true
@@ -111,12 +111,22 @@ func (o *outbox) fits(s *flow.Sender[owner], misfit func(e flow.Ended[owner], se
 		s.Lower(q)
 		m, _ = s.First()
 	}
-	err := o.terms.check(m)
+	err := o.check(m, s.FirstUntil(), now)
 	if err == nil {
 		return true
 	}
-	misfit(s.Drop(), sent, err)
+	misfit(s.Drop(), err)
 	return false
+}
+
+// check returns the reason why a message cannot be sent now, with the properties that it would have.
+func (o *outbox) check(m *frames.Message, until, now time.Duration) error {
+	if m.Properties == nil && until == 0 {
+		return o.terms.check(m)
+	}
+	sent := *m
+	sent.Properties = o.outgoing(m.Properties, until, now)
+	return o.terms.check(&sent)
 }
 
 // acks adds all acks that the receiver allows to be sent now, in the order in which the messages

@@ -78,10 +78,10 @@ func (l *loop) admit(run stageRun) {
 }
 
 // resend retransmits packets whose ack is overdue, if Options.Retry is set. It retransmits nothing
-// while reading is paused, nor for Retry.Initial after that.
+// while reading is paused, nor for Retry.Initial after that, nor on MQTT 5 [MQTT-4.4.0-1].
 func (l *loop) resend() {
 	retry := l.settings.retry
-	if retry == nil {
+	if retry == nil || l.link.terms.version >= frames.V5 {
 		return
 	}
 	at, now := &l.link.resendAt, l.clock.now

@@ -265,7 +265,9 @@ func (o *outbox) done(w written) (number uint64, bytes, ping bool) {
 // the number of the batch and whether the batch had bytes.
 func (o *outbox) committed() (number uint64, hadBytes bool) {
 	number, hadBytes = o.current.number, len(o.current.bytes) > 0
-	o.failed.err = nil
+	if len(o.failed.changes) == 0 { // otherwise this is a packet that was written alone
+		o.failed.err = nil
+	}
 	o.answerSyncs(number, nil)
 	o.release()
 	return number, hadBytes

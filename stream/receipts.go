@@ -51,9 +51,9 @@ func (r *receipts) complete(e *flow.Ended[owner], err error) {
 }
 
 // misfit passes on the result of a publication that the connection cannot carry.
-func (r *receipts) misfit(e flow.Ended[owner], sent bool, err error) {
+func (r *receipts) misfit(e flow.Ended[owner], err error) {
 	fate := notSent(err)
-	if sent {
+	if e.Sent {
 		fate = unconfirmed(err)
 	}
 	r.complete(&e, fate)
