@@ -99,7 +99,7 @@ func (p *Properties) validate(payload []byte) error {
 	if p == nil {
 		return nil
 	}
-	if n := seconds(p.Expiry); n < 0 || n > maxExpiry {
+	if p.Expiry < 0 || seconds(p.Expiry) > maxExpiry {
 		// The limit does not fit an int of 32 bits.
 		return &InvalidError{Field: "message expiry interval", Reason: fmt.Sprintf("%v is outside 0 to 4,294,967,295 s", p.Expiry)}
 	}
