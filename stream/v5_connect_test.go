@@ -19,8 +19,8 @@ func five(o stream.Options) *stream.Options {
 	return &o
 }
 
-// welcome accepts the next connection of s with a CONNACK of MQTT 5.
-func welcome(t *testing.T, b *streamtest.Broker, s *stream.Session, present bool, p *frames.ConnackProperties) (*streamtest.Conn, frames.Connect) {
+// greeted accepts the next connection of s with a CONNACK of MQTT 5.
+func greeted(t *testing.T, b *streamtest.Broker, s *stream.Session, present bool, p *frames.ConnackProperties) (*streamtest.Conn, frames.Connect) {
 	t.Helper()
 	c := b.Accept()
 	hello := c.ExpectConnect()
@@ -33,7 +33,7 @@ func welcome(t *testing.T, b *streamtest.Broker, s *stream.Session, present bool
 func welcomed(t *testing.T, b *streamtest.Broker, o stream.Options, p *frames.ConnackProperties) (*stream.Session, *streamtest.Conn) {
 	t.Helper()
 	s := open(t, b, five(o))
-	c, _ := welcome(t, b, s, false, p)
+	c, _ := greeted(t, b, s, false, p)
 	return s, c
 }
 
@@ -125,12 +125,12 @@ func TestAnAssignedClientIdentifierIsKept(t *testing.T) {
 		store := flow.NewMemoryStore()
 		o := stream.Options{KeepSession: true, Store: store}
 		s := open(t, b, five(o))
-		c, hello := welcome(t, b, s, false, &frames.ConnackProperties{AssignedClientID: "X"})
+		c, hello := greeted(t, b, s, false, &frames.ConnackProperties{AssignedClientID: "X"})
 		if hello.ClientID != "" || hello.CleanSession || s.State().Server.ClientID != "X" {
 			t.Fatalf("CONNECT %+v, Server %+v", hello, s.State().Server)
 		}
 		c.Drop()
-		c, hello = welcome(t, b, s, true, nil)
+		c, hello = greeted(t, b, s, true, nil)
 		if hello.ClientID != "X" || hello.CleanSession {
 			t.Errorf("the second CONNECT is %+v", hello)
 		}
@@ -144,7 +144,7 @@ func TestAnAssignedClientIdentifierIsKept(t *testing.T) {
 		}
 		store.Detach()
 		s = open(t, b, five(o))
-		if _, hello = welcome(t, b, s, true, nil); hello.ClientID != "X" || hello.CleanSession {
+		if _, hello = greeted(t, b, s, true, nil); hello.ClientID != "X" || hello.CleanSession {
 			t.Errorf("the CONNECT of the next process is %+v", hello)
 		}
 	})
@@ -203,7 +203,7 @@ func TestConnectAnnouncesTheLimitsOfTheOptions(t *testing.T) {
 				c.o.MaxPacket, c.o.V5.ReceiveMaximum, c.o.V5.TopicAliases = 5000, 7, 3
 				s := open(t, b, five(c.o))
 				for range 2 {
-					conn, hello := welcome(t, b, s, false, nil)
+					conn, hello := greeted(t, b, s, false, nil)
 					p := hello.Properties
 					if p.MaximumPacket != 5000 || p.ReceiveMaximum != 7 || p.TopicAliasMaximum != 3 ||
 						p.SessionExpiry != c.expiry || hello.CleanSession == c.o.KeepSession {
@@ -244,7 +244,7 @@ func TestAnUnknownSessionOfTheBrokerIsTakenOver(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := &logbook{level: slog.LevelWarn}
 		s := open(t, b, five(stream.Options{KeepSession: true, ClientID: "k", Logger: slog.New(book)}))
-		c, _ := welcome(t, b, s, true, nil)
+		c, _ := greeted(t, b, s, true, nil)
 		if !s.State().Resumed {
 			t.Error("the session is not resumed")
 		}
@@ -255,7 +255,7 @@ func TestAnUnknownSessionOfTheBrokerIsTakenOver(t *testing.T) {
 		wantDelivery(t, s.Deliveries(), "a", "backlog").Ack()
 		c.Expect(ack(puback, 1))
 		c.Drop()
-		welcome(t, b, s, true, nil)
+		greeted(t, b, s, true, nil)
 		if list := book.take(); len(list) != 0 {
 			t.Errorf("logged again: %v", list)
 		}
@@ -276,7 +276,7 @@ func TestALostSessionEndsExchangesPastPubrec(t *testing.T) {
 		wantDelivery(t, s.Deliveries(), "in", "x").Ack()
 		c.Expect(ack(pubrec, 9))
 		c.Drop()
-		c, _ = welcome(t, b, s, false, nil)
+		c, _ = greeted(t, b, s, false, nil)
 		r := wantReceipt(t, acks, nil, stream.ErrUnconfirmed, stream.ErrSessionLost)
 		if r.Topic != "b" {
 			t.Errorf("the Receipt is of %q", r.Topic)
@@ -308,7 +308,7 @@ func TestTheSessionExpiryOfTheBrokerCounts(t *testing.T) {
 			t.Errorf("Server.SessionExpiry is %v", got)
 		}
 		c.Drop()
-		c, hello := welcome(t, b, s, true, nil)
+		c, hello := greeted(t, b, s, true, nil)
 		if got := s.State().Server.SessionExpiry; got >= 0 || hello.Properties.SessionExpiry != 0xFFFFFFFF {
 			t.Errorf("Server.SessionExpiry is %v after CONNECT asked for %d", got, hello.Properties.SessionExpiry)
 		}

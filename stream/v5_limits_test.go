@@ -79,7 +79,7 @@ func TestAPublicationInFlightBeyondALimitEndsUnconfirmed(t *testing.T) {
 				c.Drop()
 				limits := highest(1)
 				limits.MaximumPacket = 20
-				c, _ = welcome(t, b, s, present, limits)
+				c, _ = greeted(t, b, s, present, limits)
 				r := wantReceipt(t, acks, nil, stream.ErrUnconfirmed)
 				wantLimit(t, r.Err, "packet size", 58, 20)
 				r = wantReceipt(t, acks, nil, stream.ErrUnconfirmed)
@@ -119,7 +119,7 @@ func TestAStoredPublicationBeyondALimitEndsUnconfirmed(t *testing.T) {
 			{Kind: flow.Accepted, Seq: 2, Message: m}})
 		store.Detach()
 		s := open(t, b, five(stream.Options{KeepSession: true, ClientID: "k", Store: store, Ack: acks}))
-		welcome(t, b, s, true, largest(20))
+		greeted(t, b, s, true, largest(20))
 		wantLimit(t, wantReceipt(t, acks, nil, stream.ErrUnconfirmed).Err, "packet size", 38, 20)
 		wantLimit(t, wantReceipt(t, acks, nil, stream.ErrNotSent).Err, "packet size", 38, 20)
 		wantError(t, s.Sync(t.Context()), nil)
@@ -217,7 +217,7 @@ func TestLowerQoSAlsoSendsAMessageOfALostSession(t *testing.T) {
 		done := goPublish(s, message("a", "x", 2))
 		c.Expect(publish("a", "x", 2, 1, false))
 		c.Drop()
-		c, _ = welcome(t, b, s, false, highest(0))
+		c, _ = greeted(t, b, s, false, highest(0))
 		c.Expect(publish("a", "x", 0, 0, false))
 		var lowered *stream.DowngradedError
 		if err := <-done; !errors.As(err, &lowered) || lowered.QoS != 0 {
@@ -290,7 +290,7 @@ func TestAnUnsubscribeBeyondTheLimitEndsTheSubscriptionHere(t *testing.T) {
 		lost(t, s)
 		left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
 		synctest.Wait()
-		c, _ = welcome(t, b, s, true, largest(30))
+		c, _ = greeted(t, b, s, true, largest(30))
 		wantError(t, takeFrom(t, left), frames.PacketTooLarge)
 		done := goPublish(s, message("a", "x", 1))
 		c.Complete(streamtest.Next[frames.Publish](c))

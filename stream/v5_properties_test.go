@@ -229,7 +229,7 @@ func TestStoredPropertiesOnAConnectionOf311(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c, _ := welcome(t, b, s, false, nil)
+				c, _ := greeted(t, b, s, false, nil)
 				rich, queued := message("a", "rich", 1), message("a", "queued", 2)
 				rich.Properties = &frames.Properties{User: []frames.UserProperty{{Name: "n", Value: "v"}}}
 				queued.Properties = &frames.Properties{ResponseTopic: "r"}

@@ -52,7 +52,7 @@ func TestASmallerReceiveMaximumHoldsForWhatIsSentAgain(t *testing.T) {
 			c.Expect(publish("a", strconv.Itoa(n), 1, uint16(n+1), false))
 		}
 		c.Drop()
-		c, _ = welcome(t, b, s, true, window(3))
+		c, _ = greeted(t, b, s, true, window(3))
 		for n := range 12 {
 			p := streamtest.Next[frames.Publish](c)
 			if string(p.Payload) != strconv.Itoa(n) || p.DUP != (n < 10) {
@@ -123,7 +123,7 @@ func TestARefusalGivesOnePlaceInTheWindowBack(t *testing.T) {
 		c.Expect(ack(pubrel, third))
 		c.Drop()
 
-		c, _ = welcome(t, b, s, true, window(2))
+		c, _ = greeted(t, b, s, true, window(2))
 		c.Expect(ack(pubrel, third))
 		next(3)
 		c.ExpectNone()
@@ -171,7 +171,7 @@ func TestTheBacklogOfAResumedSessionMayExceedTheReceiveMaximum(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		o := stream.Options{KeepSession: true, ClientID: "k", V5: stream.OptionsV5{ReceiveMaximum: 2}}
 		s := open(t, b, five(o))
-		c, _ := welcome(t, b, s, true, nil)
+		c, _ := greeted(t, b, s, true, nil)
 		for id := uint16(1); id <= 5; id++ {
 			c.Send(publish("a", strconv.Itoa(int(id)), 1, id, true))
 		}
