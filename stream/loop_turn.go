@@ -9,6 +9,7 @@ import (
 // run is the body of the loop's goroutine.
 func (l *loop) run() {
 	l.link.dialNow()
+	l.clock.arm(l.sender.ExpiresAt()) // publications of a Store
 	for l.ending != over {
 		l.wait()
 		l.turn()

@@ -26,7 +26,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 		if has[*VersionError](err) {
 			err = nil // the connection decides
 		}
-		if err == nil && !sender.Restore(p, owner{ack: o.Ack}, untilDeadline(p)) {
+		if err == nil && !sender.Restore(p, owner{ack: o.Ack}, untilDeadline(p, o.V5.Expiry)) {
 			err = errors.New("its place, QoS or packet identifier cannot occur in an intact store")
 		}
 		if err != nil {
@@ -42,13 +42,17 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 
 // untilDeadline returns when a stored publication expires, on the clock of a session that begins now.
 // A clock that was set back since does not lengthen the message expiry interval.
-func untilDeadline(p flow.Publication) time.Duration {
+// The interval of a message without one is the fallback; 0 is unknown.
+func untilDeadline(p flow.Publication, fallback time.Duration) time.Duration {
 	if p.Deadline.IsZero() {
 		return 0
 	}
-	left := time.Until(p.Deadline)
+	left, interval := time.Until(p.Deadline), fallback
 	if p.Message.Properties != nil && p.Message.Properties.Expiry > 0 {
-		left = min(left, p.Message.Properties.Expiry)
+		interval = p.Message.Properties.Expiry
+	}
+	if interval > 0 {
+		left = min(left, interval)
 	}
 	return max(1, left)
 }

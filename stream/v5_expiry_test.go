@@ -21,6 +21,16 @@ func expiring(payload string, q frames.QoS, d time.Duration) frames.Message {
 	return m
 }
 
+// wantExpired waits until the publication with a payload has expired.
+func wantExpired(t *testing.T, acks <-chan stream.Receipt, payload string) {
+	t.Helper()
+	r := <-acks
+	if string(r.Payload) != payload {
+		t.Fatalf("the Receipt is of %q, want %q: %v", r.Payload, payload, r.Err)
+	}
+	wantError(t, r.Err, stream.ErrNotSent, stream.ErrExpired)
+}
+
 // nextExpiry expects a PUBLISH with a payload, and returns its message expiry interval.
 func nextExpiry(t *testing.T, c *streamtest.Conn, payload string) time.Duration {
 	t.Helper()
@@ -47,10 +57,8 @@ func TestAQueuedPublicationEndsWhenItExpires(t *testing.T) {
 				start := time.Now()
 				sendAll(s, expiring("late", q, time.Minute), expiring("soon", q, 2*time.Second), message("a", "never", q))
 				flushed := inBackground(func() error { return s.Flush(t.Context()) })
-				r := wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired)
-				if wantElapsed(t, start, 2*time.Second); string(r.Payload) != "soon" || r.ID != 0 {
-					t.Errorf("the Receipt is of %q", r.Payload)
-				}
+				wantExpired(t, acks, "soon")
+				wantElapsed(t, start, 2*time.Second)
 				if st := s.Stats(); st.Queued != 2 {
 					t.Errorf("%d queued", st.Queued)
 				}
@@ -77,7 +85,7 @@ func TestAPublicationInFlightIsSentAgainWithTheRestOfItsInterval(t *testing.T) {
 			t.Errorf("sent with %v and %v", one, two)
 		}
 		elapse(3400 * time.Millisecond)
-		wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired) // it waited for the window
+		wantExpired(t, acks, "3") // it waited for the window
 		wantStat(t, s, "InFlight", func(st stream.Stats) int { return st.InFlight }, 2)
 		c.Drop()
 		c = b.Accept()
@@ -118,12 +126,12 @@ func TestAStoredPublicationExpiresByTheTimeOfDay(t *testing.T) {
 			payload string
 			after   time.Duration
 		}{{"is over", 0}, {"ends", 3 * time.Second}} {
-			r := wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired)
-			if took := time.Since(now).Round(time.Millisecond); string(r.Payload) != want.payload || took != want.after {
-				t.Errorf("%q ended after %v, want %+v", r.Payload, took, want)
+			wantExpired(t, acks, want.payload)
+			if took := time.Since(now).Round(time.Millisecond); took != want.after {
+				t.Errorf("%q ended after %v", want.payload, took)
 			}
 		}
-		c, _ := welcome5(t, b, s)
+		c, _ := greeted(t, b, s, true, nil)
 		if got := nextExpiry(t, c, "flies"); got != time.Second {
 			t.Errorf("sent again with %v", got)
 		}
@@ -134,11 +142,6 @@ func TestAStoredPublicationExpiresByTheTimeOfDay(t *testing.T) {
 			t.Errorf("sent with %v", got)
 		}
 	})
-}
-
-func welcome5(t *testing.T, b *streamtest.Broker, s *stream.Session) (*streamtest.Conn, frames.Connect) {
-	t.Helper()
-	return greeted(t, b, s, true, nil)
 }
 
 // V60, V61. The interval on the wire is what is left, rounded up. A received message that is passed on
@@ -221,7 +224,7 @@ func TestTheExpiryOfTheOptionsIsForMessagesWithoutOne(t *testing.T) {
 		lost(t, s)
 		start := time.Now()
 		sendAll(s, message("a", "x", 0))
-		wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired)
+		wantExpired(t, acks, "x")
 		wantElapsed(t, start, time.Minute)
 	})
 }
@@ -298,18 +301,14 @@ func TestAnUnwrittenMessageExpiresAfterTheConnectionIsLost(t *testing.T) {
 		sendAll(s, message("a", strings.Repeat("x", 100), 0))
 		synctest.Wait() // this one is with the writer
 		sendAll(s, expiring("unwritten", 0, 8*time.Second), expiring("offered", 1, 5*time.Second), expiring("behind", 1, time.Second))
-		wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired) // it waited behind the window
+		wantExpired(t, acks, "behind") // it waited for the window
 		wantElapsed(t, start, time.Second)
 		c.Abort()
 		lost(t, s)
 		wantReceipt(t, acks, nil, stream.ErrUnconfirmed)
-		r := wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired)
-		if wantElapsed(t, start, 5*time.Second); string(r.Payload) != "offered" {
-			t.Errorf("Receipt of %q", r.Payload)
-		}
-		r = wantReceipt(t, acks, nil, stream.ErrNotSent, stream.ErrExpired)
-		if wantElapsed(t, start, 8*time.Second); string(r.Payload) != "unwritten" {
-			t.Errorf("Receipt of %q", r.Payload)
-		}
+		wantExpired(t, acks, "offered")
+		wantElapsed(t, start, 5*time.Second)
+		wantExpired(t, acks, "unwritten")
+		wantElapsed(t, start, 8*time.Second)
 	})
 }
