@@ -146,10 +146,11 @@ func (c *connection) fail(err error) {
 	}
 }
 
-// reasonFor returns the reason code that the broker is to be told, Success for none.
+// reasonFor returns the reason code that the broker is to be told, Success for none. With a will there
+// is none: every DISCONNECT makes mosquitto and mochi discard the will, against section 3.14.4.
 func (c *connection) reasonFor(err error) frames.ReasonCode {
 	var fault interface{ Code() frames.ReasonCode }
-	if c.terms.version < frames.V5 || !errors.As(err, &fault) {
+	if c.terms.version < frames.V5 || c.conn.HasWill || !errors.As(err, &fault) {
 		return frames.Success
 	}
 	return fault.Code()

@@ -191,3 +191,14 @@ func TestReasonStringsAreQuotedAndCut(t *testing.T) {
 		}
 	})
 }
+
+// With a will the connection is closed without DISCONNECT, which makes mosquitto and mochi discard the
+// will whatever its code is.
+func TestAFaultOfTheBrokerLeavesTheWill(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		will := message("will", "x", 0)
+		_, c := connected(t, b, &stream.Options{Version: frames.V5, Will: &will})
+		c.SendBytes([]byte{0x40, 1, 0})
+		c.ExpectClosed()
+	})
+}

@@ -21,6 +21,7 @@ type Conn struct {
 	Endpoint string // the broker's URL without user, password and query
 	Version  frames.Version
 	ClientID string // as the CONNECT has it, or as the broker has assigned it
+	HasWill  bool
 	Connack  frames.Connack
 	Began    time.Time // when CONNECT was sent
 	Reader   *frames.Reader

@@ -19,7 +19,7 @@ func (c *Conn) handshake(ctx context.Context, hello []byte, a *Attempt, config *
 		return false, wrap("CONNECT: ", err)
 	}
 	connect := config.connect(a)
-	c.ClientID = connect.ClientID
+	c.ClientID, c.HasWill = connect.ClientID, connect.Will != nil
 	log := config.Logger
 	log.Debug("sent", "type", frames.TypeConnect.String(), "client", c.ClientID, "size", len(hello))
 	first := &sniffer{Reader: c.Conn, bytes: &c.bytesIn}
