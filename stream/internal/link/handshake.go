@@ -98,7 +98,7 @@ func (c *Conn) accept(connect *frames.Connect, x *Authentication, config *Config
 // most closeLimit.
 func (c *Conn) refuse(err error) {
 	var fault interface{ Code() frames.ReasonCode }
-	if c.Version < frames.V5 || !errors.As(err, &fault) {
+	if c.Version < frames.V5 || c.HasWill || !errors.As(err, &fault) {
 		return
 	}
 	if bye, err := (frames.Disconnect{Code: fault.Code()}).Append(nil, c.Version); err == nil {
