@@ -70,8 +70,8 @@ func TestAChartSaysHowManyTimesAsFast(t *testing.T) {
 }
 
 func TestEveryContenderHasALookInTheChart(t *testing.T) {
-	for _, c := range contenders() {
-		if c.name == pahoName || isLimit(c.name) {
+	for _, c := range slices.Concat(ours, others) { // oursV5 is only in the tables
+		if c.name == pahoName {
 			continue
 		}
 		known := false

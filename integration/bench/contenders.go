@@ -6,7 +6,7 @@ import "slices"
 var others = []contender{paho, pahoV5, atWat, libmosquitto}
 
 // contenders returns all contenders, in the order of the tables.
-func contenders() []contender { return slices.Concat(ours, others, limits) }
+func contenders() []contender { return slices.Concat(ours, oursV5, others, limits) }
 
 // peers returns the names of the contenders that are not millrace.
 func peers() []string {

@@ -47,6 +47,8 @@
 // allows call Publish. paho.mqtt.golang publishes without waiting; at QoS 1 and 2 another goroutine
 // waits for the tokens. SetOrderMatters is false, except at QoS 0, where true is faster.
 //
+// Millrace speaks 3.1.1, and with a 5 behind its name MQTT 5, like paho.golang.
+//
 // In paho.golang and at-wat/mqtt-go, Publish returns when the ack has come, and as many goroutines
 // as the window allows call it. paho.golang speaks MQTT 5, and the broker answers in MQTT 5.
 // libmosquitto is a C program, compiled if cc and mosquitto.h are present; its memory is not
