@@ -51,7 +51,7 @@ type heldDelivery struct {
 }
 
 // newArena opens a session with the options that the bits of setup select.
-func newArena(t *testing.T, setup byte) *arena {
+func newArena(t *testing.T, setup uint16) *arena {
 	a := &arena{
 		t: t, log: newLedger(t),
 		receipts: make(chan stream.Receipt, 1<<12), ready: make(chan *stream.Subscription, 1<<10),
@@ -62,9 +62,7 @@ func newArena(t *testing.T, setup byte) *arena {
 		Window: 1 + int(setup>>3&3), Queue: arenaQueue, ReceiveBytes: arenaReceive, MaxUnread: arenaReceive, Ack: a.receipts,
 		DialContext: a.dial,
 	}
-	if setup&1 != 0 {
-		a.o.Version = frames.V31
-	}
+	a.choose(setup)
 	if setup&2 != 0 {
 		a.o.KeepSession = true
 		if setup&4 != 0 {
@@ -98,6 +96,7 @@ func (a *arena) settle() {
 	synctest.Wait()
 	if a.wire != nil {
 		a.wire.pump()
+		a.answerBye()
 	}
 	for len(a.receipts) > 0 {
 		r := <-a.receipts
@@ -117,7 +116,7 @@ func (a *arena) settle() {
 }
 
 // connect waits for the next connection of the client, and accepts it.
-func (a *arena) connect(present bool) {
+func (a *arena) connect(present bool, p *frames.ConnackProperties) {
 	if a.wire.alive() {
 		return
 	}
@@ -146,11 +145,13 @@ func (a *arena) connect(present bool) {
 		a.t.Fatal("the client sent no CONNECT")
 	}
 	present = present && a.o.KeepSession
-	if a.o.KeepSession && !present && a.o.Version == frames.V311 {
+	if a.o.KeepSession && !present && a.o.Version >= frames.V311 {
 		a.log.forget()
 	}
-	a.wire.up = true
-	a.write(a.encode(frames.Connack{SessionPresent: present}), 0)
+	if a.wire.up = true; p != nil && a.o.Version >= frames.V5 {
+		a.wire.accept(p)
+	}
+	a.write(a.encode(frames.Connack{SessionPresent: present, Properties: p}), 0)
 }
 
 // drop ends the connection.
@@ -160,6 +161,9 @@ func (a *arena) drop(abort bool) {
 		return
 	}
 	a.settle()
+	if w.over {
+		return // the client has ended it
+	}
 	w.over = true
 	if abort {
 		w.end.Abort()
@@ -222,8 +226,8 @@ func (a *arena) flush(n int) {
 	a.write(b, n)
 }
 
-// message sends a message to the client.
-func (a *arena) message(q frames.QoS, id uint16, dup bool, topic string) {
+// message sends a message to the client, with a topic alias unless it is 0.
+func (a *arena) message(q frames.QoS, id uint16, dup bool, topic string, alias uint16) {
 	if !a.wire.alive() || !a.wire.up {
 		return
 	}
@@ -233,6 +237,7 @@ func (a *arena) message(q frames.QoS, id uint16, dup bool, topic string) {
 	p := frames.Publish{ID: id, DUP: dup}
 	p.Topic, p.QoS = topic, q
 	p.Payload = strconv.AppendInt(nil, int64(a.log.numberOf(q, id)), 10)
+	a.wire.alias(&p, alias)
 	a.send(p)
 }
 
@@ -337,7 +342,7 @@ func (a *arena) answer() {
 			}
 			a.send(frames.Suback{ID: p.ID, Codes: codes})
 		case frames.Unsubscribe:
-			a.send(frames.Unsuback{ID: p.ID})
+			a.send(unsuback(p))
 		case frames.Ack:
 			a.send(ack(pubcomp, p.ID))
 		}

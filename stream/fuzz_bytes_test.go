@@ -6,28 +6,36 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 )
 
 // FuzzSessionSurvivesAnyBytes sends a stream of bytes to a session while it publishes, subscribes
-// and acknowledges. The bytes of cuts are the lengths of the segments of the stream. The highest
-// bit of setup leaves out CONNACK; newArena gives the meaning of the other bits.
+// and acknowledges. The bytes of cuts are the lengths of the segments of the stream. The bit
+// noConnack of setup leaves out CONNACK; newArena gives the meaning of the other bits.
 func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	cuts := []byte{255, 1, 7, 200, 30}
 	for i, data := range byteSeeds(f) {
-		for _, setup := range []byte{8, 1 | 16, 2 | 4, 3 | 32} {
-			f.Add(data, cuts[i%len(cuts):], setup)
+		for _, setup := range []uint16{8, 1 | 16, 2 | 4, 3 | 32} {
+			for _, level := range seedLevels() {
+				f.Add(data, cuts[i%len(cuts):], setup|level)
+			}
 		}
 	}
 	connack := []byte("\x20\x02\x00\x00")
-	f.Add(connack, cuts, byte(128))
-	f.Add([]byte("\x20\x02\x01\x05\x30"), cuts, byte(128|2))
-	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"), cuts, byte(128|1))
-	f.Add([]byte("\x15\x03\x03\x00\x02\x02\x28"), cuts, byte(128))
-	f.Add(append(connack, connack...), cuts, byte(128))
-	f.Fuzz(func(t *testing.T, data, cuts []byte, setup byte) {
+	for _, level := range seedLevels() {
+		f.Add(connack, cuts, noConnack|level)
+		f.Add([]byte("\x20\x02\x01\x05\x30"), cuts, noConnack|2|level)
+		f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"), cuts, noConnack|1|level)
+		f.Add([]byte("\x15\x03\x03\x00\x02\x02\x28"), cuts, noConnack|level)
+		f.Add(append(connack, connack...), cuts, noConnack|level)
+		if level == setupV5 {
+			addSeedsV5(f, cuts)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data, cuts []byte, setup uint16) {
 		if len(data) > 4096 {
 			return
 		}
@@ -35,14 +43,18 @@ func FuzzSessionSurvivesAnyBytes(f *testing.F) {
 	})
 }
 
-func playBytes(t *testing.T, data, cuts []byte, setup byte) {
+// noConnack is the bit of setup that leaves out CONNACK.
+const noConnack = 128
+
+func playBytes(t *testing.T, data, cuts []byte, setup uint16) {
+	defer checkAllocations(t, allocations(), len(data))
 	a := newArena(t, setup)
 	defer a.stop()
 	defer a.s.Close() // after a failure
 	synctest.Wait()
 	c := a.dialed[0]
-	if setup&128 == 0 {
-		_, _ = c.end.Write([]byte("\x20\x02\x00\x00"))
+	if setup&noConnack == 0 {
+		_, _ = c.end.Write(a.encode(frames.Connack{}))
 		a.subscribe("s/+")
 		synctest.Wait()
 	}
@@ -74,8 +86,12 @@ func playBytes(t *testing.T, data, cuts []byte, setup byte) {
 		t.Fatalf("%d bytes in the inboxes, more than the limit", st.InboxBytes)
 	}
 	a.stop()
+	start := time.Now()
 	if err := a.s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Fatalf("Close took %v", d)
 	}
 	a.running.Wait()
 	for _, d := range held {
@@ -151,6 +167,8 @@ func checkBytes(t *testing.T, a *arena, data, written []byte, accepted int, call
 // packetCounts counts the packets of a stream by type, up to its first malformed packet.
 func packetCounts(stream []byte, v frames.Version) (n [16]int) {
 	r := frames.NewReader(bytes.NewReader(stream), 1<<20)
+	r.SetVersion(v)
+	aliases := frames.NewAliases(16) // the most that either side allows
 	for {
 		f, ok, err := r.Next()
 		if err == nil && !ok {
@@ -162,7 +180,7 @@ func packetCounts(stream []byte, v frames.Version) (n [16]int) {
 		if err != nil {
 			return n
 		}
-		if _, err := frames.Parse(f, v); err != nil {
+		if _, err := parseFuzzed(f, v, aliases); err != nil {
 			return n
 		}
 		n[f.Type()]++

@@ -38,6 +38,8 @@ const (
 	stepFlush
 	stepStall
 	stepResume
+	stepDisconnect
+	stepAuth // before MQTT 5: no packet
 	steps
 )
 
@@ -46,16 +48,20 @@ var stepNames = [steps]string{
 	"message 0", "message 1", "message 2", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBACK", "UNSUBACK", "PINGRESP",
 	"publish", "call", "take", "ack", "subscribe", "unsubscribe",
 	"drop", "connect", "elapse", "answer", "collect", "flush", "stall", "resume",
+	"DISCONNECT", "AUTH",
 }
 
-// The ways in which a script ends. The first byte of a script selects one of them; the second byte
-// is the setup.
+// The ways in which a script ends. The first byte of a script selects one of them, and MQTT 5 with
+// the bit scriptV5; the second byte is the setup.
 const (
 	endClose byte = iota
 	endShutdown
 	endHealthy         // a healthy broker and the consumers complete all exchanges, then Close is called
 	endHealthyShutdown // a healthy broker and the consumers complete all exchanges during Shutdown
 	ends
+
+	scriptPresent byte = 16 // the broker has the session when the script begins
+	scriptV5      byte = 32
 )
 
 // FuzzSessionSurvivesAnyPackets runs scripts of packets, calls and connection losses in any order.
@@ -71,10 +77,14 @@ func playScript(t *testing.T, script []byte) {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {
-		a := newArena(t, script[1])
+		setup := uint16(script[1])
+		if script[0]&scriptV5 != 0 {
+			setup |= setupV5
+		}
+		a := newArena(t, setup)
 		defer a.stop()
 		defer a.s.Close() // after a failure
-		a.connect(script[0]&16 != 0)
+		a.connect(script[0]&scriptPresent != 0, nil)
 		a.settle()
 		for steps := script[2:]; len(steps) >= 2; steps = steps[2:] {
 			if testing.Verbose() {
@@ -108,20 +118,20 @@ func (a *arena) step(op, arg byte) {
 	id := 1 + uint16(arg&15)%arenaIDs
 	switch op % steps {
 	case stepMessage0, stepMessage1, stepMessage2:
-		a.message(frames.QoS(op%steps-stepMessage0), id, arg&128 != 0, topic)
+		a.message(frames.QoS(op%steps-stepMessage0), id, arg&128 != 0, topic, uint16(arg>>5&1)*id)
 	case stepPuback:
-		a.send(ack(puback, a.id(arg)))
+		a.send(a.ackWith(puback, arg))
 	case stepPubrec:
-		a.send(ack(pubrec, a.id(arg)))
+		a.send(a.ackWith(pubrec, arg))
 	case stepPubrel:
 		a.send(frames.Ack{Kind: pubrel, ID: id, DUP: arg&128 != 0})
 	case stepPubcomp:
-		a.send(ack(pubcomp, a.id(arg)))
+		a.send(a.ackWith(pubcomp, arg))
 	case stepSuback:
 		a.log.discard = a.log.discard || arg>>5&3 == 2 // messages claimed by a rejected Subscription
 		a.send(frames.Suback{ID: a.id(arg), Codes: [][]frames.ReasonCode{{0}, {2}, {frames.UnspecifiedError}, {1, 1}}[arg>>5&3]})
 	case stepUnsuback:
-		a.send(frames.Unsuback{ID: a.id(arg)})
+		a.send(frames.Unsuback{ID: a.id(arg), Codes: []frames.ReasonCode{0}})
 	case stepPingresp:
 		a.send(frames.Pingresp{})
 	case stepPublish:
@@ -139,7 +149,7 @@ func (a *arena) step(op, arg byte) {
 	case stepDrop:
 		a.drop(arg&1 != 0)
 	case stepConnect:
-		a.connect(arg&1 != 0)
+		a.connect(arg&1 != 0, connackProperties(arg))
 	case stepElapse:
 		elapse(time.Duration(arg) * 100 * time.Millisecond)
 	case stepAnswer:
@@ -158,6 +168,12 @@ func (a *arena) step(op, arg byte) {
 	case stepResume:
 		if a.wire.alive() {
 			a.wire.end.Resume()
+		}
+	case stepDisconnect:
+		a.disconnect(arg)
+	case stepAuth:
+		if a.o.Version >= frames.V5 {
+			a.send(frames.Auth{Code: []frames.ReasonCode{0, frames.ContinueAuthentication, frames.ReAuthenticate}[arg%3], Method: "m"})
 		}
 	}
 }
@@ -222,7 +238,7 @@ func (a *arena) recover(ended <-chan struct{}) {
 		default:
 		}
 		if !a.wire.alive() && ended == nil {
-			a.connect(true)
+			a.connect(true, nil)
 		}
 		a.settle()
 		a.take()
@@ -256,7 +272,7 @@ func (a *arena) shutdownConnect(ended <-chan struct{}) {
 	select {
 	case <-ended:
 	default:
-		a.connect(true)
+		a.connect(true, nil)
 	}
 }
 
@@ -301,11 +317,14 @@ func packetSeeds() [][]byte {
 		{stepPublish, 2, stepCollect, 0, stepPubrec, 0, stepMessage2, 3, stepPubrel, 3, stepPubcomp, 0, stepFlush, 1, stepTake, 0, stepAck, 0},
 	}
 	bodies = append(bodies, bytes.Repeat([]byte{stepMessage1, 1, stepMessage0, 0}, 50))
+	bodies = append(bodies, packetBodiesV5...)
 	var scripts [][]byte
 	for i, body := range bodies {
 		for how := range ends {
 			for _, setup := range []byte{8, 1, 2 | 4 | 16, 3, 2 | 32 | 64} {
-				scripts = append(scripts, append([]byte{how, setup + byte(i%3)<<3}, body...))
+				for _, level := range seedLevels() {
+					scripts = append(scripts, append([]byte{how | byte(level>>8)*scriptV5, setup + byte(i%3)<<3}, body...))
+				}
 			}
 		}
 	}

@@ -42,7 +42,11 @@ type fuzzWire struct {
 	newest int
 	asked  []frames.Packet
 	pings  int
-	early  int // acks sent before their PUBLISH has arrived
+
+	// The topic aliases of both directions, at MQTT 5. The client's begin with the CONNACK.
+	fromClient *frames.Aliases
+	toClient   map[uint16]string
+	early      int // acks sent before their PUBLISH has arrived
 
 	// The PUBRECs and PUBRELs that the client has not answered yet, by identifier.
 	pubrecs, pubrels map[uint16]int
@@ -66,13 +70,15 @@ type arrival struct {
 // newFuzzWire returns a new connection. The field client is the client's end of the connection.
 func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzWire {
 	here, there := streamtest.Pipe(-1)
-	return &fuzzWire{
+	w := &fuzzWire{
 		t: t, v: v, window: window, log: log,
 		client: &watched{PipeConn: here}, end: there, in: frames.NewReader(there, frames.MaxPacket),
 		flight: make(map[uint16]int), newest: -1,
 		pubrecs: make(map[uint16]int), pubrels: make(map[uint16]int),
-		acked: []int{0},
+		acked: []int{0}, toClient: make(map[uint16]string),
 	}
+	w.in.SetVersion(v)
+	return w
 }
 
 // alive reports whether packets still reach the client.
@@ -93,7 +99,7 @@ func (w *fuzzWire) pump() {
 				break
 			}
 			w.in.Keep()
-			p, err := frames.Parse(f, w.v)
+			p, err := parseFuzzed(f, w.v, w.fromClient)
 			if err != nil {
 				w.t.Fatalf("the client violated the protocol: %v", err)
 			}
@@ -152,6 +158,9 @@ func (w *fuzzWire) take(p frames.Packet) {
 // publish checks the identifier and the DUP flag of a PUBLISH, its place in the order, and the
 // window.
 func (w *fuzzWire) publish(p frames.Publish) {
+	if p.Topic != "out" {
+		w.t.Fatalf("a publication to %q", p.Topic)
+	}
 	n, err := strconv.Atoi(string(p.Payload))
 	if err != nil || n >= len(w.log.out) {
 		w.t.Fatalf("a publication that the session did not accept: %q", p.Payload)
@@ -258,6 +267,9 @@ func (w *fuzzWire) note(p frames.Packet) {
 			w.arrivals = append(w.arrivals, w.log.arrive(p))
 		}
 	case frames.Ack:
+		if p.Code >= frames.UnspecifiedError && w.refused(p) {
+			return
+		}
 		w.log.acks[ackKey{p.Kind, p.ID}]++
 		switch p.Kind {
 		case pubrec:
@@ -282,7 +294,7 @@ func (w *fuzzWire) note(p frames.Packet) {
 // sent records a packet that was sent to the client.
 func (w *fuzzWire) sent(p frames.Packet) {
 	a, ok := p.(frames.Ack)
-	if !ok || a.Kind != pubrec {
+	if !ok || a.Kind != pubrec || a.Code >= frames.UnspecifiedError {
 		return
 	}
 	if n, ok := w.log.current[a.ID]; ok && w.log.out[n].qos == frames.ExactlyOnce {
