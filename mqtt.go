@@ -127,8 +127,8 @@
 // channel of requests, and Serve answers them. All replies to a client come to one Subscription, which
 // the first request makes and which every connection restores. Its topic is OptionsV5.ReplyTopic, or
 // else the response information that the broker has announced at the first connection, or else
-// reply/ and the client identifier; a slash and 16 random digits follow. The broker must allow the
-// client to subscribe to it, and allow the responder to publish to it. Requests are told from one
+// reply/ and the client identifier; a slash and 16 digits follow, which are random, or with
+// KeepSession a hash of the client identifier. The broker must allow the client to subscribe to it, and allow the responder to publish to it. Requests are told from one
 // another by their correlation data.
 //
 // A request that the broker has acknowledged waits for its reply, also while the client connects
@@ -1020,8 +1020,9 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 //
 // At QoS 0 a request or its reply may be lost without a sign. With a Store, a request that ended with
 // ErrKept or ErrUnconfirmed may still be sent by the next client. With KeepSession, the broker also
-// keeps the Subscription for the replies to an earlier client: such replies match no Subscription
-// of the next client and wait in its Deliveries, unless DiscardUnclaimed is set.
+// keeps the Subscription for the replies to an earlier client. Such replies are dropped and counted in
+// Stats.LateReplies when the next client sends its first request; until then they wait in its
+// Deliveries.
 func (c *Client) Request(ctx context.Context, m Message) (Message, error) {
 	return c.s.Request(ctx, m)
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
@@ -75,9 +76,14 @@ func (r *replies) replyTopic(t *terms) string {
 	if base == "" || frames.ValidTopicName(base, frames.V5) != nil {
 		base = "reply/" + strings.NewReplacer("+", "_", "#", "_").Replace(t.clientID)
 	}
-	var random [8]byte
-	rand.Read(random[:])
-	return base + "/" + hex.EncodeToString(random[:])
+	var digits [8]byte
+	if t.kept { // the next client of the session subscribes to the same topic, and takes what is left there
+		sum := sha256.Sum256([]byte(t.clientID))
+		copy(digits[:], sum[:])
+	} else {
+		rand.Read(digits[:])
+	}
+	return base + "/" + hex.EncodeToString(digits[:])
 }
 
 // mailbox returns the mailbox in use. If there is none, it makes one, and reports that the caller has

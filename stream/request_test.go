@@ -444,3 +444,22 @@ func TestARequestOfAConsumerThatIsBehindEnds(t *testing.T) {
 		wantError(t, err, stream.ErrNotSent, stream.ErrBehind)
 	})
 }
+
+// The next client of a kept session subscribes to the same topic, so that no reply to the client before
+// stays unclaimed and holds back acks.
+func TestTheReplyTopicOfAKeptSessionStays(t *testing.T) {
+	var topics []string
+	for range 2 {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{Version: frames.V5, ClientID: "a", KeepSession: true})
+			done := ask(t.Context(), s, message("q", "", 0))
+			p := granted(c, 0)
+			topics = append(topics, p.Properties.ResponseTopic)
+			replyTo(c, p, "r")
+			wantReply(t, <-done, "r")
+		})
+	}
+	if topics[0] != topics[1] {
+		t.Errorf("%q and %q", topics[0], topics[1])
+	}
+}
