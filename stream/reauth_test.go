@@ -442,7 +442,7 @@ func TestAnExchangeIsRenewedBeforeItExpires(t *testing.T) {
 		return &timedExchange{expires: func() time.Time { return time.Now().Add(d) }}
 	}
 	never := &timedExchange{expires: func() time.Time { return time.Time{} }}
-	far := &timedExchange{expires: func() time.Time { return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }}
+	far := &timedExchange{expires: func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }}
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		_, c := authenticated(t, b, stream.Options{KeepAlive: -1,
 			V5: stream.OptionsV5{Authenticate: exchanges(expires(100*time.Second), expires(-time.Hour), far, never)}})
