@@ -38,6 +38,36 @@ const (
 	asksNothing = `3.1.4-3 3.3.1-9 3.3.1-11 3.3.1-12 4.5.0-1 7.0.0-1 7.1.1-1`
 )
 
+// The numbers of the conformance statements of MQTT 5 (appendix B), in the same three groups.
+const (
+	aboutClients5 = `
+1.5.4-1 1.5.4-2 1.5.4-3 1.5.5-1 1.5.7-1 2.1.3-1 2.2.1-2 2.2.1-3 2.2.1-5 2.2.2-1 3.1.0-1 3.1.2-1 3.1.2-2
+3.1.2-3 3.1.2-4 3.1.2-9 3.1.2-11 3.1.2-12 3.1.2-13 3.1.2-16 3.1.2-17 3.1.2-18 3.1.2-19 3.1.2-20 3.1.2-21
+3.1.2-23 3.1.2-30 3.1.3-1 3.1.3-2 3.1.3-3 3.1.3-4 3.1.3-11 3.1.3-12 3.2.2-4 3.2.2-5 3.2.2-11 3.2.2-14
+3.2.2-15 3.2.2-17 3.2.2-18 3.2.2-21 3.3.1-1 3.3.1-2 3.3.1-3 3.3.1-4 3.3.2-1 3.3.2-2 3.3.2-7 3.3.2-8
+3.3.2-9 3.3.2-10 3.3.2-13 3.3.2-14 3.3.2-19 3.3.4-1 3.3.4-6 3.3.4-7 3.3.4-8 3.4.2-1 3.4.2-2 3.4.2-3
+3.5.2-1 3.5.2-2 3.5.2-3 3.6.1-1 3.6.2-1 3.6.2-2 3.6.2-3 3.7.2-1 3.7.2-2 3.7.2-3 3.8.1-1 3.8.3-1 3.8.3-2
+3.8.3-4 3.8.3-5 3.10.1-1 3.10.3-1 3.10.3-2 3.14.1-1 3.14.2-1 3.14.2-3 3.14.2-4 3.14.4-1 3.14.4-2
+3.15.1-1 3.15.2-1 3.15.2-2 3.15.2-3 4.1.0-1 4.2.0-1 4.3.1-1 4.3.2-1 4.3.2-2 4.3.2-3 4.3.2-4 4.3.2-5
+4.3.3-1 4.3.3-2 4.3.3-3 4.3.3-4 4.3.3-5 4.3.3-6 4.3.3-7 4.3.3-8 4.3.3-9 4.3.3-10 4.3.3-11 4.3.3-12
+4.3.3-13 4.4.0-1 4.4.0-2 4.5.0-2 4.6.0-1 4.6.0-2 4.6.0-3 4.6.0-4 4.7.0-1 4.7.1-1 4.7.1-2 4.7.3-1 4.7.3-2
+4.7.3-3 4.8.2-1 4.8.2-2 4.9.0-1 4.9.0-2 4.9.0-3 4.12.0-3 4.12.0-5 4.12.0-7 4.12.1-1 4.12.1-2 4.13.2-1
+6.0.0-1 6.0.0-2 6.0.0-3`
+
+	aboutBrokers5 = `
+2.2.1-4 2.2.1-6 3.1.0-2 3.1.2-5 3.1.2-6 3.1.2-8 3.1.2-10 3.1.2-14 3.1.2-15 3.1.2-22 3.1.2-24 3.1.2-26
+3.1.2-27 3.1.2-28 3.1.2-29 3.1.3-5 3.1.3-6 3.1.3-7 3.1.3-8 3.1.3-9 3.1.4-1 3.1.4-2 3.1.4-3 3.1.4-4
+3.1.4-5 3.1.4-6 3.2.0-1 3.2.0-2 3.2.2-1 3.2.2-2 3.2.2-3 3.2.2-6 3.2.2-7 3.2.2-8 3.2.2-9 3.2.2-10
+3.2.2-12 3.2.2-13 3.2.2-16 3.2.2-19 3.2.2-20 3.2.2-22 3.3.1-5 3.3.1-6 3.3.1-9 3.3.1-10 3.3.1-11 3.3.1-12
+3.3.1-13 3.3.2-3 3.3.2-4 3.3.2-5 3.3.2-6 3.3.2-11 3.3.2-12 3.3.2-15 3.3.2-16 3.3.2-17 3.3.2-18 3.3.2-20
+3.3.4-2 3.3.4-3 3.3.4-4 3.3.4-5 3.3.4-9 3.3.4-10 3.8.3-3 3.8.4-1 3.8.4-2 3.8.4-3 3.8.4-4 3.8.4-5 3.8.4-6
+3.8.4-7 3.8.4-8 3.9.2-1 3.9.2-2 3.9.3-1 3.9.3-2 3.10.4-1 3.10.4-2 3.10.4-3 3.10.4-4 3.10.4-5 3.10.4-6
+3.11.2-1 3.11.2-2 3.11.3-1 3.11.3-2 3.12.4-1 3.14.0-1 3.14.2-2 3.14.4-3 4.1.0-2 4.6.0-5 4.6.0-6 4.7.2-1
+4.7.3-4 4.8.2-4 4.8.2-6 4.12.0-1 4.12.0-2 4.12.0-4 4.12.0-6 4.13.1-1 6.0.0-4`
+
+	asksNothing5 = `3.1.2-7 3.1.2-25 3.1.3-10 3.3.1-7 3.3.1-8 4.5.0-1 4.8.2-3 4.8.2-5`
+)
+
 // differences lists the first cells of the table of differences between MQTT 3.1 and 3.1.1.
 var differences = []string{
 	"CONNECT", "client identifier", "byte 1 of CONNACK", "codes of SUBACK", "DUP on PUBREL, SUBSCRIBE, UNSUBSCRIBE",
@@ -47,9 +77,9 @@ var differences = []string{
 	"brokers without 3.1",
 }
 
-// byReview lists the statements that are checked by review. Their rows begin with the constant
-// reviewed instead of the name of a test.
-var byReview = []string{"7.0.0-2"}
+// byReview lists the statements that are checked by review, behind the section that they stand in.
+// Their rows begin with the constant reviewed instead of the name of a test.
+var byReview = []string{"MQTT 3.1.1 MQTT-7.0.0-2"}
 
 const reviewed = "By review: "
 
@@ -57,6 +87,7 @@ const reviewed = "By review: "
 var folders = map[string]string{
 	"mqtt": ".", "frames": "frames", "flow": "flow", "flow/boltstore": "flow/boltstore",
 	"stream": "stream", "stream/streamtest": "stream/streamtest", "integration": "integration",
+	"stream/internal/link": "stream/internal/link",
 }
 
 func TestConformanceTableIsTrue(t *testing.T) {
@@ -65,98 +96,169 @@ func TestConformanceTableIsTrue(t *testing.T) {
 	}
 }
 
-// conformanceProblems returns the mistakes in the document: every statement must have exactly one
-// row, in the table of its kind, and every row must name tests that exist.
-func conformanceProblems(doc string, tests testIndex) (problems []string) {
-	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	check := func(row, held string) {
-		switch {
-		case slices.Contains(byReview, row):
-			if !strings.HasPrefix(held, reviewed) || len(held) == len(reviewed) {
-				complain("%s says %q, want %q and a reason", row, held, reviewed)
-			}
-			return
-		case held == "":
-			complain("%s names no test", row)
-			return
-		}
-		for _, name := range strings.Split(held, " ") {
-			folder, test, ok := splitTest(name)
-			if !ok {
-				complain("%s: %q is not a test in one of the folders", row, name)
-				continue
-			}
-			if !tests.testsOf(folder)[test] {
-				complain("%s: there is no test %s in %s", row, test, folder)
-			}
-		}
-	}
+const (
+	clientTable = "Statements about clients"
+	brokerTable = "Statements about brokers"
+	nothingLine = "Statements that require nothing of a client"
+)
 
-	parts := sections(doc)
-	for heading, want := range map[string][]string{
-		"Statements about clients":                    prefixed(aboutClients),
-		"Statements about brokers":                    prefixed(aboutBrokers),
-		"Statements that require nothing of a client": prefixed(asksNothing),
-		"MQTT 3.1": differences,
-	} {
-		got := make(map[string]bool)
-		found := func(row string) {
-			switch {
-			case got[row]:
-				complain("%s is twice under %q", row, heading)
-			case !slices.Contains(want, row):
-				complain("%s does not belong under %q", row, heading)
-			}
-			got[row] = true
-		}
-		if heading == "Statements that require nothing of a client" {
-			for _, number := range strings.Fields(parts[heading]) {
-				found(number)
-			}
-		} else {
-			for i, line := range strings.Split(strings.Trim(parts[heading], "\n"), "\n") {
-				cells := strings.Split(line, "|")
-				switch {
-				case !strings.HasPrefix(line, "|"): // text before the table
-					continue
-				case len(cells) != 5 || strings.TrimSpace(cells[0]+cells[4]) != "":
-					complain("line %d under %q does not have three cells: %q", i+1, heading, line)
-					continue
-				case isHead(cells):
-					continue
-				}
-				row := strings.TrimSpace(cells[1])
-				found(row)
-				if strings.TrimSpace(cells[2]) == "" {
-					complain("%s has an empty second cell", row)
-				}
-				check(strings.TrimPrefix(row, "MQTT-"), strings.TrimSpace(cells[3]))
-			}
-		}
-		for _, row := range want {
-			if !got[row] {
-				complain("%s is missing under %q", row, heading)
-			}
-		}
-	}
-
-	count := make(map[string]int)
-	for _, number := range regexp.MustCompile(`MQTT-\d[-.\d]*\d`).FindAllString(doc, -1) {
-		if count[number]++; count[number] == 2 {
-			complain("%s stands in the document more than once", number)
-		}
-	}
-	return problems
+// tables maps the sections of the document to their parts, and each part to its first cells. The part
+// "" is the text of a section that has no headings of its own.
+var tables = map[string]map[string][]string{
+	"MQTT 5": {
+		clientTable: prefixed(aboutClients5), brokerTable: prefixed(aboutBrokers5), nothingLine: prefixed(asksNothing5),
+	},
+	"MQTT 3.1.1": {
+		clientTable: prefixed(aboutClients), brokerTable: prefixed(aboutBrokers), nothingLine: prefixed(asksNothing),
+	},
+	"MQTT 3.1": {"": differences},
 }
 
-// sections returns the text below each heading of level 2 in doc.
-func sections(doc string) map[string]string {
-	parts := make(map[string]string)
-	for _, part := range strings.Split(doc, "\n## ")[1:] {
-		heading, rest, _ := strings.Cut(part, "\n")
-		parts[heading] += rest
+// The standards have as many statements as this, and each belongs to one group.
+func TestConformanceKnowsEveryStatement(t *testing.T) {
+	for section, want := range map[string]int{"MQTT 5": 251, "MQTT 3.1.1": 141} {
+		var numbers []string
+		for _, part := range tables[section] {
+			numbers = append(numbers, part...)
+		}
+		slices.Sort(numbers)
+		if n := len(slices.Compact(numbers)); n != want || n != len(numbers) {
+			t.Errorf("%s has %d statements in its groups, %d of them different, want %d", section, len(numbers), n, want)
+		}
 	}
-	return parts
+}
+
+// conformanceProblems returns the mistakes in the document: in the section of its version, every
+// statement must have exactly one row, in the table of its kind, and every row must name tests that
+// exist.
+func conformanceProblems(doc string, tests testIndex) []string {
+	c := &conformance{tests: tests}
+	preamble, found := parts(doc, "\n## ")
+	c.numbersOnce("the preamble", preamble)
+	for section, want := range tables {
+		text, found := parts(found[section], "\n### ")
+		found[""] = text
+		for part, rows := range want {
+			c.part(section, part, found[part], rows)
+		}
+	}
+	for section, text := range found {
+		if tables[section] == nil {
+			c.complain("%q is no section of a version", section)
+		}
+		c.numbersOnce(section, text)
+	}
+	return c.problems
+}
+
+// A conformance collects the mistakes in the document.
+type conformance struct {
+	tests    testIndex
+	problems []string
+}
+
+func (c *conformance) complain(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// part checks one part of a section, which must have the wanted rows.
+func (c *conformance) part(section, part, text string, want []string) {
+	where := strings.TrimSuffix(section+", "+part, ", ")
+	got := make(map[string]bool)
+	found := func(row string) {
+		switch {
+		case got[row]:
+			c.complain("%s is twice under %q", row, where)
+		case !slices.Contains(want, row):
+			c.complain("%s does not belong under %q", row, where)
+		}
+		got[row] = true
+	}
+	if part == nothingLine {
+		for _, number := range strings.Fields(text) {
+			found(number)
+		}
+	} else {
+		c.table(section, where, text, found)
+	}
+	for _, row := range want {
+		if !got[row] {
+			c.complain("%s is missing under %q", row, where)
+		}
+	}
+}
+
+// table checks the rows of a table and calls found with the first cell of each.
+func (c *conformance) table(section, where, text string, found func(row string)) {
+	for i, line := range strings.Split(strings.Trim(text, "\n"), "\n") {
+		cells := strings.Split(line, "|")
+		switch {
+		case !strings.HasPrefix(line, "|"): // text before the table
+			continue
+		case len(cells) != 5 || strings.TrimSpace(cells[0]+cells[4]) != "":
+			c.complain("line %d under %q does not have three cells: %q", i+1, where, line)
+			continue
+		case isHead(cells):
+			continue
+		}
+		row := strings.TrimSpace(cells[1])
+		found(row)
+		if strings.TrimSpace(cells[2]) == "" {
+			c.complain("%s has an empty second cell", row)
+		}
+		c.held(section, row, strings.TrimSpace(cells[3]))
+	}
+}
+
+// held checks the third cell of a row.
+func (c *conformance) held(section, row, held string) {
+	switch {
+	case slices.Contains(byReview, section+" "+row):
+		if !strings.HasPrefix(held, reviewed) || len(held) == len(reviewed) {
+			c.complain("%s says %q, want %q and a reason", row, held, reviewed)
+		}
+		return
+	case held == "":
+		c.complain("%s names no test", row)
+		return
+	}
+	for _, name := range strings.Split(held, " ") {
+		folder, test, ok := splitTest(name)
+		switch {
+		case !ok:
+			c.complain("%s: %q is not a test in one of the folders", row, name)
+		case !c.tests.testsOf(folder)[test]:
+			c.complain("%s: there is no test %s in %s", row, test, folder)
+		}
+	}
+}
+
+var statementNumber = regexp.MustCompile(`MQTT-\d[-.\d]*\d`)
+
+// numbersOnce checks that no number stands in a section more than once, and none in the preamble.
+func (c *conformance) numbersOnce(section, text string) {
+	count := make(map[string]int)
+	for _, number := range statementNumber.FindAllString(text, -1) {
+		count[number]++
+		switch {
+		case tables[section] == nil:
+			c.complain("%s stands in %s", number, section)
+		case count[number] == 2:
+			c.complain("%s stands under %q more than once", number, section)
+		}
+	}
+}
+
+// parts returns the text before the first heading in doc, and the text below each heading. The mark
+// is what begins a heading of the level.
+func parts(doc, mark string) (before string, below map[string]string) {
+	below = make(map[string]string)
+	all := strings.Split(doc, mark)
+	for _, part := range all[1:] {
+		heading, rest, _ := strings.Cut(part, "\n")
+		below[heading] += "\n" + rest
+	}
+	return all[0], below
 }
 
 // isHead reports whether cells come from one of the two header lines of a table.
