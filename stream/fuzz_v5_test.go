@@ -99,11 +99,13 @@ func (a *arena) ackWith(kind frames.Type, arg byte) frames.Ack {
 	return p
 }
 
-// answerBye closes the connection on which DISCONNECT has arrived. At MQTT 5 a client that ends the
-// connection waits for that [MQTT-3.14.4-1].
+// answerBye closes a connection that the client has ended. At MQTT 5 the client waits for that after
+// DISCONNECT [MQTT-3.14.4-1], and after it has closed its side because a stalled write keeps it from
+// sending DISCONNECT.
 func (a *arena) answerBye() {
 	w := a.wire
-	if !w.bye || w.over || w.v < frames.V5 {
+	ended := w.bye || w.client.half.Load()
+	if !ended || w.over || w.v < frames.V5 {
 		return
 	}
 	w.over = true
@@ -174,6 +176,8 @@ var packetBodiesV5 = [][]byte{
 	// DISCONNECT of the broker, between other packets.
 	{stepPublish, 1, stepMessage1, 1, stepDisconnect, 0, stepConnect, 1, stepDisconnect, 3, stepConnect, 1, stepDisconnect, 6, stepConnect, 0, stepDisconnect, 9, stepConnect, 1, stepAnswer, 0},
 	{stepCollect, 0, stepMessage2, 1, stepPublish, 2, stepDisconnect, 4, stepConnect, 1, stepTake, 0, stepAck, 0, stepMessage2, 129, stepAnswer, 0},
+	// A fault while the client cannot write, so it cannot send DISCONNECT.
+	{stepStall, 0, stepPubrec, 0, stepSuback, 0},
 	// AUTH that nobody asked for.
 	{stepAuth, 0, stepConnect, 1, stepAuth, 1, stepConnect, 1, stepPublish, 1, stepAuth, 2, stepConnect, 0, stepAnswer, 0},
 	// Topic aliases: set, used, set anew, and used on the next connection.

@@ -9,10 +9,15 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A watched connection records that the client has closed it.
+// A watched connection records that the client has closed it, or its own side of it.
 type watched struct {
 	*streamtest.PipeConn
-	closed atomic.Bool
+	closed, half atomic.Bool
+}
+
+func (c *watched) CloseWrite() error {
+	c.half.Store(true)
+	return c.PipeConn.CloseWrite()
 }
 
 func (c *watched) Close() error {
