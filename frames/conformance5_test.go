@@ -1,6 +1,9 @@
 package frames
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // [MQTT-3.2.2-1] The seven reserved flags of CONNACK are 0.
 func TestReservedFlagsOfConnackAreRefusedAt5(t *testing.T) {
@@ -39,5 +42,52 @@ func TestReasonsOfSubackAndUnsubackAreKept(t *testing.T) {
 				t.Errorf("%#x: the codes are %v", first, got)
 			}
 		}
+	}
+}
+
+// [MQTT-3.3.2-2] [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
+func TestTopicNamesOfMQTT5(t *testing.T) {
+	long := strings.Repeat("x", MaxString)
+	for _, topic := range []string{"a", "/", "a//b", " ", "$SYS/x", "$share/g/a", "\ufeff", long} {
+		if err := ValidTopicName(topic, V5); err != nil {
+			t.Errorf("%.20q: %v", topic, err)
+		}
+	}
+	for _, topic := range []string{"", "#", "+", "a/#", "a/+/b", "a#b", "a\x00", "\xff", "\xed\xa0\x80"} {
+		wantInvalid(t, ValidTopicName(topic, V5), InvalidError{Field: "topic"})
+	}
+	wantInvalid(t, ValidTopicName(long+"x", V5), InvalidError{Field: "topic", Value: 65536, Limit: 65535})
+}
+
+// [MQTT-3.8.3-1] [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] to [MQTT-4.7.3-3] [MQTT-4.8.2-1]
+// [MQTT-4.8.2-2]
+func TestFiltersOfMQTT5(t *testing.T) {
+	long := strings.Repeat("x", MaxString)
+	for _, filter := range []string{"#", "+", "/", "+/+/#", "a", "a//b", "$SYS/#", "$share/g/a", "$share/g/+/#", "$share/g//", "$share", long} {
+		if err := ValidTopicFilter(filter, V5); err != nil {
+			t.Errorf("%.20q: %v", filter, err)
+		}
+	}
+	for _, filter := range []string{
+		"", "a#", "#/a", "a/#/b", "a+", "+a", "++", "+#", "a\x00", "\xff", "\xed\xa0\x80",
+		"$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/#/a", "$share/g+/a", "$share/g/a#",
+	} {
+		wantInvalid(t, ValidTopicFilter(filter, V5), InvalidError{Field: "filter"})
+	}
+	wantInvalid(t, ValidTopicFilter(long+"x", V5), InvalidError{Field: "filter", Value: 65536, Limit: 65535})
+}
+
+// [MQTT-2.2.1-3] [MQTT-3.3.1-2] [MQTT-3.3.1-4]
+func TestImpossiblePublishesOfMQTT5AreNotEncoded(t *testing.T) {
+	for _, c := range []struct {
+		p    Publish
+		want InvalidError
+	}{
+		{Publish{Message: Message{Topic: "a", QoS: 3}, ID: 1}, InvalidError{Field: "QoS", Value: 3, Limit: 2}},
+		{Publish{Message: Message{Topic: "a"}, DUP: true}, InvalidError{Field: "DUP"}},
+		{Publish{Message: Message{Topic: "a", QoS: 1}}, InvalidError{Field: "packet identifier"}},
+		{Publish{Message: Message{Topic: "a", QoS: 2}}, InvalidError{Field: "packet identifier"}},
+	} {
+		wantUnappended(t, c.p, V5, c.want)
 	}
 }
