@@ -94,7 +94,6 @@ func TestViolationsOfMQTT5AreAnsweredWithTheirCode(t *testing.T) {
 		"SUBACK that nobody waits for":   {body(0x90, 0, 1, 0, 0), wrong}, // [MQTT-2.2.1-6]
 		"SUBACK with a foreign code":     {body(0x90, 0, 1, 0, 3), wrong}, // [MQTT-3.9.3-2]
 		"UNSUBACK that nobody waits for": {body(0xB0, 0, 1, 0, 0), wrong}, // [MQTT-3.10.4-5]
-		"UNSUBACK with a foreign code":   {body(0xB0, 0, 1, 0, 2), wrong}, // [MQTT-3.11.3-2]
 		"QoS 3":                          {body(0x36, field("t"), 0, 9, 0, "p"), malformed},
 		"DUP at QoS 0":                   {body(0x38, field("t"), 0, "p"), 0},
 		"packet identifier 0":            {body(0x32, field("t"), 0, 0, 0, "p"), wrong},
