@@ -10,6 +10,7 @@ type filter[T comparable] struct {
 	waiting []*subscription[T] // leaving owners that wait for the UNSUBACK
 	held    held
 	ids     []filterID
+	granted uint64 // the number of the last SUBSCRIBE that was granted
 
 	// The filter was taken back, so it is unsubscribed unless an owner wants it. A grant to an
 	// owner ends that.
@@ -33,24 +34,33 @@ type filterID struct {
 
 // ask records the identifier of the SUBSCRIBE q for x, which is sent.
 func (x *filter[T]) ask(q *request[T]) {
-	if !x.identifiedBy(q.packet.Identifier) {
+	i := slices.IndexFunc(x.ids, func(i filterID) bool { return i.id == q.packet.Identifier })
+	switch {
+	case i < 0:
 		x.ids = append(x.ids, filterID{q.packet.Identifier, q.number})
+	case x.ids[i].by > x.granted: // of a SUBSCRIBE without an answer
+		x.ids[i].by = q.number
 	}
 }
 
 // identified records the answer to the SUBSCRIBE q for x. A grant ends the identifiers before it, since
 // the broker has one subscription for each filter, with the identifier of the last SUBSCRIBE
-// [MQTT-3.8.4-3].
+// [MQTT-3.8.4-3]. Answers may come in another order than the packets were sent in.
 func (x *filter[T]) identified(q *request[T], granted bool) {
-	x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool {
-		if granted {
-			return i.by < q.number && i.id != q.packet.Identifier
-		}
-		return i.by == q.number
-	})
-	if granted {
-		x.ask(q)
+	if !granted || q.number < x.granted {
+		x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool { return i.by == q.number })
+		return
 	}
+	x.granted = q.number
+	id := filterID{q.packet.Identifier, q.number}
+	x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool {
+		if i.id == id.id {
+			id.by = max(id.by, i.by)
+			return true
+		}
+		return i.by < q.number
+	})
+	x.ids = append(x.ids, id)
 }
 
 // identifiedBy reports whether a message with the subscription identifier may be for x.
