@@ -60,7 +60,6 @@ type entry[T any] struct {
 	resumed  bool              // PUBREL may have left this process before
 	lowered  bool              // Lower has lowered its QoS
 	earlier  bool              // it may have been sent in a session that the broker has lost
-	before   bool              // it may have been sent in a session that the broker has lost
 	code     frames.ReasonCode // of PUBREC
 }
 

@@ -143,7 +143,7 @@ func ParseConnack(f Frame, v Version) (Connack, error) {
 	}
 	// Section 3.2.2.1: bits 7 to 1 are reserved and 0.
 	if flags&^connackSession != 0 {
-		return Connack{}, violation(t, fmt.Sprintf("reserved acknowledge flags %08b", flags))
+		return Connack{}, malformed(t, fmt.Sprintf("reserved acknowledge flags %08b", flags))
 	}
 	p.SessionPresent = flags == connackSession
 	return p, nil

@@ -54,12 +54,12 @@ func measure(b []byte) (head, size int, err error) {
 			continue
 		}
 		if c == 0 && i > 0 {
-			return 0, 0, violation(Type(b[0]>>4), "remaining length in more bytes than it needs")
+			return 0, 0, malformed(Type(b[0]>>4), "remaining length in more bytes than it needs")
 		}
 		return 2 + i, 2 + i + remaining, nil
 	}
 	if len(b) >= 5 {
-		return 0, 0, violation(Type(b[0]>>4), "remaining length in more than 4 bytes")
+		return 0, 0, malformed(Type(b[0]>>4), "remaining length in more than 4 bytes")
 	}
 	return 0, 0, nil
 }
@@ -90,11 +90,11 @@ func unexpected(f Frame, t Type) error {
 }
 
 func reservedType(header byte) *ProtocolError {
-	return violation(0, fmt.Sprintf("packet type %d is reserved", header>>4))
+	return malformed(0, fmt.Sprintf("packet type %d is reserved", header>>4))
 }
 
 func reservedFlags(header byte) *ProtocolError {
-	return violation(Type(header>>4), fmt.Sprintf("reserved flags %04b", header&0xF))
+	return malformed(Type(header>>4), fmt.Sprintf("reserved flags %04b", header&0xF))
 }
 
 // impossible returns the error for a first byte that no packet begins with. The error leaves out

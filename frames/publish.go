@@ -158,6 +158,9 @@ func (p *Publish) resolve(topic []byte, t *Topics, aliases *Aliases) error {
 	}
 	var fault string
 	if p.Topic, fault = t.topic(topic); fault != "" {
+		if fault == notUTF8 {
+			return malformed(TypePublish, "topic "+fault)
+		}
 		return violation(TypePublish, "topic "+fault)
 	}
 	if p.Alias != 0 {
