@@ -149,7 +149,7 @@ func TestTheReaderPassesOnWholeReads(t *testing.T) {
 			t.Errorf("the event has %d packets and the error %v", len(e.packets), e.err)
 		}
 		broker.Write([]byte{0xf0, 0}) // no packet of the standard
-		if e := <-c.reader.events; e.err == nil || frames.CodeOf(e.err) != frames.ProtocolViolation {
+		if e := <-c.reader.events; e.err == nil || frames.CodeOf(e.err) != frames.MalformedPacket {
 			t.Errorf("the event has the error %v", e.err)
 		}
 		c.reader.stop()

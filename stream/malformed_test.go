@@ -684,7 +684,7 @@ func TestViolationLeavesAKeptSessionInForce(t *testing.T) {
 		s.Publishes() <- stream.Publishing{Message: message("t", "p", frames.AtLeastOnce), Ack: receipts}
 		p := streamtest.Next[frames.Publish](c)
 		c.SendBytes(body(0x00))
-		endsWith(t, c, frames.ProtocolViolation)
+		endsWith(t, c, frames.MalformedPacket)
 		wantReceipts(t, receipts, 0)
 		c = b.Handshake(true)
 		p.DUP = true

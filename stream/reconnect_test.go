@@ -218,7 +218,7 @@ func TestAcceptedAndDroppedForEverBacksOff(t *testing.T) {
 		"CONNACK, then the end":             (*streamtest.Conn).Drop,
 		"CONNACK, then a reset":             (*streamtest.Conn).Abort,
 		"CONNACK, a second of life":         func(c *streamtest.Conn) { elapse(time.Second - 1); c.Drop() },
-		"CONNACK and nonsense behind it":    func(c *streamtest.Conn) { c.SendBytes([]byte{0}); endsWith(t, c, frames.ProtocolViolation) },
+		"CONNACK and nonsense behind it":    func(c *streamtest.Conn) { c.SendBytes([]byte{0}); endsWith(t, c, frames.MalformedPacket) },
 		"CONNACK and the end in one moment": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
