@@ -365,7 +365,7 @@ func TestNoSecretAndNoPayloadIsLogged(t *testing.T) {
 				c = b.Accept()
 				c.ExpectConnect()
 				c.Send(publish("in/x", payload, 0, 0, false)) // a PUBLISH instead of CONNACK
-				c.ExpectClosed() // with a will there is no DISCONNECT
+				c.ExpectClosed()                              // with a will there is no DISCONNECT
 				synctest.Wait()
 				s.Close()
 
