@@ -1,6 +1,6 @@
-// Package mqtt is an MQTT 3.1, 3.1.1 and 5 client with typed channels: you receive messages by ranging
-// over a channel or selecting on it, you publish by sending to a channel, and each publication gets
-// exactly one Receipt.
+// Package mqtt is an MQTT 3.1, 3.1.1 and 5 client with typed channels: you receive messages by
+// ranging over a channel or selecting on it, you publish by sending to a channel, and each
+// publication gets exactly one Receipt.
 //
 //	client, err := mqtt.Dial(ctx, "mqtt://localhost:1883", nil)
 //	if err != nil {
@@ -46,10 +46,10 @@
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
-// stage in use, one for the replies to requests, one for each Ack channel that is full, one while the
-// log handler runs, and one while packets overtake a slow commit of the Store. Close returns when all
-// of them have ended, but does not wait for ever for code of yours that does not return: its error
-// then names that code.
+// stage in use, one for the replies to requests, one for each Ack channel that is full, one while
+// the log handler runs, and one while packets overtake a slow commit of the Store. Close returns
+// when all of them have ended, but does not wait for ever for code of yours that does not return:
+// its error then names that code.
 //
 // # Errors
 //
@@ -124,17 +124,19 @@
 // # Requests
 //
 // On MQTT 5, Request sends a request and waits for its reply (section 4.10), Requests does so for a
-// channel of requests, and Serve answers them. All replies to a client come to one Subscription, which
-// the first request makes and which every connection restores. Its topic is OptionsV5.ReplyTopic, or
-// else the response information that the broker has announced at the first connection, or else
-// reply/ and the client identifier; a slash and 16 digits follow, which are random, or with
-// KeepSession a hash of the client identifier. The broker must allow the client to subscribe to it, and allow the responder to publish to it. Requests are told from one
-// another by their correlation data.
+// channel of requests, and Serve answers them. All replies to a client come to one Subscription,
+// which the first request makes and which every connection restores. Its topic is
+// OptionsV5.ReplyTopic, or else the response information that the broker has announced at the first
+// connection, or else reply/ and the client identifier; a slash and 16 digits follow, which are
+// random, or with KeepSession a hash of the client identifier. The broker must allow the client to
+// subscribe to it, and allow the responder to publish to it. Requests are told from one another by
+// their correlation data.
 //
 // A request that the broker has acknowledged waits for its reply, also while the client connects
-// again. It ends with ErrUnconfirmed and ErrSessionLost if the broker did not keep the session, so set
-// KeepSession where connections break. A broker does not tell when it drops a request or a reply for
-// another reason, so give each request an end: a context with a deadline, or for Requests an Expiry.
+// again. It ends with ErrUnconfirmed and ErrSessionLost if the broker did not keep the session, so
+// set KeepSession where connections break. A broker does not tell when it drops a request or a
+// reply for another reason, so give each request an end: a context with a deadline, or for Requests
+// an Expiry.
 //
 // # Sessions
 //
@@ -222,8 +224,8 @@ type (
 	//	Validate(Version) error    an *InvalidError if the filter cannot be sent
 	Filter = frames.Filter
 
-	// Properties are what MQTT 5 adds to a message (section 3.3.2.3). Do not write to them before
-	// the Receipt; received Properties may be shared by several messages.
+	// Properties are the properties of a message on MQTT 5 (section 3.3.2.3). Do not write to them
+	// before the Receipt; received Properties may be shared by several messages.
 	//
 	//	Expiry         time.Duration    how long the message is worth sending; 0 is for ever. It is
 	//	                                rounded up to seconds, at most 4,294,967,295 s, and works on
@@ -237,7 +239,7 @@ type (
 	//	User           []UserProperty   in order, names may be repeated
 	//	Subscriptions  []uint32         subscription identifiers; only received, never sent
 	//	Get(name string) (value string, ok bool)             the first user property of the name
-	//	Left(now time.Time) (left time.Duration, ok bool)    what is left of Expiry
+	//	Left(now time.Time) (left time.Duration, ok bool)    the rest of Expiry
 	Properties = frames.Properties
 
 	// UserProperty is a name and a value that the sender chooses (section 3.3.2.3.7).
@@ -245,9 +247,9 @@ type (
 	//	Name, Value  string    at most 65,535 bytes each
 	UserProperty = frames.UserProperty
 
-	// ReasonCode is the result of a request, with the values of MQTT 5 in all versions. From 0x80 on
-	// it says why a broker refused. It is an error; compare it with errors.Is. Package frames has a
-	// constant for each code.
+	// ReasonCode is the result of a request, with the values of MQTT 5 in all versions. From 0x80
+	// on it says why a broker refused. It is an error; compare it with errors.Is. Package frames
+	// has a constant for each code.
 	//
 	//	Error() string    the name that the standard uses
 	ReasonCode = frames.ReasonCode
@@ -351,12 +353,12 @@ type (
 	//	Err       error      why the client is not online
 	//	Since     time.Time  of the change to this State
 	//	Version   Version    of the last connection; 0 before the first
-	//	Server    *Server    on MQTT 5 and while online: what the broker has announced
+	//	Server    *Server    on MQTT 5 and while online: the limits of the broker
 	//	Endpoint  string     of the last connection, without user, password and query
 	State = stream.State
 
-	// Server is what a broker has announced in its CONNACK (MQTT 5, section 3.2.2.3). A property
-	// that the CONNACK does not have has its default.
+	// Server has the values that a broker has announced in its CONNACK (MQTT 5, section 3.2.2.3). A
+	// property that the CONNACK does not have has its default.
 	//
 	//	SessionExpiry       time.Duration    how long the session is kept; negative is for ever
 	//	ReceiveMaximum      int              QoS 1 and 2 publications that it takes at a time
@@ -524,8 +526,8 @@ type (
 	ConnectError = stream.ConnectError
 
 	// RefusedError comes from Subscribe, and from Subscription.Err after a reconnect, when the
-	// broker refuses filters, or when the connection cannot carry them. It wraps Codes and Cause. Ask
-	// for filters that the user may read.
+	// broker refuses filters, or when the connection cannot carry them. It wraps Codes and Cause.
+	// Ask for filters that the user may read.
 	//
 	//	Filters  []Filter        the refused ones
 	//	Codes    []ReasonCode    one for each filter
@@ -548,23 +550,23 @@ type (
 	//	User    []UserProperty
 	RefusalError = stream.RefusalError
 
-	// LimitError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when a message or a filter
-	// is beyond a limit that the broker has announced (MQTT 5). State.Server has the limits.
+	// LimitError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when a message or a
+	// filter is beyond a limit that the broker has announced (MQTT 5). State.Server has the limits.
 	//
 	//	Field  string    packet size (in bytes), QoS, or retain (0 or 1)
 	//	Value  int
 	//	Limit  int
 	LimitError = stream.LimitError
 
-	// VersionError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when the version of the
-	// connection lacks a property or an option. OptionsV5.Lossy leaves it out instead.
+	// VersionError comes inside ErrNotSent, ErrUnconfirmed or a RefusedError when the version of
+	// the connection lacks a property or an option. OptionsV5.Lossy leaves it out instead.
 	//
 	//	Field       string    as the standard names it
 	//	Need, Have  Version
 	VersionError = stream.VersionError
 
-	// DisconnectError comes as State.Err when the broker ends the connection with a DISCONNECT (MQTT
-	// 5, section 3.14). It wraps Code.
+	// DisconnectError comes as State.Err when the broker ends the connection with a DISCONNECT
+	// (MQTT 5, section 3.14). It wraps Code.
 	//
 	//	Code             ReasonCode
 	//	Reason           string            the reason string
@@ -636,8 +638,8 @@ var (
 	// this Store goes on with it and gives its own Receipt. Do not publish it again.
 	ErrKept = stream.ErrKept
 
-	// ErrRefused says that the broker has refused the message (MQTT 5): it did not arrive and is not
-	// sent again. It comes with a *RefusalError.
+	// ErrRefused says that the broker has refused the message (MQTT 5): it did not arrive and is
+	// not sent again. It comes with a *RefusalError.
 	ErrRefused = stream.ErrRefused
 
 	// ErrExpired is the reason inside ErrNotSent when a message has expired while it waited. Inside
@@ -645,8 +647,8 @@ var (
 	ErrExpired = stream.ErrExpired
 
 	// ErrNoResponder is the error of a request that the broker has taken and that nobody gets: no
-	// Subscription matches its topic (MQTT 5, reason code NoMatchingSubscribers). Some brokers, such
-	// as mochi, never tell. Start the responder, and send the request again.
+	// Subscription matches its topic (MQTT 5, reason code NoMatchingSubscribers). Some brokers,
+	// such as mochi, never tell. Start the responder, and send the request again.
 	ErrNoResponder = stream.ErrNoResponder
 
 	// ErrBehind says that a call was ended because it would have waited behind messages that
@@ -656,9 +658,9 @@ var (
 	ErrBehind = stream.ErrBehind
 
 	// ErrSessionLost is the reason inside ErrUnconfirmed when the broker has sent PUBREC for a QoS
-	// 2 message and then lost the session (CONNACK without session present, section 3.2.2.2), and for
-	// a request that was acknowledged, since its reply may be lost. Publish the message again if a
-	// second copy is better than none.
+	// 2 message and then lost the session (CONNACK without session present, section 3.2.2.2), and
+	// for a request that was acknowledged, since its reply may be lost. Publish the message again
+	// if a second copy is better than none.
 	ErrSessionLost = stream.ErrSessionLost
 )
 
@@ -682,14 +684,15 @@ var (
 // and check the Options once; an *OptionError names the field and its limit.
 type Options struct {
 	// Version of the protocol. 0 is V5, or V311 at a broker that does not know V5: the client then
-	// connects a second time within the same attempt, and asks for V5 again an hour later. A session
-	// that the broker keeps stays with the version with which it was made. State.Version tells the
-	// version in use.
+	// connects a second time within the same attempt, and asks for V5 again an hour later. A
+	// session that the broker keeps stays with the version with which it was made. State.Version
+	// tells the version in use.
 	Version Version
 
 	// ClientID names the session at the broker. On 3.1 it has 1 to 23 characters. On 3.1.1 it may
-	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1). On
-	// 5 it may always be empty: the client goes on with the assigned identifier, which a Store keeps.
+	// be empty unless KeepSession is set; the broker then assigns an identifier (section 3.1.3.1).
+	// On 5 it may always be empty: the client goes on with the assigned identifier, which a Store
+	// keeps.
 	ClientID string
 
 	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
@@ -1007,38 +1010,40 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 	return c.s.PublishFrom(ctx, in)
 }
 
-// Request sends the request m and returns its reply, which is acked (MQTT 5, section 4.10). It can be
-// called from many goroutines at once. The first call waits for a connection, and subscribes to the
-// topic of the replies. Request sets the response topic and the correlation data of a copy of m;
-// setting them in m is an *InvalidError. If m has no Expiry, the deadline of ctx becomes its Expiry,
-// so that no responder works on a request that nobody waits for.
+// Request sends the request m and returns its reply, which is acked (MQTT 5, section 4.10). It can
+// be called from many goroutines at once. The first call waits for a connection, and subscribes to
+// the topic of the replies. Request sets the response topic and the correlation data of a copy of
+// m; setting them in m is an *InvalidError. If m has no Expiry, the deadline of ctx becomes its
+// Expiry, so that no responder works on a request that nobody waits for.
 //
-// The error tells the fate of m as that of Publish does. ErrNoResponder means that nobody subscribes
-// to its topic. When ctx ends, m is withdrawn if it is still queued (ErrNotSent); otherwise it may
-// have been answered (ErrUnconfirmed). A request whose reply would lie unread, since consumers do not
-// take the messages before it, ends with ErrBehind. On 3.1 and 3.1.1, Request returns a *VersionError.
+// The error tells the fate of m as that of Publish does. ErrNoResponder means that nobody
+// subscribes to its topic. When ctx ends, m is withdrawn if it is still queued (ErrNotSent);
+// otherwise it may have been answered (ErrUnconfirmed). A request whose reply would lie unread,
+// since consumers do not take the messages before it, ends with ErrBehind. On 3.1 and 3.1.1,
+// Request returns a *VersionError.
 //
-// At QoS 0 a request or its reply may be lost without a sign. With a Store, a request that ended with
-// ErrKept or ErrUnconfirmed may still be sent by the next client. With KeepSession, the broker also
-// keeps the Subscription for the replies to an earlier client. Such replies are dropped and counted in
-// Stats.LateReplies when the next client sends its first request; until then they wait in its
-// Deliveries.
+// At QoS 0 a request or its reply may be lost without a sign. With a Store, a request that ended
+// with ErrKept or ErrUnconfirmed may still be sent by the next client. With KeepSession, the broker
+// also keeps the Subscription for the replies to an earlier client. Such replies are dropped and
+// counted in Stats.LateReplies when the next client sends its first request; until then they wait
+// in its Deliveries.
 func (c *Client) Request(ctx context.Context, m Message) (Message, error) {
 	return c.s.Request(ctx, m)
 }
 
-// Requests is a stage of a pipeline: it sends the requests from in, and returns one Reply for each of
-// them, with its Tag, in the order in which the replies come. It treats each request as Request does;
-// its Ack channel is not used. A request with an Expiry ends when that has passed (ErrUnconfirmed with
-// ErrExpired, or ErrNotSent with ErrExpired if it was not sent). At most Window+Queue requests are
-// under way or wait to be received as replies; then the stage stops reading its input.
+// Requests is a stage of a pipeline: it sends the requests from in, and returns one Reply for each
+// of them, with its Tag, in the order in which the replies come. It treats each request as Request
+// does; its Ack channel is not used. A request with an Expiry ends when that has passed
+// (ErrUnconfirmed with ErrExpired, or ErrNotSent with ErrExpired if it was not sent). At most
+// Window+Queue requests are under way or wait to be received as replies; then the stage stops
+// reading its input.
 //
 // Read the returned channel until it is closed: after the channel in is closed and its last request
-// has ended, or after ctx or the client ends. While nobody reads it, the client and its other channels
-// go on. When ctx or the client ends, the stage stops reading from its input, and every request under
-// way ends with an error, so select your sends to the input with the same ctx and Done. If nobody
-// receives a Reply for a second or two after ctx has ended, the remaining ones are dropped, and
-// Stats.Unreported counts them. If in is nil, it counts as closed.
+// has ended, or after ctx or the client ends. While nobody reads it, the client and its other
+// channels go on. When ctx or the client ends, the stage stops reading from its input, and every
+// request under way ends with an error, so select your sends to the input with the same ctx and
+// Done. If nobody receives a Reply for a second or two after ctx has ended, the remaining ones are
+// dropped, and Stats.Unreported counts them. If in is nil, it counts as closed.
 func (c *Client) Requests(ctx context.Context, in <-chan Publishing) <-chan Reply {
 	return c.s.Requests(ctx, in)
 }
@@ -1156,10 +1161,11 @@ func (c *Client) ShutdownWith(ctx context.Context, f Farewell) error {
 
 // Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
 // OptionsV5.Authenticate (MQTT 5, section 4.12.1), and waits for the result. From the first AUTH to
-// the last nothing but DISCONNECT is sent, since some brokers end the connection otherwise. That takes
-// at most ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the connection is
-// closed and the client connects again. It begins when reading is not paused for consumers. An Exchange with a method Expires() time.Time is renewed by itself at
-// nine tenths of that time.
+// the last nothing but DISCONNECT is sent, since some brokers end the connection otherwise. That
+// takes at most ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the
+// connection is closed and the client connects again. It begins when reading is not paused for
+// consumers. An Exchange with a method Expires() time.Time is renewed by itself at nine tenths of
+// that time.
 func (c *Client) Reauthenticate(ctx context.Context) error { return c.s.Reauthenticate(ctx) }
 
 // Close ends the client at once. It sends DISCONNECT and waits for the broker to close the
@@ -1185,24 +1191,24 @@ func PublishFrom[T any](ctx context.Context, c *Client, enc Encoder[T], in <-cha
 
 // Serve subscribes to filters and answers the requests that match them (MQTT 5, section 4.10). It
 // calls serve for one request at a time, in order of arrival, and publishes the message that serve
-// returns. If that message has no topic, it goes to the response topic of the request, at the QoS of
-// the request. It gets the correlation data of the request, unless it has its own. Serve does not wait
-// for the Receipt of a reply before the next call.
+// returns. If that message has no topic, it goes to the response topic of the request, at the QoS
+// of the request. It gets the correlation data of the request, unless it has its own. Serve does
+// not wait for the Receipt of a reply before the next call.
 //
 // A request is acked when its reply has its Receipt. So a request whose reply was not sent comes
 // again after a crash, if KeepSession is set, and serve must bear to see a request twice. A request
-// without a response topic is acked after the call, and the message is not used. If serve returns an
-// error and an empty message, there is no reply: the request is rejected with
-// ImplementationSpecificError and the text of the error, which the broker sees, but the requester does
-// not. To tell the requester, return a message that says so. If the broker refuses the reply, or the
-// reply can never be sent, the request is rejected too, and the log has the reason. If the reply
-// could not be sent for a reason that passes, serve gets the request again a second later.
+// without a response topic is acked after the call, and the message is not used. If serve returns
+// an error and an empty message, there is no reply: the request is rejected with
+// ImplementationSpecificError and the text of the error, which the broker sees, but the requester
+// does not. To tell the requester, return a message that says so. If the broker refuses the reply,
+// or the reply can never be sent, the request is rejected too, and the log has the reason. If the
+// reply could not be sent for a reason that passes, serve gets the request again a second later.
 //
-// Serve returns the cause of ctx when ctx ends. It then unsubscribes, and requests that have arrived
-// are acked and dropped. To leave the waiting requests of a kept session to the next process, end the
-// client: Serve returns nil after Shutdown or Close. Otherwise it returns the error of Subscribe, or
-// the reason why the Subscription ended. To work on several requests at once, use Subscribe and
-// Delivery.Reply, or several clients and a shared filter.
+// Serve returns the cause of ctx when ctx ends. It then unsubscribes, and requests that have
+// arrived are acked and dropped. To leave the waiting requests of a kept session to the next
+// process, end the client: Serve returns nil after Shutdown or Close. Otherwise it returns the
+// error of Subscribe, or the reason why the Subscription ended. To work on several requests at
+// once, use Subscribe and Delivery.Reply, or several clients and a shared filter.
 func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery) (Message, error), f ...Filter) error {
 	return stream.Serve(ctx, c.s, serve, f...)
 }
@@ -1211,8 +1217,8 @@ func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery)
 // is true for ErrNotSent (unless an argument is invalid or the client has ended), for network
 // errors and ended contexts, for ServerUnavailable and ServerBusy, and for HTTP status 408, 429 and
 // 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, refusals, limits, invalid
-// arguments and all other errors.
-// ErrBehind counts only inside ErrNotSent. The comment of stream.Retryable has the whole table.
+// arguments and all other errors. ErrBehind counts only inside ErrNotSent. The comment of
+// stream.Retryable has the whole table.
 func Retryable(err error) bool { return stream.Retryable(err) }
 
 // JSON is a Decoder for JSON payloads.

@@ -25,8 +25,9 @@ type filter[T comparable] struct {
 	listed       bool             // in Subscriptions.parting
 }
 
-// A filterID is a subscription identifier that messages for a filter may have: of the last SUBSCRIBE
-// that was granted, or of one that has no answer yet. Until the answer, the broker may have either.
+// A filterID is a subscription identifier that messages for a filter may have: of the last
+// SUBSCRIBE that was granted, or of one that has no answer yet. Until the answer, the broker may
+// have either.
 type filterID struct {
 	id uint32
 	by uint64 // the number of the SUBSCRIBE
@@ -43,8 +44,8 @@ func (x *filter[T]) ask(q *request[T]) {
 	}
 }
 
-// identified records the answer to the SUBSCRIBE q for x. A grant ends the identifiers before it, since
-// the broker has one subscription for each filter, with the identifier of the last SUBSCRIBE
+// identified records the answer to the SUBSCRIBE q for x. A grant ends the identifiers before it,
+// since the broker has one subscription for each filter, with the identifier of the last SUBSCRIBE
 // [MQTT-3.8.4-3]. Answers may come in another order than the packets were sent in.
 func (x *filter[T]) identified(q *request[T], granted bool) {
 	if !granted || q.number < x.granted {

@@ -2,8 +2,8 @@ package flow
 
 import "github.com/go-millrace/mqtt/frames"
 
-// quota limits the QoS 1 and 2 messages of a connection that await the end of their exchange, as the
-// Receive Maximum in CONNECT demands of the broker (MQTT 5, section 4.9).
+// quota limits the QoS 1 and 2 messages of a connection that await the end of their exchange, as
+// the Receive Maximum in CONNECT demands of the broker (MQTT 5, section 4.9).
 //
 // Some brokers send the whole backlog of a resumed session at once, each message with DUP. These
 // messages do not count.
@@ -24,8 +24,8 @@ const (
 	besideQuota
 )
 
-// SetQuota sets the Receive Maximum of a new connection, 0 for none. The parameter resumed says that
-// the broker has the session.
+// SetQuota sets the Receive Maximum of a new connection, 0 for none. The parameter resumed says
+// that the broker has the session.
 func (r *Receiver) SetQuota(limit int, resumed bool) { r.quota.limit, r.quota.resumed = limit, resumed }
 
 // Admits reports whether the broker may send this QoS 1 or 2 PUBLISH now [MQTT-3.3.4-9]. Call it
@@ -66,8 +66,8 @@ func (q *quota) uncount(c counted) {
 	}
 }
 
-// rejections hold the reasons of rejected deliveries until their acks are sent, and the rejection of
-// the message whose deliveries Next is collecting.
+// rejections hold the reasons of rejected deliveries until their acks are sent, and the rejection
+// of the message whose deliveries Next is collecting.
 type rejections struct {
 	reasons map[uint64]string // by the number of the delivery
 	message rejection
@@ -79,8 +79,8 @@ type rejection struct {
 	reason string
 }
 
-// Reject records that the consumer refused delivery seq with a code of 0x80 or above (MQTT 5, section
-// 4.3). The reason string may be empty. It takes effect like Ack.
+// Reject records that the consumer refused delivery seq with a code of 0x80 or above (MQTT 5,
+// section 4.3). The reason string may be empty. It takes effect like Ack.
 func (r *Receiver) Reject(seq uint64, code frames.ReasonCode, reason string) {
 	if reason != "" && r.Pending(seq) && seq >= r.connStart {
 		if r.reasons == nil {

@@ -52,9 +52,9 @@ const (
 	requestBytes   = 16 << 10
 	maxUnanswered  = 64
 
-	// requestOverhead is the size of a packet without its filters: the fixed header, the identifier,
-	// on MQTT 5 the properties with a subscription identifier, and the length and options of the last
-	// filter.
+	// requestOverhead is the size of a packet without its filters: the fixed header, the
+	// identifier, on MQTT 5 the properties with a subscription identifier, and the length and
+	// options of the last filter.
 	requestOverhead = 5 + 2 + 6 + 3
 )
 
@@ -87,9 +87,9 @@ func (q *request[T]) add(x *filter[T]) {
 	}
 }
 
-// merged returns the filter of a SUBSCRIBE for x, which serves all owners that want x: the broker keeps
-// the options of the last SUBSCRIBE [MQTT-3.8.4-3]. No owner misses a message for another one. The
-// retained messages come as the owners without an answer ask for them.
+// merged returns the filter of a SUBSCRIBE for x, which serves all owners that want x: the broker
+// keeps the options of the last SUBSCRIBE [MQTT-3.8.4-3]. No owner misses a message for another
+// one. The retained messages come as the owners without an answer ask for them.
 func (x *filter[T]) merged() frames.Filter {
 	f := frames.Filter{Topic: x.topic, NoLocal: true, RetainHandling: frames.SendNoRetained}
 	for _, w := range x.wants {

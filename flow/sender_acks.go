@@ -22,10 +22,11 @@ const (
 	ReleaseUnknown // PUBREL with PacketIdentifierNotFound must be sent for the identifier
 )
 
-// Acknowledge handles a PUBACK, PUBREC or PUBCOMP with its reason code, which is Success before MQTT
+// Acknowledge handles a PUBACK, PUBREC or PUBCOMP with its reason code, which is Success before
+// MQTT
 // 5. The parameter handed is the number of the last batch passed to the writer; later batches were
-// not sent, so no ack can be for a publication in them. The returned Ended is valid if the Outcome is
-// Confirmed, Downgraded, Refused or Mismatched.
+// not sent, so no ack can be for a publication in them. The returned Ended is valid if the Outcome
+// is Confirmed, Downgraded, Refused or Mismatched.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonCode, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.ids.Lookup(id)
 	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, used by a SUBSCRIBE or UNSUBSCRIBE, or not sent yet

@@ -91,8 +91,8 @@ func (s *Sender[T]) Drop() Ended[T] {
 	return s.finish(i)
 }
 
-// Lower lowers the QoS of the publication whose message First has returned, since the broker takes no
-// higher one. A publication that may have been transmitted keeps its identifier, so it cannot be
+// Lower lowers the QoS of the publication whose message First has returned, since the broker takes
+// no higher one. A publication that may have been transmitted keeps its identifier, so it cannot be
 // lowered to QoS 0. The store keeps the message with its first QoS.
 func (s *Sender[T]) Lower(q frames.QoS) {
 	e := &s.entries[s.cursor]

@@ -84,10 +84,10 @@ func (s *Subscriptions[T]) Lookup(topic string) []T { return s.routes.Lookup(top
 
 // LookupFor returns the owners that a message with these subscription identifiers is for (MQTT 5,
 // section 3.3.4). The filters decide who may have the message. If several owners may, the
-// identifiers decide, because some brokers send one copy for each matching subscription. They do not
-// decide unless all of them are known here: a message without identifiers, such as a retained message
-// of some brokers, or with the identifier of an earlier SUBSCRIBE or process is for all owners whose
-// filters match, so that no owner misses it.
+// identifiers decide, because some brokers send one copy for each matching subscription. They do
+// not decide unless all of them are known here: a message without identifiers, such as a retained
+// message of some brokers, or with the identifier of an earlier SUBSCRIBE or process is for all
+// owners whose filters match, so that no owner misses it.
 func (s *Subscriptions[T]) LookupFor(topic string, ids []uint32) []T {
 	may := s.routes.Lookup(topic)
 	if len(ids) == 0 || len(may) < 2 {
@@ -107,8 +107,8 @@ func (s *Subscriptions[T]) LookupFor(topic string, ids []uint32) []T {
 	return named
 }
 
-// named reports whether the owner wants a filter that matches topic and that the identifier may stand
-// for.
+// named reports whether the owner wants a filter that matches topic and that the identifier may
+// stand for.
 func (sub *subscription[T]) named(topic string, id uint32) bool {
 	for i := range sub.wants {
 		if x := sub.wants[i].filter; x.identifiedBy(id) && frames.Match(x.topic, topic) {
@@ -121,8 +121,8 @@ func (sub *subscription[T]) named(topic string, id uint32) bool {
 // maxSubscriptionID is the largest subscription identifier.
 const maxSubscriptionID = 268_435_455
 
-// Identify sets the subscription identifier that was given last. A client that begins at a random one
-// does not take the subscriptions of an earlier process in the session for its own.
+// Identify sets the subscription identifier that was given last. A client that begins at a random
+// one does not take the subscriptions of an earlier process in the session for its own.
 func (s *Subscriptions[T]) Identify(last uint32) { s.lastID = last }
 
 func (s *Subscriptions[T]) nextID() uint32 {
@@ -149,8 +149,8 @@ func (s *Subscriptions[T]) Leaving() []T {
 	return owners
 }
 
-// Departed is an owner that has ended after Remove. Code is the highest reason code of the UNSUBACKs,
-// Success before MQTT 5.
+// Departed is an owner that has ended after Remove. Code is the highest reason code of the
+// UNSUBACKs, Success before MQTT 5.
 type Departed[T comparable] struct {
 	Owner T
 	Code  frames.ReasonCode

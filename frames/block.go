@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// AppendProperties appends the properties as a PUBLISH has them (section 3.3.2.3), without the length in
-// front. It is meant for storage; [ParseProperties] is its inverse, Since excepted. It appends
-// nothing if p is nil. The error is an *InvalidError.
+// AppendProperties appends the properties as a PUBLISH has them (section 3.3.2.3), without the
+// length in front. It is meant for storage; [ParseProperties] is its inverse, Since excepted. It
+// appends nothing if p is nil. The error is an *InvalidError.
 func AppendProperties(dst []byte, p *Properties) ([]byte, error) {
 	if p == nil {
 		return dst, nil

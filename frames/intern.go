@@ -10,8 +10,8 @@ const (
 
 // Topics interns the topics of received messages, so that a repeated topic costs no allocation. Its
 // entries are valid topic names, so the rules are checked once per topic and not once per message.
-// A Topics also shares equal properties of successive messages. The zero value is ready to use. Only
-// one goroutine at a time may use a Topics.
+// A Topics also shares equal properties of successive messages. The zero value is ready to use.
+// Only one goroutine at a time may use a Topics.
 type Topics struct {
 	last   string // the topic of the previous message: comparing with it is cheaper than a lookup
 	byText map[string]string
@@ -23,8 +23,8 @@ const maxBlockBytes = 256
 
 // A lastBlock is the property block of an earlier message, parsed. A message with the same block
 // shares the Properties, so that constant properties, such as a subscription identifier, cost no
-// allocation. Only Properties that nobody changes are kept: those without message expiry interval and
-// correlation data.
+// allocation. Only Properties that nobody changes are kept: those without message expiry interval
+// and correlation data.
 type lastBlock struct {
 	bytes      []byte // with its length
 	properties *Properties

@@ -21,8 +21,8 @@ func (m Message) Clone() Message {
 // Validate checks that m can be sent. It checks the QoS, the topic with [ValidTopicName], the
 // properties, and that the remaining length of the PUBLISH is at most 268,435,455 bytes. The error
 // is an *InvalidError with Field "QoS", "topic", "packet" or the name of a property, such as
-// "response topic". Before MQTT 5 a message may have an Expiry, which is not sent; any other property
-// is a *VersionError.
+// "response topic". Before MQTT 5 a message may have an Expiry, which is not sent; any other
+// property is a *VersionError.
 func (m Message) Validate(v Version) error {
 	if err := m.QoS.check("QoS"); err != nil {
 		return err

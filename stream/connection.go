@@ -146,8 +146,9 @@ func (c *connection) fail(err error) {
 	}
 }
 
-// reasonFor returns the reason code that the broker is to be told, Success for none. With a will there
-// is none: every DISCONNECT makes mosquitto and mochi discard the will, against section 3.14.4.
+// reasonFor returns the reason code that the broker is to be told, Success for none. With a will
+// there is none: every DISCONNECT makes mosquitto and mochi discard the will, against section
+// 3.14.4.
 func (c *connection) reasonFor(err error) frames.ReasonCode {
 	var fault interface{ Code() frames.ReasonCode }
 	if c.terms.version < frames.V5 || c.conn.HasWill || !errors.As(err, &fault) {
@@ -163,8 +164,9 @@ func (c *connection) takeBye() (code frames.ReasonCode, ok bool) {
 }
 
 // said closes a failing connection after its last write. While a write is under way, it limits the
-// time of the write. If the reader still reads, the broker may close its side first: to close at once
-// while bytes come in would reset the connection, and the broker might not read the DISCONNECT.
+// time of the write. If the reader still reads, the broker may close its side first: to close at
+// once while bytes come in would reset the connection, and the broker might not read the
+// DISCONNECT.
 func (c *connection) said(writing bool) {
 	if writing {
 		c.conn.LimitClose()

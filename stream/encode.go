@@ -80,8 +80,8 @@ func (o *outbox) ack(a frames.Ack) {
 	}
 }
 
-// publications adds publications until the batch or the in-flight window is full. A publication that
-// the connection cannot carry ends with misfit.
+// publications adds publications until the batch or the in-flight window is full. A publication
+// that the connection cannot carry ends with misfit.
 func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], err error)) {
 	limited := o.terms.limited()
 	for !o.full() {
@@ -119,7 +119,8 @@ func (o *outbox) fits(s *flow.Sender[owner], now time.Duration, misfit func(e fl
 	return false
 }
 
-// check returns the reason why a message cannot be sent now, with the properties that it would have.
+// check returns the reason why a message cannot be sent now, with the properties that it would
+// have.
 func (o *outbox) check(m *frames.Message, until, now time.Duration) error {
 	if m.Properties == nil && until == 0 {
 		return o.terms.check(m)

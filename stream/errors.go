@@ -29,8 +29,8 @@ var (
 	// message again.
 	ErrKept error = fateError("kept for the next client of the Store")
 
-	// ErrRefused says that the broker has refused the message: it did not arrive, and it is not sent
-	// again. It comes with a [*RefusalError].
+	// ErrRefused says that the broker has refused the message: it did not arrive, and it is not
+	// sent again. It comes with a [*RefusalError].
 	ErrRefused error = fateError("refused by the broker")
 
 	// ErrExpired is the reason inside ErrNotSent when the message has expired while it waited.
@@ -117,8 +117,8 @@ func (e *RefusalError) Error() string {
 
 func (e *RefusalError) Unwrap() []error { return []error{ErrRefused, e.Code} }
 
-// DisconnectError says that the broker ended the connection with a DISCONNECT (MQTT 5, section 3.14).
-// It wraps its field Code.
+// DisconnectError says that the broker ended the connection with a DISCONNECT (MQTT 5, section
+// 3.14). It wraps its field Code.
 type DisconnectError = link.DisconnectError
 
 // RefusedError names the topic filters that the broker refused in its SUBACK, or that cannot be

@@ -11,8 +11,8 @@ import (
 
 // Farewell says how ShutdownWith ends the connection.
 type Farewell struct {
-	// PublishWill lets the broker publish the will: with reason code 0x04 on MQTT 5 (section 3.14.2.1),
-	// and without DISCONNECT before.
+	// PublishWill lets the broker publish the will: with reason code 0x04 on MQTT 5 (section
+	// 3.14.2.1), and without DISCONNECT before.
 	PublishWill bool
 
 	// HangUp ends the connection without DISCONNECT, so that every broker publishes the will. Some
@@ -22,8 +22,8 @@ type Farewell struct {
 	// EndSession ends the broker's session with the connection, and empties the Store.
 	EndSession bool
 
-	// Expiry, with KeepSession, replaces the session expiry interval, 1 to 4,294,967,294 s, rounded up
-	// to seconds; 0 leaves it.
+	// Expiry, with KeepSession, replaces the session expiry interval, 1 to 4,294,967,294 s, rounded
+	// up to seconds; 0 leaves it.
 	Expiry time.Duration
 
 	Reason string                // the reason string

@@ -105,8 +105,8 @@ func (l *packetLog) noteMistake(err error) {
 }
 
 // noteSurplus logs, once, that the broker sends more QoS 1 and 2 messages than the Receive Maximum
-// allows [MQTT-3.3.4-9]. The connection stays: mosquitto answers each ack of a message that was queued
-// with up to that many new ones, so a close would come again at each connection.
+// allows [MQTT-3.3.4-9]. The connection stays: mosquitto answers each ack of a message that was
+// queued with up to that many new ones, so a close would come again at each connection.
 func (l *packetLog) noteSurplus(limit int) {
 	if !l.surplus {
 		l.surplus = true

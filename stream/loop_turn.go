@@ -153,8 +153,8 @@ func (l *loop) throttleReading() {
 	}
 }
 
-// ping sends PINGREQ when it is due, and closes a connection whose broker does not answer. While only
-// AUTH may be sent, it watches the re-authentication instead.
+// ping sends PINGREQ when it is due, and closes a connection whose broker does not answer. While
+// only AUTH may be sent, it watches the re-authentication instead.
 func (l *loop) ping() {
 	now, c, k := l.clock.now, l.link.conn, &l.link.keepAlive
 	if err := l.link.reauth.check(now, l.link.terms.keepAlive); err != nil {

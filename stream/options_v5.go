@@ -21,11 +21,11 @@ func FollowSecure(ctx context.Context, r Redirect) (url string, err error) {
 	return link.FollowSecure(ctx, r)
 }
 
-// OptionsV5 are the options that only MQTT 5 has. Package mqtt documents ranges, defaults and errors
-// of each field.
+// OptionsV5 are the options that only MQTT 5 has. Package mqtt documents ranges, defaults and
+// errors of each field.
 type OptionsV5 struct {
-	// SessionExpiry, with KeepSession, is how long the broker keeps the session after the connection
-	// has ended (section 3.1.2.11.2).
+	// SessionExpiry, with KeepSession, is how long the broker keeps the session after the
+	// connection has ended (section 3.1.2.11.2).
 	SessionExpiry time.Duration
 
 	// ReceiveMaximum is how many QoS 1 and 2 messages the broker may send before their exchange has
@@ -43,8 +43,8 @@ type OptionsV5 struct {
 	// 3.2.2.3.4). Its Receipt has a *DowngradedError.
 	LowerQoS bool
 
-	// Lossy sends messages, filters and the will without the properties and options that the version
-	// of the connection does not have. NoLocal is not left out.
+	// Lossy sends messages, filters and the will without the properties and options that the
+	// version of the connection does not have. NoLocal is not left out.
 	Lossy bool
 
 	// WillDelay is how long the broker waits with the will (section 3.1.3.2.2).
@@ -53,8 +53,8 @@ type OptionsV5 struct {
 	// User are the user properties of CONNECT (section 3.1.2.11.8).
 	User []frames.UserProperty
 
-	// Authenticate makes the exchange of an enhanced authentication, for each connection and for each
-	// re-authentication (section 4.12).
+	// Authenticate makes the exchange of an enhanced authentication, for each connection and for
+	// each re-authentication (section 4.12).
 	Authenticate func(context.Context) (Exchange, error)
 
 	// Redirect decides where to connect when the broker refers to another one (section 4.11).
@@ -107,9 +107,9 @@ func (v *OptionsV5) withDefaults(o *Options) error {
 	return nil
 }
 
-// inboundAliases returns how many topic aliases the broker may use: none by default. mochi 2.7.9 keeps
-// its aliases across connections, so the messages of a kept session would come with an alias that is
-// not set, or with the topic of another message.
+// inboundAliases returns how many topic aliases the broker may use: none by default. mochi 2.7.9
+// keeps its aliases across connections, so the messages of a kept session would come with an alias
+// that is not set, or with the topic of another message.
 func (v *OptionsV5) inboundAliases() int { return max(v.TopicAliases, 0) }
 
 // outboundAliases returns how many topic aliases this side may use.

@@ -2,7 +2,8 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// outAliases are the topic aliases of the publications of one connection (MQTT 5, section 3.3.2.3.4).
+// outAliases are the topic aliases of the publications of one connection (MQTT 5, section
+// 3.3.2.3.4).
 //
 // Invariant: an alias stands for a topic only after a PUBLISH that set it was written at QoS 0 or
 // acknowledged, since a broker that refuses that PUBLISH need not keep the alias.
@@ -19,9 +20,9 @@ func (a *outAliases) begin(most int) {
 	}
 }
 
-// apply gives a PUBLISH its alias, and leaves out the topic if the alias stands for it. A packet that
-// was sent before keeps its topic [MQTT-3.3.2-7]. An alias that makes the packet larger than maxPacket
-// is not set.
+// apply gives a PUBLISH its alias, and leaves out the topic if the alias stands for it. A packet
+// that was sent before keeps its topic [MQTT-3.3.2-7]. An alias that makes the packet larger than
+// maxPacket is not set.
 func (a *outAliases) apply(p *frames.Publish, maxPacket int) {
 	if p.DUP {
 		return
@@ -48,8 +49,8 @@ func (a *outAliases) apply(p *frames.Publish, maxPacket int) {
 	a.setting[p.ID] = alias
 }
 
-// aliasBytes is the most by which an alias makes a PUBLISH larger: the property, and a longer length
-// of the properties and of the packet.
+// aliasBytes is the most by which an alias makes a PUBLISH larger: the property, and a longer
+// length of the properties and of the packet.
 const aliasBytes = 3 + 1 + 1
 
 // answered records the ack of a packet, which may have set an alias.

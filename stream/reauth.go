@@ -13,7 +13,8 @@ import (
 // first AUTH to the last one no other packet but DISCONNECT is sent, since mosquitto answers any
 // other packet with the end of the connection. Code of the user runs on a goroutine of its own.
 //
-// Invariant: at most one re-authentication is under way. Each call that waits for it gets one result.
+// Invariant: at most one re-authentication is under way. Each call that waits for it gets one
+// result.
 type reauth struct {
 	authenticate func(context.Context) (Exchange, error) // Options.V5.Authenticate
 	limit        time.Duration                           // Options.ConnectTimeout; 0 is unlimited

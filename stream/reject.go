@@ -15,12 +15,12 @@ type rejection struct {
 // Reject refuses the delivery with a reason code and a reason string, which may be empty (MQTT 5,
 // sections 3.4 and 3.5). It takes effect like Ack, in order of arrival, and the broker drops the
 // message. To get the message again, leave it unacknowledged or use Requeue. Before MQTT 5, and at
-// QoS 0, Reject is the same as Ack. When several Subscriptions have the message, the highest of their
-// codes is sent after the last of them has answered.
+// QoS 0, Reject is the same as Ack. When several Subscriptions have the message, the highest of
+// their codes is sent after the last of them has answered.
 //
 // The codes are UnspecifiedError, ImplementationSpecificError, NotAuthorized, TopicNameInvalid,
-// QuotaExceeded and PayloadFormatInvalid. Any other code is sent as UnspecifiedError. A reason string
-// that the standard forbids is left out.
+// QuotaExceeded and PayloadFormatInvalid. Any other code is sent as UnspecifiedError. A reason
+// string that the standard forbids is left out.
 func (d Delivery) Reject(code frames.ReasonCode, reason string) {
 	if d.seq != 0 {
 		d.from.all.acks.reject(d.seq, d.turn, rejection{code, reason})

@@ -35,8 +35,8 @@ type replies struct {
 // correlation is the correlation data of a request: a counter and 8 random bytes.
 type correlation [16]byte
 
-// A mailbox is a Subscription to the topic of the replies, from the call that asks for it to its end.
-// All requests share it.
+// A mailbox is a Subscription to the topic of the replies, from the call that asks for it to its
+// end. All requests share it.
 type mailbox struct {
 	opened chan struct{} // closed by the call that asks for it
 
@@ -66,8 +66,8 @@ func (r *replies) connected(t *terms) {
 	r.began.set(true)
 }
 
-// replyTopic returns the topic for the replies. A client identifier may have characters that a topic
-// name must not have.
+// replyTopic returns the topic for the replies. A client identifier may have characters that a
+// topic name must not have.
 func (r *replies) replyTopic(t *terms) string {
 	base := r.base
 	if base == "" && t.server != nil {
@@ -77,7 +77,7 @@ func (r *replies) replyTopic(t *terms) string {
 		base = "reply/" + strings.NewReplacer("+", "_", "#", "_").Replace(t.clientID)
 	}
 	var digits [8]byte
-	if t.kept { // the next client of the session subscribes to the same topic, and takes what is left there
+	if t.kept { // the next client of the session subscribes to the same topic, and takes the replies that are left there
 		sum := sha256.Sum256([]byte(t.clientID))
 		copy(digits[:], sum[:])
 	} else {
@@ -86,8 +86,8 @@ func (r *replies) replyTopic(t *terms) string {
 	return base + "/" + hex.EncodeToString(digits[:])
 }
 
-// mailbox returns the mailbox in use. If there is none, it makes one, and reports that the caller has
-// to open it.
+// mailbox returns the mailbox in use. If there is none, it makes one, and reports that the caller
+// has to open it.
 func (r *replies) mailbox() (box *mailbox, topic string, opens bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,8 +112,8 @@ func (r *replies) opened(box *mailbox, sub *Subscription, err error, own bool) {
 	close(box.opened)
 }
 
-// close records that no reply comes to box any more. Requests whose publication has not ended yet get
-// their result with its Receipt.
+// close records that no reply comes to box any more. Requests whose publication has not ended yet
+// get their result with its Receipt.
 func (r *replies) close(box *mailbox, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

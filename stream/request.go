@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// ErrNoResponder says that the broker has the request, and that nobody subscribes to its topic (MQTT
-// 5, reason code 0x10, no matching subscribers). Some brokers never say so.
+// ErrNoResponder says that the broker has the request, and that nobody subscribes to its topic
+// (MQTT 5, reason code 0x10, no matching subscribers). Some brokers never say so.
 var ErrNoResponder = errors.New("mqtt: nobody subscribes to the topic of the request")
 
 // A request is one request that waits for its reply.
@@ -34,9 +34,9 @@ type request struct {
 	cause        error // why it gave up; nil is its context
 }
 
-// Request publishes m and waits for the reply (MQTT 5, section 4.10). It returns as soon as the reply
-// is there. An error tells the fate of m, as for Publish. When ctx ends, m is withdrawn if it is still
-// queued.
+// Request publishes m and waits for the reply (MQTT 5, section 4.10). It returns as soon as the
+// reply is there. An error tells the fate of m, as for Publish. When ctx ends, m is withdrawn if it
+// is still queued.
 func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message, error) {
 	q, err := s.newRequest(ctx, Publishing{Message: m}, nil)
 	if err != nil {
@@ -168,9 +168,9 @@ func (q *request) published(receipt Receipt) {
 	q.acknowledged = true
 }
 
-// openMailbox returns the mailbox, and the topic of the replies. The first request opens the mailbox,
-// once there was a connection. If that fails, all requests that wait meanwhile fail too, unless the
-// reason is the context of that first request.
+// openMailbox returns the mailbox, and the topic of the replies. The first request opens the
+// mailbox, once there was a connection. If that fails, all requests that wait meanwhile fail too,
+// unless the reason is the context of that first request.
 func (s *Session) openMailbox(ctx context.Context) (*mailbox, string, error) {
 	if s.settings.version < frames.V5 {
 		return nil, "", &VersionError{Field: "response topic", Need: frames.V5, Have: s.settings.version}
@@ -247,8 +247,8 @@ func (s *Session) readMailbox(box *mailbox) {
 	s.replies.close(box, cause)
 }
 
-// withdrawRequests ends the requests that gave up. Their publications are withdrawn if they are still
-// queued. All of them take one pass over the publications.
+// withdrawRequests ends the requests that gave up. Their publications are withdrawn if they are
+// still queued. All of them take one pass over the publications.
 func withdrawRequests(l *loop) {
 	leaving := l.replies.takeLeaving()
 	if len(leaving) == 0 {

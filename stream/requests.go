@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Reply is the result of a request of Requests: the reply, or the reason why there is none. A reply is
-// acknowledged already.
+// Reply is the result of a request of Requests: the reply, or the reason why there is none. A reply
+// is acknowledged already.
 type Reply struct {
 	Delivery     // empty if Err is set
 	Tag      any // of the Publishing
@@ -15,7 +15,8 @@ type Reply struct {
 }
 
 // A requestStage is the state of one call of Requests. Its goroutine receives requests from the
-// user's channel, sends them to the loop, and passes on the replies in the order in which they come.
+// user's channel, sends them to the loop, and passes on the replies in the order in which they
+// come.
 //
 // Invariant: open and results together have at most limit requests, or twice as many while the
 // session is behind.
@@ -46,8 +47,8 @@ type endedRequest struct {
 
 // Requests publishes the requests of in and returns their replies, in the order in which they come:
 // one Reply for each request, with its Tag. At most Window+Queue requests are under way. Requests
-// stops receiving from in when that channel is closed, or when ctx or the session ends. It closes the
-// returned channel after the last Reply.
+// stops receiving from in when that channel is closed, or when ctx or the session ends. It closes
+// the returned channel after the last Reply.
 func (s *Session) Requests(ctx context.Context, in <-chan Publishing) <-chan Reply {
 	st := &requestStage{
 		ctx: ctx, session: s, limit: s.settings.window + s.settings.queue,
@@ -148,8 +149,8 @@ func (st *requestStage) takes() (behind <-chan struct{}, takes bool) {
 	return behind, behind == nil
 }
 
-// take begins a request. While the session is behind, a request that finds no room is refused, since
-// its sender may be the consumer that has to take messages.
+// take begins a request. While the session is behind, a request that finds no room is refused,
+// since its sender may be the consumer that has to take messages.
 func (st *requestStage) take(p Publishing) {
 	st.session.counts.waiting.Add(1)
 	if st.next != nil || len(st.open)+len(st.results) >= st.limit {
@@ -195,7 +196,8 @@ func (st *requestStage) pop(n int) {
 	st.session.counts.took(n)
 }
 
-// collect takes the results of requests that have ended, and passes on as many as there is room for.
+// collect takes the results of requests that have ended, and passes on as many as there is room
+// for.
 func (st *requestStage) collect() {
 	st.mu.Lock()
 	ended := st.ended

@@ -40,9 +40,9 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	return nil
 }
 
-// untilDeadline returns when a stored publication expires, on the clock of a session that begins now.
-// A clock that was set back since does not lengthen the message expiry interval.
-// The interval of a message without one is the fallback; 0 is unknown.
+// untilDeadline returns when a stored publication expires, on the clock of a session that begins
+// now. A clock that was set back since does not lengthen the message expiry interval. The interval
+// of a message without one is the fallback; 0 is unknown.
 func untilDeadline(p flow.Publication, fallback time.Duration) time.Duration {
 	if p.Deadline.IsZero() {
 		return 0

@@ -31,8 +31,8 @@ import (
 //	network error, end of a context                 true
 //	any other error                                 false, also ErrBehind alone
 //
-// An error of Options.Prepare or Options.DialContext is judged by the errors that it wraps.
-// If each of several endpoints has failed, Retryable is true when it is true for one of them.
+// An error of Options.Prepare or Options.DialContext is judged by the errors that it wraps. If each
+// of several endpoints has failed, Retryable is true when it is true for one of them.
 func Retryable(err error) bool {
 	if all := link.EachEndpoint(err); all != nil {
 		for _, err := range all {

@@ -10,12 +10,12 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Serve subscribes to filters and calls serve for each request, one at a time, in order of arrival. It
-// publishes the message that serve returns to the response topic of the request, and acknowledges the
-// request when that reply has its Receipt.
+// Serve subscribes to filters and calls serve for each request, one at a time, in order of arrival.
+// It publishes the message that serve returns to the response topic of the request, and
+// acknowledges the request when that reply has its Receipt.
 //
-// Serve returns when ctx or the Subscription ends. The end of ctx unsubscribes, which drops requests
-// that wait. The end of the session leaves them to the broker.
+// Serve returns when ctx or the Subscription ends. The end of ctx unsubscribes, which drops
+// requests that wait. The end of the session leaves them to the broker.
 func Serve(ctx context.Context, s *Session, serve func(context.Context, Delivery) (frames.Message, error), filters ...frames.Filter) error {
 	if serve == nil {
 		return link.BadOption("serve", "is nil; Serve needs a function")
@@ -69,8 +69,8 @@ func isEmpty(m *frames.Message) bool {
 	return m.Topic == "" && len(m.Payload) == 0 && m.Properties == nil
 }
 
-// replyTo completes the reply to d, or returns false if d asks for none. Without a topic, m gets the
-// response topic and the QoS of d. Its Properties are not written to.
+// replyTo completes the reply to d, or returns false if d asks for none. Without a topic, m gets
+// the response topic and the QoS of d. Its Properties are not written to.
 func replyTo(d *Delivery, m frames.Message) (frames.Message, bool) {
 	base, ok := d.Reply(m.Payload)
 	if !ok {

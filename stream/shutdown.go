@@ -34,9 +34,9 @@ func (s *Session) Shutdown(ctx context.Context) error {
 }
 
 // ShutdownWith is Shutdown with another end of the connection (MQTT 5, section 3.14). EndSession,
-// Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so and
-// the session goes on. If the connection is lost later, so that no DISCONNECT can be sent, the session
-// ends, and the error says so.
+// Expiry, Reason and User need MQTT 5: on an older connection, or while offline, the error says so
+// and the session goes on. If the connection is lost later, so that no DISCONNECT can be sent, the
+// session ends, and the error says so.
 func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 	if err := f.check(s.settings.kept); err != nil {
 		return err

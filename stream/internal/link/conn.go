@@ -89,9 +89,9 @@ func (c *Conn) CloseWrite() {
 	}
 }
 
-// HalfClose tells the broker that no more bytes come, without the close messages of TLS and WebSocket,
-// and does not wait. After closeLimit the connection is closed. It returns false if the connection
-// cannot be closed in one direction.
+// HalfClose tells the broker that no more bytes come, without the close messages of TLS and
+// WebSocket, and does not wait. After closeLimit the connection is closed. It returns false if the
+// connection cannot be closed in one direction.
 func (c *Conn) HalfClose() bool {
 	c.raw.startClosing()
 	c.raw.writePackets(true)

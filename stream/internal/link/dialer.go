@@ -37,9 +37,10 @@ type Request struct {
 	Pinned   frames.Version // of the session that the broker keeps; 0 if there is none
 }
 
-// Dial tries the endpoints in turn, and returns the first connection that succeeds. It begins with the
-// endpoint of the last connection, or with the next one if the broker of that connection has sent the
-// client away. A broker to which the last connection referred comes before them. If Dial tried several endpoints, the error gives the reason for each.
+// Dial tries the endpoints in turn, and returns the first connection that succeeds. It begins with
+// the endpoint of the last connection, or with the next one if the broker of that connection has
+// sent the client away. A broker to which the last connection referred comes before them. If Dial
+// tried several endpoints, the error gives the reason for each.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	var failed endpointErrors
 	try := func(e *Endpoint, links *chain) *Conn {

@@ -135,16 +135,16 @@ func (e *fallbackError) Unwrap() []error { return []error{e.refused, e.err} }
 // text returns the error text without the prefix "mqtt: ", for use in the middle of a longer text.
 func text(err error) string { return strings.TrimPrefix(err.Error(), "mqtt: ") }
 
-// slowCodes are the reason codes after which another attempt soon is useless (section 4.13): who we are
-// must change first, or another client with our identifier takes the session over again.
+// slowCodes are the reason codes after which another attempt soon is useless (section 4.13): who we
+// are must change first, or another client with our identifier takes the session over again.
 var slowCodes = []frames.ReasonCode{
 	frames.BadUserNameOrPassword, frames.NotAuthorized, frames.Banned, frames.BadAuthenticationMethod,
 	frames.SessionTakenOver, frames.AdministrativeAction,
 }
 
 // Useless reports whether another attempt soon is useless, and looks like an attack: the broker, or
-// the WebSocket server in front of it with status 401 or 403, rejected our credentials or has one of
-// slowCodes. With several endpoints each of them must have done so.
+// the WebSocket server in front of it with status 401 or 403, rejected our credentials or has one
+// of slowCodes. With several endpoints each of them must have done so.
 func Useless(err error) bool {
 	var all endpointErrors
 	if errors.As(err, &all) {
