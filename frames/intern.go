@@ -15,7 +15,7 @@ const (
 type Topics struct {
 	last   string // the topic of the previous message: comparing with it is cheaper than a lookup
 	byText map[string]string
-	block  lastBlock
+	block  *lastBlock // nil before the first block
 }
 
 // maxBlockBytes bounds the property block that is kept.
@@ -32,10 +32,14 @@ type lastBlock struct {
 }
 
 // find reports whether b begins with the block.
-func (l *lastBlock) find(b []byte) bool { return len(l.bytes) > 0 && bytes.HasPrefix(b, l.bytes) }
+func (l *lastBlock) find(b []byte) bool { return l != nil && len(l.bytes) > 0 && bytes.HasPrefix(b, l.bytes) }
 
 // keep keeps the block of a message.
-func (l *lastBlock) keep(block []byte, p *Publish) {
+func (t *Topics) keep(block []byte, p *Publish) {
+	if t.block == nil {
+		t.block = new(lastBlock)
+	}
+	l := t.block
 	if len(block) > maxBlockBytes || p.Properties != nil && (p.Properties.expires || p.Properties.Correlation != nil) {
 		return
 	}

@@ -206,7 +206,7 @@ func (p *Publish) parseProperties(c *cursor, t *Topics) error {
 		return err
 	}
 	if t != nil {
-		t.block.keep(block[:len(block)-len(c.b)], p)
+		t.keep(block[:len(block)-len(c.b)], p)
 	}
 	return nil
 }

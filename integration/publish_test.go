@@ -79,7 +79,8 @@ func TestManyPublishersShareOneClient(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const publishers, each = 50, 40
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", Window: 100})
-		subscriber := dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber"})
+		slow := mqtt.OptionsV5{ReceiveMaximum: backlogMaximum} // above it, mochi changes the order
+		subscriber := dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber", V5: slow})
 		sub := subscribe(t, subscriber, mqtt.Filter{Topic: "many/+", QoS: mqtt.ExactlyOnce})
 		ctx := within(t)
 		var all sync.WaitGroup

@@ -50,7 +50,7 @@ func newTrafficVia(t *testing.T, publisherURL, subscriberURL string, v mqtt.Vers
 	for i := range f.wires {
 		f.wires[i] = new(wire)
 	}
-	f.subscriber = dial(t, subscriberURL, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true, Store: stores[1],
+	f.subscriber = dial(t, subscriberURL, mqtt.Options{Version: v, ClientID: "subscriber", KeepSession: true, Store: stores[1], V5: mqtt.OptionsV5{ReceiveMaximum: backlogMaximum},
 		KeepAlive: keepAlive, ConnectTimeout: time.Second, Reconnect: soon(), DialContext: f.wires[1].DialContext})
 	sub := subscribe(t, f.subscriber, mqtt.Filter{Topic: "traffic/+", QoS: mqtt.ExactlyOnce})
 	f.publisher = dial(t, publisherURL, mqtt.Options{Version: v, ClientID: "publisher", KeepSession: true, Window: window, Store: stores[0],

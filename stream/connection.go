@@ -28,19 +28,19 @@ const (
 // connection change the phase.
 type connection struct {
 	phase  connPhase
+	bye    frames.ReasonCode // of the DISCONNECT to be written, Success for none
 	conn   *link.Conn
 	terms  terms
 	wanted terms // that the Options ask for
 	cause  error
-	bye    frames.ReasonCode // of the DISCONNECT to be written, Success for none
 
 	keepAlive flow.KeepAlive
 	resendAt  time.Duration // with Retry: the time at which the first ack is overdue; 0 if no ack is awaited
 	lapseAt   time.Duration // the time at which a SUBACK or UNSUBACK is overdue; 0 if none is awaited
 	lateAck   lateAck
-	reauth    reauth
-	farewell  Farewell
-	unsaid    error // why the last connection ended without the DISCONNECT of farewell
+	reauth    *reauth   // nil without OptionsV5.Authenticate
+	farewell  *Farewell // nil: a plain DISCONNECT
+	unsaid    error     // why the last connection ended without the DISCONNECT of farewell
 	backoff   *flow.Backoff
 
 	reader   *reader

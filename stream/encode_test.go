@@ -39,7 +39,7 @@ func TestEncodedPackets(t *testing.T) {
 	} {
 		for _, v := range []frames.Version{frames.V31, frames.V311} {
 			o := newOutbox(quietLog(), nil, nil)
-			o.connected(nil, terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
+			o.connected(nil, &terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
 			c.add(&o)
 			want, err := c.want.Append(nil, v)
 			if err != nil || o.err != nil || !bytes.Equal(o.filling.bytes, want) || o.sent != c.sent {
@@ -61,7 +61,7 @@ func TestRequestIsEncodedForTheVersion(t *testing.T) {
 			t.Fatal("no SUBSCRIBE is due")
 		}
 		o := newOutbox(quietLog(), nil, nil)
-		o.connected(nil, terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
+		o.connected(nil, &terms{version: v, limits: limits{maxPacket: frames.MaxPacket}})
 		o.request(r)
 		want, err := r.Packet(v, false).Append(nil, v)
 		if err != nil || !bytes.Equal(o.filling.bytes, want) {
@@ -99,7 +99,7 @@ func TestPacketBeyondTheLimitIsNotAdded(t *testing.T) {
 	for name, add := range adders {
 		for _, limit := range []int{15, 14} {
 			o := newOutbox(quietLog(), nil, nil)
-			o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: limit}})
+			o.connected(nil, &terms{version: frames.V311, limits: limits{maxPacket: limit}})
 			o.packet(frames.Pingreq{}) // the bytes in the batch do not count
 			add(&o)
 			var tooLarge *frames.TooLargeError
@@ -119,7 +119,7 @@ func TestPacketBeyondTheLimitIsNotAdded(t *testing.T) {
 
 func TestAckBeyondTheLimitIsNotAdded(t *testing.T) {
 	o := newOutbox(quietLog(), nil, nil)
-	o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: 3}})
+	o.connected(nil, &terms{version: frames.V311, limits: limits{maxPacket: 3}})
 	o.ack(frames.Ack{Kind: frames.TypePuback, ID: 1})
 	if o.err == nil || o.backlog() != 0 {
 		t.Errorf("%d bytes, error %v", o.backlog(), o.err)
@@ -134,7 +134,7 @@ func TestPacketThatCannotBeEncodedIsNotAdded(t *testing.T) {
 		"packet":  func(o *outbox) { o.packet(frames.Ack{Kind: frames.TypePubrel}) },
 	} {
 		o := newOutbox(quietLog(), nil, nil)
-		o.connected(nil, terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
+		o.connected(nil, &terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
 		o.packet(frames.Pingreq{})
 		add(&o)
 		var invalid *frames.InvalidError

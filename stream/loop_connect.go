@@ -41,9 +41,9 @@ func (l *loop) connected(c *link.Conn) {
 	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
 	l.count.connections++
 	t := &l.link.terms
-	l.outbox.connected(c, *t)
+	l.outbox.connected(c, t)
 	l.sender.SetWindow(t.window)
-	l.receiver.SetQuota(t.quota, t.resumed)
+	l.receiver.SetQuota(int(t.quota), t.resumed)
 	l.subs.Limit(t.refuse, t.maxPacket)
 	switch {
 	case !t.kept, t.resumed:

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -86,7 +87,7 @@ func (l *loop) endIntake() {
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
 	l.takeAcks()
-	farewell := &l.link.farewell
+	farewell := cmp.Or(l.link.farewell, &Farewell{})
 	bye, hangsUp := farewell.fitting(l.link.terms), farewell.hangsUp(l.link.terms.version)
 	quiet := l.link.reauth.abandon() // then nothing but DISCONNECT may be sent
 	l.outbox.quiet = false
@@ -158,7 +159,7 @@ func (l *loop) endPublications() {
 	}
 	l.disconnected(cause)
 	l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)
-	stored := l.outbox.journal != nil && !(l.link.farewell.EndSession && l.link.unsaid == nil)
+	stored := l.outbox.journal != nil && !(l.link.farewell != nil && l.link.farewell.EndSession && l.link.unsaid == nil)
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)
 		switch {

@@ -150,8 +150,11 @@ func (o *Options) checkVersion() error {
 	return nil
 }
 
-// connectProperties returns the properties of CONNECT.
+// connectProperties returns the properties of CONNECT, nil if no connection speaks MQTT 5.
 func (o *Options) connectProperties() *frames.ConnectProperties {
+	if o.Version != 0 && o.Version < frames.V5 {
+		return nil
+	}
 	v := &o.V5
 	p := &frames.ConnectProperties{
 		ReceiveMaximum:             uint16(v.ReceiveMaximum),
@@ -161,12 +164,19 @@ func (o *Options) connectProperties() *frames.ConnectProperties {
 		User:                       v.User,
 		WillDelay:                  wholeSeconds(v.WillDelay),
 	}
-	if o.KeepSession {
-		if p.SessionExpiry = wholeSeconds(v.SessionExpiry); p.SessionExpiry == 0 {
-			p.SessionExpiry = forEver
-		}
-	}
+	p.SessionExpiry = o.sessionExpiry()
 	return p
+}
+
+// sessionExpiry returns the session expiry interval of CONNECT in seconds.
+func (o *Options) sessionExpiry() uint32 {
+	switch {
+	case !o.KeepSession:
+		return 0
+	case o.V5.SessionExpiry == 0:
+		return forEver
+	}
+	return wholeSeconds(o.V5.SessionExpiry)
 }
 
 // wholeSeconds rounds up to seconds.

@@ -17,7 +17,7 @@ import (
 // The changes of a failed commit are committed again, alone and before any other batch.
 type outbox struct {
 	log   *packetLog
-	terms terms  // of the connection
+	terms *terms // of the connection
 	conn  wire   // nil without a connection
 	err   error  // a packet could not be encoded for the connection
 	sent  uint64 // PUBLISH packets
@@ -77,10 +77,10 @@ func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
 }
 
 // connected begins a connection.
-func (o *outbox) connected(conn wire, t terms) {
+func (o *outbox) connected(conn wire, t *terms) {
 	o.conn, o.terms = conn, t
 	if o.aliases.begin(0); t.server != nil {
-		o.aliases.begin(min(t.aliases, t.server.TopicAliases))
+		o.aliases.begin(min(int(t.aliases), t.server.TopicAliases))
 	}
 }
 

@@ -156,7 +156,7 @@ func newOutboxModel() *outboxModel {
 
 func (m *outboxModel) connect() {
 	m.online, m.broken, m.bytes, m.skipped = true, false, nil, m.added
-	m.connected(m, terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
+	m.connected(m, &terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
 }
 
 // lose ends the connection, as the loop does when reader and writer have let go of it.

@@ -40,7 +40,7 @@ func newOutboxRig(t testing.TB) *outboxRig {
 	r.receiver = flow.NewReceiver(journal)
 	o := newOutbox(quietLog(), r, journal)
 	r.outbox = &o
-	o.connected(r, terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
+	o.connected(r, &terms{version: frames.V311, limits: limits{maxPacket: frames.MaxPacket}})
 	t.Cleanup(func() {
 		for _, held := range []chan struct{}{r.holds, r.lines} {
 			if held != nil {

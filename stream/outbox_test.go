@@ -252,7 +252,7 @@ func TestWriterDoesNotRestWhileItIsBusy(t *testing.T) {
 func TestOutboxWithoutAStore(t *testing.T) {
 	r := newOutboxRig(t)
 	o := newOutbox(quietLog(), nil, nil)
-	o.connected(r, terms{version: frames.V311, limits: limits{maxPacket: 4}})
+	o.connected(r, &terms{version: frames.V311, limits: limits{maxPacket: 4}})
 	o.ack(frames.Ack{Kind: frames.TypePuback, ID: 1})
 	if _, done := o.flush(0); !done {
 		t.Error("not written at once")

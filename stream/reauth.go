@@ -46,6 +46,9 @@ const (
 
 // begin takes the authentication of a new connection.
 func (r *reauth) begin(auth *link.Authentication, now time.Duration) {
+	if r == nil {
+		return
+	}
 	r.auth = auth
 	r.plan(now)
 }
@@ -62,7 +65,7 @@ func (r *reauth) plan(now time.Duration) {
 
 // join makes a call wait for the re-authentication, and starts one if none is under way.
 func (r *reauth) join(reply chan<- error, now, keepAlive time.Duration) {
-	if r.auth == nil {
+	if r == nil || r.auth == nil {
 		reply <- errNoAuth
 		return
 	}
@@ -72,6 +75,9 @@ func (r *reauth) join(reply chan<- error, now, keepAlive time.Duration) {
 
 // leave forgets a call that has stopped waiting.
 func (r *reauth) leave(reply chan<- error) {
+	if r == nil {
+		return
+	}
 	for i, c := range r.calls {
 		if c == reply {
 			r.calls = append(r.calls[:i], r.calls[i+1:]...)
@@ -157,6 +163,9 @@ func (r *reauth) result(number int, result authResult, err error, maxPacket int,
 
 // received handles an AUTH of the broker.
 func (r *reauth) received(a *frames.Auth) error {
+	if r == nil {
+		return errUnsolicitedAuth
+	}
 	if r.phase != authAwaits || r.packet != nil {
 		return errUnsolicitedAuth // [MQTT-4.12.0-6]
 	}
@@ -176,11 +185,14 @@ func (r *reauth) received(a *frames.Auth) error {
 }
 
 // quiet reports whether no packet but AUTH may be sent.
-func (r *reauth) quiet() bool { return r.phase >= authAwaits }
+func (r *reauth) quiet() bool { return r != nil && r.phase >= authAwaits }
 
 // take returns the AUTH to be written now, once. The first one waits while paused is set, since its
 // answer would stay unread.
 func (r *reauth) take(now time.Duration, paused bool) *frames.Auth {
+	if r == nil {
+		return nil
+	}
 	if r.phase == authReady {
 		if paused {
 			return nil
@@ -194,6 +206,9 @@ func (r *reauth) take(now time.Duration, paused bool) *frames.Auth {
 
 // check starts a re-authentication that is due, and returns an error for one that takes too long.
 func (r *reauth) check(now, keepAlive time.Duration) error {
+	if r == nil {
+		return nil
+	}
 	if r.dueAt != 0 && now >= r.dueAt {
 		r.start(now, keepAlive)
 	}
@@ -206,6 +221,9 @@ func (r *reauth) check(now, keepAlive time.Duration) error {
 
 // at returns the time of the next check, 0 for none.
 func (r *reauth) at() time.Duration {
+	if r == nil {
+		return 0
+	}
 	if r.phase != authNone {
 		return r.endBy
 	}
@@ -214,6 +232,9 @@ func (r *reauth) at() time.Duration {
 
 // lost ends a re-authentication together with its connection.
 func (r *reauth) lost(cause error) {
+	if r == nil {
+		return
+	}
 	if cause == nil {
 		cause = errNotConnected
 	}
@@ -226,6 +247,9 @@ func (r *reauth) lost(cause error) {
 
 // stop ends the work of the user's code, since the session ends.
 func (r *reauth) stop(cause error) {
+	if r == nil {
+		return
+	}
 	if r.phase != authNone {
 		r.cancel(cause)
 	}
@@ -234,12 +258,18 @@ func (r *reauth) stop(cause error) {
 
 // abandon ends the re-authentication under way, and reports whether it was quiet.
 func (r *reauth) abandon() (quiet bool) {
+	if r == nil {
+		return false
+	}
 	quiet, r.phase, r.packet = r.quiet(), authNone, nil
 	return quiet
 }
 
 // answer ends the calls that wait.
 func (r *reauth) answer(err error) {
+	if r == nil {
+		return
+	}
 	for _, reply := range r.calls {
 		reply <- err
 	}

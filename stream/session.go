@@ -91,7 +91,9 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 	}
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.subs.Identify(rand.Uint32())
-	l.link.reauth = reauth{authenticate: o.V5.Authenticate, limit: o.ConnectTimeout, life: s.life, tell: s.authenticated}
+	if o.V5.Authenticate != nil {
+		l.link.reauth = &reauth{authenticate: o.V5.Authenticate, limit: o.ConnectTimeout, life: s.life, tell: s.authenticated}
+	}
 	return l
 }
 

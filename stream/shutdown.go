@@ -45,7 +45,7 @@ func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 	if !s.call(func(l *loop) {
 		err := f.fits(&l.link)
 		if err == nil {
-			l.link.farewell = f
+			l.link.farewell = &f
 		}
 		reply <- err
 	}) {

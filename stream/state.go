@@ -14,10 +14,10 @@ import (
 type State struct {
 	Online   bool
 	Resumed  bool           // the broker had our session (section 3.2.2.2); always false on 3.1, whose CONNACK does not say
+	Version  frames.Version // of the last connection; 0 before the first
 	Attempt  int            // failed connection attempts since the last connection
 	Err      error          // why the session is not online; nil while online and before the first failure
 	Since    time.Time      // the time of the change to this State
-	Version  frames.Version // of the last connection; 0 before the first
 	Server   *Server        // the broker's part of the terms on MQTT 5; nil while offline and on 3.x
 	Endpoint string         // the URL of the last connection, at first the URL given to Open, without user, password and query
 }

@@ -14,30 +14,30 @@ import (
 // connection the terms equal the Options. After a connection they keep its values until the next
 // handshake.
 type terms struct {
-	version   frames.Version // 0 before the first connection, if the version is negotiated
 	clientID  string
 	keepAlive time.Duration // the longest silence; 0 is off
 	pingLimit time.Duration // for the answer to PINGREQ
 	window    int           // QoS 1 and 2 publications in flight
-	kept      bool          // the session outlives the connection
-	resumed   bool          // the broker had our session when the connection began
-	doubtful  bool          // the session is kept, but CONNACK of this version does not say whether the broker had it
-
-	pinned  frames.Version // with which the kept session was made; 0: there was no connection yet
-	expiry  uint32         // seconds that the session outlives the connection
-	aliases int            // topic aliases that this client uses at most
-	quota   int            // QoS 1 and 2 messages that the broker may send at a time
-	lossy   bool           // properties that the version does not have are left out
-
-	lowerQoS bool // a publication above maxQoS is sent at maxQoS
 	limits
+
+	expiry  uint32 // seconds that the session outlives the connection
+	aliases int32  // topic aliases that this client uses at most
+	quota   int32  // QoS 1 and 2 messages that the broker may send at a time
+
+	version  frames.Version // 0 before the first connection, if the version is negotiated
+	pinned   frames.Version // with which the kept session was made; 0: there was no connection yet
+	kept     bool           // the session outlives the connection
+	resumed  bool           // the broker had our session when the connection began
+	doubtful bool           // the session is kept, but CONNACK of this version does not say whether the broker had it
+	lossy    bool           // properties that the version does not have are left out
+	lowerQoS bool           // a publication above maxQoS is sent at maxQoS
 }
 
 // limits are the parts of the terms that publications and filters must keep.
 type limits struct {
-	maxPacket int // the largest packet that may be sent, in bytes
-	maxQoS    frames.QoS
+	maxPacket int     // the largest packet that may be sent, in bytes
 	server    *Server // nil before MQTT 5
+	maxQoS    frames.QoS
 }
 
 // wantedTerms are the terms before the first connection.
@@ -49,9 +49,9 @@ func wantedTerms(o *Options) terms {
 		pingLimit: o.PingTimeout,
 		window:    o.Window,
 		kept:      o.KeepSession,
-		expiry:    o.connectProperties().SessionExpiry,
-		quota:     o.V5.ReceiveMaximum,
-		aliases:   o.V5.outboundAliases(),
+		expiry:    o.sessionExpiry(),
+		quota:     int32(o.V5.ReceiveMaximum),
+		aliases:   int32(o.V5.outboundAliases()),
 		lossy:     o.V5.Lossy,
 		lowerQoS:  o.V5.LowerQoS,
 		limits:    limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},

@@ -17,9 +17,6 @@ type Config struct {
 	// that does not know 5. Its Properties are sent on MQTT 5 only.
 	Connect frames.Connect
 
-	// Lossy sends a will without the properties that the version of the connection does not have.
-	Lossy bool
-
 	// Authenticate, if set, makes the exchange of an enhanced authentication, also with a broker to
 	// which another one refers. Only MQTT 5 has it, so a Version of 0 is 5 then: with 3.1.1 the
 	// broker would not have to prove its identity.
@@ -34,6 +31,9 @@ type Config struct {
 
 	// AnySubprotocol accepts a WebSocket server that selects no subprotocol.
 	AnySubprotocol bool
+
+	// Lossy sends a will without the properties that the version of the connection does not have.
+	Lossy bool
 
 	// Prepare, if set, is called before each dial and may change the Attempt. Its context ends
 	// after ConnectTimeout. If it returns an error, the dial fails.
