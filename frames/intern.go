@@ -32,7 +32,9 @@ type lastBlock struct {
 }
 
 // find reports whether b begins with the block.
-func (l *lastBlock) find(b []byte) bool { return l != nil && len(l.bytes) > 0 && bytes.HasPrefix(b, l.bytes) }
+func (l *lastBlock) find(b []byte) bool {
+	return l != nil && len(l.bytes) > 0 && bytes.HasPrefix(b, l.bytes)
+}
 
 // keep keeps the block of a message.
 func (t *Topics) keep(block []byte, p *Publish) {
