@@ -249,8 +249,8 @@ func (c *conformance) numbersOnce(section, text string) {
 	}
 }
 
-// parts returns the text before the first heading in doc, and the text below each heading. The mark
-// is what begins a heading of the level.
+// parts returns the text before the first heading in doc, and the text below each heading. A
+// heading of the level begins with mark.
 func parts(doc, mark string) (before string, below map[string]string) {
 	below = make(map[string]string)
 	all := strings.Split(doc, mark)

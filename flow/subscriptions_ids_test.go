@@ -140,7 +140,7 @@ func TestAMessageWithAnUnknownIdentifierIsForAllOwnersWhoseFiltersMatch(t *testi
 	s.forIDs("a/x", []uint32{103}, "A", "B") // of a Subscription that has ended
 }
 
-// V66: what waited in the session has the identifier of the connection before.
+// V66: messages that waited in the session have the identifier of the connection before.
 func TestIdentifiersOutliveTheConnectionWithTheSession(t *testing.T) {
 	s := newKeptSubscriber(t)
 	s.adds("A", "a/#:0")

@@ -83,7 +83,7 @@ func (p *proof) Done(data []byte) error {
 	return nil
 }
 
-// V82: a client under load, which receives what it publishes at every QoS, authenticates anew many
+// V82: a client under load, which receives its own publications at every QoS, authenticates anew many
 // times on one connection.
 func TestReauthenticationUnderLoadKeepsTheConnection(t *testing.T) {
 	b := withExchange(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// What a keeper announces on MQTT 5.
+// The limits that a keeper announces on MQTT 5.
 const (
 	keeperMaximum = 60 // Receive Maximum
 	keeperAliases = 10

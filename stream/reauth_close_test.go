@@ -151,8 +151,8 @@ func TestShutdownWaitsForAReauthentication(t *testing.T) {
 	})
 }
 
-// V84: a connection that is cut during a re-authentication loses nothing: what waited goes out on the
-// next connection, and was never sent before.
+// V84: a connection that is cut during a re-authentication loses nothing: the packets that waited go out
+// on the next connection, and were never sent before.
 func TestACutDuringAReauthenticationLosesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := authenticated(t, b, stream.Options{})

@@ -144,7 +144,7 @@ func TestAStoredPublicationExpiresByTheTimeOfDay(t *testing.T) {
 	})
 }
 
-// V60, V61. The interval on the wire is what is left, rounded up. A received message that is passed on
+// V60, V61. The interval on the wire is the rest of it, rounded up. A received message that is passed on
 // keeps its deadline, and has expired if nothing is left.
 func TestTheIntervalOnTheWireIsTheRest(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -307,7 +307,7 @@ func TestAFixedVersionDoesNotFallBack(t *testing.T) {
 	}
 }
 
-// Redirects lead to ever new endpoints, so what is remembered must not grow for ever.
+// Redirects lead to ever new endpoints, so the memory of endpoints must not grow for ever.
 func TestEndpointsAreForgottenAfterAnHour(t *testing.T) {
 	var v versions
 	began := time.Now()
