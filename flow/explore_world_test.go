@@ -187,7 +187,7 @@ func (w *world) write() {
 func (w *world) connect() {
 	present, again := w.broker.connect(w)
 	w.online, w.toClient = true, again
-	w.receiver.SetQuota(w.plan.quota, present)
+	w.receiver.SetQuota(uint16(w.plan.quota), present)
 	if !present {
 		w.sender.SessionLost(func(e flow.Ended[int]) { w.end(e.Owner, sessionLost) })
 		w.receiver.Clear()

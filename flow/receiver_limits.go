@@ -8,10 +8,10 @@ import "github.com/go-millrace/mqtt/frames"
 // Some brokers send the whole backlog of a resumed session at once, each message with DUP. These
 // messages do not count.
 type quota struct {
-	limit   int  // 0: none
-	resumed bool // the connection has resumed a session
-	used    int
-	extra   int    // messages that await the end of their exchange and do not count
+	limit   int32 // 0: none
+	used    int32
+	extra   int32  // messages that await the end of their exchange and do not count
+	resumed bool   // the connection has resumed a session
 	surplus uint64 // messages that came in excess of the limit
 }
 
@@ -26,7 +26,9 @@ const (
 
 // SetQuota sets the Receive Maximum of a new connection, 0 for none. The parameter resumed says
 // that the broker has the session.
-func (r *Receiver) SetQuota(limit int, resumed bool) { r.quota.limit, r.quota.resumed = limit, resumed }
+func (r *Receiver) SetQuota(limit uint16, resumed bool) {
+	r.quota.limit, r.quota.resumed = int32(limit), resumed
+}
 
 // Admits reports whether the broker may send this QoS 1 or 2 PUBLISH now [MQTT-3.3.4-9]. Call it
 // before Arrive.
@@ -37,6 +39,9 @@ func (r *Receiver) Admits(qos frames.QoS, id uint16, dup bool) bool {
 	in := r.ids.find(id)
 	return qos == frames.ExactlyOnce && in != nil && in.counted != uncounted
 }
+
+// Exceed records that a message which Admits has not admitted is accepted all the same.
+func (r *Receiver) Exceed() { r.surplus++ }
 
 // Surplus returns how many messages came in excess of the quota.
 func (r *Receiver) Surplus() uint64 { return r.surplus }

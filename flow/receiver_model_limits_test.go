@@ -59,14 +59,14 @@ func (r *receiverRun) answered(a *arrival) {
 
 // setQuota sets the quota of a new connection. Messages in doubt are of MQTT 3.1, which has none.
 func (r *receiverRun) setQuota(resumed bool) {
-	r.quota.limit, r.quota.resumed = r.rnd.IntN(6), resumed // 0: none
+	r.quota.limit, r.quota.resumed = int32(r.rnd.IntN(6)), resumed // 0: none
 	for _, m := range r.held {
 		if m.doubt {
 			r.quota.limit = 0
 		}
 	}
 	r.logf("quota %d, resumed %v", r.quota.limit, resumed)
-	r.r.SetQuota(r.quota.limit, resumed)
+	r.r.SetQuota(uint16(r.quota.limit), resumed)
 }
 
 // used returns how many messages count in the quota, and how many beside it.
@@ -92,7 +92,7 @@ func (r *receiverRun) used() (used, extra int) {
 func (r *receiverRun) admits(qos frames.QoS, id uint16, dup bool) bool {
 	used, _ := r.used()
 	m := r.held[id]
-	want := r.quota.limit == 0 || used < r.quota.limit || dup && r.quota.resumed ||
+	want := r.quota.limit == 0 || used < int(r.quota.limit) || dup && r.quota.resumed ||
 		qos == qos2 && m != nil && m.counted != uncounted
 	if got := r.r.Admits(qos, id, dup); got != want {
 		r.fail("QoS %d #%d DUP %v is admitted: %v, want %v", qos, id, dup, got, want)
@@ -108,7 +108,7 @@ func (r *receiverRun) count(dup bool) counted {
 	case !dup || !r.quota.resumed:
 		return inQuota
 	}
-	if used, extra := r.used(); used+extra >= r.quota.limit {
+	if used, extra := r.used(); used+extra >= int(r.quota.limit) {
 		r.quota.surplus++
 	}
 	return besideQuota
@@ -116,7 +116,7 @@ func (r *receiverRun) count(dup bool) counted {
 
 func (r *receiverRun) checkQuota() {
 	used, extra := r.used()
-	if r.r.used != used || r.r.extra != extra || r.r.Surplus() != r.quota.surplus || r.quota.limit > 0 && used > r.quota.limit {
+	if int(r.r.used) != used || int(r.r.extra) != extra || r.r.Surplus() != r.quota.surplus || r.quota.limit > 0 && used > int(r.quota.limit) {
 		r.fail("used %d, beside %d, surplus %d; want %d, %d, %d of %d", r.r.used, r.r.extra, r.r.Surplus(),
 			used, extra, r.quota.surplus, r.quota.limit)
 	}

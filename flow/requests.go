@@ -20,14 +20,13 @@ type requests[T comparable] struct {
 	queue  []*filter[T]
 	asked  map[uint16]*request[T] // by packet identifier
 	resent map[uint16]bool        // answered packets that were sent twice, so that a second answer may come
-	lapsed int                    // how many packets in asked have lapsed
 	sent   uint64                 // how many packets were sent
 
-	pings, pongs int // PINGREQ and PINGRESP on this connection
+	lapsed       int32 // how many packets in asked have lapsed
+	pings, pongs int32 // PINGREQ and PINGRESP on this connection
 
 	refuse func(frames.Filter) error // the reason why a filter cannot be asked for; nil: none is refused
-	packet int                       // the bytes that a packet may take
-	bytes  int                       // the bytes that the filters of a packet may take
+	packet int32                     // the bytes that a packet may take
 }
 
 // A request is a packet without an answer.
@@ -39,7 +38,7 @@ type request[T comparable] struct {
 	number  uint64 // the position in the order of sending
 
 	sentAt   time.Duration
-	ping     int           // the number of the first PINGREQ after it
+	ping     int32         // the number of the first PINGREQ after it
 	lapsed   bool          // nobody waits for the answer any more
 	due      time.Duration // with retry: when to send it again
 	attempts int
@@ -60,7 +59,7 @@ const (
 
 // fits reports whether q has room for a filter.
 func (r *requests[T]) fits(q *request[T], filter string) bool {
-	return len(q.filters) == 0 || len(q.filters) < requestFilters && q.size+len(filter) <= r.bytes
+	return len(q.filters) == 0 || len(q.filters) < requestFilters && q.size+len(filter) <= min(requestBytes, int(r.packet)-requestOverhead)
 }
 
 // add adds a filter to the packet.
@@ -108,7 +107,7 @@ func (r *requests[T]) refusal(x *filter[T]) error {
 	switch {
 	case r.refuse == nil:
 		return nil
-	case x.change() == unsubscribe && requestOverhead+len(x.topic) > r.packet:
+	case x.change() == unsubscribe && requestOverhead+len(x.topic) > int(r.packet):
 		return frames.PacketTooLarge
 	case x.change() == unsubscribe:
 		return nil
@@ -235,7 +234,7 @@ func (r *requests[T]) overdue(now time.Duration, send func(Request)) (next time.
 
 // unanswered returns the packets that wait for an answer, in order of sending.
 func (r *requests[T]) unanswered() []*request[T] {
-	if len(r.asked) == r.lapsed {
+	if len(r.asked) == int(r.lapsed) {
 		return nil
 	}
 	list := slices.SortedFunc(maps.Values(r.asked), func(a, b *request[T]) int { return cmp.Compare(a.number, b.number) })
@@ -269,7 +268,7 @@ func (r *requests[T]) lost() {
 }
 
 // UnderWay returns how many SUBSCRIBE and UNSUBSCRIBE packets wait for their answer.
-func (s *Subscriptions[T]) UnderWay() int { return len(s.requests.asked) - s.requests.lapsed }
+func (s *Subscriptions[T]) UnderWay() int { return len(s.requests.asked) - int(s.requests.lapsed) }
 
 // Next returns the next packet to send, or false when there is none.
 //

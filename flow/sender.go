@@ -31,6 +31,7 @@ type Sender[T any] struct {
 	// in order of acceptance; the entries before cursor were transmitted on this connection.
 	publications list.List
 	cursor       int32
+	expiring     int32 // publications that expire
 	unwritten    list.List
 
 	seq         uint64        // the sequence number of the publication accepted last
@@ -38,7 +39,6 @@ type Sender[T any] struct {
 	runExtra    int           // publications in runs, without the first of each run
 	inFlight    int           // QoS 1 and 2 publications that have an identifier
 	outstanding int           // the part of inFlight that was transmitted on this connection
-	expiring    int           // publications that expire
 	expireAt    time.Duration // not after the first deadline of a queued publication; 0: none is known
 }
 

@@ -76,7 +76,7 @@ const (
 // NewSubscriptions returns an empty set. Requests take their packet identifiers from ids; retry may
 // be nil. The parameter kept says that the broker keeps the session when the connection ends.
 func NewSubscriptions[T comparable](ids *Identifiers, retry *Retry, kept bool) *Subscriptions[T] {
-	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry, bytes: requestBytes}, kept: kept, known: !kept}
+	return &Subscriptions[T]{requests: requests[T]{ids: ids, retry: retry, packet: frames.MaxPacket}, kept: kept, known: !kept}
 }
 
 // Lookup returns the owners whose filters match topic, each once. The slice must not be changed.
@@ -223,7 +223,7 @@ func (s *Subscriptions[T]) Remove(owner T) bool {
 // for, and a packet has at most maxPacket bytes. A filter that is refused here counts as refused by
 // the broker.
 func (s *Subscriptions[T]) Limit(refuse func(frames.Filter) error, maxPacket int) {
-	s.requests.refuse, s.requests.packet, s.requests.bytes = refuse, maxPacket, min(requestBytes, maxPacket-requestOverhead)
+	s.requests.refuse, s.requests.packet = refuse, int32(maxPacket)
 }
 
 // Connected begins a connection, for which all filters are asked for. The parameter present says

@@ -18,7 +18,7 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 			if v >= mqtt.V5 && b.process == nil {
-				t.Log("mochi 2.7.9 stops acknowledging the publications of a client that does not read fast: nothing is tested")
+				t.Log(mochiStops)
 				return
 			}
 			n := *echoes

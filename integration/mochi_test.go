@@ -13,6 +13,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/go-millrace/mqtt"
 )
 
 func startMochi(t *testing.T, s setup) *broker {
@@ -144,3 +146,13 @@ func (h *turns) end(c *mochi.Client) {
 		h.ended.Broadcast()
 	}
 }
+
+// mochiUnderLoad returns the versions for tests in which mochi 2.7.9 delivers many messages at QoS 1 and
+// 2. At MQTT 5 it can stop: Inflight.NextImmediate takes a read lock twice, which is a deadlock when
+// another goroutine waits for the lock in between.
+func mochiUnderLoad(t *testing.T) []mqtt.Version {
+	t.Logf("mochi at MQTT 5: %s", mochiStops)
+	return older
+}
+
+const mochiStops = "mochi 2.7.9 can deadlock in Inflight.NextImmediate, so it does not take part"

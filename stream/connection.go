@@ -31,7 +31,7 @@ type connection struct {
 	bye    frames.ReasonCode // of the DISCONNECT to be written, Success for none
 	conn   *link.Conn
 	terms  terms
-	wanted terms // that the Options ask for
+	wanted *terms // that the Options ask for, if a connection of MQTT 5 has changed them; else nil
 	cause  error
 
 	keepAlive flow.KeepAlive
@@ -40,7 +40,6 @@ type connection struct {
 	lateAck   lateAck
 	reauth    *reauth   // nil without OptionsV5.Authenticate
 	farewell  *Farewell // nil: a plain DISCONNECT
-	unsaid    error     // why the last connection ended without the DISCONNECT of farewell
 	backoff   *flow.Backoff
 
 	reader   *reader
@@ -52,20 +51,19 @@ type connection struct {
 
 func newConnection(r *reader, t terms, b *flow.Backoff, endpoint string, first chan<- error) connection {
 	return connection{
-		reader: r, terms: t, wanted: t, backoff: b, cancel: func() {},
+		reader: r, terms: t, backoff: b, cancel: func() {},
 		endpoint: endpoint, states: newStateFeed(endpoint), first: first,
 	}
 }
 
 // restored sets the parts of the terms that a Store has kept.
 func (c *connection) restored(snap flow.Snapshot) {
-	if c.wanted.clientID == "" {
-		c.wanted.clientID = snap.Owner
+	if c.terms.clientID == "" {
+		c.terms.clientID = snap.Owner
 	}
 	if snap.Session != nil {
-		c.wanted.pinned = snap.Session.Version
+		c.terms.pinned = snap.Session.Version
 	}
-	c.terms = c.wanted
 }
 
 // online reports whether the session counts as connected: from begin until reset.
@@ -109,7 +107,13 @@ func (c *connection) endAttempt() {
 func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 	c.endAttempt()
 	c.phase, c.conn, c.endpoint = phaseUp, conn, conn.Endpoint
-	c.terms = c.wanted.agreed(conn)
+	wanted := c.terms
+	if c.wanted != nil {
+		wanted = *c.wanted
+	} else if conn.Version >= frames.V5 {
+		c.wanted = &wanted
+	}
+	c.terms = wanted.agreed(conn)
 	c.lateAck = lateAck{}
 	c.reauth.begin(conn.Auth, now)
 	c.keepAlive = flow.NewKeepAlive(c.terms.keepAlive, c.terms.pingLimit, sent, now)

@@ -13,7 +13,7 @@ import (
 // publish adds a PUBLISH.
 func (o *outbox) publish(p *frames.Publish) {
 	before, topic := len(o.filling.bytes), p.Topic
-	if o.aliases.table != nil {
+	if o.aliases != nil {
 		o.aliases.apply(p, o.terms.maxPacket)
 	}
 	bytes, err := p.Append(o.filling.bytes, o.terms.version)

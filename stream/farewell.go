@@ -28,7 +28,20 @@ type Farewell struct {
 
 	Reason string                // the reason string
 	User   []frames.UserProperty // the user properties of DISCONNECT
+
+	unsaid error // why the connection ended without this DISCONNECT; set by the loop
 }
+
+// fault returns the reason why the connection ended without the DISCONNECT. A nil Farewell has none.
+func (f *Farewell) fault() error {
+	if f == nil {
+		return nil
+	}
+	return f.unsaid
+}
+
+// endedSession reports whether the DISCONNECT has ended the broker's session.
+func (f *Farewell) endedSession() bool { return f != nil && f.EndSession && f.unsaid == nil }
 
 // check returns an error for a Farewell that can never be used.
 func (f *Farewell) check(kept bool) error {

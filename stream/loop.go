@@ -22,7 +22,6 @@ type loop struct {
 	intake   intake
 	receipts receipts
 	inboxes  *inboxes
-	replies  *replies
 	throttle throttle
 	outbox   outbox
 	link     connection
@@ -60,13 +59,13 @@ func (l *loop) snapshot() Stats {
 	if seq, at := l.sender.OldestInFlight(); seq > 0 {
 		st.OldestInFlight = l.clock.now - at
 	}
-	st.Unreported, st.LateReplies = l.receipts.failed, l.replies.late.Load()
+	st.Unreported, st.LateReplies = l.receipts.failed, l.receipts.replies.lateReplies()
 	st.Receipts = int(l.receipts.counts.waiting.Load())
 	st.Unacked = l.receiver.Unacked()
 	if a, _, ok := l.receiver.holdsAcks(); ok {
 		st.OldestUnacked = l.clock.now - a.at
 	}
-	st.Window, st.Surplus = l.link.terms.window, l.receiver.Surplus()+l.count.surplus
+	st.Window, st.Surplus = l.link.terms.window, l.receiver.Surplus()
 	st.Paused, st.PausedFor, st.Behind = l.throttle.paused, l.throttle.pausedFor(l.clock.now), l.throttle.behind
 	st.Subscribed = l.subs.Wanted()
 	st.Online = l.link.online()

@@ -38,28 +38,29 @@ func (l *loop) reconnect(cause error) {
 // connected begins a connection. SUBSCRIBE packets go out first, then publications in flight, then
 // new publications.
 func (l *loop) connected(c *link.Conn) {
+	was := l.link.terms.pinned
 	l.link.begin(c, l.clock.now, l.clock.since(c.Began))
 	l.count.connections++
 	t := &l.link.terms
 	l.outbox.connected(c, t)
 	l.sender.SetWindow(t.window)
-	l.receiver.SetQuota(int(t.quota), t.resumed)
+	l.receiver.SetQuota(t.receiveMaximum(), t.resumed)
 	l.subs.Limit(t.refuse, t.maxPacket)
 	switch {
 	case !t.kept, t.resumed:
-	case t.doubtful: // go on as if the broker had the session
+	case t.doubtful(): // go on as if the broker had the session
 		l.receiver.Doubt()
 	default:
 		l.sender.SessionLost(func(e flow.Ended[owner]) { l.receipts.complete(&e, unconfirmed(ErrSessionLost)) })
 		l.receiver.Clear()
 	}
-	if r, ok := t.record(&l.link.wanted); ok {
+	if r, ok := t.record(was); ok {
 		l.outbox.journal.Open(r)
 	}
-	if t.version >= frames.V5 && t.resumed && l.link.wanted.pinned == 0 && l.count.connections == 1 {
+	if t.version >= frames.V5 && t.resumed && was == 0 && l.count.connections == 1 {
 		l.log.Warn("the broker has a session that this client does not know; it goes on with that session", "client", t.clientID)
 	}
-	l.replies.connected(t)
+	l.receipts.replies.connected(t)
 	withdrawRequests(l)
 	l.takeAcks() // a copy takes the place of a message that was requeued before
 	l.inboxes.reconnected(t.mayHaveSession())

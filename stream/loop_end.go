@@ -60,7 +60,7 @@ func (l *loop) end() {
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
 	s.add(l.life.await(logWriter), "log handler")
 	l.life.endHelpers()
-	l.life.closeErr = errors.Join(l.link.unsaid, closeError(l.settings.store, l.outbox.failing(), left, s))
+	l.life.closeErr = errors.Join(l.link.farewell.fault(), closeError(l.settings.store, l.outbox.failing(), left, s))
 	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err, s.Server = false, false, l.life.closed(), nil })
 	l.link.states.close()
 	close(l.life.done)
@@ -114,7 +114,7 @@ func (l *loop) hangUp() {
 		l.awaitWriter()
 	}
 	l.link.endAttempt()
-	l.link.unsaid = farewell.unsent(&l.link)
+	farewell.unsaid = farewell.unsent(&l.link)
 	switch {
 	case l.link.phase == phaseUp && hangsUp, l.link.phase > phaseUp:
 		l.link.conn.Abort() // a broker that has got DISCONNECT with a reason need not close its side
@@ -159,7 +159,7 @@ func (l *loop) endPublications() {
 	}
 	l.disconnected(cause)
 	l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)
-	stored := l.outbox.journal != nil && !(l.link.farewell != nil && l.link.farewell.EndSession && l.link.unsaid == nil)
+	stored := l.outbox.journal != nil && !l.link.farewell.endedSession()
 	l.sender.Drain(func(e flow.Ended[owner], sent bool) {
 		err := notSent(cause)
 		switch {

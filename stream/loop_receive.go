@@ -33,7 +33,7 @@ func (l *loop) deliverRun(packets []packet) (n int) {
 		n++
 		l.count.bytesIn += uint64(p.size)
 		if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
-			l.count.surplus++
+			l.receiver.Exceed()
 			l.log.noteSurplus(int(l.link.terms.quota))
 		}
 		l.deliver(p)

@@ -8,16 +8,16 @@ import "github.com/go-millrace/mqtt/frames"
 // Invariant: an alias stands for a topic only after a PUBLISH that set it was written at QoS 0 or
 // acknowledged, since a broker that refuses that PUBLISH need not keep the alias.
 type outAliases struct {
-	table   *frames.OutboundAliases // nil if the broker takes no aliases
-	setting map[uint16]uint16       // the aliases that unacknowledged packets set, by packet identifier
+	table   *frames.OutboundAliases
+	setting map[uint16]uint16 // the aliases that unacknowledged packets set, by packet identifier
 }
 
-// begin starts a connection on which up to most aliases may be used.
-func (a *outAliases) begin(most int) {
-	*a = outAliases{}
-	if most > 0 {
-		a.table = frames.NewOutboundAliases(uint16(most))
+// newOutAliases returns the aliases of a new connection, nil if none may be used.
+func newOutAliases(most int) *outAliases {
+	if most <= 0 {
+		return nil
 	}
+	return &outAliases{table: frames.NewOutboundAliases(uint16(most))}
 }
 
 // apply gives a PUBLISH its alias, and leaves out the topic if the alias stands for it. A packet
@@ -55,7 +55,7 @@ const aliasBytes = 3 + 1 + 1
 
 // answered records the ack of a packet, which may have set an alias.
 func (a *outAliases) answered(id uint16, code frames.ReasonCode) {
-	if len(a.setting) == 0 {
+	if a == nil || len(a.setting) == 0 {
 		return
 	}
 	alias, ok := a.setting[id]

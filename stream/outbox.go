@@ -17,7 +17,7 @@ import (
 // The changes of a failed commit are committed again, alone and before any other batch.
 type outbox struct {
 	log   *packetLog
-	terms *terms // of the connection
+	terms *terms // of the connection, only read
 	conn  wire   // nil without a connection
 	err   error  // a packet could not be encoded for the connection
 	sent  uint64 // PUBLISH packets
@@ -27,10 +27,10 @@ type outbox struct {
 	current     batch // being written, if busy
 	ackingBytes int32 // the part of filling.bytes that answers packets of the broker
 	busy        bool
-	began       time.Duration // when current became busy
-	early       earlyWrite    // busy only while a batch is being written
 	idle        bool          // the writer may end
 	quiet       bool          // no batch is passed on, since only AUTH may be sent
+	early       earlyWrite    // busy only while a batch is being written
+	began       time.Duration // when current became busy
 	spare       buffers       // of the last batch, to be used again
 
 	handed uint64       // the number of the last batch whose bytes were handed to the connection
@@ -40,7 +40,7 @@ type outbox struct {
 	syncs  []syncCall
 
 	properties *frames.Properties // of the message that is being encoded
-	aliases    outAliases
+	aliases    *outAliases        // nil if the broker takes no aliases
 }
 
 // A failedCommit is a commit to be repeated.
@@ -79,8 +79,8 @@ func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
 // connected begins a connection.
 func (o *outbox) connected(conn wire, t *terms) {
 	o.conn, o.terms = conn, t
-	if o.aliases.begin(0); t.server != nil {
-		o.aliases.begin(min(int(t.aliases), t.server.TopicAliases))
+	if o.aliases = nil; t.server != nil {
+		o.aliases = newOutAliases(min(int(t.aliases), t.server.TopicAliases))
 	}
 }
 

@@ -29,6 +29,7 @@ type receipts struct {
 	lagging map[chan<- Receipt]*ackQueue
 	failed  uint64          // publications that ended with an error and have no Ack channel
 	stages  []*publishStage // that have results in this turn
+	replies *replies        // of requests; nil before the first request
 }
 
 // complete passes the result of a publication, or of a part of a run, to its owner. A stage makes

@@ -46,9 +46,39 @@ type mailbox struct {
 	own bool  // err concerns the context of the call that asked alone
 }
 
+// replies returns the replies of the session, which the first request makes.
+func (s *Session) replies() *replies {
+	if r := s.requests.Load(); r != nil {
+		return r
+	}
+	made := &replies{}
+	s.call(func(l *loop) {
+		if l.receipts.replies == nil {
+			l.receipts.replies = made
+			if l.link.online() {
+				made.connected(&l.link.terms)
+			}
+			s.requests.Store(made)
+		}
+		made = l.receipts.replies
+	})
+	return made
+}
+
+// lateReplies returns the number of replies for which no request waited. A nil replies has none.
+func (r *replies) lateReplies() uint64 {
+	if r == nil {
+		return 0
+	}
+	return r.late.Load()
+}
+
 // connected begins a connection. Unless the broker has resumed the session, the reply to a request
 // that it has acknowledged may be gone. A connection without MQTT 5 carries no requests.
 func (r *replies) connected(t *terms) {
+	if r == nil {
+		return // no request was made yet
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.version = t.version
@@ -211,6 +241,9 @@ func (r *replies) leave(q *request, cause error) {
 
 // takeLeaving returns the requests that gave up since the last call.
 func (r *replies) takeLeaving() []*request {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	leaving := r.leaving

@@ -60,7 +60,7 @@ func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message
 		}
 	}
 	if err != nil {
-		s.replies.end(q, notSent(err))
+		s.replies().end(q, notSent(err))
 	}
 	select {
 	case r := <-q.result: // a ready result beats an ended context
@@ -71,9 +71,9 @@ func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message
 	case r := <-q.result:
 		return r.Message, r.Err
 	case <-behind: // the reply would lie unread
-		s.replies.giveUp(q, ErrBehind)
+		s.replies().giveUp(q, ErrBehind)
 	case <-ctx.Done():
-		s.replies.giveUp(q, nil)
+		s.replies().giveUp(q, nil)
 	}
 	s.call(withdrawRequests) // otherwise the session ends, and with it each request
 	r := <-q.result
@@ -93,7 +93,7 @@ func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestSt
 	if err != nil {
 		return nil, err
 	}
-	q := &request{replies: s.replies, box: box, ctx: ctx, message: p.Message, tag: p.Tag, stage: stage}
+	q := &request{replies: s.replies(), box: box, ctx: ctx, message: p.Message, tag: p.Tag, stage: stage}
 	if stage == nil {
 		q.result = make(chan Reply, 1)
 	}
@@ -104,7 +104,7 @@ func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestSt
 	properties.ResponseTopic, properties.Correlation = topic, q.id[:]
 	q.timed = s.expireWith(ctx, &properties)
 	q.message.Properties = &properties
-	return q, s.replies.register(q)
+	return q, s.replies().register(q)
 }
 
 // checkRequest checks the message of a request.
@@ -175,7 +175,7 @@ func (s *Session) openMailbox(ctx context.Context) (*mailbox, string, error) {
 	if s.settings.version < frames.V5 {
 		return nil, "", &VersionError{Field: "response topic", Need: frames.V5, Have: s.settings.version}
 	}
-	if began := s.replies.began.wait(); began != nil {
+	if began := s.replies().began.wait(); began != nil {
 		intakeEnds := s.life.intakeEnds.wait()
 		if intakeEnds == nil {
 			return nil, "", s.life.closed()
@@ -189,7 +189,7 @@ func (s *Session) openMailbox(ctx context.Context) (*mailbox, string, error) {
 		}
 	}
 	for {
-		box, topic, opens, err := s.replies.mailbox()
+		box, topic, opens, err := s.replies().mailbox()
 		if err != nil {
 			return nil, "", err
 		}
@@ -205,7 +205,7 @@ func (s *Session) openMailbox(ctx context.Context) (*mailbox, string, error) {
 				return nil, "", gaveUp(ctx, s.states.reason("the topic of the replies is not subscribed yet"))
 			}
 		}
-		if err, again := s.replies.failure(box); err == nil {
+		if err, again := s.replies().failure(box); err == nil {
 			return box, topic, nil
 		} else if !again || ctx.Err() != nil {
 			return nil, "", err
@@ -223,9 +223,9 @@ func (r *replies) failure(box *mailbox) (err error, again bool) {
 // subscribeMailbox opens a mailbox. QoS 1 is enough, since the correlation data show a second copy.
 func (s *Session) subscribeMailbox(ctx context.Context, box *mailbox, topic string) {
 	sub, err := s.Subscribe(ctx, frames.Filter{Topic: topic, QoS: frames.AtLeastOnce})
-	s.replies.opened(box, sub, err, err != nil && ctx.Err() != nil)
+	s.replies().opened(box, sub, err, err != nil && ctx.Err() != nil)
 	if err == nil && !s.life.start(feeder, func() { s.readMailbox(box) }) {
-		s.replies.close(box, s.life.closed())
+		s.replies().close(box, s.life.closed())
 	}
 }
 
@@ -235,7 +235,7 @@ func (s *Session) readMailbox(box *mailbox) {
 	var chunk []Delivery
 	for chunk = inbox.take(nil, chunk); len(chunk) > 0; chunk = inbox.take(nil, chunk[:0]) {
 		for i := range chunk {
-			s.replies.deliver(&chunk[i])
+			s.replies().deliver(&chunk[i])
 		}
 		inbox.done(nil)
 		clear(chunk)
@@ -244,13 +244,13 @@ func (s *Session) readMailbox(box *mailbox) {
 	if cause == nil || s.life.Err() != nil {
 		cause = s.life.closed()
 	}
-	s.replies.close(box, cause)
+	s.replies().close(box, cause)
 }
 
 // withdrawRequests ends the requests that gave up. Their publications are withdrawn if they are
 // still queued. All of them take one pass over the publications.
 func withdrawRequests(l *loop) {
-	leaving := l.replies.takeLeaving()
+	leaving := l.receipts.replies.takeLeaving()
 	if len(leaving) == 0 {
 		return
 	}
@@ -272,7 +272,7 @@ func withdrawRequests(l *loop) {
 			if cause == nil {
 				cause = gaveUp(q.ctx, l.link.states.reason("there is no reply"))
 			}
-			l.replies.end(q, unconfirmed(cause))
+			l.receipts.replies.end(q, unconfirmed(cause))
 			continue
 		}
 		if cause == nil {

@@ -126,7 +126,7 @@ func (st *requestStage) run(in <-chan Publishing) {
 		case <-stopping:
 			in, stopping = nil, nil
 			if st.next != nil {
-				s.replies.end(st.next, notSent(s.life.closed()))
+				s.replies().end(st.next, notSent(s.life.closed()))
 				st.next = nil
 			}
 		case <-abandon:
@@ -225,11 +225,11 @@ func (st *requestStage) collect() {
 // giveUp ends all requests, since ctx has ended.
 func (st *requestStage) giveUp() {
 	if st.next != nil {
-		st.session.replies.end(st.next, notSent(context.Cause(st.ctx)))
+		st.session.replies().end(st.next, notSent(context.Cause(st.ctx)))
 		st.next = nil
 	}
 	for q := range st.open {
-		st.session.replies.giveUp(q, nil)
+		st.session.replies().giveUp(q, nil)
 	}
 	st.session.call(withdrawRequests)
 }
@@ -269,10 +269,10 @@ func (st *requestStage) expire() {
 			expired = true
 			st.open[q] = time.Time{}
 			if q != st.next {
-				st.session.replies.giveUp(q, ErrExpired)
+				st.session.replies().giveUp(q, ErrExpired)
 				continue
 			}
-			st.session.replies.end(q, notSent(ErrExpired))
+			st.session.replies().end(q, notSent(ErrExpired))
 			st.next = nil
 		case next.IsZero() || at.Before(next):
 			next = at

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
@@ -21,7 +22,7 @@ type Session struct {
 	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
 	states    *stateFeed
-	replies   *replies // of requests
+	requests  atomic.Pointer[replies] // made with the first request
 	life      *life
 }
 
@@ -47,13 +48,16 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 		commands: make(chan command),
 		counts:   newReceiptCounts(),
 		life:     newLife(),
-		replies:  &replies{base: options.V5.ReplyTopic},
 	}
 	options.Logger = logThrough(options.Logger, s.life)
 	s.calls = &publishCalls{wake: s.life.wake}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)
 	s.publishes, s.states = l.intake.publishes, l.link.states
+	if base := options.V5.ReplyTopic; base != "" {
+		l.receipts.replies = &replies{base: base}
+		s.requests.Store(l.receipts.replies)
+	}
 	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts, &l.link); err != nil {
 		return nil, err
 	}
@@ -85,7 +89,6 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
-		replies:  s.replies,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
 		link:     newConnection(newReader(dialer, o.V5.inboundAliases()), wantedTerms(o), backoff, shown, first),
 	}

@@ -48,7 +48,6 @@ type Stats struct {
 type counters struct {
 	acknowledged, received     uint64
 	tooLarge, discarded        uint64
-	surplus                    uint64
 	bytesIn, bytesOut          uint64
 	writes, reads, connections uint64
 }

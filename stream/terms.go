@@ -21,23 +21,24 @@ type terms struct {
 	limits
 
 	expiry  uint32 // seconds that the session outlives the connection
-	aliases int32  // topic aliases that this client uses at most
-	quota   int32  // QoS 1 and 2 messages that the broker may send at a time
+	aliases uint16 // topic aliases that this client uses at most
+	quota   uint16 // QoS 1 and 2 messages that the broker may send at a time
 
 	version  frames.Version // 0 before the first connection, if the version is negotiated
 	pinned   frames.Version // with which the kept session was made; 0: there was no connection yet
 	kept     bool           // the session outlives the connection
 	resumed  bool           // the broker had our session when the connection began
-	doubtful bool           // the session is kept, but CONNACK of this version does not say whether the broker had it
 	lossy    bool           // properties that the version does not have are left out
 	lowerQoS bool           // a publication above maxQoS is sent at maxQoS
+
+	maxQoS    frames.QoS // of a publication
+	anonymous bool       // Options.ClientID is empty
 }
 
-// limits are the parts of the terms that publications and filters must keep.
+// limits are the limits of the broker, beside maxQoS, that publications and filters must keep.
 type limits struct {
-	maxPacket int     // the largest packet that may be sent, in bytes
 	server    *Server // nil before MQTT 5
-	maxQoS    frames.QoS
+	maxPacket int     // the largest packet that may be sent, in bytes
 }
 
 // wantedTerms are the terms before the first connection.
@@ -50,11 +51,12 @@ func wantedTerms(o *Options) terms {
 		window:    o.Window,
 		kept:      o.KeepSession,
 		expiry:    o.sessionExpiry(),
-		quota:     int32(o.V5.ReceiveMaximum),
-		aliases:   int32(o.V5.outboundAliases()),
+		quota:     uint16(o.V5.ReceiveMaximum),
+		aliases:   uint16(o.V5.outboundAliases()),
 		lossy:     o.V5.Lossy,
+		anonymous: o.ClientID == "",
 		lowerQoS:  o.V5.LowerQoS,
-		limits:    limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},
+		maxQoS:    frames.ExactlyOnce, limits: limits{maxPacket: frames.MaxPacket},
 	}
 }
 
@@ -62,7 +64,6 @@ func wantedTerms(o *Options) terms {
 func (t terms) agreed(c *link.Conn) terms {
 	t.version = c.Version
 	t.resumed = c.Connack.SessionPresent
-	t.doubtful = t.kept && t.version == frames.V31
 	t.pinned, t.clientID = c.Version, c.ClientID
 	if s := serverOf(c, t.expiry, t.keepAlive); s != nil {
 		t.server, t.keepAlive = s, s.KeepAlive
@@ -74,20 +75,26 @@ func (t terms) agreed(c *link.Conn) terms {
 		if t.pingLimit == 0 {
 			t.pingLimit = min(t.keepAlive, maxDefaultPingTimeout)
 		}
-	} else {
-		t.quota = 0
 	}
 	return t
 }
 
-// record returns the record of a session that the broker keeps, for the Store. The parameter wanted
-// are the terms that the client asks for. A session of 3.1 and 3.1.1 needs no record.
-func (t *terms) record(wanted *terms) (r flow.SessionRecord, ok bool) {
+// record returns the record of a session that the broker keeps, for the Store. The parameter was is the
+// version that the session had before this connection. Without MQTT 5 a session needs no record.
+func (t *terms) record(was frames.Version) (r flow.SessionRecord, ok bool) {
 	r = flow.SessionRecord{Version: t.version, Expiry: t.expiry, Seen: time.Now()}
-	if wanted.clientID != t.clientID {
+	if t.anonymous {
 		r.ClientID = t.clientID
 	}
-	return r, t.kept && (t.version >= frames.V5 || wanted.pinned >= frames.V5)
+	return r, t.kept && max(t.version, was) >= frames.V5
+}
+
+// receiveMaximum returns how many QoS 1 and 2 messages the broker may send at a time, 0 for any number.
+func (t *terms) receiveMaximum() uint16 {
+	if t.version < frames.V5 {
+		return 0
+	}
+	return t.quota
 }
 
 // request describes the next attempt. A session that the broker keeps has the version with which it
@@ -101,7 +108,11 @@ func (t *terms) request(number int, last error) link.Request {
 }
 
 // mayHaveSession reports whether the broker may have state of our session.
-func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful }
+func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful() }
+
+// doubtful reports whether the session is kept, and CONNACK of this version does not say whether the
+// broker had it.
+func (t *terms) doubtful() bool { return t.kept && t.version == frames.V31 }
 
 // limited reports whether a valid message may break the terms.
 func (t *terms) limited() bool {

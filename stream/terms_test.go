@@ -12,7 +12,7 @@ func TestTermsAreTheOptionsUntilAConnectionAgrees(t *testing.T) {
 	o := &Options{Version: frames.V311, ClientID: "c", KeepAlive: time.Minute, Window: 7, KeepSession: true}
 	want := terms{
 		version: frames.V311, clientID: "c", keepAlive: time.Minute, window: 7, kept: true,
-		expiry: forEver, aliases: 16, limits: limits{maxPacket: frames.MaxPacket, maxQoS: frames.ExactlyOnce},
+		expiry: forEver, aliases: 16, maxQoS: frames.ExactlyOnce, limits: limits{maxPacket: frames.MaxPacket},
 	}
 	if got := wantedTerms(o); got != want {
 		t.Errorf("the terms are %+v, want %+v", got, want)
