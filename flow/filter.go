@@ -25,43 +25,52 @@ type filter[T comparable] struct {
 	listed       bool             // in Subscriptions.parting
 }
 
-// A filterID is a subscription identifier that messages for a filter may have: of the last
-// SUBSCRIBE that was granted, or of one that has no answer yet. Until the answer, the broker may
-// have either.
+// A filterID is a subscription identifier that messages for a filter may have: of the last SUBSCRIBE
+// that was granted, or of one without an answer. Until the answer, the broker may have either. One
+// connection asks for a filter at most once with each identifier.
 type filterID struct {
-	id uint32
-	by uint64 // the number of the SUBSCRIBE
+	id   uint32
+	held bool   // of the last SUBSCRIBE that was granted, or of a connection that ended before the answer
+	by   uint64 // the number of the SUBSCRIBE of this connection that has no answer yet; 0 is none
 }
 
 // ask records the identifier of the SUBSCRIBE q for x, which is sent.
 func (x *filter[T]) ask(q *request[T]) {
 	i := slices.IndexFunc(x.ids, func(i filterID) bool { return i.id == q.packet.Identifier })
-	switch {
-	case i < 0:
-		x.ids = append(x.ids, filterID{q.packet.Identifier, q.number})
-	case x.ids[i].by > x.granted: // of a SUBSCRIBE without an answer
-		x.ids[i].by = q.number
+	if i < 0 {
+		x.ids = append(x.ids, filterID{id: q.packet.Identifier, by: q.number})
+		return
 	}
+	x.ids[i].by = q.number
 }
 
 // identified records the answer to the SUBSCRIBE q for x. A grant ends the identifiers before it,
 // since the broker has one subscription for each filter, with the identifier of the last SUBSCRIBE
 // [MQTT-3.8.4-3]. Answers may come in another order than the packets were sent in.
 func (x *filter[T]) identified(q *request[T], granted bool) {
-	if !granted || q.number < x.granted {
-		x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool { return i.by == q.number })
-		return
+	last := granted && q.number > x.granted
+	if last {
+		x.granted = q.number
+		x.holdID(q.packet.Identifier)
 	}
-	x.granted = q.number
-	id := filterID{q.packet.Identifier, q.number}
-	x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool {
-		if i.id == id.id {
-			id.by = max(id.by, i.by)
-			return true
+	for i := range x.ids {
+		if by := x.ids[i].by; by == q.number || last && by < q.number {
+			x.ids[i].by = 0
 		}
-		return i.by < q.number
-	})
-	x.ids = append(x.ids, id)
+	}
+	x.ids = slices.DeleteFunc(x.ids, func(i filterID) bool { return !i.held && i.by == 0 })
+}
+
+// holdID records that the broker's subscription has this identifier, and no other one.
+func (x *filter[T]) holdID(id uint32) {
+	found := false
+	for i := range x.ids {
+		x.ids[i].held = x.ids[i].id == id
+		found = found || x.ids[i].held
+	}
+	if !found {
+		x.ids = append(x.ids, filterID{id: id, held: true})
+	}
 }
 
 // identifiedBy reports whether a message with the subscription identifier may be for x.
@@ -129,6 +138,9 @@ func (w *want[T]) drop(withdraw bool) {
 // lost resets the state of the connection.
 func (x *filter[T]) lost() {
 	x.last, x.requests, x.unsubscribed, x.queued = nil, 0, 0, false
+	for i := range x.ids {
+		x.ids[i].held, x.ids[i].by = true, 0
+	}
 	if x.held == maybe {
 		x.held = unknown
 	}

@@ -15,6 +15,7 @@ type brokerModel struct {
 	sent    []Request      // packets sent and not applied yet
 	applied []brokerAnswer // answers that the client has not received yet
 	silent  []Request      // applied packets that get no answer
+	unheard bool           // a connection has ended before the answer to an applied packet came
 }
 
 type brokerFilter struct {
@@ -59,7 +60,10 @@ func (b *brokerModel) apply(silent, coded bool, leave func() frames.ReasonCode, 
 }
 
 // lost ends the connection and drops all packets and answers under way.
-func (b *brokerModel) lost() { b.sent, b.applied, b.silent = nil, nil, nil }
+func (b *brokerModel) lost() {
+	b.unheard = b.unheard || len(b.applied)+len(b.silent) > 0
+	b.sent, b.applied, b.silent = nil, nil, nil
+}
 
 // answer removes one answer, not always the oldest, and returns it.
 func (b *brokerModel) answer(t *rapid.T) brokerAnswer {

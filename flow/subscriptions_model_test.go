@@ -177,6 +177,7 @@ func (r *subscriptionsRun) connect(t *rapid.T) {
 	switch {
 	case !present:
 		clear(r.broker.filters)
+		r.broker.unheard = false
 		clear(r.before)
 		clear(r.taken)
 	case !r.trust && rapid.Bool().Draw(t, "restored from an older state"):

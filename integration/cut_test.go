@@ -31,7 +31,7 @@ func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 func TestBrokenConnectionsWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
-		for _, v := range mochiUnderLoad(t) {
+		for _, v := range versions {
 			t.Run(v.String(), func(t *testing.T) {
 				t.Parallel()
 				f := newTraffic(t, startMochi(t, setup{}), v, window, 0)

@@ -17,16 +17,16 @@ var echoes = flag.Int("echoes", 2_000, "messages in each run of the echo test")
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-			if v >= mqtt.V5 && b.process == nil {
-				t.Log(mochiStops)
-				return
-			}
 			n := *echoes
 			slow := mqtt.OptionsV5{ReceiveMaximum: backlogMaximum}
 			caller := dial(t, b.url, mqtt.Options{Version: v, ClientID: "caller", Window: 100, V5: slow})
 			echo := dial(t, b.url, mqtt.Options{Version: v, ClientID: "echo", Window: window, V5: slow})
 			ctx := t.Context()
 			for _, q := range levels[1:] {
+				if q == mqtt.ExactlyOnce && v >= mqtt.V5 && b.process == nil {
+					t.Log("mochi 2.7.9 has one table for the packet identifiers of both directions, so it answers some PUBRELs with 0x92")
+					continue
+				}
 				there, back := fmt.Sprintf("there/%d", q), fmt.Sprintf("back/%d", q)
 				calls := subscribe(t, echo, mqtt.Filter{Topic: there, QoS: q})
 				echoed := subscribe(t, caller, mqtt.Filter{Topic: back, QoS: q})

@@ -63,7 +63,7 @@ func breakAnywhere(t *testing.T, f *traffic, proxies ...*proxy) {
 func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		t.Parallel()
-		for _, v := range mochiUnderLoad(t) {
+		for _, v := range versions {
 			t.Run(v.String(), func(t *testing.T) {
 				t.Parallel()
 				b := startMochi(t, setup{})

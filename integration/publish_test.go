@@ -77,10 +77,6 @@ func TestWhatIsSentIsWhatArrives(t *testing.T) {
 
 func TestManyPublishersShareOneClient(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
-		if v >= mqtt.V5 && b.process == nil {
-			t.Log(mochiStops)
-			return
-		}
 		const publishers, each = 50, 40
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", Window: 100})
 		subscriber := dial(t, b.url, mqtt.Options{Version: v, ClientID: "subscriber", V5: mqtt.OptionsV5{ReceiveMaximum: backlogMaximum}})

@@ -18,6 +18,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // eachBroker runs test against mochi, and against mosquitto where it is installed.
@@ -35,8 +36,10 @@ func eachBroker(t *testing.T, test func(t *testing.T, url string)) {
 func startMochi(t testing.TB) (url string) {
 	t.Helper()
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
-		t.Fatal(err)
+	for _, hook := range []mochi.Hook{new(auth.AllowHook), new(boundless)} {
+		if err := server.AddHook(hook, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,6 +53,18 @@ func startMochi(t testing.TB) (url string) {
 	}
 	t.Cleanup(func() { server.Close() })
 	return "mqtt://" + l.Addr().String()
+}
+
+// boundless is a hook that ends mochi's quota for a client of MQTT 5. In version 2.7.9,
+// Inflight.NextImmediate takes a read lock twice, which is a deadlock when another goroutine waits
+// for the lock in between. mochi calls it only while the client has a quota.
+type boundless struct{ mochi.HookBase }
+
+func (*boundless) Provides(b byte) bool { return b == mochi.OnSessionEstablish }
+
+func (*boundless) OnSessionEstablish(c *mochi.Client, _ packets.Packet) {
+	c.Properties.Props.ReceiveMaximum = 0 // for a session that the client takes over
+	c.State.Inflight.ResetSendQuota(0)
 }
 
 // mosquittoPath returns the path of mosquitto, or "" if it is not installed.

@@ -25,7 +25,8 @@ func startMochi(t *testing.T, hooks ...func(*mochi.Server) mochi.Hook) *broker {
 	limits.MaximumInflight = math.MaxUint16
 	limits.MaximumClientWritesPending = math.MaxUint16
 	server := mochi.New(&mochi.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
-	hooks = append(hooks, func(*mochi.Server) mochi.Hook { return new(auth.AllowHook) })
+	hooks = append(hooks, func(*mochi.Server) mochi.Hook { return new(auth.AllowHook) },
+		func(*mochi.Server) mochi.Hook { return new(boundless) })
 	for _, hook := range hooks {
 		if err := server.AddHook(hook(server), nil); err != nil {
 			t.Fatal(err)
@@ -50,6 +51,18 @@ func startMochi(t *testing.T, hooks ...func(*mochi.Server) mochi.Hook) *broker {
 		return nil
 	}
 	return &broker{url: "mqtt://" + l.Addr().String(), restart: restart}
+}
+
+// boundless is a hook that ends mochi's quota for a client of MQTT 5. In version 2.7.9,
+// Inflight.NextImmediate takes a read lock twice, which is a deadlock when another goroutine waits
+// for the lock in between. mochi calls it only while the client has a quota.
+type boundless struct{ mochi.HookBase }
+
+func (*boundless) Provides(b byte) bool { return b == mochi.OnSessionEstablish }
+
+func (*boundless) OnSessionEstablish(c *mochi.Client, _ packets.Packet) {
+	c.Properties.Props.ReceiveMaximum = 0 // for a session that the client takes over
+	c.State.Inflight.ResetSendQuota(0)
 }
 
 // takeovers is a hook that keeps mochi from losing messages when a session gets a new connection.

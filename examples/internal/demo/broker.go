@@ -108,9 +108,17 @@ type audience struct {
 }
 
 func (a *audience) Provides(b byte) bool {
-	return a.AllowHook.Provides(b) || bytes.IndexByte([]byte{mochi.OnSubscribed}, b) >= 0
+	return a.AllowHook.Provides(b) || bytes.IndexByte([]byte{mochi.OnSubscribed, mochi.OnSessionEstablish}, b) >= 0
 }
 
 func (a *audience) OnSubscribed(*mochi.Client, packets.Packet, []byte) {
 	a.once.Do(func() { close(a.subscribed) })
+}
+
+// OnSessionEstablish ends mochi's quota for a client of MQTT 5. In version 2.7.9,
+// Inflight.NextImmediate takes a read lock twice, which is a deadlock when another goroutine waits
+// for the lock in between. mochi calls it only while the client has a quota.
+func (a *audience) OnSessionEstablish(c *mochi.Client, _ packets.Packet) {
+	c.Properties.Props.ReceiveMaximum = 0 // for a session that the client takes over
+	c.State.Inflight.ResetSendQuota(0)
 }
