@@ -7,17 +7,28 @@ import "fmt"
 // may use an Aliases.
 type Aliases struct {
 	most   int
-	topics []string // by alias; "" is not set
+	topics []string          // of the aliases below manyAliases, by alias; "" is not set
+	high   map[uint16]string // of the other aliases
 }
 
-// NewAliases returns a table without aliases, for the topic alias maximum most. It allocates memory
-// only for the aliases that the peer uses.
+// manyAliases bounds the slice of topics, since the peer chooses which aliases it uses.
+const manyAliases = 256
+
+// NewAliases returns a table without aliases, for the topic alias maximum most. Beside
+// 4 KiB, its memory is in proportion to the number of aliases that the peer uses.
 func NewAliases(most uint16) *Aliases { return &Aliases{most: int(most)} }
 
 // set lets alias stand for a topic from now on.
 func (a *Aliases) set(alias uint16, topic string) error {
 	if err := a.check(alias); err != nil {
 		return err
+	}
+	if alias >= manyAliases {
+		if a.high == nil {
+			a.high = make(map[uint16]string)
+		}
+		a.high[alias] = topic
+		return nil
 	}
 	for int(alias) >= len(a.topics) {
 		a.topics = append(a.topics, "")
@@ -31,10 +42,16 @@ func (a *Aliases) lookup(alias uint16) (string, error) {
 	if err := a.check(alias); err != nil {
 		return "", err
 	}
-	if int(alias) >= len(a.topics) || a.topics[alias] == "" {
+	topic := ""
+	if alias >= manyAliases {
+		topic = a.high[alias]
+	} else if int(alias) < len(a.topics) {
+		topic = a.topics[alias]
+	}
+	if topic == "" {
 		return "", violation(TypePublish, fmt.Sprintf("topic alias %d is not set", alias))
 	}
-	return a.topics[alias], nil
+	return topic, nil
 }
 
 func (a *Aliases) check(alias uint16) error {

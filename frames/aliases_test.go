@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -43,4 +44,42 @@ func TestTopicAliases(t *testing.T) {
 	if _, err := publish("", 1); err == nil {
 		t.Error("an alias outlives its connection")
 	}
+}
+
+// A peer that uses few high aliases does not make the table large, and a message with an alias that
+// is set allocates nothing.
+func TestMemoryFollowsTheAliasesInUse(t *testing.T) {
+	set, use := hotPublish(AtMostOnce), hotPublish(AtMostOnce)
+	use.Topic = ""
+	for _, alias := range []uint16{1, manyAliases - 1, manyAliases, 65535} {
+		set.Alias, use.Alias = alias, alias
+		setting, using := frameOf(t, encode(t, set, V5)), frameOf(t, encode(t, use, V5))
+		var topics Topics
+		a := NewAliases(65535)
+		before := allocated()
+		if _, err := ParsePublish(setting, V5, &topics, a); err != nil {
+			t.Fatal(err)
+		}
+		if n := allocated() - before; n > 20<<10 {
+			t.Errorf("alias %d takes %d bytes", alias, n)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			p, err := ParsePublish(using, V5, &topics, a)
+			if err != nil || p.Topic != set.Topic {
+				t.Fatalf("alias %d is %q, %v", alias, p.Topic, err)
+			}
+			if _, err := ParsePublish(setting, V5, &topics, a); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("alias %d: %v allocations", alias, n)
+		}
+	}
+}
+
+// allocated returns how many bytes the process has allocated so far.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
