@@ -25,8 +25,8 @@ type requests[T comparable] struct {
 	lapsed       int32 // how many packets in asked have lapsed
 	pings, pongs int32 // PINGREQ and PINGRESP on this connection
 
-	refuse func(frames.Filter) error // the reason why a filter cannot be asked for; nil: none is refused
-	packet int32                     // the bytes that a packet may take
+	refuse func(frames.Filter, uint32) error // see Subscriptions.Limit; nil: none is refused
+	packet int32                             // the bytes that a packet may take
 }
 
 // A request is a packet without an answer.
@@ -51,7 +51,7 @@ const (
 	requestBytes   = 16 << 10
 	maxUnanswered  = 64
 
-	// requestOverhead is the size of a packet without its filters: the fixed header, the
+	// requestOverhead is the largest size of a packet without its filters: the fixed header, the
 	// identifier, on MQTT 5 the properties with a subscription identifier, and the length and
 	// options of the last filter.
 	requestOverhead = 5 + 2 + 6 + 3
@@ -107,12 +107,16 @@ func (r *requests[T]) refusal(x *filter[T]) error {
 	switch {
 	case r.refuse == nil:
 		return nil
-	case x.change() == unsubscribe && requestOverhead+len(x.topic) > int(r.packet):
-		return frames.PacketTooLarge
-	case x.change() == unsubscribe:
+	case x.change() == subscribe:
+		return r.refuse(x.merged(), x.asks().id)
+	case requestOverhead+len(x.topic) <= int(r.packet): // the usual case
 		return nil
 	}
-	return r.refuse(x.merged())
+	alone := frames.Unsubscribe{ID: 1, Topics: []string{x.topic}}
+	if bytes, err := alone.Append(nil, frames.V5); err != nil || len(bytes) > int(r.packet) {
+		return frames.PacketTooLarge
+	}
+	return nil
 }
 
 // superseded reports whether a later request has one of the filters. To send q again then would

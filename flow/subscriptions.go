@@ -220,9 +220,9 @@ func (s *Subscriptions[T]) Remove(owner T) bool {
 }
 
 // Limit sets the rules of a new connection: refuse returns the reason why a filter cannot be asked
-// for, and a packet has at most maxPacket bytes. A filter that is refused here counts as refused by
-// the broker.
-func (s *Subscriptions[T]) Limit(refuse func(frames.Filter) error, maxPacket int) {
+// for with a subscription identifier, and a packet has at most maxPacket bytes. A filter that is
+// refused here counts as refused by the broker.
+func (s *Subscriptions[T]) Limit(refuse func(f frames.Filter, identifier uint32) error, maxPacket int) {
 	s.requests.refuse, s.requests.packet = refuse, int32(maxPacket)
 }
 

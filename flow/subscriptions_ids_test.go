@@ -109,7 +109,7 @@ func TestAFilterThatIsNotAskedForKeepsItsIdentifier(t *testing.T) {
 	s.adds("C", "#:0")
 	s.identifier(1, grant0)
 	s.identifier(2, grant0)
-	s.Limit(func(frames.Filter) error { return frames.NotAuthorized }, frames.MaxPacket)
+	s.Limit(func(frames.Filter, uint32) error { return frames.NotAuthorized }, frames.MaxPacket)
 	s.adds("B", "a/#:0")
 	r, _ := s.Next(0)
 	equal(t, "refused", r.Refused, error(frames.NotAuthorized))
@@ -259,7 +259,7 @@ func TestRetainHandlingIsAsAskedAfterTheSessionWasLost(t *testing.T) {
 func TestFiltersThatTheBrokerDoesNotTakeAreRefusedHere(t *testing.T) {
 	s := newSubscriber(t, nil)
 	shared, wildcard := frames.SharedSubscriptionsNotSupported, frames.WildcardSubscriptionsNotSupported
-	s.Limit(func(f frames.Filter) error {
+	s.Limit(func(f frames.Filter, _ uint32) error {
 		switch {
 		case strings.HasPrefix(f.Topic, "$share/"):
 			return shared

@@ -24,7 +24,7 @@ func (r *subscriptionsRun) limit(t *rapid.T) {
 	r.s.Limit(r.refuse, r.largest)
 }
 
-func (r *subscriptionsRun) refuse(f frames.Filter) error {
+func (r *subscriptionsRun) refuse(f frames.Filter, _ uint32) error {
 	switch {
 	case len(f.Topic) > 50:
 		return frames.PacketTooLarge
@@ -37,7 +37,7 @@ func (r *subscriptionsRun) refuse(f frames.Filter) error {
 // transmit passes a request to the broker, or refuses it in place of the broker.
 func (r *subscriptionsRun) transmit(t *rapid.T, request Request) {
 	for _, f := range request.Filters {
-		if want := r.limited && r.refuse(f) != nil; want != (request.Refused != nil) {
+		if want := r.limited && r.refuse(f, 0) != nil; want != (request.Refused != nil) {
 			t.Fatalf("SUBSCRIBE for %.12q is refused with %v, want %v", f.Topic, request.Refused, want)
 		}
 	}

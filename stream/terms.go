@@ -142,21 +142,32 @@ func (t *terms) check(m *frames.Message) error {
 	return nil
 }
 
-// refuse returns the reason why a filter cannot be asked for on the connection.
-func (t *terms) refuse(f frames.Filter) error {
+// refuse returns the reason why a filter cannot be asked for on the connection, with a subscription
+// identifier if the broker takes it.
+func (t *terms) refuse(f frames.Filter, identifier uint32) error {
 	if t.version < frames.V5 {
 		if t.lossy && !f.NoLocal {
 			return nil
 		}
 		return frames.CheckFilter(f, t.version)
 	}
-	size := 16 + len(f.Topic) // with every part of the packet at its largest
 	switch s := t.server; {
 	case !s.Shared && strings.HasPrefix(f.Topic, "$share/"):
 		return frames.SharedSubscriptionsNotSupported
 	case !s.Wildcards && strings.ContainsAny(f.Topic, "+#"):
 		return frames.WildcardSubscriptionsNotSupported
-	case size > t.maxPacket:
+	case !s.SubscriptionIDs:
+		identifier = 0
+	}
+	if 16+len(f.Topic) <= t.maxPacket { // with every part of the packet at its largest
+		return nil
+	}
+	alone := frames.Subscribe{ID: 1, Filters: []frames.Filter{f}, Identifier: identifier}
+	bytes, err := alone.Append(nil, t.version)
+	switch size := len(bytes); {
+	case err != nil:
+		return prefixed(err)
+	case size > t.maxPacket: // [MQTT-3.2.2-15]
 		return &LimitError{Field: "packet size", Value: size, Limit: t.maxPacket}
 	}
 	return nil

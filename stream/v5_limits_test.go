@@ -280,6 +280,51 @@ func TestASubscribeIsSplitToTheSizeOfTheBroker(t *testing.T) {
 	})
 }
 
+// A filter and an UNSUBSCRIBE are refused only if their packet is larger than the broker takes, to the
+// byte. The error has the size of the packet, with a subscription identifier only if it is sent.
+func TestARequestIsRefusedFromTheFirstByteBeyondTheLimit(t *testing.T) {
+	for _, limits := range []frames.ConnackProperties{
+		{MaximumPacket: 100}, {MaximumPacket: 100, NoSubscriptionIDs: true}, {MaximumPacket: 200},
+	} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := welcomed(t, b, stream.Options{}, &limits)
+			call := callSubscribe(t.Context(), t, s, filterOf("a", 1))
+			p := streamtest.Next[frames.Subscribe](c) // the identifiers begin at random, so their size is that of this one
+			c.Grant(p)
+			<-call.done
+			limit := int(limits.MaximumPacket)
+			for size := 1; size <= limit; size++ {
+				p.Filters[0].Topic = strings.Repeat("x", size)
+				if wire, _ := p.Append(nil, frames.V5); len(wire) == limit {
+					break
+				}
+			}
+			longest := p.Filters[0].Topic
+			subscribed(t, s, c, longest, 1)
+			_, err := s.Subscribe(t.Context(), filterOf(longest+"x", 1))
+			wantLimit(t, err, "packet size", limit+1, limit)
+			synctest.Wait()
+			c.ExpectNone()
+		})
+	}
+	for longest, want := range map[int]error{100 - 2 - 2 - 1 - 2: nil, 100 - 2 - 2 - 1 - 1: frames.PacketTooLarge} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := welcomed(t, b, stream.Options{KeepSession: true, ClientID: "k"}, nil)
+			sub := subscribed(t, s, c, strings.Repeat("x", longest), 1)
+			c.Drop()
+			lost(t, s)
+			left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			synctest.Wait()
+			c, _ = greeted(t, b, s, true, largest(100))
+			if want == nil {
+				p := streamtest.Next[frames.Unsubscribe](c)
+				c.Unsuback(p)
+			}
+			wantError(t, takeFrom(t, left), want)
+		})
+	}
+}
+
 // An UNSUBSCRIBE that is too large for the broker is not sent, so that the session goes on.
 func TestAnUnsubscribeBeyondTheLimitEndsTheSubscriptionHere(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
