@@ -83,8 +83,10 @@ func (a Ack) Append(dst []byte, v Version) ([]byte, error) {
 	return appendProperties(dst, a.Properties, n), nil
 }
 
-// ParseAck parses a PUBACK, PUBREC, PUBREL or PUBCOMP. It accepts every reason code, except that a
-// PUBREL has only Success and PacketIdentifierNotFound (section 3.6.2.1).
+// ParseAck parses a PUBACK, PUBREC, PUBREL or PUBCOMP. It accepts every reason code of 0x80 and
+// above, except that a PUBREL has only PacketIdentifierNotFound (section 3.6.2.1). Below 0x80 a
+// PUBREL and a PUBCOMP have only Success (section 3.7.2.1). PUBACK and PUBREC may have every code
+// there, since mochi acknowledges a PUBLISH with its QoS.
 func ParseAck(f Frame, v Version) (Ack, error) {
 	a := Ack{Kind: f.Type()}
 	if !isAck(a.Kind) {
@@ -117,7 +119,14 @@ func ParseAck(f Frame, v Version) (Ack, error) {
 // parseCode reads the reason code and the properties of MQTT 5.
 func (a *Ack) parseCode(c *cursor) (err error) {
 	a.Code = ReasonCode(c.uint8())
-	if a.Kind == TypePubrel && a.Code != Success && a.Code != PacketIdentifierNotFound {
+	ok := true
+	switch a.Kind {
+	case TypePubrel:
+		ok = a.Code == Success || a.Code == PacketIdentifierNotFound // [MQTT-3.6.2-1]
+	case TypePubcomp:
+		ok = a.Code == Success || a.Code >= UnspecifiedError // [MQTT-3.7.2-1]
+	}
+	if !ok {
 		return violation(a.Kind, fmt.Sprintf("reason code %#02x", byte(a.Code)))
 	}
 	if len(c.b) > 0 {

@@ -1,6 +1,8 @@
 package frames
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -89,5 +91,39 @@ func TestImpossiblePublishesOfMQTT5AreNotEncoded(t *testing.T) {
 		{Publish{Message: Message{Topic: "a", QoS: 2}}, InvalidError{Field: "packet identifier"}},
 	} {
 		wantUnappended(t, c.p, V5, c.want)
+	}
+}
+
+// A code below 0x80 that a packet does not have is a violation, except in PUBACK and PUBREC: mochi
+// sends the QoS there. Each code from 0x80 on is a refusal, except in PUBREL and AUTH, which have no
+// refusals. Each CONNACK but one with 0 refuses, and each DISCONNECT ends the connection.
+func TestTheCodesThatEachPacketMayHave(t *testing.T) {
+	all, refusals := []byte{0, 0x7F}, []byte{0x80, 0xFF}
+	for _, c := range []struct {
+		kind    Type
+		before  []byte
+		allowed [][]byte // ranges
+	}{
+		{TypeConnack, []byte{0}, [][]byte{all, refusals}},
+		{TypePuback, []byte{0, 1}, [][]byte{all, refusals}},
+		{TypePubrec, []byte{0, 1}, [][]byte{all, refusals}},
+		{TypePubrel, []byte{0, 1}, [][]byte{{0, 0}, {0x92, 0x92}}},
+		{TypePubcomp, []byte{0, 1}, [][]byte{{0, 0}, refusals}},
+		{TypeSuback, []byte{0, 1, 0}, [][]byte{{0, 2}, refusals}},
+		{TypeUnsuback, []byte{0, 1, 0}, [][]byte{{0, 0}, {0x11, 0x11}, refusals}},
+		{TypeDisconnect, nil, [][]byte{all, refusals}},
+		{TypeAuth, nil, [][]byte{{0, 0}, {0x18, 0x19}}},
+	} {
+		for code := range 0x100 {
+			body := append(bytes.Clone(c.before), byte(code))
+			if c.kind == TypeConnack || c.kind == TypeAuth {
+				body = append(body, 0) // no properties
+			}
+			_, err := Parse(Frame{Header: c.kind.first(), Body: body}, V5)
+			want := slices.ContainsFunc(c.allowed, func(r []byte) bool { return int(r[0]) <= code && code <= int(r[1]) })
+			if got := err == nil; got != want || err != nil && CodeOf(err) != ProtocolViolation {
+				t.Errorf("%v with %#02x: %v", c.kind, code, err)
+			}
+		}
 	}
 }

@@ -97,7 +97,8 @@ func ParseSuback(f Frame, v Version) (Suback, error) {
 	return s, nil
 }
 
-// ParseUnsuback parses an UNSUBACK. The caller must check the number of codes.
+// ParseUnsuback parses an UNSUBACK. The caller must check the number of codes. A code of 0x80 or
+// above is a refusal, also if UNSUBACK does not have it.
 func ParseUnsuback(f Frame, v Version) (Unsuback, error) {
 	id, codes, p, err := parseCodes(f, TypeUnsuback, v)
 	if err != nil {
@@ -111,7 +112,11 @@ func ParseUnsuback(f Frame, v Version) (Unsuback, error) {
 		return Unsuback{}, violation(TypeUnsuback, "no codes")
 	}
 	for _, code := range codes {
-		u.Codes = append(u.Codes, ReasonCode(code))
+		c := ReasonCode(code)
+		if c != Success && c != NoSubscriptionExisted && c < UnspecifiedError { // [MQTT-3.11.3-2]
+			return Unsuback{}, violation(TypeUnsuback, fmt.Sprintf("reserved code %#02x", code))
+		}
+		u.Codes = append(u.Codes, c)
 	}
 	return u, nil
 }

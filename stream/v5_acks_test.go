@@ -113,6 +113,7 @@ func TestAPubcompForAnUnknownIdentifier(t *testing.T) {
 func TestABadCodeOrPropertyOfAnAckIsAnsweredWithProtocolError(t *testing.T) {
 	for name, bytes := range map[string][]byte{
 		"PUBREL with no matching subscribers": {0x62, 3, 0, 1, 0x10},
+		"PUBCOMP with granted QoS 1":          {0x70, 3, 0, 9, 0x01},
 		"DISCONNECT with session expiry":      {0xE0, 7, 0x00, 5, 0x11, 0, 0, 0, 1},
 		"reason string twice":                 {0x40, 10, 0, 1, 0, 6, 0x1F, 0, 0, 0x1F, 0, 0},
 		"PUBACK with content type":            {0x40, 7, 0, 1, 0, 3, 0x03, 0, 0},

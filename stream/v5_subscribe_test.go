@@ -164,8 +164,8 @@ func TestARefusedFilterHasItsCode(t *testing.T) {
 	}
 }
 
-// V69. UNSUBACK with a refusal is the error of Unsubscribe. Too few codes end the connection, and with
-// it a clean session, which has no filters then.
+// V69. UNSUBACK with a refusal is the error of Unsubscribe. A code below 0x80 that UNSUBACK does not
+// have, and too few codes, end the connection.
 func TestTheCodesOfUnsuback(t *testing.T) {
 	for _, code := range []frames.ReasonCode{frames.Success, frames.NoSubscriptionExisted, frames.NotAuthorized, 0xC3} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -180,6 +180,18 @@ func TestTheCodesOfUnsuback(t *testing.T) {
 			} else {
 				wantError(t, err, code)
 			}
+		})
+	}
+	for _, code := range []frames.ReasonCode{0x01, frames.NoMatchingSubscribers, 0x7F} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := welcomed(t, b, stream.Options{}, nil)
+			sub, _ := identified(t, s, c, filterOf("a", 1))
+			left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			p := streamtest.Next[frames.Unsubscribe](c)
+			c.Send(frames.Unsuback{ID: p.ID, Codes: []frames.ReasonCode{code}})
+			c.ExpectDisconnectCode(frames.ProtocolViolation)
+			wantViolation(t, lost(t, s), "reserved code")
+			wantError(t, <-left, nil) // a clean session has no filters without its connection
 		})
 	}
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
