@@ -133,20 +133,23 @@ func (s *sniffer) Read(p []byte) (int, error) {
 func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
 
 // quotable reports whether an error may quote the first bytes. Our own CONNECT may have come back
-// with its password, and an AUTH holds authentication data.
+// with its password, an AUTH holds authentication data, and a PUBLISH a payload.
 func (s *sniffer) quotable() bool {
 	const connect, auth = byte(frames.TypeConnect) << 4, byte(frames.TypeAuth) << 4
-	return s.n > 0 && s.head[0] != connect && s.head[0] != auth // other flags are another protocol, such as a TLS alert
+	publish := s.head[0]>>4 == byte(frames.TypePublish)
+	return s.n > 0 && s.head[0] != connect && s.head[0] != auth && !publish // other flags are another protocol, such as a TLS alert
 }
 
 // notConnack returns the error for a packet in place of CONNACK. The error names the type of the
 // packet and does not show its payload. For bytes that are not an MQTT packet, the error quotes the
-// first bytes.
+// first bytes, without those behind their packet.
 func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
+	head := s.head[:s.n]
 	if err == nil {
 		if _, err := frames.Parse(f, v); err == nil || !s.quotable() {
-			return &frames.ProtocolError{Type: f.Type(), Reason: "came in place of CONNACK [MQTT-3.2.0-1]"}
+			return &frames.ProtocolError{Type: f.Type(), Reason: fmt.Sprintf("came in place of CONNACK [MQTT-3.2.0-1], in %d bytes", f.Size())}
 		}
+		head = head[:min(len(head), f.Size())]
 	}
-	return fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", s.head[:s.n])
+	return fmt.Errorf("the first packet is not CONNACK [MQTT-3.2.0-1]; it begins with %q", head)
 }

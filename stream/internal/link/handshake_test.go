@@ -121,6 +121,33 @@ func TestTheFirstPacketOfMQTT5IsNamed(t *testing.T) {
 	}
 }
 
+// A PUBLISH before CONNACK, in the form of any version, damaged or cut short, does not make an error
+// show its payload, nor does one behind another packet.
+func TestAPUBLISHBeforeCONNACKDoesNotShowItsPayload(t *testing.T) {
+	for _, version := range []frames.Version{frames.V311, frames.V5} {
+		for first, text := range map[string]string{
+			"\x30\x07\x00\x01ahush":                     "PUBLISH: came in place of CONNACK [MQTT-3.2.0-1], in 9 bytes",
+			"\x30\x08\x00\x01a\x00hush":                 "PUBLISH: came in place of CONNACK [MQTT-3.2.0-1], in 10 bytes",
+			"\x30\x07\x00\x01#hush":                     "PUBLISH: came in place of CONNACK [MQTT-3.2.0-1], in 9 bytes",
+			"\x36\x09\x00\x01a\x00\x01hush":             "PUBLISH",
+			"\x30\x7f\x00\x01ahush":                     "EOF",
+			"\x30\xff\xff\xff\x7f\x00\x01ahush":         "limit",
+			"\x40\x03\x00\x00\x05\x30\x07\x00\x01ahush": `begins with "@\x03\x00\x00\x05"`,
+		} {
+			f := &fakeNet{serve: func(c net.Conn) {
+				readConnect(t, c)
+				c.Write([]byte(first))
+				c.Close()
+			}}
+			_, err := newTestDialer(t, f, func(c *Config) { c.Connect.Version = version }, "mqtt://a").Dial(t.Context(), Request{Number: 1})
+			once(t, err, text)
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("MQTT %v: %v", version, err)
+			}
+		}
+	}
+}
+
 // A service that sends our CONNECT back, whole, changed or cut short, does not make an error show
 // the password.
 func TestAnEchoDoesNotShowThePassword(t *testing.T) {
