@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -136,8 +137,21 @@ func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConn
 // with its password, an AUTH holds authentication data, and a PUBLISH a payload.
 func (s *sniffer) quotable() bool {
 	const connect, auth = byte(frames.TypeConnect) << 4, byte(frames.TypeAuth) << 4
-	publish := s.head[0]>>4 == byte(frames.TypePublish)
-	return s.n > 0 && s.head[0] != connect && s.head[0] != auth && !publish // other flags are another protocol, such as a TLS alert
+	return s.n > 0 && s.head[0] != connect && s.head[0] != auth && !s.isPublish() // other flags are another protocol, such as a TLS alert
+}
+
+// isPublish reports whether the first bytes may be those of a PUBLISH. The greeting of a mail server
+// and HTML are not: they begin like one, with a topic that is longer than the packet.
+func (s *sniffer) isPublish() bool {
+	if s.head[0]>>4 != byte(frames.TypePublish) {
+		return false
+	}
+	remaining, n := binary.Uvarint(s.head[1:s.n])
+	if n <= 0 || s.n < 1+n+2 {
+		return false
+	}
+	topic := binary.BigEndian.Uint16(s.head[1+n:])
+	return 2+uint64(topic) <= remaining
 }
 
 // notConnack returns the error for a packet in place of CONNACK. The error names the type of the
