@@ -153,14 +153,14 @@ func withVersions(t *testing.T, versions []mqtt.Version, s setup, test func(t *t
 	}
 }
 
-// withMosquitto runs test with mosquitto, in each version.
+// withMosquitto runs a heavy test with mosquitto.
 func withMosquitto(t *testing.T, s setup, test func(t *testing.T, b *broker, v mqtt.Version)) {
 	t.Parallel()
 	if mosquittoPath() == "" {
 		t.Log(notInstalled)
 		return
 	}
-	for _, v := range versions {
+	for _, v := range heavy() {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			test(t, startMosquitto(t, s), v)

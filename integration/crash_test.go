@@ -13,11 +13,11 @@ import (
 )
 
 var (
-	kills     = flag.Int("crash.kills", 10, "how many times each crash test kills its process")
+	kills     = flag.Int("crash.kills", 5, "how many times each crash test kills its process")
 	crashSeed = flag.Uint64("crash.seed", 0, "random seed for the moments of the crash tests; 0: another each time")
 )
 
-// withCrashBrokers runs test in each version, with mosquitto and with a keeper (a broker of these
+// withCrashBrokers runs a heavy test with mosquitto and with a keeper (a broker of these
 // tests) that cuts connections at random.
 func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 	t.Parallel()
@@ -34,7 +34,7 @@ func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 			test(t, c)
 		})
 	}
-	for _, v := range versions {
+	for _, v := range heavy() {
 		run("keeper", v, func(t *testing.T, c *crash) { c.keeper, c.broker = startKeeper(t, seed, 3000) })
 		if mosquittoPath() == "" {
 			t.Log(notInstalled)

@@ -30,8 +30,7 @@ func TestConnectionsThatBreakLoseNothing(t *testing.T) {
 // sends it again. The messages that mochi does route arrive once and in order.
 func TestBrokenConnectionsWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
-		t.Parallel()
-		for _, v := range versions {
+		for _, v := range heavy() {
 			t.Run(v.String(), func(t *testing.T) {
 				t.Parallel()
 				f := newTraffic(t, startMochi(t, setup{}), v, window, 0)

@@ -15,6 +15,7 @@ import (
 // U1: our own sending is no proof that the broker lives. A frozen broker still takes bytes, so
 // nothing but the missing answer to PINGREQ shows that it is dead.
 func TestAFrozenBrokerIsNoticedWhateverIsSent(t *testing.T) {
+	t.Parallel()
 	for name, sent := range map[string]struct {
 		qos   mqtt.QoS
 		retry *mqtt.Retry

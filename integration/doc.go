@@ -1,6 +1,6 @@
 // Package integration tests the client with real brokers: mochi and a cluster of NATS servers,
 // which run in the test process, and mosquitto if it is installed. Each test starts its own brokers
-// and runs in both versions of the protocol.
+// and runs in every version of the protocol. Heavy tests run at 3.1 only with the flag -full.
 //
 // TestTheTableOfBrokers runs one suite with all available brokers. These also include a single NATS
 // server, RabbitMQ if it is installed with its MQTT and Web-MQTT plugins, and aedes, which npm

@@ -10,13 +10,13 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-var echoes = flag.Int("echoes", 2_000, "messages in each run of the echo test")
+var echoes = flag.Int("echoes", 500, "messages in each run of the echo test")
 
 // A program that publishes inside its receive loop and waits there for the ack never deadlocks. The
 // test does this at each QoS, with one loop and with many loops.
 func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
-		withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+		withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 			n := *echoes
 			slow := mqtt.OptionsV5{ReceiveMaximum: backlogMaximum}
 			caller := dial(t, b.url, mqtt.Options{Version: v, ClientID: "caller", Window: 100, V5: slow})

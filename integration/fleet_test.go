@@ -76,6 +76,7 @@ func TestAFleetComesBackSpreadOut(t *testing.T) {
 // the client waits longer each time. States give the reason. When the broker no longer drops
 // connections, the client reconnects and the message arrives.
 func TestABrokerThatTakesAndDropsIsLeftAloneForLonger(t *testing.T) {
+	t.Parallel()
 	for name, at := range map[string]end{
 		"behind CONNACK":     {way: down, after: 4},
 		"in a reset PUBLISH": {way: up, after: 30, reset: true}, // CONNECT has 21 or 23 bytes, PUBLISH 16

@@ -9,6 +9,7 @@ import (
 
 func TestMain(m *testing.M) {
 	beChild()
+	runTogether()
 	if mosquittoPath() == "" {
 		fmt.Println(notInstalled)
 	}

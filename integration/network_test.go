@@ -13,8 +13,7 @@ import (
 // message arrives once.
 func TestConnectionsThatBreakAtAnyByteLoseNothing(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
-		t.Parallel()
-		for _, v := range versions {
+		for _, v := range heavy() {
 			t.Run(v.String(), func(t *testing.T) {
 				t.Parallel()
 				_, b := startKeeper(t, rand.Uint64(), 0)
@@ -62,8 +61,7 @@ func breakAnywhere(t *testing.T, f *traffic, proxies ...*proxy) {
 // requires that every publication completes once and that no message arrives twice or out of order.
 func TestConnectionsThatBreakAtAnyByteWithMochi(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
-		t.Parallel()
-		for _, v := range versions {
+		for _, v := range heavy() {
 			t.Run(v.String(), func(t *testing.T) {
 				t.Parallel()
 				b := startMochi(t, setup{})
@@ -101,7 +99,7 @@ func TestSlowAndSplittingNetworksLoseNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withWindows(t, func(t *testing.T, window int) {
-				withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+				withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 					p := newProxy(t, b, m)
 					f := newTrafficVia(t, p.url, p.url, v, window, 0)
 					f.send(60 + 2*window)

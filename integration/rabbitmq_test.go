@@ -168,7 +168,7 @@ wait`
 		return b, end, nil
 	case <-ended:
 		return nil, end, errors.New("RabbitMQ has ended:\n" + strings.Join(log, "\n"))
-	case <-time.After(2 * patience):
+	case <-time.After(4 * patience):
 		return nil, end, errors.New("RabbitMQ did not start")
 	}
 }

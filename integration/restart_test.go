@@ -9,8 +9,9 @@ import (
 	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
-// withWindows runs test with a window of 1 and with a large window.
+// withWindows runs a heavy test with a window of 1 and with a large window.
 func withWindows(t *testing.T, test func(t *testing.T, window int)) {
+	t.Parallel()
 	for _, window := range []int{1, 100} {
 		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) { test(t, window) })
 	}
@@ -109,10 +110,9 @@ func TestABrokerThatIsKilledGetsWhatItHasNotAcknowledgedAgain(t *testing.T) {
 // If a broker writes everything to disk before it acknowledges, a kill loses nothing, and each
 // session is resumed (K12). None of the available brokers does that, so the test uses a keeper.
 func TestABrokerThatIsKilledAndForgetsNothingLosesNothing(t *testing.T) {
-	t.Parallel()
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
-			for _, v := range versions {
+			for _, v := range heavy() {
 				t.Run(v.String(), func(t *testing.T) {
 					t.Parallel()
 					k, b := startKeeper(t, 1, 0)

@@ -18,7 +18,7 @@ import (
 // before SUBACK, and within PUBLISH and every ack. The waiting call and the client then return an
 // error that wraps the error of the network.
 func TestAnEndAfterAnyByteIsAnError(t *testing.T) {
-	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+	withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})
 		var total [2]int
 		p.set(manner{ends: func() end { return end{after: math.MaxInt} }})

@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-var shareMessages = flag.Int("share", 10_000, "number of messages in the tests of shared subscriptions")
+var shareMessages = flag.Int("share", 4_000, "number of messages in the tests of shared subscriptions")
 
 const (
 	shareFilter  = "$share/mill/grain/+"

@@ -47,7 +47,7 @@ func send(t *testing.T, conn net.Conn, p frames.Packet, v mqtt.Version) {
 // [MQTT-3.1.2-24] A broker disconnects a client that is silent for one and a half times the keep
 // alive. An idle millrace client with the same keep alive stays connected.
 func TestAnIdleClientOutlastsASilentOne(t *testing.T) {
-	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+	withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const keepAlive = 3
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "idle", KeepAlive: keepAlive * time.Second})
 		start := time.Now()

@@ -12,6 +12,7 @@ import (
 // U2: the line is slow but healthy. PINGREQ waits in the send queue behind publications for several
 // times PingTimeout, and the connection stays.
 func TestASlowLineIsNotCutBehindALargeSendQueue(t *testing.T) {
+	t.Parallel()
 	cert := selfSigned(t)
 	for _, scheme := range []string{"mqtt", "mqtts"} {
 		t.Run(scheme, func(t *testing.T) {

@@ -45,7 +45,7 @@ func fill(t *testing.T, c *mqtt.Client, receipts chan mqtt.Receipt) int {
 // T5: when a broker stops reading, Publish blocks or ends with its context, the number of waiting
 // messages is bounded, and Close returns although the connection accepts no bytes.
 func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
-	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+	withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const queue = 8
 		p := newProxy(t, b, manner{})
 		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", Window: 1000, Queue: queue, DialContext: narrow,
@@ -82,7 +82,7 @@ func TestABrokerThatStopsReadingHoldsUpNoCall(t *testing.T) {
 // T5, T2: WriteTimeout ends the connection, and every accepted publication arrives over a new
 // connection.
 func TestABrokerThatStopsReadingIsLeft(t *testing.T) {
-	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
+	withVersions(t, heavy(), setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		p := newProxy(t, b, manner{})
 		c := dial(t, p.url, mqtt.Options{Version: v, ClientID: "c", KeepSession: true, Window: 1000, Queue: 8, DialContext: narrow,
 			Reconnect: soon(), WriteTimeout: 2 * time.Second})
