@@ -33,6 +33,7 @@ var aliases = map[string]reflect.Type{
 	"ReasonCode":      reflect.TypeFor[mqtt.ReasonCode](),
 	"Attempt":         reflect.TypeFor[mqtt.Attempt](),
 	"Delivery":        reflect.TypeFor[mqtt.Delivery](),
+	"Batch":           reflect.TypeFor[mqtt.Batch](),
 	"Publishing":      reflect.TypeFor[mqtt.Publishing](),
 	"Receipt":         reflect.TypeFor[mqtt.Receipt](),
 	"Reply":           reflect.TypeFor[mqtt.Reply](),

@@ -33,6 +33,7 @@
 //	Publishing.Ack       the client  nobody                     yours
 //	Messages             a feeder    the feeder                 none; a receive acks the message
 //	Deliveries           a feeder    the feeder                 256
+//	Batches              a feeder    the feeder                 none; a Batch needs its Ack
 //	Decode[T]            a feeder    the feeder                 256
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
@@ -317,6 +318,11 @@ type (
 	//	Clone() Message                 a copy of the message that you may keep
 	//	Validate(Version) error         of Message
 	Delivery = stream.Delivery
+
+	// Batch is a []Delivery that is acknowledged as a whole. Every []Delivery converts to it.
+	//
+	//	Ack()    acknowledges all deliveries, each at its own client
+	Batch = stream.Batch
 
 	// Publishing is a value for Client.Publishes. It embeds its message: Publishing{Message: m}.
 	//
@@ -798,7 +804,8 @@ type Options struct {
 	//
 	// When half of ReceiveBytes, or 1 MiB if that is less, is in use, reading rests for up to 2 ms
 	// after each read while a consumer takes messages. Messages on their way to a consumer are not
-	// counted: for each channel, up to 64 messages or 64 KiB, and the buffer of Deliveries.
+	// counted: for each channel, up to 64 messages or 64 KiB, and the buffer of Deliveries, or a
+	// Batch of at most 4 MiB.
 	ReceiveBytes int
 
 	// MaxUnread bounds the QoS 1 and 2 messages that were received and not yet handed over, in
@@ -866,7 +873,7 @@ type Options struct {
 
 // Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe or
 // Drain is called, the client asks for the filters at every new connection. Messages, Deliveries,
-// All and Decode of one Subscription compete for its messages: use one of them.
+// Batches, All and Decode of one Subscription compete for its messages: use one of them.
 type Subscription struct{ s *stream.Subscription }
 
 // Messages returns a channel that acknowledges each message when the consumer receives it. A
@@ -877,6 +884,24 @@ func (s *Subscription) Messages() <-chan Message { return s.s.Messages() }
 // Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel has
 // a buffer of 256, is closed after its last value, and is the same at every call.
 func (s *Subscription) Deliveries() <-chan Delivery { return s.s.Deliveries() }
+
+// Batches returns a channel of Batches of at most max deliveries, at least 1, for a consumer that
+// does work for many messages at once, such as one transaction of a database. A Batch is handed
+// over when it is full or has 4 MiB, counted as for ReceiveBytes, and otherwise when the time wait
+// has passed since its first message was put into it; a wait of 0 is at once. While
+// nobody receives a Batch that is not full, further messages are added to it. The consumer may keep
+// a Batch. It acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
+//
+// A broker sends no more QoS 1 and 2 messages than it may have in flight, which is Receive Maximum
+// on MQTT 5 (256 unless OptionsV5.ReceiveMaximum is set) and a setting of the broker before
+// (mosquitto: 20). A max above that limit makes each Batch wait for wait.
+//
+// The channel is unbuffered, closed after its last value, and the same at every call with the same
+// arguments. With a max below 1 or a negative wait it is closed from the start, and Err returns an
+// *OptionError.
+func (s *Subscription) Batches(max int, wait time.Duration) <-chan Batch {
+	return s.s.Batches(max, wait)
+}
 
 // All returns an iterator over the messages, which needs no goroutine. A message is acknowledged
 // when the range loop asks for the next message; a break leaves the last message unacknowledged.

@@ -146,3 +146,12 @@ func (b *bench) messages(_ testing.TB, n int) {
 		}
 	}
 }
+
+func (b *bench) batches(_ testing.TB, n int) {
+	for batch := range b.sub.Batches(100, 0) {
+		batch.Ack()
+		if n -= len(batch); n == 0 {
+			return
+		}
+	}
+}

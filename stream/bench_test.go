@@ -24,6 +24,7 @@ var (
 		{"All", (*bench).all},
 		{"Deliveries", (*bench).deliveries},
 		{"Messages", (*bench).messages},
+		{"Batches", (*bench).batches},
 	}
 )
 

@@ -28,6 +28,8 @@ type inbox struct {
 	err      error // why
 	messages chan frames.Message
 	delivers chan Delivery
+	batches  map[batching]chan Batch
+	misuse   error // of a method that returns only a channel
 
 	left atomic.Bool // Unsubscribe was called: no message is handed over any more
 	exit *exit       // made with the first consumer
@@ -71,52 +73,68 @@ func (b *inbox) finish(err error) {
 // Unsubscribe, Drain, Close or Shutdown.
 func (b *inbox) Err() error {
 	b.all.mu.Lock()
-	err := b.err
+	err, misuse := b.err, b.misuse
 	b.all.mu.Unlock()
 	if err == nil {
 		err = b.all.life.Err()
 	}
+	if err == nil {
+		err = misuse
+	}
 	return err
 }
 
-// A chunk is the part of an inbox that a consumer takes at once. It is large enough to make the
-// cost of the lock small, and small enough to leave messages for other consumers.
+// A chunk is the part of an inbox that a consumer takes at once.
+type chunk struct {
+	deliveries      []Delivery
+	messages, bytes int // for which there is room
+}
+
+// Usually a chunk is large enough to make the cost of the lock small, and small enough to leave
+// messages for other consumers.
 const (
 	chunkMessages = 64
 	chunkBytes    = 64 << 10
 )
 
-// take waits for messages, moves a chunk of them to the end of dst, and returns dst. It adds no
-// message when the inbox has ended, after stopAll, or when cancel is closed. A consumer that gets
-// messages calls done afterwards.
+func (c *chunk) full() bool { return c.messages <= 0 || c.bytes <= 0 }
+
+// take is takeInto for a chunk of the usual size, which it adds to dst.
 func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
+	c := chunk{deliveries: dst, messages: chunkMessages - len(dst), bytes: chunkBytes}
+	b.takeInto(cancel, &c)
+	return c.deliveries
+}
+
+// takeInto waits for messages and moves them to c, as many as there is room for. It adds no message
+// when the inbox has ended, after stopAll, or when cancel is closed. A consumer that gets messages
+// calls done afterwards.
+func (b *inbox) takeInto(cancel <-chan struct{}, c *chunk) {
 	x := b.all
 	for {
 		x.mu.Lock()
 		if x.stopped {
 			x.mu.Unlock()
-			return dst
+			return
 		}
-		dst = b.chunk(dst)
+		b.fill(c)
 		x.compact()
 		x.wakeLoop()
 		over := b.finished && b.later == 0 || b.left.Load()
-		if len(dst) > 0 || over {
-			if len(dst) > 0 {
+		if len(c.deliveries) > 0 || over {
+			if len(c.deliveries) > 0 {
 				b.holders++
 				x.holders++
 			}
 			if over && b.line.Head == 0 {
-				b.ended = b.ended || len(dst) == 0
+				b.ended = b.ended || len(c.deliveries) == 0
 				b.wakeOther()
 			}
 			b.wakeNext()
 			x.mu.Unlock()
-			return dst
+			return
 		}
-		if b.wake == nil {
-			b.wake, b.over = make(chan struct{}, 1), make(chan struct{})
-		}
+		b.makeWakeups()
 		b.idle++
 		stop, finish := x.stopChannel(), b.over
 		exit := b.exits()
@@ -141,24 +159,31 @@ func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
 		b.idle-- // a wake-up that a canceled consumer has not received stays for another one
 		x.mu.Unlock()
 		if canceled {
-			return dst
+			return
 		}
 	}
 }
 
-// chunk moves a chunk of messages to the end of dst.
-func (b *inbox) chunk(dst []Delivery) []Delivery {
+// makeWakeups makes the channels that wake consumers. The caller holds the lock.
+func (b *inbox) makeWakeups() {
+	if b.wake == nil {
+		b.wake, b.over = make(chan struct{}, 1), make(chan struct{})
+	}
+}
+
+// fill moves messages to c, as many as there is room for.
+func (b *inbox) fill(c *chunk) {
 	x := b.all
 	if b.used.qos0 > x.highWater/2 {
 		x.consumed++
 	}
-	for size := 0; b.line.Head != 0 && len(dst) < chunkMessages && size < chunkBytes; {
+	for b.line.Head != 0 && !c.full() {
 		d := &x.slots[b.line.Head].delivery
-		size += cost(d)
-		dst = append(dst, *d)
+		c.messages--
+		c.bytes -= cost(d)
+		c.deliveries = append(c.deliveries, *d)
 		x.remove(b.line.Head)
 	}
-	return dst
 }
 
 // wakeOther wakes a consumer that waits for requeued messages, since there are none left.

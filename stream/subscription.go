@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
@@ -103,6 +104,24 @@ func (sub *Subscription) Messages() <-chan frames.Message { return sub.set.inbox
 // Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel has
 // a buffer of 256, is closed after its last value, and is the same at every call.
 func (sub *Subscription) Deliveries() <-chan Delivery { return sub.set.inbox.Deliveries() }
+
+// Batches returns a channel of Batches of at most max deliveries, at least 1, for a consumer that
+// does work for many messages at once, such as one transaction of a database. A Batch is handed
+// over when it is full or has 4 MiB, counted as for ReceiveBytes, and otherwise when the time wait
+// has passed since its first message was put into it; a wait of 0 is at once. While
+// nobody receives a Batch that is not full, further messages are added to it. The consumer may keep
+// a Batch. It acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
+//
+// A broker sends no more QoS 1 and 2 messages than it may have in flight, which is Receive Maximum
+// on MQTT 5 (256 unless OptionsV5.ReceiveMaximum is set) and a setting of the broker before
+// (mosquitto: 20). A max above that limit makes each Batch wait for wait.
+//
+// The channel is unbuffered, closed after its last value, and the same at every call with the same
+// arguments. With a max below 1 or a negative wait it is closed from the start, and Err returns an
+// *OptionError.
+func (sub *Subscription) Batches(max int, wait time.Duration) <-chan Batch {
+	return sub.set.inbox.Batches(max, wait)
+}
 
 // All returns an iterator over the messages, which needs no goroutine. A message is acknowledged
 // when the range loop asks for the next message; a break leaves the last message unacknowledged.
