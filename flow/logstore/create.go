@@ -12,7 +12,7 @@ type newFile struct {
 	name   string
 	size   int64 // to reserve
 	enough int64 // to reserve if the disk has no room for size
-	fill   func(io.WriterAt) error
+	fill   func(w io.WriterAt, size int64) error
 	noSync bool // leave the syncs to the operating system
 }
 
@@ -44,7 +44,7 @@ func (n *newFile) write(size int64) error {
 		return err
 	}
 	if err = f.allocate(size); err == nil {
-		err = n.fill(f)
+		err = n.fill(f, size)
 	}
 	if err == nil && !n.noSync {
 		err = f.sync()

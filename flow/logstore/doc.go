@@ -41,7 +41,7 @@
 // numbers. A segment has a header and frames; each frame begins at a multiple of 8 bytes. Numbers
 // are big-endian, checks are CRC-32C.
 //
-//	header   "millrace.log", format (4 bytes), number of the segment (8), salt (8), number of the first frame (8), zero (4), check
+//	header   "millrace.log", format (4 bytes), number of the segment (8), salt (8), number of the first frame (8), size of the file (8), zero (4), check
 //	frame    check of the header, check of the body, length of the body (4), zero (4), number of the frame (8),
 //	         first segment that is needed (8), count and sum of the publications in the store (8 + 8), body
 //
@@ -58,12 +58,14 @@
 //	7 session       version (1), expiry (4), Seen (8), assigned client identifier with its length (2)
 //	8 owner         client identifier with its length (2)
 //	9 base
+//	10 sealed
 //
 // The flags are the QoS, 4 for retain, 8 for released and 16 for extras: the deadline (8), the
 // message expiry interval (4), the length of the properties (4), and the properties as PUBLISH has
 // them, without the interval. Deadline and Seen are Unix times in seconds; the deadline is rounded
 // up, and 0 is none. The first frame of a segment begins with base and repeats owner, session and
-// received identifiers, so only publications need the segments before it.
+// received identifiers, so only publications need the segments before it. Behind the last frame of a
+// segment, a frame with sealed tells that the next segment exists.
 //
 // # Compaction
 //

@@ -15,6 +15,7 @@ var (
 	errChecksum    = errors.New("its checksum is wrong")
 	errFlags       = errors.New("its flags are unknown")
 	errKind        = errors.New("its kind is unknown")
+	errSealed      = errors.New("the next segment is missing")
 	errProperties  = errors.New("its properties are malformed")
 )
 

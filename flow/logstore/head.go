@@ -31,8 +31,11 @@ func (h *head) room() int64 {
 	if h.sealed {
 		return 0
 	}
-	return h.size - h.end
+	return h.size - h.end - sealSize
 }
+
+// sealSize is the size of the frame that ends a segment.
+const sealSize = frameHeader + 8
 
 // write writes a sealed frame after the last one and syncs it.
 func (h *head) write(b []byte) error {
@@ -93,36 +96,42 @@ func (h *head) renew() error {
 	if err := h.open(); err != nil {
 		return err
 	}
-	if err := h.verify(); err != nil {
+	first, err := h.verify()
+	if err != nil {
 		return err
 	}
-	n := newFile{dir: h.dir, name: segmentName(h.number), size: h.size, enough: h.end, fill: func(w io.WriterAt) error {
-		_, err := io.Copy(io.NewOffsetWriter(w, 0), io.NewSectionReader(h.f, 0, h.end))
+	content := make([]byte, h.end-int64(segmentHeader))
+	if _, err := h.f.ReadAt(content, int64(segmentHeader)); err != nil {
+		return err
+	}
+	if err := h.close(); err != nil { // some systems do not rename over an open file
+		return err
+	}
+	n := newFile{dir: h.dir, name: segmentName(h.number), size: h.size, enough: h.end + sealSize, fill: func(w io.WriterAt, size int64) error {
+		first.size = size
+		_, err := w.WriteAt(append(appendHeader(nil, first), content...), 0)
 		return err
 	}}
-	size, renamed, err := n.create()
-	if renamed {
-		err = errors.Join(err, h.open())
-	}
-	if err == nil {
+	size, _, err := n.create()
+	if err = errors.Join(err, h.open()); err == nil {
 		h.size = size
 	}
 	return err
 }
 
-// verify reads all frames and compares them with the head.
-func (h *head) verify() error {
+// verify reads all frames and compares them with the head. It returns the header.
+func (h *head) verify() (header, error) {
 	d := new(DamageError)
 	c, err := newScan(h.f, h.number)
 	if err != nil {
-		return headerProblem(err, "", h.number, c, d)
+		return header{}, headerProblem(err, "", h.number, c, d)
 	}
 	c.size = h.end
 	e, err := c.frames(0, d, func(int64, frame, []byte) error { return nil }, nil)
 	if err == nil && d.Total == 0 && (e.end != h.end || e.next != h.next || c.header.salt != h.salt) {
 		d.add(h.number, e.end, "the commits from %d on are damaged", e.next)
 	}
-	return errors.Join(err, d.err())
+	return c.header, errors.Join(err, d.err())
 }
 
 // open opens the file again.
@@ -153,11 +162,12 @@ func (h *head) rotate(base []byte, f frame, size, enough int64) error {
 	f.number = h.next
 	b := make([]byte, frameHeader, frameHeader+len(base)+8)
 	b = seal(append(b, base...), f, s)
-	content := append(appendHeader(nil, header{format: version, number: h.number + 1, salt: s, frame: h.next}), b...)
-	n := newFile{dir: h.dir, name: segmentName(h.number + 1), size: int64(len(content)) + size, enough: int64(len(content)) + enough,
+	end := int64(segmentHeader + len(b))
+	n := newFile{dir: h.dir, name: segmentName(h.number + 1), size: end + size + sealSize, enough: end + enough + sealSize,
 		noSync: h.noSync && h.number > 0, // a new store is synced in any case
-		fill: func(w io.WriterAt) error {
-			_, err := w.WriteAt(content, 0)
+		fill: func(w io.WriterAt, size int64) error {
+			first := header{format: version, number: h.number + 1, salt: s, frame: h.next, size: size}
+			_, err := w.WriteAt(append(appendHeader(nil, first), b...), 0)
 			return err
 		}}
 	size, renamed, err := n.create()
@@ -165,13 +175,18 @@ func (h *head) rotate(base []byte, f frame, size, enough int64) error {
 		h.sealed = h.sealed || renamed
 		return err
 	}
-	next := head{dir: h.dir, number: h.number + 1, salt: s, size: size, end: int64(len(content)),
+	next := head{dir: h.dir, number: h.number + 1, salt: s, size: size, end: end,
 		last: int64(segmentHeader), next: h.next + 1, noSync: h.noSync}
 	if err := next.open(); err != nil {
 		h.sealed = true
 		return err
 	}
-	_ = h.close() // all of it is on disk
+	// From here on a missing next segment is noticed. Nothing depends on this frame, so it is not
+	// synced, and an error is ignored.
+	if h.f != nil {
+		_, _ = h.f.WriteAt(seal(append(make([]byte, frameHeader), byte(opSealed)), f, h.salt), h.end)
+	}
+	_ = h.close()
 	*h = next
 	return nil
 }

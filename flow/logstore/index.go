@@ -83,6 +83,8 @@ func (x *index) apply(s *segment, offset int64, body []byte, check bool) error {
 			}
 		case opCompleted:
 			x.remove(o.seq)
+		case opSealed: // otherwise the reader stops before it
+			return errSealed
 		default:
 			x.applySmall(&o)
 		}

@@ -23,6 +23,7 @@ const (
 	opSession                       // the session record
 	opOwner                         // the client identifier of the session
 	opBase                          // owner, session record and identifiers follow in full; at the start of a segment
+	opSealed                        // the segment after this one exists; at the end of a segment
 )
 
 // op is one operation of a commit.
@@ -94,7 +95,7 @@ func parseOp(b []byte) (o op, size int, err error) {
 		o.seq = r.uint64()
 	case opReceived, opForgotten:
 		o.id = r.uint16()
-	case opCleared, opBase:
+	case opCleared, opBase, opSealed:
 	case opSession:
 		s := flow.SessionRecord{Version: frames.Version(r.byte()), Expiry: r.uint32()}
 		s.Seen = time.Unix(int64(r.uint64()), 0).UTC()

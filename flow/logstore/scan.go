@@ -42,6 +42,9 @@ func newScan(f file, number uint64) (*scan, error) {
 	if err == nil && c.header.number != number {
 		err = fmt.Errorf("it has the number %d", c.header.number)
 	}
+	if err == nil && c.header.size > size {
+		err = fmt.Errorf("the file has %d of %d bytes", size, c.header.size)
+	}
 	if err != nil {
 		return c, &headerError{err}
 	}

@@ -14,7 +14,7 @@ const version = 1
 
 const (
 	magic         = "millrace.log"
-	segmentHeader = len(magic) + 4 + 8 + 8 + 8 + 4 + 4
+	segmentHeader = len(magic) + 4 + 8 + 8 + 8 + 8 + 4 + 4
 	segmentSuffix = ".seg"
 	newSuffix     = ".new"
 )
@@ -25,6 +25,7 @@ type header struct {
 	number uint64 // of the segment
 	salt   salt
 	frame  uint64 // the number of the first frame
+	size   int64  // of the file
 }
 
 func newSalt() salt {
@@ -40,6 +41,7 @@ func appendHeader(dst []byte, h header) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, h.number)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.salt))
 	dst = binary.BigEndian.AppendUint64(dst, h.frame)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.size))
 	dst = append(dst, 0, 0, 0, 0)
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
@@ -53,7 +55,7 @@ func parseHeader(b []byte) (h header, err error) {
 		return h, errChecksum
 	}
 	r := cursor{b: b[len(magic):]}
-	h = header{format: r.uint32(), number: r.uint64(), salt: salt(r.uint64()), frame: r.uint64()}
+	h = header{format: r.uint32(), number: r.uint64(), salt: salt(r.uint64()), frame: r.uint64(), size: int64(r.uint64())}
 	if h.format == 0 || h.format == version && (h.number == 0 || h.frame == 0 || r.uint32() != 0) {
 		return h, errFlags
 	}
