@@ -136,8 +136,10 @@ func TestANameThatIsNotKnownIsLookedUpAnew(t *testing.T) {
 		n.known.Store(true)
 		until(t, states, func(s mqtt.State) bool { return s.Online })
 		before := n.asked.Load()
+		w.setDown(true) // so that the client stays offline until the test has seen it
 		w.cut()
 		until(t, states, func(s mqtt.State) bool { return !s.Online })
+		w.setDown(false)
 		until(t, states, func(s mqtt.State) bool { return s.Online })
 		if n.asked.Load() == before {
 			t.Error("the name was not looked up again")
