@@ -99,7 +99,7 @@ func TestEachOwnerHearsOfItsEnd(t *testing.T) {
 	if got := <-call.receipt; got.ID != 5 || got.Tag != nil {
 		t.Errorf("the call took %+v", got)
 	}
-	st := newStage(t.Context(), frames.V311, 10)
+	st := newStage(t.Context(), 10)
 	r.complete(&flow.Ended[owner]{ID: 6, Owner: owner{stage: st, place: 1}}, nil)
 	r.complete(&flow.Ended[owner]{ID: 7, Owner: owner{stage: st, place: 2}}, nil)
 	r.wakeStages()

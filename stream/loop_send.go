@@ -240,7 +240,7 @@ func gaveUpPublish(l *loop, ctx context.Context, h flow.Handle) error {
 }
 
 // withdrawStage ends the pending messages of a stage whose context has ended.
-func (l *loop) withdrawStage(st *publishStage) {
+func (l *loop) withdrawStage(st *stage) {
 	cause := context.Cause(st.ctx)
 	if l.intake.resting.stage == st {
 		l.intake.refuseRest(&l.receipts, l.sender.Accepted(), cause)

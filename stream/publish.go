@@ -67,17 +67,33 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 	return publishFrom(ctx, s, encode, in)
 }
 
+// PublishBatches is PublishFrom for batches. It returns the Receipts of each batch together, in the
+// order of its messages.
+func (s *Session) PublishBatches(ctx context.Context, in <-chan []frames.Message) <-chan []Receipt {
+	return startStage(ctx, s, &batchBuffer{validator: validator{version: s.settings.version}}, in, batchesCap)
+}
+
+// batchesCap is the buffer size of the channel that PublishBatches returns.
+const batchesCap = 8
+
 func publishFrom[T any](ctx context.Context, s *Session, encode func(*T, *frames.Message) error, in <-chan T) <-chan Receipt {
-	st := newStage(ctx, s.settings.version, s.settings.window+s.settings.queue)
+	e := &encoder[T]{validator: validator{version: s.settings.version}, encode: encode}
+	return startStage(ctx, s, e, in, max(256, min(stageBatch, s.settings.window+s.settings.queue)))
+}
+
+// startStage starts the goroutine of a stage, whose channel of Receipts has room for room values.
+func startStage[In, Out any](ctx context.Context, s *Session, buffer stageBuffer[In, Out], in <-chan In, room int) <-chan Out {
+	st := &stageRunner[In, Out]{stage: newStage(ctx, s.settings.window+s.settings.queue), buffer: buffer, out: make(chan Out, room)}
 	st.life, st.counts = s.life, s.counts
 	s.call(func(l *loop) { st.runs = l.intake.stageRuns() })
-	st.withdraw = func(st *publishStage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
+	st.withdraw = func(st *stage) { s.call(func(l *loop) { l.withdrawStage(st) }) }
 	if ctx.Err() != nil {
 		in = nil // a stage whose context has ended takes no message
 	}
 	st.dropped = func(n int) { s.call(func(l *loop) { l.receipts.abandoned(n) }) }
 	s.counts.senders.Add(1)
-	if !s.life.start(stageHelper, func() { runStage(st, encode, in) }) {
+	if !s.life.start(stageHelper, func() { st.run(in) }) {
+		close(st.out)
 		st.leave()
 	}
 	return st.out

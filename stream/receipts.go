@@ -12,8 +12,8 @@ type owner struct {
 	tag any            // the Tag of the Receipt; or a *publishCall, *request or *answer, which gets the Receipt in place of ack
 	ack chan<- Receipt // nil drops the Receipt
 
-	stage *publishStage // set for PublishFrom, and used in place of ack
-	place uint64        // of the message in the stage
+	stage *stage // set for PublishFrom and PublishBatches, and used in place of ack
+	place uint64 // of the message in the stage
 }
 
 // receipts passes the result of each publication to its owner.
@@ -27,9 +27,9 @@ type receipts struct {
 	life    *life
 	log     *slog.Logger
 	lagging map[chan<- Receipt]*ackQueue
-	failed  uint64          // publications that ended with an error and have no Ack channel
-	stages  []*publishStage // that have results in this turn
-	replies *replies        // of requests; nil before the first request
+	failed  uint64   // publications that ended with an error and have no Ack channel
+	stages  []*stage // that have results in this turn
+	replies *replies // of requests; nil before the first request
 }
 
 // complete passes the result of a publication, or of a part of a run, to its owner. A stage makes
@@ -107,7 +107,7 @@ func (r *receipts) unreported(receipt Receipt) {
 // abandoned counts the Receipts of a stage that nobody has received since its context ended.
 func (r *receipts) abandoned(n int) {
 	r.failed += uint64(n)
-	r.log.Warn("nobody receives the Receipts of a PublishFrom whose context has ended; they are dropped", "receipts", n)
+	r.log.Warn("nobody receives the Receipts of a PublishFrom or PublishBatches whose context has ended; they are dropped", "receipts", n)
 }
 
 // queue makes an ackQueue for a full channel, with its first Receipt, and starts the goroutine.
@@ -137,7 +137,7 @@ func (r *receipts) sweep() {
 }
 
 // stageResult stores the results for a stage until wakeStages passes them on.
-func (r *receipts) stageResult(st *publishStage, res results) {
+func (r *receipts) stageResult(st *stage, res results) {
 	if len(st.turn) == 0 {
 		r.stages = append(r.stages, st)
 	}

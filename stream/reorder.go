@@ -2,7 +2,7 @@ package stream
 
 import "github.com/go-millrace/mqtt/frames"
 
-// A reorderBuffer keeps each message of a publishStage until that message and all earlier messages
+// A reorderBuffer keeps each message of a PublishFrom until that message and all earlier messages
 // have their results.
 //
 // A message has a place in a ring. The places from head to next are in use. The places from passed
@@ -106,17 +106,17 @@ func (b *reorderBuffer) except(place uint64, e exception) {
 	b.exceptions[place] = e
 }
 
-// run returns the messages that are to be passed to the loop.
-func (b *reorderBuffer) run() []frames.Message {
+// run returns the messages that are to be passed to the loop, and the place of the first.
+func (b *reorderBuffer) run() (place uint64, messages []frames.Message) {
 	n := int(b.next - b.passed)
 	if n == 0 {
-		return nil
+		return b.passed, nil
 	}
 	if b.refused {
 		n--
 	}
 	from := b.at(b.passed)
-	return b.messages[from : from+n]
+	return b.passed, b.messages[from : from+n]
 }
 
 // passOn records that the run was passed to the loop.
@@ -139,6 +139,8 @@ func (b *reorderBuffer) put(r results) {
 // open counts the places in use.
 func (b *reorderBuffer) open() int { return int(b.next - b.head) }
 
+func (b *reorderBuffer) empty() bool { return b.next == b.head }
+
 // first fills in r, the Receipt that is next in order. It returns false if the result is not there
 // yet.
 func (b *reorderBuffer) first(r *Receipt) bool {
@@ -158,8 +160,8 @@ func (b *reorderBuffer) first(r *Receipt) bool {
 	return true
 }
 
-// pop removes the first message and frees its place.
-func (b *reorderBuffer) pop() {
+// pop removes the first message and frees its place. It returns 1, the number of messages.
+func (b *reorderBuffer) pop() int {
 	at := b.at(b.head)
 	if b.outcomes[at].odd {
 		delete(b.exceptions, b.head)
@@ -169,4 +171,5 @@ func (b *reorderBuffer) pop() {
 	}
 	b.messages[at], b.outcomes[at] = frames.Message{}, outcome{}
 	b.head++
+	return 1
 }

@@ -9,31 +9,41 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A publishStage is the state of one call of PublishFrom. Its goroutine receives messages from the
-// user's channel, passes them to the loop in runs, and sends the Receipts in the order of the
-// messages.
-type publishStage struct {
-	ctx     context.Context
-	version frames.Version // the protocol version that messages are validated for
-	limit   int            // the maximum number of messages without a Receipt
+// A stage is a call of PublishFrom or PublishBatches as the loop knows it. Its goroutine, which is
+// stageRunner.run, receives values from the user's channel, passes their messages to the loop in runs, and
+// sends the Receipts in the order of the messages.
+type stage struct {
+	ctx   context.Context
+	limit int // the maximum number of messages without a Receipt
 
 	life     *life
 	counts   *receiptCounts
-	runs     chan<- stageRun     // to the loop
-	withdraw func(*publishStage) // tells the loop that ctx has ended
-	dropped  func(receipts int)  // tells the loop that nobody receives them
+	runs     chan<- stageRun    // to the loop
+	withdraw func(*stage)       // tells the loop that ctx has ended
+	dropped  func(receipts int) // tells the loop that nobody receives them
 
-	out  chan Receipt  // the goroutine sends to it and closes it
 	wake chan struct{} // cap 1, from the loop: ended has results
-
-	turn []results // owned by the loop: results of its present turn
+	turn []results     // owned by the loop: results of its present turn
 
 	mu    sync.Mutex
 	ended []results // from the loop to the goroutine
 
-	// Owned by the goroutine.
-	order reorderBuffer
-	taken []results // spare memory of ended
+	taken []results // owned by the goroutine: spare memory of ended
+}
+
+// A stageBuffer keeps the messages of a stage until they and all earlier messages have their
+// results. In is the type of the values that the user sends, and Out is the type of their Receipts.
+// The goroutine of the stage owns the buffer.
+type stageBuffer[In, Out any] interface {
+	takes(limit int) bool                                         // reports whether another value may be taken
+	take(v In, in <-chan In, limit int) (messages int, open bool) // takes v, and more values that in has ready; open is false when in is closed
+	run() (place uint64, messages []frames.Message)               // returns the messages that are to be passed to the loop next
+	passOn()                                                      // records that they were passed
+	put(r results)                                                // records results
+	first(out *Out) bool                                          // returns the Receipts that are next in order, or false
+	pop() (receipts int)                                          // removes them
+	open() int                                                    // counts the messages whose Receipts were not removed
+	empty() bool                                                  // reports whether the Receipts of all values were removed
 }
 
 // A stageRun is a sequence of messages on its way to the loop. The messages stay in the memory of
@@ -41,7 +51,7 @@ type publishStage struct {
 // copy: copying each message into a list, and from there into the queue, took a fifth of the time
 // of a publish.
 type stageRun struct {
-	stage    *publishStage
+	stage    *stage
 	place    uint64 // of the first message, counted from the start of the stage
 	messages []frames.Message
 }
@@ -51,119 +61,68 @@ const (
 	// their reader. Each batch costs a turn of the loop and two switches between goroutines.
 	// Batches of 256 are a seventh slower, and larger batches are no faster.
 	stageBatch = 1024
-
-	// fitsAnyTopic is a payload size that fits into a packet together with the longest topic.
-	fitsAnyTopic = 1 << 20
 )
 
-// newStage returns a stage whose fields life, counts, runs, withdraw and dropped are not yet set.
-func newStage(ctx context.Context, v frames.Version, limit int) *publishStage {
-	return &publishStage{
-		ctx: ctx, version: v, limit: limit,
-		out:  make(chan Receipt, max(256, min(stageBatch, limit))),
-		wake: make(chan struct{}, 1),
-	}
+func newStage(ctx context.Context, limit int) *stage {
+	return &stage{ctx: ctx, limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// encoder is the part of a stage that knows the type of the user's values. It fills places of the
-// reorderBuffer.
-type encoder[T any] struct {
-	stage  *publishStage
-	encode func(*T, *frames.Message) error
-	value  T      // a field, so that the stage allocates it once: encode makes it escape to the heap
-	valid  string // the topic of the last message that was valid
+// A stageRunner is the state of the goroutine of a stage.
+type stageRunner[In, Out any] struct {
+	*stage
+	buffer stageBuffer[In, Out]
+	out    chan Out // the goroutine sends to it and closes it
+	next   Out      // the Receipts that are next in order; a field, since a variable would be allocated each time
+	handed uint64   // how many Receipts were sent
 }
 
-// take encodes e.value into the next place of the reorderBuffer.
-func (e *encoder[T]) take() {
-	m := e.stage.order.reserve()
-	err := e.encode(&e.value, m)
-	// The topic of the previous message is not validated again, which saves a twentieth of the
-	// time.
-	again := m.Topic == e.valid && e.valid != "" && m.QoS <= frames.ExactlyOnce && len(m.Payload) <= fitsAnyTopic
-	if err == nil && !again {
-		if err = m.Validate(e.stage.version); err == nil {
-			e.valid = m.Topic
-		}
-	}
-	if err != nil {
-		e.stage.order.refuse(e.value, notSent(err))
-	}
-}
-
-// takeAll encodes e.value and all values that in has ready. It returns false when in is closed.
-func (e *encoder[T]) takeAll(in <-chan T) (open bool) {
-	before := e.stage.order.next
-	e.take()
-	open = true
-	for ready := true; ready && open && e.stage.order.takes(e.stage.limit); {
-		select {
-		case e.value, open = <-in:
-			if open {
-				e.take()
-			}
-		default:
-			ready = false
-		}
-	}
-	var none T
-	e.value = none // frees its memory, since the next value may come late
-	e.stage.counts.waiting.Add(int64(e.stage.order.next - before))
-	return open
-}
-
-// runStage is the goroutine of a stage.
-func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, in <-chan T) {
+// run is the goroutine of a stage. It receives from in until in is closed.
+func (st *stageRunner[In, Out]) run(in <-chan In) {
 	defer st.leave()
-	e := &encoder[T]{stage: st, encode: encode}
+	defer close(st.out)
 	cancel, stopping, abandon := st.ctx.Done(), st.life.intakeEnds.wait(), st.counts.abandon.wait()
 	if stopping == nil || abandon == nil {
 		return // the session has ended
 	}
-	order := &st.order
 	var grace <-chan time.Time // runs after ctx has ended
-	var left uint64            // order.head when it began
-	for in != nil || order.open() > 0 {
+	var left uint64            // handed when it began
+	for in != nil || !st.buffer.empty() {
 		source, runs := in, st.runs
 		behind, takes := st.takes()
 		if !takes {
 			source = nil
 		}
-		run := stageRun{st, order.passed, order.run()}
-		if len(run.messages) == 0 {
+		run := stageRun{stage: st.stage}
+		if run.place, run.messages = st.buffer.run(); len(run.messages) == 0 {
 			runs = nil
 		}
-		var receipt Receipt
-		var out chan Receipt
-		if order.first(&receipt) {
+		var out chan Out
+		if st.buffer.first(&st.next) {
 			out = st.out
 		}
-		var ok bool
 		select {
-		case e.value, ok = <-source:
-			if !ok || !e.takeAll(in) {
+		case v, ok := <-source:
+			if !ok || !st.take(v, in) {
 				in = nil
 			}
 		case runs <- run:
-			order.passOn()
-		case out <- receipt:
-			order.pop()
-			st.counts.took(1)
-			st.emit()
+			st.buffer.passOn()
+		case out <- st.next:
+			st.emit(st.buffer.pop())
 		case <-st.wake:
 			st.collect()
 		case <-behind: // takes more now
 		case <-cancel:
 			in, cancel = nil, nil
 			st.refuse(context.Cause(st.ctx))
-			st.withdraw(st)
-			grace, left = time.After(receiptGrace), order.head
+			st.withdraw(st.stage)
+			grace, left = time.After(receiptGrace), st.handed
 		case <-grace:
-			if order.head == left { // nobody has received a Receipt since
+			if st.handed == left { // nobody has received a Receipt since
 				st.abandon()
 				return
 			}
-			grace, left = time.After(receiptGrace), order.head
+			grace, left = time.After(receiptGrace), st.handed
 		case <-stopping:
 			in, stopping = nil, nil
 			st.refuse(st.life.closed())
@@ -173,13 +132,20 @@ func runStage[T any](st *publishStage, encode func(*T, *frames.Message) error, i
 	}
 }
 
-// takes reports whether the stage may receive another message. A stage at its limit may if the
+// take takes v, and more values that in has ready. It returns false when in is closed.
+func (st *stageRunner[In, Out]) take(v In, in <-chan In) (open bool) {
+	n, open := st.buffer.take(v, in, st.limit)
+	st.counts.waiting.Add(int64(n))
+	return open
+}
+
+// takes reports whether the stage may receive another value. A stage at its limit may if the
 // session is behind; if it is not, behind is closed when that begins.
-func (st *publishStage) takes() (behind <-chan struct{}, takes bool) {
-	if st.order.takes(st.limit) {
+func (st *stageRunner[In, Out]) takes() (behind <-chan struct{}, takes bool) {
+	if st.buffer.takes(st.limit) {
 		return nil, true
 	}
-	if !st.order.takes(math.MaxInt) {
+	if !st.buffer.takes(math.MaxInt) {
 		return nil, false
 	}
 	behind = st.counts.behind.wait()
@@ -187,64 +153,74 @@ func (st *publishStage) takes() (behind <-chan struct{}, takes bool) {
 }
 
 // abandon drops the Receipts that nobody receives after ctx has ended.
-func (st *publishStage) abandon() {
-	n := st.order.open()
+func (st *stageRunner[In, Out]) abandon() {
+	n := st.buffer.open()
 	st.counts.took(n)
 	st.dropped(n)
 }
 
-// leave closes the channel of Receipts. It is the last call of the stage's goroutine.
-func (st *publishStage) leave() {
-	close(st.out)
+// refuse ends the messages that were not yet passed to the loop.
+func (st *stageRunner[In, Out]) refuse(cause error) {
+	for {
+		place, messages := st.buffer.run()
+		if len(messages) == 0 {
+			return
+		}
+		st.buffer.put(results{place: place, n: uint64(len(messages)), err: notSent(cause)})
+		st.buffer.passOn()
+	}
+}
+
+// collect moves the results from the loop into the buffer, and sends Receipts.
+func (st *stageRunner[In, Out]) collect() {
+	ended := st.takeResults()
+	for _, r := range ended {
+		st.buffer.put(r)
+	}
+	clear(ended)
+	st.emit(0)
+}
+
+// emit sends the Receipts that are next in order, until the channel is full. The parameter sent is
+// how many were sent just before.
+func (st *stageRunner[In, Out]) emit(sent int) {
+	for full := false; !full && st.buffer.first(&st.next); {
+		select {
+		case st.out <- st.next:
+			sent += st.buffer.pop()
+		default:
+			full = true
+		}
+	}
+	var none Out
+	st.next = none // frees its memory, since the next Receipts may come late
+	st.counts.took(sent)
+	st.handed += uint64(sent)
+}
+
+// leave is the last call of the stage's goroutine.
+func (st *stage) leave() {
 	st.counts.senders.Add(-1)
 	st.life.wake()
 }
 
-// refuse ends the messages that were not yet passed to the loop.
-func (st *publishStage) refuse(cause error) {
-	if run := st.order.run(); len(run) > 0 {
-		st.order.put(results{place: st.order.passed, n: uint64(len(run)), err: notSent(cause)})
-		st.order.passOn()
-	}
-}
-
-// collect moves the results from the loop into the reorderBuffer, and sends Receipts.
-func (st *publishStage) collect() {
+// takeResults returns the results from the loop. The slice is valid until the next call.
+func (st *stage) takeResults() []results {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.ended, st.taken = st.taken[:0], st.ended
-	st.mu.Unlock()
-	for _, r := range st.taken {
-		st.order.put(r)
-	}
-	clear(st.taken)
-	st.emit()
-}
-
-// emit sends the Receipts that are next in order, until the channel is full.
-func (st *publishStage) emit() {
-	sent := 0
-	defer func() { st.counts.took(sent) }()
-	var receipt Receipt
-	for st.order.first(&receipt) {
-		select {
-		case st.out <- receipt:
-			st.order.pop()
-			sent++
-		default:
-			return
-		}
-	}
+	return st.taken
 }
 
 // add records results. The loop calls it during a turn.
-func (st *publishStage) add(r results) {
+func (st *stage) add(r results) {
 	if last := len(st.turn) - 1; last < 0 || !st.turn[last].add(r) {
 		st.turn = append(st.turn, r)
 	}
 }
 
 // passTurn passes the results of a turn of the loop to the goroutine of the stage.
-func (st *publishStage) passTurn() {
+func (st *stage) passTurn() {
 	st.mu.Lock()
 	if len(st.ended) == 0 {
 		st.ended, st.turn = st.turn, st.ended
