@@ -983,6 +983,7 @@ type Publisher interface {
 	Publish(context.Context, Message) error
 	Publishes() chan<- Publishing
 	PublishFrom(context.Context, <-chan Message) <-chan Receipt
+	PublishBatches(context.Context, <-chan []Message) <-chan []Receipt
 	Flush(context.Context) error
 	Sync(context.Context) error
 	Lifecycle
@@ -1033,6 +1034,16 @@ func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 // is nil, it counts as closed.
 func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Receipt {
 	return c.s.PublishFrom(ctx, in)
+}
+
+// PublishBatches is PublishFrom for batches, whose channel operations cost the less for each
+// message the longer the batches are: it publishes the messages from in, in order, and returns the
+// Receipts of each batch together, in the order of its messages, when all of them and all earlier
+// batches have ended. A batch may be longer than Options.Queue. An invalid message has its error in
+// its Receipt; the other messages of its batch are sent. The slice of a batch and the messages in
+// it are not copied: do not change them before their Receipts have come.
+func (c *Client) PublishBatches(ctx context.Context, in <-chan []Message) <-chan []Receipt {
+	return c.s.PublishBatches(ctx, in)
 }
 
 // Request sends the request m and returns its reply, which is acked (MQTT 5, section 4.10). It can

@@ -185,6 +185,39 @@ func ExampleClient_PublishFrom() {
 	// 2 at QoS 2: <nil>
 }
 
+// PublishBatches takes slices of messages and returns the Receipts of each slice together.
+func ExampleClient_PublishBatches() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	batches := make(chan []mqtt.Message)
+	go func() {
+		defer close(batches)
+		for i := range 2 {
+			batches <- []mqtt.Message{
+				{Topic: "power", Payload: fmt.Append(nil, 100+i), QoS: mqtt.AtLeastOnce},
+				{Topic: "voltage", Payload: fmt.Append(nil, 230+i), QoS: mqtt.AtLeastOnce},
+			}
+		}
+	}()
+	for receipts := range client.PublishBatches(ctx, batches) {
+		for _, r := range receipts {
+			fmt.Printf("%s %s: %v\n", r.Topic, r.Payload, r.Err)
+		}
+	}
+
+	// Output:
+	// power 100: <nil>
+	// voltage 230: <nil>
+	// power 101: <nil>
+	// voltage 231: <nil>
+}
+
 type reading struct {
 	Sensor string
 	Value  float64

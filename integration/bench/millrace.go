@@ -10,6 +10,7 @@ import (
 
 // ours lists the contenders that are millrace, one for each way to use it.
 var ours = []contender{
+	{name: "PublishBatches", connect: millrace(func(m *mill) session { return &publishBatches{mill: m} })},
 	{name: "PublishFrom", connect: millrace(func(m *mill) session { return &publishFrom{mill: m} })},
 	{name: "Publishes", connect: millrace(func(m *mill) session { return &publishes{mill: m} })},
 	{name: "Publish", connect: millrace(func(m *mill) session { return &publishCall{mill: m} })},

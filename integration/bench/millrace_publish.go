@@ -44,6 +44,39 @@ func (p *publishFrom) Publish(n int) error {
 	return failed
 }
 
+// batchLength is how many messages publishBatches sends at once.
+const batchLength = 256
+
+// publishBatches publishes through one call of PublishBatches. It sends the same batch again and
+// again, since the client does not change it.
+type publishBatches struct {
+	unsupported
+	*mill
+}
+
+func (p *publishBatches) Publish(n int) error {
+	batch := make([]mqtt.Message, batchLength)
+	for i := range batch {
+		batch[i] = p.message()
+	}
+	in := make(chan []mqtt.Message, buffered/batchLength)
+	go func() {
+		defer close(in)
+		for ; n > 0; n -= batchLength {
+			in <- batch[:min(n, batchLength)]
+		}
+	}()
+	var failed error
+	for receipts := range p.client.PublishBatches(background, in) {
+		for i := range receipts {
+			if err := receipts[i].Err; err != nil {
+				failed = err
+			}
+		}
+	}
+	return failed
+}
+
 // publishes sends on the channel Publishes. One Ack channel gets all Receipts.
 type publishes struct {
 	unsupported
