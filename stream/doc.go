@@ -21,7 +21,8 @@
 //
 // In addition there is one goroutine while the log handler runs, one while an Exchange of a
 // re-authentication works, one for the replies to requests, and one for each receive channel in
-// use, each PublishFrom, each Requests, and each Ack channel whose receiver lags behind.
+// use, each PublishFrom, PublishBatches and Requests, and each Ack channel whose receiver lags
+// behind.
 //
 // # Owners
 //

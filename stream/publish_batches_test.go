@@ -34,8 +34,8 @@ func batchesOf(levels []frames.QoS, lengths ...int) <-chan []frames.Message {
 	return in
 }
 
-// wantBatch expects the Receipts of a batch of the messages from to to-1, without errors.
-func wantBatch(t *testing.T, receipts []stream.Receipt, from, to int) {
+// wantBatchReceipts expects the Receipts of a batch of the messages from to to-1, without errors.
+func wantBatchReceipts(t *testing.T, receipts []stream.Receipt, from, to int) {
 	t.Helper()
 	if len(receipts) != to-from {
 		t.Fatalf("%d Receipts, want %d", len(receipts), to-from)
@@ -58,10 +58,10 @@ func TestPublishBatchesReturnsTheReceiptsOfEachBatchInOrder(t *testing.T) {
 			wantIdle(t, out)
 		}
 		c.Send(ack(puback, packets[0].ID))
-		wantBatch(t, takeFrom(t, out), 0, 3)
-		wantBatch(t, takeFrom(t, out), 3, 3)
-		wantBatch(t, takeFrom(t, out), 3, 5)
-		wantBatch(t, takeFrom(t, out), 5, 10)
+		wantBatchReceipts(t, takeFrom(t, out), 0, 3)
+		wantBatchReceipts(t, takeFrom(t, out), 3, 3)
+		wantBatchReceipts(t, takeFrom(t, out), 3, 5)
+		wantBatchReceipts(t, takeFrom(t, out), 5, 10)
 		wantEnd(t, out)
 		if st := s.Stats(); st.Receipts != 0 || st.Unreported != 0 {
 			t.Errorf("%+v", st)
@@ -73,8 +73,8 @@ func TestPublishBatchesReturnsTheReceiptsOfEachBatchInOrder(t *testing.T) {
 			wantEnd(t, s.PublishBatches(t.Context(), batchesOf(nil)))
 			wantEnd(t, s.PublishBatches(t.Context(), nil))
 			out := s.PublishBatches(t.Context(), batchesOf(nil, 0, 0))
-			wantBatch(t, takeFrom(t, out), 0, 0)
-			wantBatch(t, takeFrom(t, out), 0, 0)
+			wantBatchReceipts(t, takeFrom(t, out), 0, 0)
+			wantBatchReceipts(t, takeFrom(t, out), 0, 0)
 			wantEnd(t, out)
 		})
 	})
@@ -115,7 +115,7 @@ func TestPublishBatchesOfAnyLength(t *testing.T) {
 			}()
 			next, got := 0, 0
 			for receipts := range s.PublishBatches(t.Context(), batchesOf(levels, lengths...)) {
-				wantBatch(t, receipts, next, next+lengths[got])
+				wantBatchReceipts(t, receipts, next, next+lengths[got])
 				next, got = next+lengths[got], got+1
 			}
 			if next != n || got != len(lengths) {
@@ -152,7 +152,7 @@ func TestPublishBatchesReportsEachInvalidMessage(t *testing.T) {
 				t.Errorf("Receipt %d: %v", i, r.Err)
 			}
 		}
-		wantBatch(t, takeFrom(t, out), 6, 7)
+		wantBatchReceipts(t, takeFrom(t, out), 6, 7)
 		wantEnd(t, out)
 	})
 }
