@@ -32,9 +32,10 @@ type content struct {
 	found     state  // the tallies of the records in the file
 	unmatched map[uint64]flightEntry
 
-	keep  bool // whether to fill snap
-	topic string
-	snap  flow.Snapshot
+	keep    bool // whether to fill snap
+	salvage bool // whether to read on behind a damaged part of the tree of buckets
+	topic   string
+	snap    flow.Snapshot
 }
 
 // flightEntry is an entry of the flight bucket whose publication has not been read yet.
@@ -63,7 +64,7 @@ func (c *content) read(fallback bool) error {
 		}
 		roots = append(roots, root{string(key), bytes.Clone(value), offset})
 	})
-	if err := c.im.err(); err != nil {
+	if err := c.im.err(); err != nil && !c.salvage {
 		return err
 	}
 	// Read the format first, since the other buckets of a later format are unknown.

@@ -102,6 +102,7 @@
 // The content of a damaged store is not used, because a missing record looks like a completed one:
 // a session that goes on with the remaining records could send messages twice or out of order. Keep
 // the file for analysis, begin with a new file, and tell the people who rely on the messages.
+// [Salvage] reads the sound part of a damaged file.
 // [Options.Fallback] allows one exception. bbolt has two header pages and writes them in turn. If
 // one header page is damaged, the other describes either the last commit or the commit before it,
 // and the file does not show which. A power failure can damage a header page only if the disk does

@@ -33,7 +33,7 @@ func sample(t testing.TB, closed bool) (*disk, flow.Snapshot) {
 		}
 		mustCommit(t, s, changes...)
 	}
-	snap, err := s.snapshot()
+	snap, err := readSnapshot(s.dir, s.index, damage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestAPayloadWithFramesIsNotTakenForFrames(t *testing.T) {
 	for seq := range uint64(5) {
 		mustCommit(t, s, accepted(seq, "x"))
 	}
-	want, err := s.snapshot()
+	want, err := readSnapshot(s.dir, s.index, damage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestAPayloadWithFramesIsNotTakenForFrames(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("shift %d: %d publications, %v", shift, len(got.Publications), err)
 		}
-		if want, err = s.snapshot(); err != nil {
+		if want, err = readSnapshot(s.dir, s.index, damage); err != nil {
 			t.Fatal(err)
 		}
 	}

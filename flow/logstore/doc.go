@@ -115,7 +115,8 @@
 // The content of a damaged store is not used, because a missing frame can make a completed
 // publication look like one that waits: a session that goes on could send messages twice or out of
 // order. Keep the folder for analysis, begin with a new one, and tell the people who rely on the
-// messages.
+// messages. [Salvage] reads the sound part of a damaged store, [Create] makes a new store of it.
+// [Import] takes over the session of another store.
 //
 // The package keeps about 60 bytes in memory for each publication in the store, and no message. It
 // starts no goroutine and logs nothing.

@@ -66,6 +66,14 @@ func (d *diskFolder) rename(from, to string) error { return os.Rename(d.join(fro
 func (d *diskFolder) remove(name string) error     { return os.Remove(d.join(name)) }
 func (d *diskFolder) sync() error                  { return syncFolder(d.path) }
 
+// readFolder is a diskFolder that changes nothing.
+type readFolder struct{ diskFolder }
+
+func (d *readFolder) open(name string) (file, error) { return d.file(name, os.O_RDONLY) }
+func (d *readFolder) create(string) (file, error)    { return nil, fs.ErrPermission }
+func (d *readFolder) rename(string, string) error    { return fs.ErrPermission }
+func (d *readFolder) remove(string) error            { return fs.ErrPermission }
+
 // diskFile is a file of the operating system.
 type diskFile struct{ *os.File }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/go-millrace/mqtt/flow"
@@ -77,7 +76,7 @@ func (s *Store) Attach(clientID string) (flow.Snapshot, error) {
 		}
 		owner = clientID
 	}
-	snap, err := s.snapshot()
+	snap, err := readSnapshot(s.dir, s.index, damage)
 	if err != nil {
 		return flow.Snapshot{}, s.named(err)
 	}
@@ -173,82 +172,4 @@ func (s *Store) named(err error) error {
 		return err
 	}
 	return fmt.Errorf("logstore: %s: %w", s.path, err)
-}
-
-// snapshot reads all publications.
-func (s *Store) snapshot() (snap flow.Snapshot, err error) {
-	type place struct {
-		seq uint64
-		entry
-	}
-	x := s.index
-	places := make([]place, 0, len(x.entries))
-	for seq, e := range x.entries {
-		places = append(places, place{seq, e})
-	}
-	slices.SortFunc(places, func(a, b place) int { // each file once, from its start
-		return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset))
-	})
-	var r recordReader
-	for _, p := range places {
-		var restored flow.Publication
-		if restored, err = r.read(s.dir, p.seq, p.entry); err != nil {
-			break
-		}
-		snap.Publications = append(snap.Publications, restored)
-	}
-	if err = errors.Join(err, r.close()); err != nil {
-		return flow.Snapshot{}, damage(err)
-	}
-	slices.SortFunc(snap.Publications, func(a, b flow.Publication) int { return cmp.Compare(a.Seq, b.Seq) })
-	for id := range x.received {
-		snap.Received = append(snap.Received, id)
-	}
-	slices.Sort(snap.Received)
-	if x.session != nil {
-		record := *x.session
-		snap.Session = &record
-	}
-	snap.Owner = x.owner
-	return snap, nil
-}
-
-// recordReader reads records one after another.
-type recordReader struct {
-	compactor
-	buf   []byte
-	topic string
-}
-
-func (r *recordReader) read(dir folder, seq uint64, e entry) (p flow.Publication, err error) {
-	if r.dir = dir; r.f == nil || r.of != e.segment {
-		if err := r.open(e.segment); err != nil {
-			return p, err
-		}
-	}
-	r.buf = slices.Grow(r.buf[:0], e.size)[:e.size]
-	if err := readRecord(r.f, r.buf, seq, e); err != nil {
-		return p, err
-	}
-	record, _, _ := parsePublication(r.buf)
-	record.flight = e.flight
-	if p, err = record.restore(); err != nil {
-		return p, &damagedRecord{e, seq, err}
-	}
-	if r.topic != string(record.topic) { // neighbours often share a topic
-		r.topic = string(record.topic)
-	}
-	p.Message.Topic = r.topic
-	return p, nil
-}
-
-// damage returns a DamageError for a damaged record, and other errors as they are.
-func damage(err error) error {
-	r := new(damagedRecord)
-	if !errors.As(err, &r) {
-		return err
-	}
-	d := new(DamageError)
-	d.add(r.segment, r.offset, "%v", r)
-	return d
 }
