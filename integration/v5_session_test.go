@@ -46,8 +46,10 @@ func TestAnAssignedIdentifierIsUsedAgain(t *testing.T) {
 		}
 		sub := subscribe(t, c, mqtt.Filter{Topic: "kept", QoS: mqtt.AtLeastOnce})
 		states := c.States(within(t))
+		w.setDown(true) // so that the client stays offline until the test has seen it
 		w.cut()
 		until(t, states, func(s mqtt.State) bool { return !s.Online })
+		w.setDown(false)
 		if s := until(t, states, func(s mqtt.State) bool { return s.Online }); !s.Resumed || s.Server.ClientID != id {
 			t.Errorf("after a cut: resumed %t with identifier %q, want %q", s.Resumed, s.Server.ClientID, id)
 		}
@@ -56,7 +58,9 @@ func TestAnAssignedIdentifierIsUsedAgain(t *testing.T) {
 		if err := c.Shutdown(within(t)); err != nil {
 			t.Fatal(err)
 		}
-		publish(t, dial(t, b.url, mqtt.Options{}), text("kept", "2", 1))
+		publisher := dial(t, b.url, mqtt.Options{})
+		publish(t, publisher, text("kept", "2", 1))
+		routed(t, publisher)
 		c = dial(t, b.url, o)
 		if s := c.State(); !s.Resumed || s.Server.ClientID != id {
 			t.Errorf("the next client: resumed %t with identifier %q, want %q", s.Resumed, s.Server.ClientID, id)
