@@ -1198,10 +1198,10 @@ func (c *Client) ShutdownWith(ctx context.Context, f Farewell) error {
 // Reauthenticate authenticates the client anew on the present connection, with a new Exchange of
 // OptionsV5.Authenticate (MQTT 5, section 4.12.1), and waits for the result. From the first AUTH to
 // the last nothing but DISCONNECT is sent, since some brokers end the connection otherwise. That
-// takes at most ConnectTimeout or half the keep alive, whichever is shorter. If it fails, the
-// connection is closed and the client connects again. It begins when reading is not paused for
-// consumers. An Exchange with a method Expires() time.Time is renewed by itself at nine tenths of
-// that time.
+// takes at most ConnectTimeout or half the keep alive, whichever is shorter. It begins when reading
+// is not paused for consumers. A later pause does not count, and PINGREQ is sent meanwhile. If it
+// fails, the connection is closed and the client connects again. An Exchange with a method
+// Expires() time.Time is renewed by itself at nine tenths of that time.
 func (c *Client) Reauthenticate(ctx context.Context) error { return c.s.Reauthenticate(ctx) }
 
 // Close ends the client at once. It sends DISCONNECT and waits for the broker to close the

@@ -160,6 +160,14 @@ func (k *KeepAlive) Next(now time.Duration, paused bool) time.Duration {
 	return max(at, now+1)
 }
 
+// SilentAt returns when a PINGREQ is due because nothing was sent, 0 for never.
+func (k *KeepAlive) SilentAt() time.Duration {
+	if k.interval == 0 {
+		return 0
+	}
+	return k.lastSent + k.silence()
+}
+
 // asks reports whether a silent broker is sent a PINGREQ. In a pause, a PINGREQ that has left the
 // queue is followed by another one, since its PINGRESP stays unread.
 func (k *KeepAlive) asks(paused bool) bool { return !k.pinged || paused && !k.queued }

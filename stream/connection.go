@@ -215,8 +215,14 @@ func (c *connection) linger() {
 
 // pingAt returns the time of the next keep alive check, 0 for none.
 func (c *connection) pingAt(now time.Duration, paused bool) time.Duration {
-	if c.phase != phaseUp || c.reauth.quiet() {
+	if c.phase != phaseUp {
 		return 0
+	}
+	if c.reauth.quiet() {
+		if at := c.keepAlive.SilentAt(); at > now {
+			return at
+		}
+		return 0 // PINGREQ waits for the writer
 	}
 	return c.keepAlive.Next(now, paused)
 }

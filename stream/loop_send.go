@@ -114,13 +114,7 @@ func (l *loop) flush() {
 	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
-	var auth *frames.Auth
-	if !l.outbox.busy {
-		auth = l.link.reauth.take(l.clock.now, l.throttle.paused)
-	}
-	if l.outbox.quiet = l.link.reauth.quiet(); auth != nil && l.outbox.writeAlone(*auth, l.clock.now) {
-		l.written(written{})
-	}
+	l.flushAlone()
 	bytes, done := l.outbox.flush(l.clock.now)
 	if bytes > 0 {
 		l.link.keepAlive.Sent(l.clock.now)
@@ -128,6 +122,25 @@ func (l *loop) flush() {
 		l.count.bytesOut += uint64(bytes)
 	}
 	if done {
+		l.written(written{})
+	}
+}
+
+// flushAlone writes the packet that a re-authentication lets out alone, if there is one: an AUTH, or
+// a PINGREQ when a pause of reading lets an exchange last for the keep alive [MQTT-3.1.2-20].
+func (l *loop) flushAlone() {
+	var alone frames.Packet
+	if !l.outbox.busy {
+		if auth := l.link.reauth.take(l.clock.now, l.throttle.paused); auth != nil {
+			alone = *auth
+		}
+	}
+	l.outbox.quiet = l.link.reauth.quiet()
+	if at := l.link.keepAlive.SilentAt(); alone == nil && l.outbox.quiet && !l.outbox.busy && at != 0 && l.clock.now >= at {
+		alone = frames.Pingreq{}
+		l.subs.Pinged()
+	}
+	if alone != nil && l.outbox.writeAlone(alone, l.clock.now) {
 		l.written(written{})
 	}
 }

@@ -157,6 +157,9 @@ func (l *loop) throttleReading() {
 // only AUTH may be sent, it watches the re-authentication instead.
 func (l *loop) ping() {
 	now, c, k := l.clock.now, l.link.conn, &l.link.keepAlive
+	if l.throttle.forConsumers {
+		l.link.reauth.unread(now)
+	}
 	if err := l.link.reauth.check(now, l.link.terms.keepAlive); err != nil {
 		l.link.fail(err)
 	}

@@ -11,7 +11,8 @@ import (
 
 // A reauth is the re-authentication of a connection (MQTT 5, section 4.12.1). It is quiet: from its
 // first AUTH to the last one no other packet but DISCONNECT is sent, since mosquitto answers any
-// other packet with the end of the connection. Code of the user runs on a goroutine of its own.
+// other packet with the end of the connection. Only a pause of reading makes an exchange last until
+// PINGREQ is due, which is sent then. Code of the user runs on a goroutine of its own.
 //
 // Invariant: at most one re-authentication is under way. Each call that waits for it gets one
 // result.
@@ -87,8 +88,8 @@ func (r *reauth) leave(reply chan<- error) {
 }
 
 // start begins a re-authentication, unless one is under way. From its first AUTH on it may take
-// ConnectTimeout, and at most half the keep alive, since no PINGREQ is sent meanwhile. To make the
-// Exchange may take as long.
+// ConnectTimeout, and at most half the keep alive, since no PINGREQ is sent meanwhile. The limit
+// starts anew after a pause of reading for consumers. To make the Exchange may take as long.
 func (r *reauth) start(now, keepAlive time.Duration) {
 	if r.phase != authNone {
 		return
@@ -217,6 +218,15 @@ func (r *reauth) check(now, keepAlive time.Duration) error {
 		return &authError{errAuthLate}
 	}
 	return nil
+}
+
+// unread starts the limit anew for a re-authentication that waits for the broker, whose answer may
+// lie unread while reading is paused for consumers. A pause for the writer does not do that: it may
+// last until the exchange ends, since no ack is sent before.
+func (r *reauth) unread(now time.Duration) {
+	if r != nil && r.phase == authAwaits && r.packet == nil {
+		r.endBy = now + r.wait
+	}
 }
 
 // at returns the time of the next check, 0 for none.

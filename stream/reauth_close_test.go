@@ -194,6 +194,55 @@ func TestReauthenticateNeedsAConnection(t *testing.T) {
 	})
 }
 
+// While reading is paused for consumers the limit of a re-authentication does not count, since the
+// answer of the broker may lie unread. PINGREQ keeps the connection meanwhile [MQTT-3.1.2-20]. After
+// the pause the limit counts anew.
+func TestTheLimitOfAReauthenticationDoesNotCountAPauseOfReading(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := authenticated(t, b, stream.Options{KeepAlive: 20 * time.Second, ConnectTimeout: 4 * time.Second,
+				MaxPacket: 1 << 10, ReceiveBytes: 1 << 10, MaxUnread: 1 << 10})
+			sub := subscribed(t, s, c, "in", frames.AtLeastOnce)
+			done := reauthenticating(s)
+			c.Expect(authOf(frames.ReAuthenticate, "first"))
+			last := time.Now()
+			for id := range uint16(8) {
+				c.Send(publish("in", strings.Repeat("x", 500), frames.AtLeastOnce, id+1, false))
+			}
+			if answered {
+				c.Send(authOf(frames.Success, ""))
+			}
+			wantError(t, <-done, stream.ErrBehind)
+			for range 3 {
+				c.Expect(frames.Pingreq{})
+				if now := time.Now(); now.Sub(last) != 18*time.Second {
+					t.Errorf("PINGREQ comes after %v", now.Sub(last))
+				}
+				last = time.Now()
+			}
+			elapse(6 * time.Second)
+			for range 8 {
+				d := <-sub.Deliveries()
+				d.Ack()
+			}
+			if answered {
+				for range 8 {
+					streamtest.Next[frames.Ack](c)
+				}
+				if st := s.Stats(); st.Connections != 1 || !st.Online {
+					t.Errorf("%+v", st)
+				}
+				return
+			}
+			began := time.Now()
+			c.ExpectDisconnectCode(frames.ImplementationSpecificError)
+			if took := time.Since(began); took != 4*time.Second {
+				t.Errorf("the limit is %v after the pause", took)
+			}
+		})
+	}
+}
+
 // A re-authentication does not begin while reading is paused for consumers, since the answer of the
 // broker would stay unread. Its call ends with ErrBehind, and the exchange comes later.
 func TestAReauthenticationWaitsUntilReadingGoesOn(t *testing.T) {

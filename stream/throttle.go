@@ -33,6 +33,8 @@ type throttle struct {
 	behindAt  time.Duration // when the session will be behind; 0 if it will not
 	restUntil time.Duration // nothing is read before this time
 	consumed  uint64        // load.consumed at the last rest
+
+	forConsumers bool // paused, and not for the writer alone
 }
 
 const (
@@ -98,7 +100,7 @@ func (t *throttle) mark() int {
 // pause begins a pause, goes on with it, or ends it.
 func (t *throttle) pause(now time.Duration, forConsumers, forWriter bool) {
 	was := t.paused
-	t.paused = forConsumers || forWriter
+	t.paused, t.forConsumers = forConsumers || forWriter, forConsumers
 	if t.paused && !was {
 		t.pausedAt = now
 	}

@@ -83,7 +83,7 @@ func TestASlowWriterDoesNotMakeTheSessionBehind(t *testing.T) {
 	th, l := testThrottle(), calm()
 	l.ackBytes = maxAckBytes + 1
 	th.decide(0, l)
-	if th.decide(time.Hour, l); !th.paused || th.behind || th.behindAt != 0 || th.pausedFor(time.Hour) != time.Hour {
+	if th.decide(time.Hour, l); !th.paused || th.forConsumers || th.behind || th.behindAt != 0 || th.pausedFor(time.Hour) != time.Hour {
 		t.Errorf("%+v", th)
 	}
 }
