@@ -23,10 +23,6 @@ func TestPublishingFromInsideTheReceiveLoop(t *testing.T) {
 			echo := dial(t, b.url, mqtt.Options{Version: v, ClientID: "echo", Window: window, V5: slow})
 			ctx := t.Context()
 			for _, q := range levels[1:] {
-				if q == mqtt.ExactlyOnce && v >= mqtt.V5 && b.process == nil {
-					t.Log("mochi 2.7.9 has one table for the packet identifiers of both directions, so it answers some PUBRELs with 0x92")
-					continue
-				}
 				there, back := fmt.Sprintf("there/%d", q), fmt.Sprintf("back/%d", q)
 				calls := subscribe(t, echo, mqtt.Filter{Topic: there, QoS: q})
 				echoed := subscribe(t, caller, mqtt.Filter{Topic: back, QoS: q})

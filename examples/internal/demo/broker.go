@@ -108,7 +108,7 @@ type audience struct {
 }
 
 func (a *audience) Provides(b byte) bool {
-	return a.AllowHook.Provides(b) || bytes.IndexByte([]byte{mochi.OnSubscribed, mochi.OnSessionEstablish}, b) >= 0
+	return a.AllowHook.Provides(b) || bytes.IndexByte([]byte{mochi.OnSubscribed, mochi.OnSessionEstablish, mochi.OnPacketEncode}, b) >= 0
 }
 
 func (a *audience) OnSubscribed(*mochi.Client, packets.Packet, []byte) {
@@ -121,4 +121,14 @@ func (a *audience) OnSubscribed(*mochi.Client, packets.Packet, []byte) {
 func (a *audience) OnSessionEstablish(c *mochi.Client, _ packets.Packet) {
 	c.Properties.Props.ReceiveMaximum = 0 // for a session that the client takes over
 	c.State.Inflight.ResetSendQuota(0)
+}
+
+// OnPacketEncode turns a PUBCOMP with code 0x92 into one of success. mochi 2.7.9 has the packet
+// identifiers of both directions in one table, so it does not know the identifier of some PUBRELs
+// of a client that receives at QoS 2 too. It has routed their messages.
+func (a *audience) OnPacketEncode(_ *mochi.Client, p packets.Packet) packets.Packet {
+	if p.FixedHeader.Type == packets.Pubcomp {
+		p.ReasonCode = 0
+	}
+	return p
 }
