@@ -217,11 +217,13 @@ func (r *Reader) Keep() {
 func (r *Reader) Buffer() (number, size int) { return r.buffers, r.whole }
 
 // Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill
-// allocates 128 bytes. If the buffer holds part of a frame, Shrink does nothing.
-func (r *Reader) Shrink() {
-	if r.r == r.w {
-		r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
+// allocates 128 bytes. If the buffer holds part of a frame, Shrink does nothing and returns false.
+func (r *Reader) Shrink() bool {
+	if r.r < r.w {
+		return false
 	}
+	r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
+	return true
 }
 
 // Buffered returns the number of bytes that have arrived but were not yet returned by Next.

@@ -15,7 +15,7 @@ import (
 var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAreSmallAndReturnSpreadOverTime has")
 
 const (
-	fleetMemory = 16<<10 + 512 // allowed bytes for each client
+	fleetMemory = 12<<10 + 384 // allowed bytes for each client
 	fleetRace   = 1000         // maximum number of clients with the race detector
 )
 

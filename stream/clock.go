@@ -9,6 +9,9 @@ import (
 
 // A clock has the time of the loop, which stands still during a turn, and wakes the loop at the
 // earliest deadline. A deadline is a duration since epoch; 0 means that there is none.
+//
+// The timer calls a function. A timer with a channel takes more memory, and a select that waits for
+// it needs more than the smallest stack.
 type clock struct {
 	epoch time.Time
 	now   time.Duration
@@ -17,14 +20,21 @@ type clock struct {
 	burst burst
 }
 
-func newClock() clock {
-	timer := time.NewTimer(time.Hour)
+// newClock returns a clock whose timer calls wake.
+func newClock(wake func()) clock {
+	timer := time.AfterFunc(time.Hour, wake)
 	timer.Stop()
 	return clock{epoch: time.Now(), timer: timer}
 }
 
-// tick reads the time.
-func (c *clock) tick() { c.now = time.Since(c.epoch) }
+// tick reads the time. It reports whether the time has come for which the timer was set.
+func (c *clock) tick() (due bool) {
+	c.now = time.Since(c.epoch)
+	if due = c.armed != 0 && c.now >= c.armed; due {
+		c.armed = 0
+	}
+	return due
+}
 
 // since converts t to a duration since epoch.
 func (c *clock) since(t time.Time) time.Duration { return t.Sub(c.epoch) }
@@ -44,9 +54,6 @@ func (c *clock) expiry(p *frames.Properties, fallback time.Duration) flow.Expiry
 	}
 	return flow.Expiry{At: max(1, c.now+left), Wall: time.Now().Add(left)}
 }
-
-// fired records that the timer has fired.
-func (c *clock) fired() { c.armed = 0 }
 
 // arm sets the timer to the earliest deadline that has not passed. If the timer already fires
 // before that deadline, arm leaves it alone, since a turn without work does no harm.

@@ -8,14 +8,17 @@ import (
 
 func TestTheClockWakesAtTheEarliestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock()
+		fired := make(chan struct{})
+		c := newClock(func() { fired <- struct{}{} })
 		defer c.stop()
 		fires := func(want time.Duration) {
 			t.Helper()
-			<-c.timer.C
-			c.fired()
-			if c.tick(); c.now != want {
-				t.Fatalf("the timer fires at %v, want %v", c.now, want)
+			<-fired
+			if due := c.tick(); !due || c.now != want {
+				t.Fatalf("the timer fires at %v (due %t), want %v", c.now, due, want)
+			}
+			if c.tick() {
+				t.Fatal("the deadline is due twice")
 			}
 		}
 		c.arm(0, 5*time.Second, 3*time.Second, 0)
@@ -35,7 +38,7 @@ func TestTheClockWakesAtTheEarliestDeadline(t *testing.T) {
 // The time stands still until the next tick.
 func TestTheClockStandsStillDuringATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock()
+		c := newClock(func() {})
 		defer c.stop()
 		<-time.After(time.Second)
 		if c.now != 0 {

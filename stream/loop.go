@@ -26,6 +26,8 @@ type loop struct {
 	outbox   outbox
 	link     connection
 	ending   ending
+
+	renew bool // after this turn another goroutine runs the loop
 }
 
 // A command is a function that a method of Session runs on the loop.
@@ -33,7 +35,7 @@ type command func(*loop)
 
 // tick begins a turn.
 func (l *loop) tick() {
-	l.clock.tick()
+	l.renew = l.clock.tick()
 	l.log.refresh()
 }
 
@@ -91,4 +93,5 @@ func (l *loop) shrink() {
 	l.inboxes.shrink()
 	l.intake.shrink()
 	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
+	l.renew = true
 }

@@ -6,13 +6,24 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// run is the body of the loop's goroutine.
+// run is the body of the loop's first goroutine.
 func (l *loop) run() {
 	l.link.dialNow()
 	l.clock.arm(l.sender.ExpiresAt()) // publications of a Store
+	l.turns()
+}
+
+// turns runs the loop until the session ends. At deadlines and after shrink another goroutine goes
+// on. Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait.
+func (l *loop) turns() {
 	for l.ending != over {
 		l.wait()
 		l.turn()
+		if l.renew {
+			l.renew = false
+			go l.turns()
+			return
+		}
 	}
 	l.end()
 }
@@ -53,16 +64,18 @@ func (l *loop) wait() {
 		f(l)
 	case <-l.life.wakeups:
 		l.tick()
-		if l.life.closing.Load() {
-			l.ending.advance(over)
-		}
-		l.takeAcks()
-		l.acceptCalls()
-		l.receipts.sweep()
-	case <-l.clock.timer.C:
-		l.clock.fired()
-		l.tick()
+		l.woken()
 	}
+}
+
+// woken checks the lists that the loop shares with other goroutines.
+func (l *loop) woken() {
+	if l.life.closing.Load() {
+		l.ending.advance(over)
+	}
+	l.takeAcks()
+	l.acceptCalls()
+	l.receipts.sweep()
 }
 
 // turn does everything that the last event made possible, and flushes the batch.

@@ -51,7 +51,7 @@ func (r *reader) run(ctx context.Context, q link.Request) {
 	switch {
 	case c == nil:
 	case ok:
-		r.running.Go(func() { r.tell(event{err: r.read(c)}) })
+		r.running.Go(func() { r.follow(c, r.decoder(c.Version)) })
 	default:
 		c.Abort()
 	}
@@ -71,15 +71,38 @@ func (r *reader) tell(e event) bool {
 	}
 }
 
-// read decodes all packets that one read returned and sends them to the loop as one batch. Two
-// batch buffers alternate. When the loop has received one batch, it no longer uses the other.
-func (r *reader) read(c *link.Conn) error {
-	var batch, other []packet
-	last := 0 // the number of the last read buffer
-	in := decoder{version: c.Version, topics: &r.topics}
-	if c.Version >= frames.V5 {
+// follow reads from a connection until it ends, or until it is idle. Then another goroutine waits
+// for the next bytes: a new goroutine has a small stack, and parsing has grown the stack of this one.
+func (r *reader) follow(c *link.Conn, in decoder) {
+	err := r.read(c, &in)
+	if err != nil {
+		r.tell(event{err: err})
+		return
+	}
+	r.running.Go(func() {
+		if err := c.Reader.Fill(); err != nil {
+			r.tell(event{err: readError(err)})
+			return
+		}
+		r.follow(c, in)
+	})
+}
+
+// decoder returns the decoder of a new connection.
+func (r *reader) decoder(v frames.Version) decoder {
+	in := decoder{version: v, topics: &r.topics}
+	if v >= frames.V5 {
 		in.aliases = frames.NewAliases(uint16(r.aliases))
 	}
+	return in
+}
+
+// read decodes all packets that one read returned and sends them to the loop as one batch. Two
+// batch buffers alternate. When the loop has received one batch, it no longer uses the other. It
+// returns nil when the connection is idle.
+func (r *reader) read(c *link.Conn, in *decoder) error {
+	var batch, other []packet
+	last := 0 // the number of the last read buffer
 	for {
 		var err error
 		batch, err = in.decode(c.Reader, batch[:0])
@@ -101,9 +124,8 @@ func (r *reader) read(c *link.Conn) error {
 		if !empty {
 			continue
 		}
-		if idle {
-			batch, other = nil, nil
-			c.Reader.Shrink()
+		if idle && c.Reader.Shrink() {
+			return nil
 		}
 		if err := c.Reader.Fill(); err != nil {
 			return readError(err)

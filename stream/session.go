@@ -81,7 +81,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		settings: &s.settings,
 		commands: s.commands,
 		life:     s.life,
-		clock:    newClock(),
+		clock:    newClock(s.life.wake),
 		log:      packetLog{Logger: o.Logger},
 		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
