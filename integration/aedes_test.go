@@ -16,16 +16,24 @@ import (
 )
 
 const (
-	aedesVersion   = "1.2.0"
-	aedesWSVersion = "8.23.0" // version of ws, the WebSocket package that aedes needs
+	aedesVersion   = "1.2.0"        // the last one without MQTT 5
+	aedes5Version  = "2.0.0-beta.1" // with MQTT 5
+	aedesWSVersion = "8.23.0"       // version of ws, the WebSocket package that aedes needs
 )
 
 //go:embed testdata/aedes.js
 var aedesScript []byte
 
-// aedesFolder returns the directory where aedes is installed. The first call installs aedes in the
-// cache of the user, in at most three tries. It fails without node, npm or a network.
-var aedesFolder = sync.OnceValues(func() (string, error) {
+// aedesFolder and aedes5Folder return the directory where their version of aedes is installed. The
+// first call installs it.
+var (
+	aedesFolder  = sync.OnceValues(func() (string, error) { return installAedes(aedesVersion) })
+	aedes5Folder = sync.OnceValues(func() (string, error) { return installAedes(aedes5Version) })
+)
+
+// installAedes installs aedes in the cache of the user, unless it is there, in at most three tries.
+// It fails without node, npm or a network.
+func installAedes(version string) (string, error) {
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return "", err
@@ -35,7 +43,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "millrace-aedes-"+aedesVersion)
+	dir := filepath.Join(cache, "millrace-aedes-"+version)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -47,7 +55,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(fresh) // does nothing after the rename
-	want := fmt.Sprintf(`{"private":true,"dependencies":{"aedes":%q,"ws":%q}}`, aedesVersion, aedesWSVersion)
+	want := fmt.Sprintf(`{"private":true,"dependencies":{"aedes":%q,"ws":%q}}`, version, aedesWSVersion)
 	if err := os.WriteFile(filepath.Join(fresh, "package.json"), []byte(want), 0o600); err != nil {
 		return "", err
 	}
@@ -63,7 +71,7 @@ var aedesFolder = sync.OnceValues(func() (string, error) {
 		return "", err // ErrExist means that another process has installed aedes
 	}
 	return dir, nil
-})
+}
 
 func npmInstall(dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -82,6 +90,20 @@ func startAedes(t *testing.T, s setup) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runAedes(t, s, aedesVersion, modules)
+}
+
+func startAedes5(t *testing.T, s setup) *broker {
+	t.Helper()
+	modules, err := aedes5Folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runAedes(t, s, aedes5Version, modules)
+}
+
+func runAedes(t *testing.T, s setup, version, modules string) *broker {
+	t.Helper()
 	dir := t.TempDir()
 	write := func(name string, content []byte) (path string) {
 		path = filepath.Join(dir, name)
@@ -120,7 +142,7 @@ func startAedes(t *testing.T, s setup) *broker {
 		node.Wait()
 		t.Fatalf("aedes is not listening: %v\n%s", err, said.Bytes())
 	}
-	b := &broker{name: "aedes", version: aedesVersion, url: fmt.Sprintf("mqtt://127.0.0.1:%d", ports.TCP)}
+	b := &broker{name: "aedes", version: version, url: fmt.Sprintf("mqtt://127.0.0.1:%d", ports.TCP)}
 	if s.webSocket {
 		b.wsURL = fmt.Sprintf("ws://127.0.0.1:%d/mqtt", ports.WS)
 	}

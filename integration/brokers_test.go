@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
@@ -26,6 +27,17 @@ type broker struct {
 // inOrder reports whether the broker delivers the messages queued for an absent session in order.
 // mochi delivers them in the random order of a Go map.
 func (b *broker) inOrder() bool { return b.process != nil }
+
+// best returns the highest QoS of the broker. RabbitMQ has none above 1.
+func (b *broker) best() mqtt.QoS {
+	if b.name == "RabbitMQ" {
+		return mqtt.AtLeastOnce
+	}
+	return mqtt.ExactlyOnce
+}
+
+// levels returns every QoS of the broker.
+func (b *broker) levels() []mqtt.QoS { return levels[:b.best()+1] }
 
 // A setup configures a broker. The zero value has only a TCP listener without authentication.
 type setup struct {
@@ -73,34 +85,56 @@ func (c *certificate) serverFor(clients *certificate) *tls.Config {
 }
 
 type kind struct {
-	name  string
-	start func(*testing.T, setup) *broker
+	name   string
+	start  func(*testing.T, setup) *broker
+	knows5 bool // false: it knows only 3.1.1 and perhaps 3.1
 }
 
 // kinds returns those kinds of broker for most tests that are installed.
 func kinds(t *testing.T) []kind {
-	all := []kind{{"mochi", startMochi}}
+	all := []kind{{"mochi", startMochi, true}}
 	if mosquittoPath() == "" {
 		t.Log(notInstalled)
 		return all
 	}
-	return append(all, kind{"mosquitto", startMosquitto})
+	return append(all, kind{"mosquitto", startMosquitto, true})
 }
 
 // allKinds returns every kind of broker that is installed.
 func allKinds(t *testing.T) []kind {
-	all := append(kinds(t), kind{"NATS", startNATS})
-	if rabbitMQPath() != "" {
-		all = append(all, kind{"RabbitMQ", startRabbitMQ})
-	} else {
-		t.Log("RabbitMQ is not installed: its rows are skipped")
+	all := append(kinds(t), kind{"NATS", startNATS, false})
+	for _, k := range []struct {
+		kind
+		path string
+	}{
+		{kind{"RabbitMQ", startRabbitMQ, rabbitMQKnows5()}, rabbitMQPath()},
+		{kind{"ejabberd", startEjabberd, true}, ejabberdLibraries()},
+	} {
+		if k.path != "" {
+			all = append(all, k.kind)
+		} else {
+			t.Logf("%s is not installed: its rows are skipped", k.name)
+		}
 	}
-	if _, err := aedesFolder(); err == nil {
-		all = append(all, kind{"aedes", startAedes})
-	} else {
-		t.Logf("aedes is not available, its rows are skipped: %v", err)
+	for _, k := range []struct {
+		kind
+		folder func() (string, error)
+	}{
+		{kind{"aedes 1", startAedes, false}, aedesFolder},
+		{kind{"aedes 2", startAedes5, true}, aedes5Folder},
+	} {
+		if _, err := k.folder(); err == nil {
+			all = append(all, k.kind)
+		} else {
+			t.Logf("%s is not available, its rows are skipped: %v", k.name, err)
+		}
 	}
 	return all
+}
+
+// kinds5 returns every installed kind of broker that knows MQTT 5.
+func kinds5(t *testing.T) []kind {
+	return slices.DeleteFunc(allKinds(t), func(k kind) bool { return !k.knows5 })
 }
 
 // Where the environment variable MILLRACE_BROKERS is "all", as in the gate on Debian, a missing
@@ -122,8 +156,13 @@ func TestEveryBrokerIsInstalled(t *testing.T) {
 	if rabbitMQPath() == "" {
 		check("RabbitMQ", notFound)
 	}
+	if ejabberdLibraries() == "" {
+		check("ejabberd", notFound)
+	}
 	_, err := aedesFolder()
-	check("aedes", err)
+	check("aedes "+aedesVersion, err)
+	_, err = aedes5Folder()
+	check("aedes "+aedes5Version, err)
 	check("mosquitto-dev", pluginTools())
 	for _, client := range []string{"mosquitto_pub", "mosquitto_sub"} {
 		_, err := exec.LookPath(client)

@@ -16,10 +16,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(tests{m})
 }
 
-// tests runs the tests and stops the shared RabbitMQ before goleak looks for goroutines.
+// tests runs the tests and stops the shared brokers before goleak looks for goroutines.
 type tests struct{ *testing.M }
 
 func (t tests) Run() int {
+	defer endEjabberd()
 	defer endRabbitMQ()
 	return t.M.Run()
 }

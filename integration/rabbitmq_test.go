@@ -2,11 +2,13 @@ package integration
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,24 +27,60 @@ var rabbitMQPath = sync.OnceValue(func() string {
 	return ""
 })
 
+// rabbitMQKnows5 reports whether the installed version is 4 or later, as the folder of the script
+// tells. Versions 3.12 and earlier know no MQTT 5; 3.13 is taken for one of them.
+var rabbitMQKnows5 = sync.OnceValue(func() bool {
+	path, err := filepath.EvalSymlinks(rabbitMQPath())
+	if err != nil {
+		return false
+	}
+	_, version, _ := strings.Cut(path, "rabbitmq_server-")
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 4
+})
+
 // rabbitMQ is the server that all tests share, because it takes ten seconds to start. The first
 // test that needs it starts it.
 var rabbitMQ struct {
 	once   sync.Once
 	broker *broker
+	rooms  rooms
 	err    error
 	end    func()
 }
 
 // startRabbitMQ returns the shared RabbitMQ, which has every listener (see the function
-// everything).
-func startRabbitMQ(t *testing.T, _ setup) *broker {
+// everything). A setup without a user gets a room: a virtual host.
+func startRabbitMQ(t *testing.T, s setup) *broker {
 	t.Helper()
 	rabbitMQ.once.Do(func() { rabbitMQ.broker, rabbitMQ.end, rabbitMQ.err = runRabbitMQ() })
 	if rabbitMQ.err != nil {
 		t.Fatal(rabbitMQ.err)
 	}
-	return rabbitMQ.broker
+	if s.user != "" {
+		return rabbitMQ.broker
+	}
+	return rabbitMQ.rooms.enter(t, rabbitMQ.broker, func(room string) string { return room + ":" + everything().user })
+}
+
+// rabbitMQDefinitions returns the user and the virtual hosts of RabbitMQ. Only a RabbitMQ that knows
+// MQTT 5 has rooms.
+func rabbitMQDefinitions() (string, error) {
+	type object map[string]any
+	s := everything()
+	hosts := []string{"/"}
+	if rabbitMQKnows5() {
+		hosts = append(hosts, roomNames()...)
+	}
+	var names, permissions []object
+	for _, h := range hosts {
+		names = append(names, object{"name": h})
+		permissions = append(permissions, object{"user": s.user, "vhost": h, "configure": ".*", "read": ".*", "write": ".*"})
+	}
+	user := object{"name": s.user, "password": s.password, "tags": ""}
+	text, err := json.Marshal(object{"users": []object{user}, "vhosts": names, "permissions": permissions})
+	return string(text), err
 }
 
 // endRabbitMQ stops the shared RabbitMQ.
@@ -75,6 +113,10 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 		return nil, end, err
 	}
 	s := everything()
+	definitions, err := rabbitMQDefinitions()
+	if err != nil {
+		return nil, end, err
+	}
 	write := func(name, content string) (path string) {
 		path = filepath.Join(dir, name)
 		err = errors.Join(err, os.WriteFile(path, []byte(content), 0o600))
@@ -85,7 +127,7 @@ func runRabbitMQ() (_ *broker, end func(), err error) {
 			prefix, write("cert", string(s.cert.cert)), write("key", string(s.cert.key)))
 	}
 	config := "listeners.tcp = none\nlog.console = true\nlog.file = false\nloopback_users = none\nmqtt.allow_anonymous = false\n" +
-		fmt.Sprintf("default_user = %s\ndefault_pass = %s\n", s.user, s.password) +
+		fmt.Sprintf("load_definitions = %s\n", write("definitions.json", definitions)) +
 		fmt.Sprintf("mqtt.listeners.tcp.1 = 127.0.0.1:%d\nmqtt.listeners.ssl.1 = 127.0.0.1:%d\n", ports[0], ports[1]) +
 		secured("ssl_options.") +
 		fmt.Sprintf("web_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = %d\n", ports[2]) +

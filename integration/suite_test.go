@@ -118,7 +118,10 @@ func (v *visit) roundTrip(t *testing.T) string {
 		m := text(topic, "at "+strconv.Itoa(int(q)), q)
 		err := from.Publish(within(t), m)
 		var downgraded *mqtt.DowngradedError
+		var limit *mqtt.LimitError
 		switch {
+		case q == mqtt.ExactlyOnce && errors.As(err, &limit) && errors.Is(err, mqtt.ErrNotSent):
+			return "2 is above the announced limit"
 		case q == mqtt.ExactlyOnce && errors.As(err, &downgraded):
 			taken, m.QoS = "2 gets PUBACK, arrives at 1", mqtt.AtLeastOnce
 		case err != nil:

@@ -16,7 +16,8 @@ import (
 // everything returns a setup with every listener that a broker can have. Shared brokers have this
 // setup.
 var everything = sync.OnceValue(func() setup {
-	s := setup{user: "miller", password: "grain+flour", unix: true, webSocket: true}
+	// ejabberd demands a user with the name of its virtual host.
+	s := setup{user: "miller@localhost", password: "grain+flour", unix: true, webSocket: true}
 	for _, c := range []**certificate{&s.cert, &s.clients} {
 		var err error
 		if *c, err = signOneself(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
@@ -45,23 +46,32 @@ const notAlways = "kept, not always in order"
 
 // expected returns the known findings of each kind of broker. These include the deviations from the
 // standard, so the test fails if the table is wrong.
-func expected(broker, way string, v mqtt.Version) findings {
+func expected(k kind, way string, v mqtt.Version) findings {
 	f := asStandard
 	switch {
 	case v < mqtt.V5:
-	case broker == "NATS", broker == "aedes":
-		return findings{connects: "no: refuses"}
-	case broker == "RabbitMQ":
+	case k.name == "RabbitMQ" && !k.knows5:
 		return findings{connects: "no: closes"}
-	case broker == "mosquitto":
+	case !k.knows5:
+		return findings{connects: "no: refuses"}
+	case k.name == "mosquitto":
 		f.copies = 2 // one for each filter
 	}
-	switch broker {
+	overWeb := way == "ws" || way == "wss"
+	switch k.name {
 	case "mochi":
 		f.session = "kept, no order"
 		if v == mqtt.V5 {
 			f.refusal = "bad user name or password"
 		}
+	case "ejabberd":
+		switch {
+		case v == mqtt.V31 && overWeb:
+			return findings{connects: "no: selects two subprotocols"}
+		case v == mqtt.V31:
+			return findings{connects: "no: refuses"}
+		}
+		f.copies = 2
 	case "NATS":
 		if v == mqtt.V31 {
 			return findings{connects: "no: closes"}
@@ -74,10 +84,12 @@ func expected(broker, way string, v mqtt.Version) findings {
 		f.taken = "2 gets PUBACK, arrives at 1"
 		f.copies = 2
 		f.refusal = "bad user name or password"
-		if way == "ws" || way == "wss" {
-			if v == mqtt.V31 { // because a server must select a subprotocol
-				return findings{connects: "no: selects two subprotocols"}
-			}
+		switch {
+		case v == mqtt.V5:
+			f.taken = "2 is above the announced limit"
+		case overWeb && !k.knows5 && v == mqtt.V31: // because a server must select a subprotocol
+			return findings{connects: "no: selects two subprotocols"}
+		case overWeb && !k.knows5:
 			f.will = "also after DISCONNECT"
 			f.refusal = "closes"
 		}
@@ -100,7 +112,7 @@ func TestTheTableOfBrokers(t *testing.T) {
 					t.Run(w.name+"/"+v.String(), func(t *testing.T) {
 						t.Parallel()
 						visit := visit{url: w.url, setup: everything(), mutual: w.url == b.mutualURL, v: v, name: fmt.Sprintf("b%dt%dv%d", i, j, v)}
-						want := expected(b.name, w.name, v)
+						want := expected(k, w.name, v)
 						visit.run(t, want)
 						if s := visit.findings.session; want.session == notAlways && strings.HasPrefix(s, "kept") {
 							visit.findings.session = notAlways
@@ -162,7 +174,9 @@ func (t *tabulation) String() string {
 	})
 	var rows []*row
 	for _, r := range t.runs {
-		same := func(o *row) bool { return o.broker == r.broker && o.v == r.v && o.findings == r.findings }
+		same := func(o *row) bool {
+			return o.broker == r.broker && o.version == r.version && o.v == r.v && o.findings == r.findings
+		}
 		if i := slices.IndexFunc(rows, same); i >= 0 {
 			rows[i].ways = append(rows[i].ways, r.way)
 		} else {
@@ -172,7 +186,7 @@ func (t *tabulation) String() string {
 	var merged []*row
 	for _, r := range rows {
 		same := func(o *row) bool {
-			return o.broker == r.broker && o.findings == r.findings && slices.Equal(o.ways, r.ways)
+			return o.broker == r.broker && o.version == r.version && o.findings == r.findings && slices.Equal(o.ways, r.ways)
 		}
 		if i := slices.IndexFunc(merged, same); i >= 0 {
 			merged[i].versions = append(merged[i].versions, r.versions...)

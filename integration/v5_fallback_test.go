@@ -20,7 +20,7 @@ func credentials(id string, v mqtt.Version) mqtt.Options {
 func TestABrokerWithoutMQTT5IsSpokenToAt311(t *testing.T) {
 	t.Parallel()
 	for _, k := range allKinds(t) {
-		if k.name == "mochi" || k.name == "mosquitto" {
+		if k.knows5 {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestAWrongPasswordIsRefusedAtMQTT5(t *testing.T) {
 // withMQTT5 runs test with a broker of each kind that knows MQTT 5.
 func withMQTT5(t *testing.T, s setup, test func(t *testing.T, b *broker)) {
 	t.Parallel()
-	for _, k := range kinds(t) {
+	for _, k := range kinds5(t) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, k.start(t, s))

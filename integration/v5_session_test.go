@@ -71,13 +71,14 @@ func TestAnAssignedIdentifierIsUsedAgain(t *testing.T) {
 	})
 }
 
-// V14. A session ends when its expiry interval has passed without a connection.
+// V14. RabbitMQ 4 and aedes 2 keep no session without a filter. A session ends when its expiry interval has passed without a connection.
 func TestASessionExpires(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		w := new(wire)
 		o := mqtt.Options{ClientID: "kept", KeepSession: true, DialContext: w.DialContext, Reconnect: soon(),
 			V5: mqtt.OptionsV5{SessionExpiry: time.Second}}
 		c := dial(t, b.url, o)
+		subscribe(t, c, mqtt.Filter{Topic: "kept", QoS: mqtt.AtLeastOnce})
 		states := c.States(within(t))
 		back := func(after time.Duration) mqtt.State {
 			w.setDown(true)
@@ -96,10 +97,11 @@ func TestASessionExpires(t *testing.T) {
 	})
 }
 
-// The will waits for its delay, and does not come if the client is back in time.
+// The will waits for its delay, and does not come if the client is back in time. aedes 2.0.0-beta.1
+// sends it with its delay, a property that PUBLISH does not have, so the watcher closes.
 func TestADelayedWillComesOnlyIfTheClientStaysAway(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
-		watcher := dial(t, b.url, mqtt.Options{ClientID: "watcher"})
+		watcher := dial(t, b.url, mqtt.Options{ClientID: "watcher", NoReconnect: true})
 		sub := subscribe(t, watcher, mqtt.Filter{Topic: "will", QoS: mqtt.AtLeastOnce})
 		will := text("will", "bye", 1)
 		will.Properties = &mqtt.Properties{User: []mqtt.UserProperty{{Name: "cause", Value: "cut"}}}
@@ -107,8 +109,10 @@ func TestADelayedWillComesOnlyIfTheClientStaysAway(t *testing.T) {
 		c := dial(t, b.url, mqtt.Options{ClientID: "mortal", KeepSession: true, Will: &will, DialContext: w.DialContext, Reconnect: soon(),
 			V5: mqtt.OptionsV5{WillDelay: time.Second}})
 		states := c.States(within(t))
-		w.cut() // it is back at once
+		w.setDown(true) // so that the client stays offline until the test has seen it
+		w.cut()
 		until(t, states, func(s mqtt.State) bool { return !s.Online })
+		w.setDown(false)
 		until(t, states, func(s mqtt.State) bool { return s.Online })
 		<-time.After(1500 * time.Millisecond)
 		publish(t, watcher, text("will", "no will yet", 1))
@@ -116,6 +120,14 @@ func TestADelayedWillComesOnlyIfTheClientStaysAway(t *testing.T) {
 		w.setDown(true)
 		w.cut()
 		began := time.Now()
+		if b.name == "aedes" {
+			ends(t, watcher)
+			var violation *mqtt.ProtocolError
+			if !errors.As(watcher.Err(), &violation) {
+				t.Errorf("the watcher ended with %v", watcher.Err())
+			}
+			return
+		}
 		m := next(t, sub.Messages())
 		if value, _ := m.Properties.Get("cause"); string(m.Payload) != "bye" || value != "cut" {
 			t.Errorf("got %s with %+v", show(m), m.Properties)
@@ -126,16 +138,16 @@ func TestADelayedWillComesOnlyIfTheClientStaysAway(t *testing.T) {
 	})
 }
 
-// V72. mochi tells that another client has taken over the session; mosquitto 2.0.11 closes.
+// V72. A broker tells that another client has taken over the session; mosquitto 2.0.11 only closes.
 func TestATakeoverHasItsReason(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		first := dial(t, b.url, mqtt.Options{ClientID: "twin", NoReconnect: true})
 		second := dial(t, b.url, mqtt.Options{ClientID: "twin"})
 		ends(t, first)
 		told := errors.Is(first.Err(), mqtt.SessionTakenOver)
-		if first.Err() == nil || told != (b.name == "mochi") {
+		if first.Err() == nil || told == (b.name == "mosquitto" && b.version == "2.0.11") {
 			t.Errorf("%v: told %t", first.Err(), told)
 		}
-		publish(t, second, text("twin", "lives", 2))
+		publish(t, second, text("twin", "lives", b.best()))
 	})
 }

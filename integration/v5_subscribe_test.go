@@ -1,15 +1,22 @@
 package integration
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/go-millrace/mqtt"
+	"github.com/go-millrace/mqtt/frames"
 )
 
-// V64. mosquitto sends one copy for each filter that matches, mochi one for all of them. Each
-// Subscription gets the message once.
+// V64. mosquitto, ejabberd and RabbitMQ send one copy for each filter that matches, mochi one for all
+// of them. Each Subscription gets the message once. aedes 2.0.0-beta.1 sends one copy with the
+// identifier of the first Subscription, so that the others get none, and now and then swaps two
+// messages of different QoS.
 func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		c := dial(t, b.url, mqtt.Options{ClientID: "both"})
@@ -18,15 +25,36 @@ func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 			subscribe(t, c, mqtt.Filter{Topic: "over/+/x", QoS: mqtt.AtLeastOnce}),
 			subscribe(t, c, mqtt.Filter{Topic: "over/1/x", QoS: mqtt.ExactlyOnce}),
 		}
-		const n = 20
-		for i := range n {
-			publish(t, c, text("over/1/x", strconv.Itoa(i), mqtt.QoS(1+i%2)))
+		if b.name == "aedes" {
+			subs = subs[:1]
 		}
-		for k, sub := range subs {
-			for i := range n {
-				if m := next(t, sub.Messages()); string(m.Payload) != strconv.Itoa(i) {
-					t.Fatalf("subscription %d: got %s, want number %d", k, show(m), i)
+		// ejabberd sends a copy when the copy before it is acked, so that each Subscription needs a reader.
+		got := make(chan string, len(subs))
+		const n = 20
+		for _, sub := range subs {
+			go func() {
+				var all []string
+				for m := range sub.Messages() {
+					if all = append(all, string(m.Payload)); len(all) == n {
+						break
+					}
 				}
+				if b.name == "aedes" {
+					slices.SortFunc(all, func(x, y string) int { return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)) })
+				}
+				got <- strings.Join(all, " ")
+			}()
+		}
+		// mochi confuses a QoS 2 message with one that it sends to the same client under the same identifier.
+		publisher := dial(t, b.url, mqtt.Options{ClientID: "publisher"})
+		var want []string
+		for i := range n {
+			want = append(want, strconv.Itoa(i))
+			publish(t, publisher, text("over/1/x", strconv.Itoa(i), min(mqtt.QoS(1+i%2), b.best())))
+		}
+		for range subs {
+			if all := next(t, got); all != strings.Join(want, " ") {
+				t.Errorf("got %s", all)
 			}
 		}
 		if st := c.Stats(); st.Unclaimed != 0 || st.Discarded != 0 || st.Connections != 1 {
@@ -80,9 +108,18 @@ func TestRetainHandlingAndRetainAsPublished(t *testing.T) {
 	})
 }
 
-// $share belongs to MQTT 5. Each message goes to one member.
+// $share belongs to MQTT 5. Each message goes to one member. ejabberd, RabbitMQ 4 and aedes announce
+// that they do not have it; the client does not ask them.
 func TestASharedSubscriptionDividesTheMessages(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
+		if b.name != "mochi" && b.name != "mosquitto" {
+			c := dial(t, b.url, mqtt.Options{ClientID: "member"})
+			_, err := c.Subscribe(within(t), mqtt.Filter{Topic: "$share/mill/grain", QoS: mqtt.AtLeastOnce})
+			if s := c.State().Server; s.Shared || !errors.Is(err, frames.SharedSubscriptionsNotSupported) {
+				t.Errorf("announced %+v, then %v", s, err)
+			}
+			return
+		}
 		const n = 100
 		got := make(chan string, 2*n)
 		for i := range 2 {
