@@ -85,7 +85,7 @@ const reviewed = "By review: "
 
 // folders maps the name of each folder whose tests a row may name to the path of that folder.
 var folders = map[string]string{
-	"mqtt": ".", "frames": "frames", "flow": "flow", "flow/boltstore": "flow/boltstore",
+	"mqtt": ".", "frames": "frames", "flow": "flow", "flow/boltstore": "flow/boltstore", "flow/logstore": "flow/logstore",
 	"stream": "stream", "stream/streamtest": "stream/streamtest", "integration": "integration",
 	"stream/internal/link": "stream/internal/link",
 }

@@ -142,7 +142,7 @@
 // # Sessions
 //
 // With Options.KeepSession the session outlives the connection; with a Store (NewMemoryStore) it
-// outlives the client, and with the store of flow/boltstore the process. The Store holds the
+// outlives the client, and with the store of flow/logstore the process. The Store holds the
 // accepted publications that have not ended, in order, and the identifiers of received QoS 2
 // messages. A packet that depends on a change of the session is sent only when the Store has that
 // change. A batch of packets takes one commit. PINGREQ, SUBSCRIBE and the ack of a QoS 1 message
@@ -498,7 +498,7 @@ type (
 	Event[T any] = stream.Event[T]
 
 	// Store keeps a session after its client has ended. Write one of your own only if
-	// NewMemoryStore and flow/boltstore do not fit, and test it with flow/storetest.
+	// NewMemoryStore, flow/logstore and flow/boltstore do not fit, and test it with flow/storetest.
 	//
 	//	Attach(clientID string) (flow.Snapshot, error)    opens the Store and returns its content
 	//	Commit([]flow.Change) error                       stores all the changes or none

@@ -11,7 +11,6 @@ import (
 	"strconv"
 
 	"github.com/go-millrace/mqtt"
-	"github.com/go-millrace/mqtt/flow/boltstore"
 )
 
 // A child is a process of this test binary that publishes or subscribes until it is killed. It
@@ -21,6 +20,7 @@ type child struct {
 	Role    string // publisher or subscriber; also the client identifier
 	URL     string
 	Store   string // path of its store
+	Kind    string // of its store, a key of stores
 	Version mqtt.Version
 	Run     int
 	Stage   bool // whether the publisher uses PublishFrom
@@ -71,7 +71,7 @@ func (c *child) play() error {
 	if c.Role == nullRole {
 		return c.serve()
 	}
-	store, err := boltstore.Open(c.Store, nil)
+	store, err := stores[c.Kind](c.Store)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *child) play() error {
 	if err := store.Close(); err != nil {
 		return err
 	}
-	store, err = boltstore.Open(c.Store, nil)
+	store, err = stores[c.Kind](c.Store)
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,15 @@ func withCrashBrokers(t *testing.T, test func(*testing.T, *crash)) {
 		seed = rand.Uint64()
 	}
 	run := func(name string, v mqtt.Version, start func(*testing.T, *crash)) {
-		t.Run(name+"/"+v.String(), func(t *testing.T) {
-			t.Parallel()
-			t.Logf("-crash.seed=%d", seed)
-			c := &crash{t: t, version: v, seed: seed, dir: t.TempDir(), ledger: newLedger(t)}
-			start(t, c)
-			test(t, c)
-		})
+		for store := range stores {
+			t.Run(name+"/"+v.String()+"/"+store, func(t *testing.T) {
+				t.Parallel()
+				t.Logf("-crash.seed=%d", seed)
+				c := &crash{t: t, version: v, store: store, seed: seed, dir: t.TempDir(), ledger: newLedger(t)}
+				start(t, c)
+				test(t, c)
+			})
+		}
 	}
 	for _, v := range heavy() {
 		run("keeper", v, func(t *testing.T, c *crash) { c.keeper, c.broker = startKeeper(t, seed, 3000) })
@@ -50,6 +52,7 @@ type crash struct {
 	broker  *broker
 	keeper  *keeper // nil: the broker is mosquitto
 	version mqtt.Version
+	store   string // the kind of the stores
 	seed    uint64
 	dir     string
 	ledger  *ledger
@@ -70,7 +73,7 @@ func (c *crash) subscribers() *killer {
 
 func (c *crash) killer(role string, lines int, begin func(run int) func(string)) *killer {
 	return &killer{t: c.t, lines: lines, begin: begin,
-		child:  child{Role: role, URL: c.broker.url, Store: filepath.Join(c.dir, role), Version: c.version, Seed: c.seed, Packets: *logPackets},
+		child:  child{Role: role, URL: c.broker.url, Store: filepath.Join(c.dir, role), Kind: c.store, Version: c.version, Seed: c.seed, Packets: *logPackets},
 		random: rand.New(rand.NewPCG(c.seed, uint64(len(role))))}
 }
 

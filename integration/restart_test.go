@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/flow/boltstore"
+	"github.com/go-millrace/mqtt/flow/logstore"
 )
 
 // withWindows runs a heavy test with a window of 1 and with a large window.
@@ -17,24 +18,41 @@ func withWindows(t *testing.T, test func(t *testing.T, window int)) {
 	}
 }
 
+// A diskStore is a store on disk.
+type diskStore interface {
+	mqtt.Store
+	Close() error
+}
+
+// stores opens each kind of store on disk.
+var stores = map[string]func(path string) (diskStore, error){
+	"boltstore": func(path string) (diskStore, error) { return boltstore.Open(path, nil) },
+	// Small segments, so that compaction runs.
+	"logstore": func(path string) (diskStore, error) {
+		return logstore.Open(path, &logstore.Options{SegmentSize: 16 << 10})
+	},
+}
+
 // withStores runs test with sessions in memory and with sessions on disk. The function open returns
 // the stores of the publisher and of the subscriber.
 func withStores(t *testing.T, test func(t *testing.T, open func(*testing.T) []mqtt.Store)) {
 	t.Run("memory", func(t *testing.T) {
 		test(t, func(*testing.T) []mqtt.Store { return nil })
 	})
-	t.Run("disk", func(t *testing.T) {
-		test(t, func(t *testing.T) []mqtt.Store {
-			dir := t.TempDir()
-			return []mqtt.Store{openStore(t, filepath.Join(dir, "publisher")), openStore(t, filepath.Join(dir, "subscriber"))}
+	for kind := range stores {
+		t.Run(kind, func(t *testing.T) {
+			test(t, func(t *testing.T) []mqtt.Store {
+				dir := t.TempDir()
+				return []mqtt.Store{openStore(t, kind, filepath.Join(dir, "publisher")), openStore(t, kind, filepath.Join(dir, "subscriber"))}
+			})
 		})
-	})
+	}
 }
 
 // openStore opens a store and closes it at the end of the test.
-func openStore(t *testing.T, path string) mqtt.Store {
+func openStore(t *testing.T, kind, path string) mqtt.Store {
 	t.Helper()
-	s, err := boltstore.Open(path, nil)
+	s, err := stores[kind](path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/flow"
-	"github.com/go-millrace/mqtt/flow/boltstore"
+	"github.com/go-millrace/mqtt/flow/logstore"
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
@@ -70,10 +70,15 @@ func (s *counting) Commit(changes []flow.Change) error {
 	return s.Store.Commit(changes)
 }
 
+// openLog returns a function that opens a logstore.
+func openLog(o *logstore.Options) func(path string) (diskStore, error) {
+	return func(path string) (diskStore, error) { return logstore.Open(path, o) }
+}
+
 // durableMillrace publishes n messages, at most window of them unacknowledged. Each message is
 // stored before it is sent.
-func durableMillrace(b *testing.B, o *boltstore.Options, addr string, window, n int) time.Duration {
-	file, err := boltstore.Open(filepath.Join(b.TempDir(), "session.db"), o)
+func durableMillrace(b *testing.B, open func(path string) (diskStore, error), addr string, window, n int) time.Duration {
+	file, err := open(filepath.Join(b.TempDir(), "session"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -147,14 +152,15 @@ func BenchmarkDurableQoS1(b *testing.B) {
 		messages []int // number for each window, for runs of about a second
 		run      func(b *testing.B, addr string, window, n int) time.Duration
 	}
-	ours := func(o *boltstore.Options) func(*testing.B, string, int, int) time.Duration {
+	ours := func(open func(path string) (diskStore, error)) func(*testing.B, string, int, int) time.Duration {
 		return func(b *testing.B, addr string, window, n int) time.Duration {
-			return durableMillrace(b, o, addr, window, n)
+			return durableMillrace(b, open, addr, window, n)
 		}
 	}
 	contenders := []contender{
-		{"millrace", []int{1000, 10_000, 100_000, 100_000}, ours(nil)},
-		{"unsynced", []int{4000, 40_000, 100_000, 100_000}, ours(&boltstore.Options{NoSync: true})},
+		{"logstore", []int{2000, 20_000, 200_000, 200_000}, ours(openLog(nil))},
+		{"unsynced", []int{8000, 80_000, 200_000, 200_000}, ours(openLog(&logstore.Options{NoSync: true}))},
+		{"boltstore", []int{1000, 10_000, 100_000, 100_000}, ours(stores["boltstore"])},
 		{"paho", []int{2000, 2000, 4000, 8000}, durablePaho},
 	}
 	rates := map[string][]float64{}
@@ -177,9 +183,9 @@ func BenchmarkDurableQoS1(b *testing.B) {
 	}
 	b.Logf("messages a second, and their ratio to the best of paho, %.0f:", best)
 	for _, w := range windows {
-		synced, unsynced, theirs := median("millrace", w), median("unsynced", w), median("paho", w)
-		b.Logf("window %4d: millrace %7.0f (%5.2f), without syncs %7.0f (%5.2f), paho %7.0f (%4.2f)",
-			w, synced, synced/best, unsynced, unsynced/best, theirs, theirs/best)
+		synced, unsynced, bolt, theirs := median("logstore", w), median("unsynced", w), median("boltstore", w), median("paho", w)
+		b.Logf("window %4d: logstore %7.0f (%5.2f), without syncs %7.0f (%5.2f), boltstore %7.0f (%5.2f), paho %7.0f (%4.2f)",
+			w, synced, synced/best, unsynced, unsynced/best, bolt, bolt/best, theirs, theirs/best)
 		for _, c := range contenders {
 			b.ReportMetric(median(c.name, w), key(c.name, w)+"-msgs/s")
 		}

@@ -14,18 +14,18 @@ import (
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/examples/internal/demo"
-	"github.com/go-millrace/mqtt/flow/boltstore"
+	"github.com/go-millrace/mqtt/flow/logstore"
 )
 
 var (
-	file  = flag.String("store", filepath.Join(os.TempDir(), "millrace-durable.db"), "`file` of the session")
-	every = flag.Duration("every", time.Second, "`interval` between two readings")
+	folder = flag.String("store", filepath.Join(os.TempDir(), "millrace-durable"), "`folder` of the session")
+	every  = flag.Duration("every", time.Second, "`interval` between two readings")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }
 
 func run(ctx context.Context, broker string) error {
-	store, err := boltstore.Open(*file, nil)
+	store, err := logstore.Open(*folder, nil)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/go-millrace/mqtt"
-	"github.com/go-millrace/mqtt/flow/boltstore"
+	"github.com/go-millrace/mqtt/flow/logstore"
 )
 
 // ours lists the contenders that are millrace, one for each way to use it.
@@ -30,7 +30,7 @@ var oursV5 = []contender{
 type mill struct {
 	s      *scenario
 	client *mqtt.Client
-	store  *boltstore.Store // durable only
+	store  *logstore.Store // durable only
 }
 
 // background is the context of all calls. A run is not cancelled through its context; its process
@@ -61,7 +61,7 @@ func millraceAt(v mqtt.Version, use func(*mill) session) func(*scenario, string)
 		}
 		if s.Kind == durable {
 			var err error
-			if m.store, err = boltstore.Open(filepath.Join(s.Dir, id+".db"), nil); err != nil {
+			if m.store, err = logstore.Open(filepath.Join(s.Dir, id), nil); err != nil {
 				return nil, err
 			}
 			o.KeepSession, o.Store = true, m.store
