@@ -92,3 +92,22 @@ func TestADamagedRecordIsNotMoved(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAPublicationThatWasAcceptedTwiceIsMovedOnce(t *testing.T) {
+	d := newDisk()
+	s, err := openDisk(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAttach(t, s)
+	mustCommit(t, s, accepted(1, "old"))
+	mustCommit(t, s, accepted(1, "new"))
+	mustCommit(t, s, accepted(2, "second"))
+	for seq := uint64(10); seq < 40; seq++ {
+		mustCommit(t, s, accepted(seq, strings.Repeat("x", 1000)), flow.Change{Kind: flow.Completed, Seq: seq - 1})
+	}
+	snap, err := d.killed().content()
+	if err != nil || len(snap.Publications) != 3 || string(snap.Publications[0].Message.Payload) != "new" {
+		t.Errorf("%+v, %v", snap.Publications, err)
+	}
+}
