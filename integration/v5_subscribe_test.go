@@ -114,8 +114,9 @@ func TestASharedSubscriptionDividesTheMessages(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		if b.name != "mochi" && b.name != "mosquitto" {
 			c := dial(t, b.url, mqtt.Options{ClientID: "member"})
+			s := c.State().Server
 			_, err := c.Subscribe(within(t), mqtt.Filter{Topic: "$share/mill/grain", QoS: mqtt.AtLeastOnce})
-			if s := c.State().Server; s.Shared || !errors.Is(err, frames.SharedSubscriptionsNotSupported) {
+			if s.Shared || !errors.Is(err, frames.SharedSubscriptionsNotSupported) {
 				t.Errorf("announced %+v, then %v", s, err)
 			}
 			return
