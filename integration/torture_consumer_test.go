@@ -14,6 +14,7 @@ import (
 type torturedConsumer struct {
 	tortured
 	record *reader
+	most   int // Receive Maximum
 }
 
 // torturedUnread is a MaxUnread that a sleeping consumer reaches.
@@ -21,7 +22,7 @@ const torturedUnread = 256 << 10
 
 // begin begins a life and subscribes, mostly at once.
 func (c *torturedConsumer) begin(ctx context.Context) (life, *mqtt.Subscription) {
-	l := c.open(mqtt.Options{MaxUnread: torturedUnread, SlowConsumer: -1})
+	l := c.open(mqtt.Options{MaxUnread: torturedUnread, SlowConsumer: -1, V5: mqtt.OptionsV5{ReceiveMaximum: c.most}})
 	c.ledger.ends(c.record, false)
 	if c.random.IntN(4) == 0 {
 		<-time.After(time.Duration(c.random.IntN(300)) * time.Millisecond)

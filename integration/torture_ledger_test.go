@@ -73,10 +73,11 @@ func markOf(m mqtt.Message) (k mark, ok bool) {
 
 // excuses are the faults of a broker for which the client is not blamed. The zero value has none.
 type excuses struct {
-	doubles bool // a QoS 2 message may be handed over twice
-	loses   bool // an acknowledged message may not be handed over
-	shuffle bool // the messages of a kept session come in any order
-	why     string
+	doubles   bool // a QoS 2 message may be handed over twice
+	loses     bool // an acknowledged message may not be handed over
+	shuffle   bool // the messages of a kept session come in any order
+	overtakes bool // so do those of a session that reaches its Receive Maximum
+	why       string
 }
 
 // A tortureLedger knows the fate of every publication, and judges it.
@@ -104,12 +105,14 @@ type result struct {
 
 // A reader is a consumer across all its lives.
 type reader struct {
-	all    bool // it must get every message
-	handed map[mark]handed
-	newest map[mark]int  // by publisher and QoS: the highest number
-	ending bool          // its client is about to end
-	acks   map[mark]bool // messages for which the consumer has called Ack, or is about to
-	free   bool          // its client acknowledges each message by itself, see Messages
+	name     string
+	all      bool // it must get every message
+	shuffled bool // its messages come in any order, which is excused
+	handed   map[mark]handed
+	newest   map[mark]int  // by publisher and QoS: the highest number
+	ending   bool          // its client is about to end
+	acks     map[mark]bool // messages for which the consumer has called Ack, or is about to
+	free     bool          // its client acknowledges each message by itself, see Messages
 }
 
 // handed is the last time that a message was handed over.
@@ -236,7 +239,7 @@ func (l *tortureLedger) arrivedAtBroker(m mqtt.Message) {
 func (l *tortureLedger) reader(name string, all bool) *reader {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.readers[name] = &reader{all: all, handed: make(map[mark]handed), newest: make(map[mark]int), acks: make(map[mark]bool)}
+	l.readers[name] = &reader{name: name, all: all, handed: make(map[mark]handed), newest: make(map[mark]int), acks: make(map[mark]bool)}
 	return l.readers[name]
 }
 
@@ -257,7 +260,7 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	row := mark{publisher: k.publisher, qos: k.qos}
 	switch {
 	case !again && k.number < r.newest[row] && k.qos > mqtt.AtMostOnce:
-		l.excused(l.excuse.shuffle, "out of order", "%v was handed over after %d", k, r.newest[row])
+		l.excused(r.shuffled, "out of order", "%s: %v was handed over after %d, in life %d", r.name, k, r.newest[row], life)
 	case !again, before.again:
 	case k.qos == mqtt.AtMostOnce:
 		l.fault("%v was handed over twice", k)

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ type torturedVisitor struct {
 
 // live begins a life with several visits, until stop is closed or a random time has passed.
 func (v *torturedVisitor) live(ctx context.Context, stop <-chan struct{}) {
-	l := v.open(mqtt.Options{MaxUnread: torturedUnread, SlowConsumer: -1})
+	l := v.open(mqtt.Options{MaxUnread: torturedUnread, SlowConsumer: -1, V5: mqtt.OptionsV5{ReceiveMaximum: math.MaxUint16}})
 	v.ledger.ends(v.record, false)
 	random := rand.New(rand.NewPCG(v.random.Uint64(), 0))
 	leave := make(chan struct{})
