@@ -1,14 +1,14 @@
-// Package logstore keeps the session of an MQTT client in a folder, so that the session outlives the
-// process and a power failure. It implements [flow.Store] with a log.
+// Package logstore keeps the session of an MQTT client in a folder, so that the session outlives
+// the process and a power failure. It implements [flow.Store] with a log.
 //
 //	store, err := logstore.Open("/var/lib/pump/session", nil)
 //	...
 //	defer store.Close()
 //	client, err := mqtt.Dial(ctx, url, &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store})
 //
-// The folder is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which record
-// whose session uses the store. After one client has closed, the next client can use the store,
-// until the program calls Close.
+// The folder is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which
+// record whose session uses the store. After one client has closed, the next client can use the
+// store, until the program calls Close.
 //
 // # Durability
 //
@@ -64,8 +64,8 @@
 // message expiry interval (4), the length of the properties (4), and the properties as PUBLISH has
 // them, without the interval. Deadline and Seen are Unix times in seconds; the deadline is rounded
 // up, and 0 is none. The first frame of a segment begins with base and repeats owner, session and
-// received identifiers, so only publications need the segments before it. Behind the last frame of a
-// segment, a frame with sealed tells that the next segment exists.
+// received identifiers, so only publications need the segments before it. Behind the last frame of
+// a segment, a frame with sealed tells that the next segment exists.
 //
 // # Compaction
 //
