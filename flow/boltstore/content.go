@@ -121,8 +121,12 @@ func (c *content) bucket(r root, visit visitor) {
 		return
 	}
 	page := r.value[bucketHeader:] // the page of a small bucket is part of its entry
-	if len(page) < pageHeader || native.Uint16(page[8:]) != leafPage {
+	switch {
+	case len(page) < pageHeader || native.Uint16(page[8:]) != leafPage:
 		c.im.report(nil, r.offset, "the bucket has no page")
+		return
+	case native.Uint64(page) != 0 || native.Uint32(page[12:]) != 0: // bbolt would free the pages of this number
+		c.im.report(nil, r.offset, "the page in the bucket has the number %d and %d overflow pages", native.Uint64(page), native.Uint32(page[12:]))
 		return
 	}
 	c.im.entries(page, r.offset+bucketHeader, nil, nil, records)

@@ -77,6 +77,35 @@ func TestNoFlippedByteMakesAWrongSession(t *testing.T) {
 	}
 }
 
+// D2: bbolt frees the page whose number is in the page of a small bucket, at the next commit.
+func TestAPageNumberInASmallBucketIsDamage(t *testing.T) {
+	path, want := sample(t)
+	content := read(t, path)
+	im := &image{r: bytes.NewReader(content), size: int64(len(content)), path: path}
+	if err := im.header(false); err != nil {
+		t.Fatal(err)
+	}
+	small := 0
+	im.tree(im.meta.root, nil, nil, 0, func(_ uint32, key, value []byte, offset int64) {
+		if native.Uint64(value) != 0 {
+			return
+		}
+		small++
+		for i := range int64(pageHeader) {
+			broken, at := bytes.Clone(content), offset+bucketHeader+i
+			if i >= 8 && i < 12 { // the kind and the number of entries
+				continue
+			}
+			if broken[at] ^= 4; !check(t, fmt.Sprintf("byte %d of %s", at, key), path, broken, want) {
+				t.Errorf("bucket %s with byte %d of its page changed is accepted", key, i)
+			}
+		}
+	})
+	if small == 0 {
+		t.Error("the store has no small bucket")
+	}
+}
+
 func flipEach(t *testing.T, path string, want flow.Snapshot) {
 	t.Helper()
 	content := read(t, path)
