@@ -873,7 +873,7 @@ type Options struct {
 
 // Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe or
 // Drain is called, the client asks for the filters at every new connection. Messages, Deliveries,
-// Batches, All and Decode of one Subscription compete for its messages: use one of them.
+// Batches, All, AllBatches and Decode of one Subscription compete for its messages: use one of them.
 type Subscription struct{ s *stream.Subscription }
 
 // Messages returns a channel that acknowledges each message when the consumer receives it. A
@@ -908,6 +908,20 @@ func (s *Subscription) Batches(max int, wait time.Duration) <-chan Batch {
 // The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the
 // error: the cause of ctx, or Err.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] { return s.s.All(ctx) }
+
+// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has the
+// messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes. The
+// Batch and the payloads in it are lent until the range loop asks for the next Batch, which
+// acknowledges all its deliveries. Then their memory is used again, so receiving needs no copy and
+// no new memory, unless another Subscription has messages of the same read. To keep a message, keep
+// its Message.Clone; Requeue makes a copy by itself.
+//
+// A break, and a panic in the loop body, leave the last Batch unacknowledged; it may then be kept.
+// The iterator needs no goroutine. It ends without an error after Close or Unsubscribe. Otherwise
+// its last pair has the error: the cause of ctx, Err, or an *OptionError if max is below 1.
+func (s *Subscription) AllBatches(ctx context.Context, max int) iter.Seq2[Batch, error] {
+	return s.s.AllBatches(ctx, max)
+}
 
 // Ready returns a channel that is closed when the broker has answered every filter once, or the
 // Subscription has ended. It is closed when Subscribe returns.

@@ -44,8 +44,9 @@ type Reader struct {
 	full bool   // the last read filled buf
 	skip int    // bytes of a skipped frame that have not arrived yet
 
-	buffers int // allocated so far
-	whole   int // the size of the last one, whose rest buf may be
+	buffers int                   // used so far
+	whole   []byte                // the last one, whose rest buf may be
+	supply  func(size int) []byte // nil makes each buffer
 
 	empty int   // consecutive reads that returned neither bytes nor an error
 	err   error // the source returned it together with bytes; the next Fill returns it
@@ -62,6 +63,10 @@ func NewReader(src io.Reader, limit int) *Reader {
 
 // SetVersion says which version of MQTT the stream has. The Reader accepts AUTH on MQTT 5 only.
 func (r *Reader) SetVersion(v Version) { r.auth = v >= V5 }
+
+// Supply sets where the Reader gets its buffers: supply returns size bytes that nobody else uses, or
+// nil to let the Reader make them.
+func (r *Reader) Supply(supply func(size int) []byte) { r.supply = supply }
 
 // measure is the function measure, which also rejects AUTH before MQTT 5.
 func (r *Reader) measure(b []byte) (head, size int, err error) {
@@ -193,13 +198,22 @@ func (r *Reader) makeRoom() {
 	if room := len(r.buf) - len(arrived); room < min(missing, least) || grow || outgrown {
 		// At most twice the bytes that have arrived, because a header may announce bytes that never
 		// come.
-		r.buf = make([]byte, max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
-		r.buffers, r.whole = r.buffers+1, len(r.buf)
+		r.buf = r.newBuffer(max(r.size, len(arrived)+min(missing, max(len(arrived), least))))
+		r.buffers, r.whole = r.buffers+1, r.buf
 		copy(r.buf, arrived)
 	} else if r.r > 0 {
 		copy(r.buf, arrived)
 	}
 	r.r, r.w = 0, len(arrived)
+}
+
+func (r *Reader) newBuffer(size int) []byte {
+	if r.supply != nil {
+		if b := r.supply(size); b != nil {
+			return b
+		}
+	}
+	return make([]byte, size)
 }
 
 // Keep makes the frames that were returned since the last Fill valid for ever: the Reader never
@@ -211,10 +225,10 @@ func (r *Reader) Keep() {
 	r.r, r.w = 0, r.w-r.r
 }
 
-// Buffer returns the number of the present buffer, counted from 1, and its size in bytes. Kept
-// frames keep a buffer of this size in memory, which they share with the other frames of the same
-// number.
-func (r *Reader) Buffer() (number, size int) { return r.buffers, r.whole }
+// Buffer returns the number of the present buffer, counted from 1, and the buffer. Kept frames keep
+// it in memory, and share it with the other frames of the same number. When the number has changed
+// and no frame of a buffer is in use, nobody uses the buffer.
+func (r *Reader) Buffer() (number int, whole []byte) { return r.buffers, r.whole }
 
 // Shrink releases an empty buffer, so that an idle connection holds little memory; the next Fill
 // allocates 128 bytes. If the buffer holds part of a frame, Shrink does nothing and returns false.
@@ -222,7 +236,7 @@ func (r *Reader) Shrink() bool {
 	if r.r < r.w {
 		return false
 	}
-	r.buf, r.r, r.w, r.size, r.full = nil, 0, 0, idleBuffer, false
+	r.buf, r.whole, r.r, r.w, r.size, r.full = nil, nil, 0, 0, idleBuffer, false
 	return true
 }
 

@@ -155,3 +155,12 @@ func (b *bench) batches(_ testing.TB, n int) {
 		}
 	}
 }
+
+func (b *bench) lent(_ testing.TB, n int) {
+	for batch := range b.sub.AllBatches(context.Background(), 1000) {
+		if n -= len(batch); n == 0 {
+			batch.Ack()
+			return
+		}
+	}
+}

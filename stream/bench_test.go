@@ -25,6 +25,7 @@ var (
 		{"Deliveries", (*bench).deliveries},
 		{"Messages", (*bench).messages},
 		{"Batches", (*bench).batches},
+		{"AllBatches", (*bench).lent},
 	}
 )
 

@@ -54,7 +54,7 @@ func newTestConnection(t *testing.T, b *pipeBroker) (*connection, chan error) {
 	}, endpoints)
 	first := make(chan error, 1)
 	policy := &backoff.Backoff{Min: time.Second, Max: time.Minute, Factor: 2}
-	c := newConnection(newReader(d, 0), terms{version: frames.V311, keepAlive: time.Minute}, flow.NewBackoff(policy, nil), "mqtt://broker:1883", first)
+	c := newConnection(newReader(d, 0, new(spareBuffers)), terms{version: frames.V311, keepAlive: time.Minute}, flow.NewBackoff(policy, nil), "mqtt://broker:1883", first)
 	return &c, first
 }
 

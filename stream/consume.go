@@ -136,14 +136,18 @@ func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] 
 			}
 			leave()
 		}
-		err := b.Err()
-		if err == nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
+		if err := b.endOf(ctx); err != nil {
 			yield(Delivery{}, err)
 		}
 	}
+}
+
+// endOf returns the error with which an iterator ends, or nil.
+func (b *inbox) endOf(ctx context.Context) error {
+	if err := b.Err(); err != nil || ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // isOver reports whether stop is closed or ctx has ended.

@@ -87,7 +87,28 @@ func (b *inbox) Err() error {
 // A chunk is the part of an inbox that a consumer takes at once.
 type chunk struct {
 	deliveries      []Delivery
-	messages, bytes int // for which there is room
+	messages, bytes int  // for which there is room
+	lends           bool // the consumer gives the messages back
+	loans           []loan
+}
+
+// A loan is a number of messages in a read buffer that are lent to a consumer.
+type loan struct {
+	of     *readBuffers
+	buffer int32
+	n      int
+}
+
+// borrow adds a message in a read buffer to the loans.
+func (c *chunk) borrow(of *readBuffers, buffer int32) {
+	if buffer == 0 {
+		return
+	}
+	if k := len(c.loans) - 1; k >= 0 && c.loans[k].buffer == buffer && c.loans[k].of == of {
+		c.loans[k].n++
+		return
+	}
+	c.loans = append(c.loans, loan{of, buffer, 1})
 }
 
 // Usually a chunk is large enough to make the cost of the lock small, and small enough to leave
@@ -178,11 +199,17 @@ func (b *inbox) fill(c *chunk) {
 		x.consumed++
 	}
 	for b.line.Head != 0 && !c.full() {
-		d := &x.slots[b.line.Head].delivery
+		s := &x.slots[b.line.Head]
 		c.messages--
-		c.bytes -= cost(d)
-		c.deliveries = append(c.deliveries, *d)
-		x.remove(b.line.Head)
+		c.bytes -= cost(&s.delivery)
+		c.deliveries = append(c.deliveries, s.delivery)
+		if c.lends {
+			x.buffers.lend(s.buffer, len(s.delivery.Payload))
+			c.borrow(x.buffers, s.buffer)
+		} else {
+			x.buffers.keep(s.buffer, len(s.delivery.Payload))
+		}
+		x.unlink(b.line.Head)
 	}
 }
 

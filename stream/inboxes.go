@@ -30,6 +30,7 @@ type inboxes struct {
 	consumed   uint64       // takes from an inbox above half of highWater
 	wakeAt     usage        // wake the loop, once, when used reaches it
 	bufferSize int          // of the present read buffer, while buffers is nil
+	spares     spareBuffers // for the reader
 	wakeable   []*inbox     // have consumers to be woken when the lock is left
 	earlier    earlierSlots // of messages that the broker may send again
 	postponed  *postponed   // made with the first call of Requeue
@@ -60,15 +61,16 @@ func newInboxes(limit, highWater int, l *life) *inboxes {
 // lock acquires the lock of the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
 
-// readInto records that the payloads that arrive from now on lie in a new read buffer.
-func (b *inboxes) readInto(size int) {
+// readInto records that the payloads that arrive from now on lie in a new read buffer, and that the
+// reader does not use the buffer before it any more.
+func (b *inboxes) readInto(buffer []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.buffers == nil {
-		b.bufferSize = size
+		b.bufferSize = len(buffer)
 		return
 	}
-	b.buffers.begin(size)
+	b.buffers.begin(len(buffer), buffer)
 }
 
 // unlock wakes the consumers of inboxes with new messages, and releases the lock.
@@ -101,7 +103,7 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 	b.arrived++
 	b.slots[i].delivery.order = b.arrived
 	if b.buffers == nil {
-		b.buffers = &readBuffers{size: b.bufferSize}
+		b.buffers = &readBuffers{all: make([]readBuffer, 1), size: b.bufferSize, spares: &b.spares}
 	}
 	b.slots[i].shared, b.slots[i].buffer = shared, b.buffers.hold(len(d.Payload))
 	box.line.PushBack(b.byInbox, i)
@@ -150,15 +152,21 @@ func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
 	return i
 }
 
-// remove deletes the message in slot i from every list and frees the slot.
+// remove deletes the message in slot i, which nobody uses any more.
 func (b *inboxes) remove(i int32) {
+	s := &b.slots[i]
+	b.buffers.release(s.buffer, len(s.delivery.Payload))
+	b.unlink(i)
+}
+
+// unlink deletes slot i from every list and frees the slot.
+func (b *inboxes) unlink(i int32) {
 	s := &b.slots[i]
 	s.inbox.line.Remove(b.byInbox, i)
 	if s.delivery.QoS == frames.AtMostOnce {
 		b.qos0.Remove(b.byAge, i)
 	}
 	b.used.add(s.delivery.QoS, -cost(&s.delivery))
-	b.buffers.release(s.buffer, len(s.delivery.Payload))
 	b.count--
 	s.inbox.subtract(&s.delivery)
 	b.release(i)
@@ -237,6 +245,7 @@ func (b *inboxes) shrink() {
 			b.bufferSize, b.buffers = b.buffers.size, nil
 		}
 		b.earlier = earlierSlots{}
+		b.spares.drop()
 	}
 }
 
@@ -267,7 +276,7 @@ func (b *inboxes) compact() {
 		return
 	}
 	r := b.buffers
-	reading, size := r.current, r.size
+	reading, size, memory := r.current, r.size, r.memory
 	sparse := func(i int32) bool { return i != reading && r.all[i].sparse() }
 	missing := 0 // bytes still to be copied
 	for i := range r.all {
@@ -275,7 +284,7 @@ func (b *inboxes) compact() {
 			missing += r.all[i].live
 		}
 	}
-	r.current = 0
+	r.current, r.memory = 0, nil
 	var room []byte
 	for i := range b.slots {
 		s := &b.slots[i]
@@ -284,7 +293,7 @@ func (b *inboxes) compact() {
 		}
 		n := len(s.delivery.Payload)
 		if cap(room)-len(room) < n {
-			r.begin(max(n, min(missing, compactBytes)))
+			r.begin(max(n, min(missing, compactBytes)), nil)
 			room = make([]byte, 0, r.size)
 		}
 		old := s.buffer
@@ -294,5 +303,5 @@ func (b *inboxes) compact() {
 		missing -= n
 		r.release(old, n)
 	}
-	r.current, r.size = reading, size
+	r.current, r.size, r.memory = reading, size, memory
 }

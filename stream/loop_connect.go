@@ -18,7 +18,7 @@ func (l *loop) event(e event) {
 	case e.err != nil:
 		l.link.readerGone(e.err)
 	case l.link.phase == phaseUp:
-		if e.buffer > 0 {
+		if e.buffer != nil {
 			l.inboxes.readInto(e.buffer)
 		}
 		l.receive(e.packets)

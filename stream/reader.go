@@ -19,6 +19,7 @@ type reader struct {
 	dialer  *link.Dialer
 	topics  frames.Topics // topic names of earlier packets, owned by the reading goroutine
 	aliases int           // how many topic aliases the broker may set
+	spares  *spareBuffers
 
 	events  chan event    // unbuffered, never closed
 	quit    chan struct{} // closed when the loop receives no more events
@@ -30,12 +31,12 @@ type reader struct {
 type event struct {
 	conn    *link.Conn
 	packets []packet // owned by the receiver until it receives the next event
-	buffer  int      // the size of the read buffer in which the payloads lie, if it is a new one; otherwise 0
+	buffer  []byte   // the read buffer in which the payloads lie, if it is a new one; otherwise nil
 	err     error
 }
 
-func newReader(d *link.Dialer, aliases int) *reader {
-	return &reader{dialer: d, aliases: aliases, events: make(chan event), quit: make(chan struct{})}
+func newReader(d *link.Dialer, aliases int, spares *spareBuffers) *reader {
+	return &reader{dialer: d, aliases: aliases, spares: spares, events: make(chan event), quit: make(chan struct{})}
 }
 
 // connect starts an attempt. ctx ends the attempt, not the connection.
@@ -51,6 +52,7 @@ func (r *reader) run(ctx context.Context, q link.Request) {
 	switch {
 	case c == nil:
 	case ok:
+		c.Reader.Supply(r.spares.get)
 		r.running.Go(func() { r.follow(c, r.decoder(c.Version)) })
 	default:
 		c.Abort()
@@ -110,8 +112,8 @@ func (r *reader) read(c *link.Conn, in *decoder) error {
 		idle := len(batch) == 1 && batch[0].kind == frames.TypePingresp
 		if len(batch) > 0 {
 			e := event{packets: batch}
-			if number, size := c.Reader.Buffer(); number != last {
-				e.buffer, last = size, number
+			if number, whole := c.Reader.Buffer(); number != last {
+				e.buffer, last = whole, number
 			}
 			if !r.tell(e) {
 				return context.Canceled

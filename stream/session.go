@@ -90,7 +90,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
-		link:     newConnection(newReader(dialer, o.V5.inboundAliases()), wantedTerms(o), backoff, shown, first),
+		link:     newConnection(newReader(dialer, o.V5.inboundAliases(), &s.inboxes.spares), wantedTerms(o), backoff, shown, first),
 	}
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.subs.Identify(rand.Uint32())

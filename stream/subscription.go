@@ -131,6 +131,20 @@ func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return sub.set.inbox.All(ctx)
 }
 
+// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has the
+// messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes. The
+// Batch and the payloads in it are lent until the range loop asks for the next Batch, which
+// acknowledges all its deliveries. Then their memory is used again, so receiving needs no copy and
+// no new memory, unless another Subscription has messages of the same read. To keep a message, keep
+// its Message.Clone; Requeue makes a copy by itself.
+//
+// A break, and a panic in the loop body, leave the last Batch unacknowledged; it may then be kept.
+// The iterator needs no goroutine. It ends without an error after Close or Unsubscribe. Otherwise
+// its last pair has the error: the cause of ctx, Err, or an *OptionError if max is below 1.
+func (sub *Subscription) AllBatches(ctx context.Context, max int) iter.Seq2[Batch, error] {
+	return sub.set.inbox.AllBatches(ctx, max)
+}
+
 // Granted returns the QoS that the broker granted for each filter, in order. A filter that is
 // refused or not answered yet has QoS 0.
 func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
