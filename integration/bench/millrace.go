@@ -17,6 +17,7 @@ var ours = []contender{
 	{name: "Messages", connect: millrace(func(m *mill) session { return &messages{mill: m} })},
 	{name: "Deliveries", connect: millrace(func(m *mill) session { return &deliveries{mill: m} })},
 	{name: "All", connect: millrace(func(m *mill) session { return &all{mill: m} })},
+	{name: "AllBatches", connect: millrace(func(m *mill) session { return &allBatches{mill: m} })},
 }
 
 // oursV5 lists the fastest ways again, over MQTT 5, to be compared with paho.golang.

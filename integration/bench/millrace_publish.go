@@ -44,7 +44,7 @@ func (p *publishFrom) Publish(n int) error {
 	return failed
 }
 
-// batchLength is how many messages publishBatches sends at once.
+// batchLength is how many messages publishBatches sends at once, and allBatches receives at most.
 const batchLength = 256
 
 // publishBatches publishes through one call of PublishBatches. It sends the same batch again and

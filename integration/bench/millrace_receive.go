@@ -119,6 +119,30 @@ func (r *all) Echo(rtt []time.Duration) error {
 	return r.ended(sub)
 }
 
+// allBatches receives with the iterator AllBatches, which lends the messages.
+type allBatches struct {
+	unsupported
+	*mill
+}
+
+func (r *allBatches) Receive(n int, subscribed func()) error {
+	sub, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	subscribed()
+	for batch, err := range sub.AllBatches(background, batchLength) {
+		if err != nil {
+			return err
+		}
+		if n -= len(batch); n <= 0 {
+			batch.Ack()
+			return nil
+		}
+	}
+	return r.ended(sub)
+}
+
 func (m *mill) echo(sub *mqtt.Subscription, rtt []time.Duration, receive func() bool) error {
 	p := mqtt.Publishing{Message: m.message()}
 	for i := range rtt {
