@@ -3,6 +3,7 @@ package stream
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // An ackQueue sends Receipts to one Ack channel that was full, in order, on a goroutine of its own,
@@ -77,3 +78,6 @@ func (q *ackQueue) run() {
 		}
 	}
 }
+
+// receiptGrace is how long Close waits for a channel to accept a Receipt.
+const receiptGrace = time.Second

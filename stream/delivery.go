@@ -1,11 +1,6 @@
 package stream
 
-import (
-	"slices"
-	"sync"
-
-	"github.com/go-millrace/mqtt/frames"
-)
+import "github.com/go-millrace/mqtt/frames"
 
 // Delivery is a message that its consumer must acknowledge. The payload may share memory with other
 // consumers and with other messages of the same read. Do not write to the payload. To keep a
@@ -31,75 +26,34 @@ func (d Delivery) Ack() {
 	}
 }
 
+// Reject refuses the delivery with a reason code and a reason string, which may be empty (MQTT 5,
+// sections 3.4 and 3.5). It takes effect like Ack, in order of arrival, and the broker drops the
+// message. To get the message again, leave it unacknowledged or use Requeue. Before MQTT 5, and at
+// QoS 0, Reject is the same as Ack. When several Subscriptions have the message, the highest of
+// their codes is sent after the last of them has answered.
+//
+// The codes are UnspecifiedError, ImplementationSpecificError, NotAuthorized, TopicNameInvalid,
+// QuotaExceeded and PayloadFormatInvalid. Any other code is sent as UnspecifiedError. A reason
+// string that the standard forbids is left out.
+func (d Delivery) Reject(code frames.ReasonCode, reason string) {
+	if d.seq != 0 {
+		d.from.all.acks.reject(d.seq, d.turn, code, reason)
+	}
+}
+
+// Reply returns a message for the response topic of the delivery, with its correlation data and QoS
+// (MQTT 5, section 4.10), or false if the delivery asks for no response.
+func (d Delivery) Reply(payload []byte) (m frames.Message, ok bool) {
+	if d.Properties == nil || d.Properties.ResponseTopic == "" {
+		return m, false
+	}
+	m = frames.Message{Topic: d.Properties.ResponseTopic, Payload: payload, QoS: d.QoS}
+	if d.Properties.Correlation != nil {
+		m.Properties = &frames.Properties{Correlation: d.Properties.Correlation}
+	}
+	return m, true
+}
+
 // arrivedBefore reports whether d arrived before e. Numbers wrap around after 4 billion messages,
 // so the two must not be more than half of that apart.
 func (d *Delivery) arrivedBefore(e *Delivery) bool { return int32(d.order-e.order) < 0 }
-
-// An ackList carries the sequence numbers of acknowledged deliveries from the goroutines of users
-// to the loop. Only the first number in the empty list wakes the loop.
-type ackList struct {
-	wake func()
-
-	mu       sync.Mutex
-	seqs     []uint64
-	rejected map[uint64]rejection // of the deliveries in seqs
-	closed   bool
-
-	turns    map[uint64]uint8 // of the deliveries that were requeued; an Ack of an earlier turn has no effect
-	requeues []requeue
-
-	spare []uint64 // owned by the loop
-}
-
-func (a *ackList) add(seq uint64, turn uint8) {
-	a.mu.Lock()
-	if len(a.turns) > 0 && a.turns[seq] != turn {
-		a.mu.Unlock()
-		return
-	}
-	first := len(a.seqs) == 0
-	if !a.closed {
-		a.seqs = append(a.seqs, seq)
-	}
-	a.mu.Unlock()
-	if first {
-		a.wake()
-	}
-}
-
-// reject adds a delivery with its rejection, unless the delivery is in the list.
-func (a *ackList) reject(seq uint64, turn uint8, r rejection) {
-	a.mu.Lock()
-	if a.closed || slices.Contains(a.seqs, seq) || len(a.turns) > 0 && a.turns[seq] != turn {
-		a.mu.Unlock()
-		return
-	}
-	if a.rejected == nil {
-		a.rejected = make(map[uint64]rejection)
-	}
-	a.rejected[seq] = r
-	a.mu.Unlock()
-	a.add(seq, turn)
-}
-
-// take returns the numbers of the deliveries that were acknowledged since the last call, and the
-// rejections among them. The slice is valid until the next call.
-func (a *ackList) take() (seqs []uint64, rejected map[uint64]rejection) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.seqs, a.spare = a.spare[:0], a.seqs
-	rejected, a.rejected = a.rejected, nil
-	if len(a.turns) > 0 {
-		for _, seq := range a.spare {
-			delete(a.turns, seq)
-		}
-	}
-	return a.spare, rejected
-}
-
-// close makes the list ignore later acks.
-func (a *ackList) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed, a.seqs, a.rejected = true, nil, nil
-}

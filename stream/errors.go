@@ -197,3 +197,9 @@ type endedError struct{ err, cause error }
 
 func (e *endedError) Error() string   { return e.cause.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.err, e.cause} }
+
+// hasError reports whether err wraps an error of type E.
+func hasError[E error](err error) bool {
+	var target E
+	return errors.As(err, &target)
+}

@@ -17,11 +17,11 @@ type packet struct {
 	id       uint16
 	size     int
 	message  frames.Message
-	rest     *rest // nil if the packet has no such content
+	rest     *rareParts // nil if the packet has no such content
 }
 
-// A rest is the content that few packets have.
-type rest struct {
+// rareParts are the content that few packets have.
+type rareParts struct {
 	codes      []frames.ReasonCode   // of a SUBACK or UNSUBACK
 	properties *frames.AckProperties // of an acknowledgment
 	auth       *frames.Auth
@@ -107,16 +107,16 @@ func (p *packet) parse(f frames.Frame, c *decoder) error {
 	case frames.TypePuback, frames.TypePubrec, frames.TypePubrel, frames.TypePubcomp:
 		a, err := frames.ParseAck(f, v)
 		if p.id, p.dup, p.code = a.ID, a.DUP, a.Code; a.Properties != nil {
-			p.rest = &rest{properties: a.Properties}
+			p.rest = &rareParts{properties: a.Properties}
 		}
 		return err
 	case frames.TypeSuback:
 		a, err := frames.ParseSuback(f, v)
-		p.id, p.rest = a.ID, &rest{codes: a.Codes, properties: a.Properties}
+		p.id, p.rest = a.ID, &rareParts{codes: a.Codes, properties: a.Properties}
 		return err
 	case frames.TypeUnsuback:
 		a, err := frames.ParseUnsuback(f, v)
-		p.id, p.rest = a.ID, &rest{codes: a.Codes, properties: a.Properties}
+		p.id, p.rest = a.ID, &rareParts{codes: a.Codes, properties: a.Properties}
 		return err
 	case frames.TypeDisconnect:
 		if v >= frames.V5 {
@@ -126,7 +126,7 @@ func (p *packet) parse(f frames.Frame, c *decoder) error {
 		if v >= frames.V5 {
 			a, err := frames.ParseAuth(f, v)
 			a.Data = bytes.Clone(a.Data)
-			p.rest = &rest{auth: &a}
+			p.rest = &rareParts{auth: &a}
 			return err
 		}
 	case frames.TypePingresp:

@@ -9,11 +9,16 @@ import (
 
 // owner says where the Receipt of a publication goes. For the zero owner the Receipt is dropped.
 type owner struct {
-	tag any            // the Tag of the Receipt; or a *publishCall, *request or *answer, which gets the Receipt in place of ack
+	tag any            // the Tag of the Receipt; or a *publishCall or receiptTag, which gets the Receipt in place of ack
 	ack chan<- Receipt // nil drops the Receipt
 
 	stage *stage // set for PublishFrom and PublishBatches, and used in place of ack
 	place uint64 // of the message in the stage
+}
+
+// A receiptTag gets the Receipt of its publication, on the loop. It must not wait.
+type receiptTag interface {
+	published(Receipt, *slog.Logger)
 }
 
 // receipts passes the result of each publication to its owner.
@@ -62,11 +67,7 @@ func (r *receipts) misfit(e flow.Ended[owner], err error) {
 
 // send passes a Receipt to the channel of its owner, and never waits.
 func (r *receipts) send(o owner, receipt Receipt) {
-	switch t := o.tag.(type) {
-	case *request:
-		t.published(receipt)
-		return
-	case *answer:
+	if t, ok := o.tag.(receiptTag); ok {
 		t.published(receipt, r.log)
 		return
 	}
@@ -153,9 +154,6 @@ func (r *receipts) wakeStages() {
 	}
 	r.stages = r.stages[:0]
 }
-
-// receiptGrace is how long Close waits for a channel to accept a Receipt.
-const receiptGrace = time.Second
 
 // handOver waits until all senders have ended, or until no channel has accepted a Receipt for
 // receiptGrace. It returns the number of Receipts left.

@@ -23,10 +23,10 @@ type replies struct {
 	late  atomic.Uint64 // replies for which no request waits
 
 	mu      sync.Mutex
-	waiting map[correlation]*request
-	peak    int        // the largest length of waiting since it was made
-	leaving []*request // gave up, and the loop has not seen them yet
-	made    uint64     // requests so far
+	waiting map[correlation]*pendingRequest
+	peak    int               // the largest length of waiting since it was made
+	leaving []*pendingRequest // gave up, and the loop has not seen them yet
+	made    uint64            // requests so far
 	version frames.Version
 	topic   string   // of the replies; set at the first connection of MQTT 5
 	box     *mailbox // nil: the next request opens one
@@ -160,7 +160,7 @@ func (r *replies) close(box *mailbox, cause error) {
 
 // register adds a request, which gets its correlation data. It returns the reason if no reply can
 // come to its mailbox.
-func (r *replies) register(q *request) error {
+func (r *replies) register(q *pendingRequest) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.box.err != nil {
@@ -170,7 +170,7 @@ func (r *replies) register(q *request) error {
 	binary.BigEndian.PutUint64(q.id[:8], r.made)
 	rand.Read(q.id[8:])
 	if r.waiting == nil {
-		r.waiting = make(map[correlation]*request)
+		r.waiting = make(map[correlation]*pendingRequest)
 	}
 	r.waiting[q.id] = q
 	r.peak = max(r.peak, len(r.waiting))
@@ -183,7 +183,7 @@ func (r *replies) deliver(d *Delivery) {
 	reply := Reply{Delivery: *d}
 	reply.seq, reply.from = 0, nil // Ack, Reject and Requeue do nothing
 	r.mu.Lock()
-	var q *request
+	var q *pendingRequest
 	if d.Properties != nil && len(d.Properties.Correlation) == len(correlation{}) {
 		q = r.waiting[correlation(d.Properties.Correlation)]
 	}
@@ -197,14 +197,14 @@ func (r *replies) deliver(d *Delivery) {
 }
 
 // end finishes a request, unless it has its result.
-func (r *replies) end(q *request, err error) {
+func (r *replies) end(q *pendingRequest, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.finish(q, Reply{Err: err})
 }
 
 // finish passes the result to a request, unless it has one. The caller holds the lock.
-func (r *replies) finish(q *request, reply Reply) {
+func (r *replies) finish(q *pendingRequest, reply Reply) {
 	if q.ended {
 		return
 	}
@@ -225,14 +225,14 @@ func (r *replies) finish(q *request, reply Reply) {
 const sparseRequests = 256
 
 // giveUp asks the loop to end a request because of cause, or of its context if cause is nil.
-func (r *replies) giveUp(q *request, cause error) {
+func (r *replies) giveUp(q *pendingRequest, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.leave(q, cause)
 }
 
 // leave is giveUp for a caller that holds the lock.
-func (r *replies) leave(q *request, cause error) {
+func (r *replies) leave(q *pendingRequest, cause error) {
 	if !q.ended {
 		q.cause = cause
 		r.leaving = append(r.leaving, q)
@@ -240,7 +240,7 @@ func (r *replies) leave(q *request, cause error) {
 }
 
 // takeLeaving returns the requests that gave up since the last call.
-func (r *replies) takeLeaving() []*request {
+func (r *replies) takeLeaving() []*pendingRequest {
 	if r == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 var ErrNoResponder = errors.New("mqtt: nobody subscribes to the topic of the request")
 
 // A request is one request that waits for its reply.
-type request struct {
+type pendingRequest struct {
 	replies *replies
 	box     *mailbox
 	ctx     context.Context
@@ -82,7 +83,7 @@ func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message
 
 // newRequest makes a request, whose reply can come from now on. The stage is nil for a call of
 // Request.
-func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestStage) (*request, error) {
+func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestStage) (*pendingRequest, error) {
 	if err := checkRequest(&p.Message); err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestSt
 	if err != nil {
 		return nil, err
 	}
-	q := &request{replies: s.replies(), box: box, ctx: ctx, message: p.Message, tag: p.Tag, stage: stage}
+	q := &pendingRequest{replies: s.replies(), box: box, ctx: ctx, message: p.Message, tag: p.Tag, stage: stage}
 	if stage == nil {
 		q.result = make(chan Reply, 1)
 	}
@@ -136,10 +137,10 @@ func (s *Session) expireWith(ctx context.Context, p *frames.Properties) bool {
 }
 
 // publishing returns the publication, whose Receipt comes to q.
-func (q *request) publishing() Publishing { return Publishing{Message: q.message, Tag: q} }
+func (q *pendingRequest) publishing() Publishing { return Publishing{Message: q.message, Tag: q} }
 
 // published gets the Receipt of the request, from the loop.
-func (q *request) published(receipt Receipt) {
+func (q *pendingRequest) published(receipt Receipt, _ *slog.Logger) {
 	err := receipt.Err
 	var lowered *DowngradedError
 	switch {
@@ -254,12 +255,12 @@ func withdrawRequests(l *loop) {
 	if len(leaving) == 0 {
 		return
 	}
-	gone := make(map[*request]flow.Handle, len(leaving))
+	gone := make(map[*pendingRequest]flow.Handle, len(leaving))
 	for _, q := range leaving {
 		gone[q] = flow.Handle{}
 	}
 	l.sender.Each(func(h flow.Handle, o owner) {
-		if q, ok := o.tag.(*request); ok {
+		if q, ok := o.tag.(*pendingRequest); ok {
 			if _, leaves := gone[q]; leaves {
 				gone[q] = h
 			}

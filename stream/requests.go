@@ -32,16 +32,16 @@ type requestStage struct {
 	ended []endedRequest // from the loop and the mailbox to the goroutine
 
 	// Owned by the goroutine.
-	open    map[*request]time.Time // the requests without a result, and when their messages expire
-	next    *request               // in open, and not yet sent
-	results []Reply                // not yet passed on
-	passed  uint64                 // how many were passed on
-	expiry  *time.Timer            // nil before the first request that expires
-	armed   time.Time              // zero: expiry is not running
+	open    map[*pendingRequest]time.Time // the requests without a result, and when their messages expire
+	next    *pendingRequest               // in open, and not yet sent
+	results []Reply                       // not yet passed on
+	passed  uint64                        // how many were passed on
+	expiry  *time.Timer                   // nil before the first request that expires
+	armed   time.Time                     // zero: expiry is not running
 }
 
 type endedRequest struct {
-	request *request
+	request *pendingRequest
 	reply   Reply
 }
 
@@ -53,7 +53,7 @@ func (s *Session) Requests(ctx context.Context, in <-chan Publishing) <-chan Rep
 	st := &requestStage{
 		ctx: ctx, session: s, limit: s.settings.window + s.settings.queue,
 		out: make(chan Reply, repliesCap), wake: make(chan struct{}, 1),
-		open: make(map[*request]time.Time),
+		open: make(map[*pendingRequest]time.Time),
 	}
 	if ctx.Err() != nil {
 		in = nil // a stage whose context has ended takes no request
@@ -69,7 +69,7 @@ func (s *Session) Requests(ctx context.Context, in <-chan Publishing) <-chan Rep
 const repliesCap = 256
 
 // put passes the result of a request to the stage. It never waits.
-func (st *requestStage) put(q *request, r Reply) {
+func (st *requestStage) put(q *pendingRequest, r Reply) {
 	st.mu.Lock()
 	st.ended = append(st.ended, endedRequest{q, r})
 	st.mu.Unlock()

@@ -7,13 +7,6 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A requeue is a delivery that its consumer has put back for later.
-type requeue struct {
-	delivery Delivery
-	after    time.Duration
-	due      time.Duration // set by the loop
-}
-
 // postponed are the requeued deliveries that wait for their time.
 type postponed struct {
 	list []requeue // in order of due
@@ -44,48 +37,6 @@ func (d Delivery) Requeue(after time.Duration) {
 	if b.acks.requeue(d, max(0, after)) {
 		d.from.later++
 	}
-}
-
-// requeue records a call of Requeue, and reports whether it has an effect.
-func (a *ackList) requeue(d Delivery, after time.Duration) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || a.turns[d.seq] != d.turn {
-		return false
-	}
-	if d.seq != 0 {
-		d.turn++
-		if a.turns == nil {
-			a.turns = make(map[uint64]uint8)
-		}
-		a.turns[d.seq] = d.turn
-	}
-	a.requeues = append(a.requeues, requeue{delivery: d, after: after})
-	a.wake()
-	return true
-}
-
-// requeued returns how many calls of Requeue the loop has not taken yet.
-func (a *ackList) requeued() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.requeues)
-}
-
-// takeRequeues returns the calls of Requeue since the last call.
-func (a *ackList) takeRequeues() []requeue {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	requeues := a.requeues
-	a.requeues = nil
-	return requeues
-}
-
-// forget ends the bookkeeping of a delivery that was acknowledged.
-func (a *ackList) forget(seq uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.turns, seq)
 }
 
 // postpone keeps the requeued deliveries until they are due. It ignores deliveries that were

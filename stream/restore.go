@@ -23,7 +23,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	c.restored(snap)
 	for _, p := range snap.Publications {
 		err := p.Message.Validate(o.validatesFor())
-		if has[*VersionError](err) {
+		if hasError[*VersionError](err) {
 			err = nil // the connection decides
 		}
 		if err == nil && !sender.Restore(p, owner{ack: o.Ack}, untilDeadline(p, o.V5.Expiry)) {

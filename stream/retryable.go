@@ -64,13 +64,8 @@ func Retryable(err error) bool {
 
 // permanent reports whether err comes again however often the call is tried.
 func permanent(err error) bool {
-	return has[*OptionError](err) || has[*frames.InvalidError](err) || has[*flow.OwnerError](err) ||
-		has[*LimitError](err) || has[*VersionError](err) || errors.Is(err, ErrRefused) || errors.Is(err, ErrExpired) ||
-		has[*RefusedError](err) || has[*DowngradedError](err) || has[*frames.ProtocolError](err) ||
-		has[*frames.TooLargeError](err) || has[*tls.CertificateVerificationError](err)
-}
-
-func has[E error](err error) bool {
-	var target E
-	return errors.As(err, &target)
+	return hasError[*OptionError](err) || hasError[*frames.InvalidError](err) || hasError[*flow.OwnerError](err) ||
+		hasError[*LimitError](err) || hasError[*VersionError](err) || errors.Is(err, ErrRefused) || errors.Is(err, ErrExpired) ||
+		hasError[*RefusedError](err) || hasError[*DowngradedError](err) || hasError[*frames.ProtocolError](err) ||
+		hasError[*frames.TooLargeError](err) || hasError[*tls.CertificateVerificationError](err)
 }

@@ -51,7 +51,7 @@ func (s *Session) answer(ctx context.Context, d Delivery, serve func(context.Con
 	case intakeEnds == nil:
 		return // the request comes again in a kept session
 	}
-	p := Publishing{Message: reply, Tag: &answer{d}}
+	p := Publishing{Message: reply, Tag: &servedRequest{d}}
 	select {
 	case s.publishes <- p:
 	case <-intakeEnds:
@@ -91,15 +91,15 @@ func replyTo(d *Delivery, m frames.Message) (frames.Message, bool) {
 	return m, true
 }
 
-// An answer is the owner of the publication of a reply.
-type answer struct{ request Delivery }
+// A servedRequest is a request whose reply is published. It gets the Receipt of the reply.
+type servedRequest struct{ request Delivery }
 
 // serveAgain is how long a request waits whose reply could not be sent for a reason that passes.
 const serveAgain = time.Second
 
 // published gets the Receipt of the reply, from the loop. A reply that may have arrived counts as
 // sent: without a kept session, the request is gone with the connection.
-func (a *answer) published(receipt Receipt, log *slog.Logger) {
+func (a *servedRequest) published(receipt Receipt, log *slog.Logger) {
 	var lowered *DowngradedError
 	switch err := receipt.Err; {
 	case err == nil, errors.As(err, &lowered), errors.Is(err, ErrKept):

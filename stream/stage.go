@@ -56,13 +56,6 @@ type stageRun struct {
 	messages []frames.Message
 }
 
-const (
-	// stageBatch is how many messages go to the loop at once, and how many Receipts may wait for
-	// their reader. Each batch costs a turn of the loop and two switches between goroutines.
-	// Batches of 256 are a seventh slower, and larger batches are no faster.
-	stageBatch = 1024
-)
-
 func newStage(ctx context.Context, limit int) *stage {
 	return &stage{ctx: ctx, limit: limit, wake: make(chan struct{}, 1)}
 }
