@@ -11,8 +11,8 @@ import "context"
 func (s *Session) Reauthenticate(ctx context.Context) error {
 	reply := make(chan error, 1)
 	if !s.call(func(l *loop) {
-		if l.link.phase != phaseUp {
-			reply <- l.link.states.reason("the connection has just been lost")
+		if err := l.link.lost(); err != nil {
+			reply <- err
 			return
 		}
 		l.link.reauth.join(reply, l.clock.now, l.link.terms.keepAlive)

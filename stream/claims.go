@@ -63,7 +63,7 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 			n++
 		}
 	}
-	for i, list := 0, b.later(); i < len(list); i++ {
+	for i, list := 0, b.postponed.all(); i < len(list); i++ {
 		if d := &list[i].delivery; d.seq != 0 && r.Pending(d.seq) {
 			n++
 		}

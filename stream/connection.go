@@ -69,6 +69,25 @@ func (c *connection) restored(snap flow.Snapshot) {
 // online reports whether the session counts as connected: from begin until reset.
 func (c *connection) online() bool { return c.phase >= phaseUp }
 
+// lost returns the reason why the session is not connected, nil while it is.
+func (c *connection) lost() error {
+	if c.phase == phaseUp {
+		return nil
+	}
+	return c.states.reason("the connection has just been lost")
+}
+
+// cannotTell returns the reason why a DISCONNECT with properties cannot be sent, nil if it can.
+func (c *connection) cannotTell() error {
+	switch {
+	case c.phase == phaseUp && c.terms.version >= frames.V5:
+		return nil
+	case c.cause != nil:
+		return c.cause
+	}
+	return c.states.reason("the connection has another version")
+}
+
 // due returns the time of the next attempt, 0 for none.
 func (c *connection) due() time.Duration { return c.backoff.Due() }
 
@@ -225,6 +244,18 @@ func (c *connection) pingAt(now time.Duration, paused bool) time.Duration {
 		return 0 // PINGREQ waits for the writer
 	}
 	return c.keepAlive.Next(now, paused)
+}
+
+// alone returns the packet that a re-authentication lets out alone, nil for none: an AUTH, or a
+// PINGREQ when a pause of reading lets an exchange last for the keep alive [MQTT-3.1.2-20].
+func (c *connection) alone(now time.Duration, paused bool) frames.Packet {
+	if auth := c.reauth.take(now, paused); auth != nil {
+		return *auth
+	}
+	if at := c.keepAlive.SilentAt(); c.reauth.quiet() && at != 0 && now >= at {
+		return frames.Pingreq{}
+	}
+	return nil
 }
 
 // code returns the reason code of the failure.

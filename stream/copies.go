@@ -11,13 +11,6 @@ import (
 // still has the session, it sends the messages again, since their acks were not sent. If it has
 // lost the session, or goes on from an older state of it, the waiting message is the only one.
 
-// earlierSlots finds the slots of QoS 1 messages that wait since an earlier connection. A slot may
-// have another message by now.
-type earlierSlots struct {
-	slots map[uint64]int32 // by number of the delivery
-	last  uint64           // the highest number of a delivery of an earlier connection
-}
-
 // reconnected begins a connection. The parameter kept reports whether the broker may send the
 // waiting messages again.
 func (b *inboxes) reconnected(kept bool) {
@@ -67,7 +60,7 @@ func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers
 			return
 		}
 	}
-	for i, list := 0, b.later(); i < len(list); i++ {
+	for i, list := 0, b.postponed.all(); i < len(list); i++ {
 		mine := &list[i].delivery
 		if was.From <= mine.seq && mine.seq < was.To && mine.from == box && mine.takeOver(d) {
 			return

@@ -57,3 +57,11 @@ func (d Delivery) Reply(payload []byte) (m frames.Message, ok bool) {
 // arrivedBefore reports whether d arrived before e. Numbers wrap around after 4 billion messages,
 // so the two must not be more than half of that apart.
 func (d *Delivery) arrivedBefore(e *Delivery) bool { return int32(d.order-e.order) < 0 }
+
+// Reply is the result of a request of Requests: the reply, or the reason why there is none. A reply
+// is acknowledged already.
+type Reply struct {
+	Delivery     // empty if Err is set
+	Tag      any // of the Publishing
+	Err      error
+}

@@ -198,6 +198,10 @@ type endedError struct{ err, cause error }
 func (e *endedError) Error() string   { return e.cause.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.err, e.cause} }
 
+// ErrNoResponder says that the broker has the request, and that nobody subscribes to its topic
+// (MQTT 5, reason code 0x10, no matching subscribers). Some brokers never say so.
+var ErrNoResponder = errors.New("mqtt: nobody subscribes to the topic of the request")
+
 // hasError reports whether err wraps an error of type E.
 func hasError[E error](err error) bool {
 	var target E

@@ -68,18 +68,19 @@ func (f *Farewell) needsDisconnect() bool {
 	return f.EndSession || f.Expiry > 0 || f.Reason != "" || len(f.User) > 0
 }
 
-// fits returns an error if the connection cannot carry the Farewell.
-func (f *Farewell) fits(c *connection) error {
+// fits returns an error if a connection with these terms cannot carry the Farewell. The error lost
+// is nil while there is a connection.
+func (f *Farewell) fits(t *terms, lost error) error {
 	switch {
 	case !f.needsDisconnect():
 		return nil
-	case c.phase != phaseUp:
-		return &causedError{errNoFarewell, c.states.reason("the connection has just been lost")}
-	case c.terms.version < frames.V5:
-		return &causedError{errNoFarewell, &VersionError{Field: "DISCONNECT with properties", Need: frames.V5, Have: c.terms.version}}
+	case lost != nil:
+		return &causedError{errNoFarewell, lost}
+	case t.version < frames.V5:
+		return &causedError{errNoFarewell, &VersionError{Field: "DISCONNECT with properties", Need: frames.V5, Have: t.version}}
 	}
-	if size := f.size(); size > c.terms.maxPacket { // [MQTT-3.2.2-15]
-		return &causedError{errNoFarewell, &LimitError{Field: "packet size", Value: size, Limit: c.terms.maxPacket}}
+	if size := f.size(); size > t.maxPacket { // [MQTT-3.2.2-15]
+		return &causedError{errNoFarewell, &LimitError{Field: "packet size", Value: size, Limit: t.maxPacket}}
 	}
 	return nil
 }
@@ -99,14 +100,11 @@ func (f *Farewell) fitting(t terms) frames.Disconnect {
 	return d
 }
 
-// unsent returns the reason why the last connection could not carry the Farewell, nil if it could.
-func (f *Farewell) unsent(c *connection) error {
-	if !f.needsDisconnect() || c.phase == phaseUp && c.terms.version >= frames.V5 {
+// unsent returns the error for a last connection that could not carry the Farewell because of
+// cause. It returns nil if cause is nil.
+func (f *Farewell) unsent(cause error) error {
+	if !f.needsDisconnect() || cause == nil {
 		return nil
-	}
-	cause := c.cause
-	if cause == nil {
-		cause = c.states.reason("the connection has another version")
 	}
 	return &causedError{errNoFarewell, cause}
 }

@@ -69,6 +69,15 @@ func (b *inbox) finish(err error) {
 	b.checkServed()
 }
 
+// noneLater wakes a consumer and Drain, which wait for requeued messages, when none is left. The
+// caller holds the lock.
+func (b *inbox) noneLater() {
+	if b.later == 0 && b.finished {
+		b.wakeOther()
+		b.checkServed()
+	}
+}
+
 // Err returns the reason why the channels closed. It returns nil while they are open, and after
 // Unsubscribe, Drain, Close or Shutdown.
 func (b *inbox) Err() error {

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -114,6 +113,15 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 	return true
 }
 
+// unpostpone removes a delivery that was postponed from the figures. The caller holds the lock.
+func (b *inboxes) unpostpone(r *requeue) {
+	d, box := &r.delivery, r.delivery.from
+	b.used.add(d.QoS, -cost(d))
+	b.count--
+	box.subtract(d)
+	box.later--
+}
+
 // wakeLater adds box to wakeable if a consumer waits there, so that unlock wakes the consumer.
 func (b *inboxes) wakeLater(box *inbox) {
 	if box.idle > 0 && !box.waking {
@@ -126,12 +134,11 @@ func (b *inboxes) wakeLater(box *inbox) {
 // left. So a message that is larger than the limit waits alone.
 func (b *inboxes) makeRoom(size int) {
 	for b.used.qos0+size > b.limit {
-		switch at, head := b.oldestPostponed(), b.qos0.Head; {
+		switch at, head := b.postponed.oldest(), b.qos0.Head; {
 		case at >= 0 && (head == 0 || b.postponed.list[at].delivery.arrivedBefore(&b.slots[head].delivery)):
-			box := b.postponed.list[at].delivery.from
-			b.unpostpone(&b.postponed.list[at])
-			b.postponed.list = slices.Delete(b.postponed.list, at, at+1)
-			box.noneLater()
+			r := b.postponed.take(at)
+			b.unpostpone(&r)
+			r.delivery.from.noneLater()
 		case head != 0:
 			b.remove(head)
 		default:

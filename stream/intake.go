@@ -83,20 +83,25 @@ func (in *intake) ready(queued int) bool { return in.rests() && queued < in.limi
 // callsReady reports whether there is room for calls that found none before.
 func (in *intake) callsReady(queued int) bool { return in.callsLeft && queued < in.limit }
 
-// refuseCalls returns the calls that find no room while the session is behind.
-func (in *intake) refuseCalls() []*publishCall {
-	if !in.callsLeft {
-		return nil
+// refuseCalls ends the calls that find no room while the session is behind.
+func (in *intake) refuseCalls(cause error) {
+	if in.callsLeft {
+		calls, _ := in.calls.take(nil, math.MaxInt)
+		in.refuse(calls, cause)
 	}
-	calls, _ := in.calls.take(nil, math.MaxInt)
-	in.callsLeft = false
-	return calls
 }
 
-// endCalls refuses all further calls, and returns the waiting ones.
-func (in *intake) endCalls() []*publishCall {
+// end refuses all publishings from now on, and ends the calls that wait.
+func (in *intake) end(life *life) {
+	life.endIntake()
+	in.refuse(in.calls.close(), life.closed())
+}
+
+func (in *intake) refuse(calls []*publishCall, cause error) {
 	in.callsLeft = false
-	return in.calls.close()
+	for _, call := range calls {
+		in.calls.answer(call, Receipt{Message: call.message, Err: notSent(cause)})
+	}
 }
 
 // leaveRest stores the part of a run that found no room.

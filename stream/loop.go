@@ -77,9 +77,6 @@ func (l *loop) snapshot() Stats {
 	return st
 }
 
-// packets returns how many PUBLISH packets were sent and received, or wait to be sent.
-func (l *loop) packets() uint64 { return l.outbox.sent + l.count.received + uint64(l.sender.Len()) }
-
 // shrink frees memory. It is called for a PINGRESP, which is the sign of an idle connection, and
 // some time after a burst.
 func (l *loop) shrink() {
@@ -92,6 +89,6 @@ func (l *loop) shrink() {
 	l.receiver.waits.shrink()
 	l.inboxes.shrink()
 	l.intake.shrink()
-	l.clock.burst.freed(l.clock.now, l.packets(), !unused || l.inboxes.waiting() > 0)
+	l.clock.burst.freed(l.clock.now, l.count.packets(l.outbox.sent, l.sender.Len()), !unused || l.inboxes.waiting() > 0)
 	l.renew = true
 }

@@ -33,9 +33,7 @@ func (l *loop) endWaits(began bool) {
 			l.withdraw(h, ErrBehind)
 		}
 	}
-	for _, call := range l.intake.refuseCalls() {
-		l.intake.calls.answer(call, Receipt{Message: call.message, Err: notSent(ErrBehind)})
-	}
+	l.intake.refuseCalls(ErrBehind)
 	l.intake.endFlushes(ErrBehind)
 	l.link.reauth.answer(ErrBehind)
 	for _, set := range l.subs.Leaving() {

@@ -19,7 +19,7 @@ func (l *loop) finish() {
 		return
 	}
 	l.ending.advance(finishing)
-	l.endIntake()
+	l.intake.end(l.life)
 	l.hangUp()
 	l.endPublications()
 	l.endCalls()
@@ -36,7 +36,7 @@ func (l *loop) finish() {
 func (l *loop) end() {
 	close(l.life.ending)
 	l.link.reauth.stop(l.life.closed())
-	l.endIntake()
+	l.intake.end(l.life)
 	l.inboxes.stopAll()
 	var s stuck
 	s.add(l.life.await(feeder), "Decoder")
@@ -75,14 +75,6 @@ func (s *stuck) add(n int, name string) {
 	}
 }
 
-// endIntake refuses all publishings from now on, and the Publish calls that wait to be accepted.
-func (l *loop) endIntake() {
-	l.life.endIntake()
-	for _, call := range l.intake.endCalls() {
-		l.intake.calls.answer(call, Receipt{Message: call.message, Err: notSent(l.life.closed())})
-	}
-}
-
 // hangUp writes the packets that are left, then DISCONNECT, after which nothing is sent
 // [MQTT-3.14.4-2], and ends the connection. A failed connection gets no DISCONNECT.
 func (l *loop) hangUp() {
@@ -114,7 +106,7 @@ func (l *loop) hangUp() {
 		l.awaitWriter()
 	}
 	l.link.endAttempt()
-	farewell.unsaid = farewell.unsent(&l.link)
+	farewell.unsaid = farewell.unsent(l.link.cannotTell())
 	switch {
 	case l.link.phase == phaseUp && hangsUp, l.link.phase > phaseUp:
 		l.link.conn.Abort() // a broker that has got DISCONNECT with a reason need not close its side

@@ -114,7 +114,17 @@ func (l *loop) flush() {
 	if l.link.phase > phaseUp && l.ending != over {
 		return
 	}
-	l.flushAlone()
+	var alone frames.Packet
+	if !l.outbox.busy {
+		alone = l.link.alone(l.clock.now, l.throttle.paused)
+	}
+	l.outbox.quiet = l.link.reauth.quiet()
+	if _, ping := alone.(frames.Pingreq); ping {
+		l.subs.Pinged()
+	}
+	if alone != nil && l.outbox.writeAlone(alone, l.clock.now) {
+		l.written(written{})
+	}
 	bytes, done := l.outbox.flush(l.clock.now)
 	if bytes > 0 {
 		l.link.keepAlive.Sent(l.clock.now)
@@ -122,25 +132,6 @@ func (l *loop) flush() {
 		l.count.bytesOut += uint64(bytes)
 	}
 	if done {
-		l.written(written{})
-	}
-}
-
-// flushAlone writes the packet that a re-authentication lets out alone, if there is one: an AUTH, or
-// a PINGREQ when a pause of reading lets an exchange last for the keep alive [MQTT-3.1.2-20].
-func (l *loop) flushAlone() {
-	var alone frames.Packet
-	if !l.outbox.busy {
-		if auth := l.link.reauth.take(l.clock.now, l.throttle.paused); auth != nil {
-			alone = *auth
-		}
-	}
-	l.outbox.quiet = l.link.reauth.quiet()
-	if at := l.link.keepAlive.SilentAt(); alone == nil && l.outbox.quiet && !l.outbox.busy && at != 0 && l.clock.now >= at {
-		alone = frames.Pingreq{}
-		l.subs.Pinged()
-	}
-	if alone != nil && l.outbox.writeAlone(alone, l.clock.now) {
 		l.written(written{})
 	}
 }

@@ -6,22 +6,15 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// run is the body of the loop's first goroutine.
+// run is the body of the loop's goroutine. At deadlines and after shrink another goroutine goes on.
+// Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait.
 func (l *loop) run() {
-	l.link.dialNow()
-	l.clock.arm(l.sender.ExpiresAt()) // publications of a Store
-	l.turns()
-}
-
-// turns runs the loop until the session ends. At deadlines and after shrink another goroutine goes
-// on. Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait.
-func (l *loop) turns() {
 	for l.ending != over {
 		l.wait()
 		l.turn()
 		if l.renew {
 			l.renew = false
-			go l.turns()
+			go l.run()
 			return
 		}
 	}
@@ -123,12 +116,12 @@ func (l *loop) turn() {
 	}
 	l.throttleReading()
 	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
-		l.endIntake()
+		l.intake.end(l.life)
 	}
 	if l.intake.callsReady(l.sender.Queued()) {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
-	if l.clock.burst.over(l.clock.now, l.packets()) {
+	if l.clock.burst.over(l.clock.now, l.count.packets(l.outbox.sent, l.sender.Len())) {
 		l.shrink()
 	}
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)

@@ -44,6 +44,8 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts, &l.link); err != nil {
 		return nil, err
 	}
+	l.link.dialNow()
+	l.clock.arm(l.sender.ExpiresAt()) // publications of a Store
 	go l.run()
 	return s, nil
 }

@@ -65,9 +65,8 @@ type OptionsV5 struct {
 }
 
 const (
-	defaultReceiveMaximum = 256            // the capacity of the channel Deliveries
-	defaultTopicAliases   = 16             // of this side
-	forEver               = math.MaxUint32 // seconds; the session does not expire
+	defaultReceiveMaximum = 256 // the capacity of the channel Deliveries
+	defaultTopicAliases   = 16  // of this side
 )
 
 // withDefaults checks the options and sets the defaults.

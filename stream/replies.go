@@ -1,10 +1,13 @@
 package stream
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +35,31 @@ type replies struct {
 	box     *mailbox // nil: the next request opens one
 }
 
+// A pendingRequest is one request that waits for its reply.
+type pendingRequest struct {
+	replies *replies
+	box     *mailbox
+	ctx     context.Context
+	id      correlation
+	message frames.Message
+	tag     any
+	timed   bool // its message expires with ctx
+
+	// One of them gets the result.
+	stage  replyTaker
+	result chan Reply // cap 1
+
+	// Guarded by replies.mu.
+	acknowledged bool  // its publication has ended well, and the reply is missing
+	ended        bool  // it has its result
+	cause        error // why it gave up; nil is its context
+}
+
+// A replyTaker takes the results of many requests. It must not wait.
+type replyTaker interface {
+	put(*pendingRequest, Reply)
+}
+
 // correlation is the correlation data of a request: a counter and 8 random bytes.
 type correlation [16]byte
 
@@ -41,28 +69,8 @@ type mailbox struct {
 	opened chan struct{} // closed by the call that asks for it
 
 	// Guarded by replies.mu.
-	sub *Subscription
 	err error // why no reply comes any more; nil while replies can come
 	own bool  // err concerns the context of the call that asked alone
-}
-
-// replies returns the replies of the session, which the first request makes.
-func (s *Session) replies() *replies {
-	if r := s.requests.Load(); r != nil {
-		return r
-	}
-	made := &replies{}
-	s.call(func(l *loop) {
-		if l.receipts.replies == nil {
-			l.receipts.replies = made
-			if l.link.online() {
-				made.connected(&l.link.terms)
-			}
-			s.requests.Store(made)
-		}
-		made = l.receipts.replies
-	})
-	return made
 }
 
 // lateReplies returns the number of replies for which no request waited. A nil replies has none.
@@ -132,14 +140,21 @@ func (r *replies) mailbox() (box *mailbox, topic string, opens bool, err error) 
 }
 
 // opened records the result of opening a mailbox.
-func (r *replies) opened(box *mailbox, sub *Subscription, err error, own bool) {
+func (r *replies) opened(box *mailbox, err error, own bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	box.sub, box.err, box.own = sub, err, own
+	box.err, box.own = err, own
 	if err != nil {
 		r.box = nil
 	}
 	close(box.opened)
+}
+
+// failure returns why a mailbox is not open, and whether another try can help.
+func (r *replies) failure(box *mailbox) (err error, again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return box.err, box.own
 }
 
 // close records that no reply comes to box any more. Requests whose publication has not ended yet
@@ -201,6 +216,36 @@ func (r *replies) end(q *pendingRequest, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.finish(q, Reply{Err: err})
+}
+
+// published gets the Receipt of the request, from the loop.
+func (q *pendingRequest) published(receipt Receipt, _ *slog.Logger) {
+	err := receipt.Err
+	var downgraded *DowngradedError
+	switch {
+	case errors.As(err, &downgraded): // the request has arrived
+		err = nil
+	case q.timed && errors.Is(err, ErrExpired):
+		cause := context.Cause(q.ctx)
+		if cause == nil {
+			cause = context.DeadlineExceeded
+		}
+		err = notSent(&contextError{cause, ErrExpired})
+	}
+	if err == nil && receipt.Code == frames.NoMatchingSubscribers {
+		err = ErrNoResponder
+	}
+	r := q.replies
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil && q.box.err != nil {
+		err = unconfirmed(q.box.err)
+	}
+	if err != nil {
+		r.finish(q, Reply{Err: err})
+		return
+	}
+	q.acknowledged = true
 }
 
 // finish passes the result to a request, unless it has one. The caller holds the lock.

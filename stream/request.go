@@ -2,38 +2,12 @@ package stream
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"math"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 )
-
-// ErrNoResponder says that the broker has the request, and that nobody subscribes to its topic
-// (MQTT 5, reason code 0x10, no matching subscribers). Some brokers never say so.
-var ErrNoResponder = errors.New("mqtt: nobody subscribes to the topic of the request")
-
-// A request is one request that waits for its reply.
-type pendingRequest struct {
-	replies *replies
-	box     *mailbox
-	ctx     context.Context
-	id      correlation
-	message frames.Message
-	tag     any
-	timed   bool // its message expires with ctx
-
-	// One of them gets the result.
-	stage  *requestStage
-	result chan Reply // cap 1
-
-	// Guarded by replies.mu.
-	acknowledged bool  // its publication has ended well, and the reply is missing
-	ended        bool  // it has its result
-	cause        error // why it gave up; nil is its context
-}
 
 // Request publishes m and waits for the reply (MQTT 5, section 4.10). It returns as soon as the
 // reply is there. An error tells the fate of m, as for Publish. When ctx ends, m is withdrawn if it
@@ -83,7 +57,7 @@ func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message
 
 // newRequest makes a request, whose reply can come from now on. The stage is nil for a call of
 // Request.
-func (s *Session) newRequest(ctx context.Context, p Publishing, stage *requestStage) (*pendingRequest, error) {
+func (s *Session) newRequest(ctx context.Context, p Publishing, stage replyTaker) (*pendingRequest, error) {
 	if err := checkRequest(&p.Message); err != nil {
 		return nil, err
 	}
@@ -138,115 +112,6 @@ func (s *Session) expireWith(ctx context.Context, p *frames.Properties) bool {
 
 // publishing returns the publication, whose Receipt comes to q.
 func (q *pendingRequest) publishing() Publishing { return Publishing{Message: q.message, Tag: q} }
-
-// published gets the Receipt of the request, from the loop.
-func (q *pendingRequest) published(receipt Receipt, _ *slog.Logger) {
-	err := receipt.Err
-	var lowered *DowngradedError
-	switch {
-	case errors.As(err, &lowered): // the request has arrived
-		err = nil
-	case q.timed && errors.Is(err, ErrExpired):
-		cause := context.Cause(q.ctx)
-		if cause == nil {
-			cause = context.DeadlineExceeded
-		}
-		err = notSent(&contextError{cause, ErrExpired})
-	}
-	if err == nil && receipt.Code == frames.NoMatchingSubscribers {
-		err = ErrNoResponder
-	}
-	r := q.replies
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil && q.box.err != nil {
-		err = unconfirmed(q.box.err)
-	}
-	if err != nil {
-		r.finish(q, Reply{Err: err})
-		return
-	}
-	q.acknowledged = true
-}
-
-// openMailbox returns the mailbox, and the topic of the replies. The first request opens the
-// mailbox, once there was a connection. If that fails, all requests that wait meanwhile fail too,
-// unless the reason is the context of that first request.
-func (s *Session) openMailbox(ctx context.Context) (*mailbox, string, error) {
-	if s.settings.version < frames.V5 {
-		return nil, "", &VersionError{Field: "response topic", Need: frames.V5, Have: s.settings.version}
-	}
-	if began := s.replies().began.wait(); began != nil {
-		intakeEnds := s.life.intakeEnds.wait()
-		if intakeEnds == nil {
-			return nil, "", s.life.closed()
-		}
-		select {
-		case <-began:
-		case <-intakeEnds:
-			return nil, "", s.life.closed()
-		case <-ctx.Done():
-			return nil, "", gaveUp(ctx, s.states.reason("the connection has just been made"))
-		}
-	}
-	for {
-		box, topic, opens, err := s.replies().mailbox()
-		if err != nil {
-			return nil, "", err
-		}
-		if opens {
-			s.subscribeMailbox(ctx, box, topic)
-		}
-		select {
-		case <-box.opened:
-		default:
-			select {
-			case <-box.opened:
-			case <-ctx.Done():
-				return nil, "", gaveUp(ctx, s.states.reason("the topic of the replies is not subscribed yet"))
-			}
-		}
-		if err, again := s.replies().failure(box); err == nil {
-			return box, topic, nil
-		} else if !again || ctx.Err() != nil {
-			return nil, "", err
-		}
-	}
-}
-
-// failure returns why a mailbox is not open, and whether another try can help.
-func (r *replies) failure(box *mailbox) (err error, again bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return box.err, box.own
-}
-
-// subscribeMailbox opens a mailbox. QoS 1 is enough, since the correlation data show a second copy.
-func (s *Session) subscribeMailbox(ctx context.Context, box *mailbox, topic string) {
-	sub, err := s.Subscribe(ctx, frames.Filter{Topic: topic, QoS: frames.AtLeastOnce})
-	s.replies().opened(box, sub, err, err != nil && ctx.Err() != nil)
-	if err == nil && !s.life.start(feeder, func() { s.readMailbox(box) }) {
-		s.replies().close(box, s.life.closed())
-	}
-}
-
-// readMailbox passes on the replies, on a goroutine of its own, until no more can come.
-func (s *Session) readMailbox(box *mailbox) {
-	inbox := box.sub.set.inbox
-	var chunk []Delivery
-	for chunk = inbox.take(nil, chunk); len(chunk) > 0; chunk = inbox.take(nil, chunk[:0]) {
-		for i := range chunk {
-			s.replies().deliver(&chunk[i])
-		}
-		inbox.done(nil)
-		clear(chunk)
-	}
-	cause := box.sub.Err()
-	if cause == nil || s.life.Err() != nil {
-		cause = s.life.closed()
-	}
-	s.replies().close(box, cause)
-}
 
 // withdrawRequests ends the requests that gave up. Their publications are withdrawn if they are
 // still queued. All of them take one pass over the publications.

@@ -6,14 +6,6 @@ import (
 	"time"
 )
 
-// Reply is the result of a request of Requests: the reply, or the reason why there is none. A reply
-// is acknowledged already.
-type Reply struct {
-	Delivery     // empty if Err is set
-	Tag      any // of the Publishing
-	Err      error
-}
-
 // A requestStage is the state of one call of Requests. Its goroutine receives requests from the
 // user's channel, sends them to the loop, and passes on the replies in the order in which they
 // come.

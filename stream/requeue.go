@@ -1,17 +1,10 @@
 package stream
 
 import (
-	"slices"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
-
-// postponed are the requeued deliveries that wait for their time.
-type postponed struct {
-	list []requeue // in order of due
-	qos0 int       // how many of them are QoS 0
-}
 
 // Requeue puts the message back at the end of the inbox of its Subscription when the time after has
 // passed; 0 and less is at once. The message is handed over again, behind messages that arrived
@@ -64,42 +57,11 @@ func (b *inboxes) keepUntilDue(r requeue) {
 	}
 	if d.QoS == frames.AtMostOnce {
 		b.makeRoom(cost(d))
-		b.postponed.qos0++
 	}
 	b.used.add(d.QoS, cost(d))
 	b.count++
 	box.add(d)
-	at, _ := slices.BinarySearchFunc(b.postponed.list, r.due+1, func(r requeue, due time.Duration) int { return int(r.due - due) })
-	b.postponed.list = slices.Insert(b.postponed.list, at, r)
-}
-
-// unpostpone removes a delivery that was postponed from the figures. The caller holds the lock.
-func (b *inboxes) unpostpone(r *requeue) {
-	d, box := &r.delivery, r.delivery.from
-	b.used.add(d.QoS, -cost(d))
-	b.count--
-	box.subtract(d)
-	box.later--
-	if d.QoS == frames.AtMostOnce {
-		b.postponed.qos0--
-	}
-}
-
-// oldestPostponed returns the index of the postponed QoS 0 message that arrived first, -1 for none.
-// The caller holds the lock.
-func (b *inboxes) oldestPostponed() (oldest int) {
-	oldest = -1
-	if b.postponed == nil || b.postponed.qos0 == 0 {
-		return oldest
-	}
-	list := b.postponed.list
-	for i := range list {
-		d := &list[i].delivery
-		if d.QoS == frames.AtMostOnce && (oldest < 0 || d.arrivedBefore(&list[oldest].delivery)) {
-			oldest = i
-		}
-	}
-	return oldest
+	b.postponed.add(r)
 }
 
 // forgetRequeue ends a call of Requeue that comes after Ack.
@@ -111,23 +73,6 @@ func (b *inboxes) forgetRequeue(d *Delivery) {
 	d.from.noneLater()
 }
 
-// noneLater wakes a consumer and Drain, which wait for requeued messages, when none is left. The
-// caller holds the lock.
-func (b *inbox) noneLater() {
-	if b.later == 0 && b.finished {
-		b.wakeOther()
-		b.checkServed()
-	}
-}
-
-// later returns the postponed deliveries. The caller holds the lock.
-func (b *inboxes) later() []requeue {
-	if b.postponed == nil {
-		return nil
-	}
-	return b.postponed.list
-}
-
 // requeueDue returns the time of the next requeue, 0 for none. Only the loop calls it, which also
 // sets postponed.
 func (b *inboxes) requeueDue() time.Duration {
@@ -136,10 +81,7 @@ func (b *inboxes) requeueDue() time.Duration {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.postponed.list) == 0 {
-		return 0
-	}
-	return b.postponed.list[0].due
+	return b.postponed.due()
 }
 
 // resume puts the postponed deliveries that are due into their inboxes. It calls dropped with the
@@ -150,12 +92,10 @@ func (b *inboxes) resume(now time.Duration, dropped func(seq uint64)) {
 	}
 	b.lock()
 	defer b.unlock()
-	list, n := b.postponed.list, 0
-	for ; n < len(list) && list[n].due <= now; n++ {
-		b.unpostpone(&list[n])
+	due := b.postponed.takeDue(now)
+	for i := range due {
+		b.unpostpone(&due[i])
 	}
-	due := slices.Clone(list[:n])
-	b.postponed.list = slices.Delete(list, 0, n)
 	for i := range due {
 		r := &due[i]
 		box := r.delivery.from
@@ -178,15 +118,8 @@ func (b *inboxes) resume(now time.Duration, dropped func(seq uint64)) {
 func (b *inboxes) dropPostponed(box *inbox, dropped func(*Delivery)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.postponed == nil {
-		return
-	}
-	b.postponed.list = slices.DeleteFunc(b.postponed.list, func(r requeue) bool {
-		if r.delivery.from != box {
-			return false
-		}
+	for _, r := range b.postponed.takeFrom(box) {
 		b.unpostpone(&r)
 		dropped(&r.delivery)
-		return true
-	})
+	}
 }

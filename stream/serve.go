@@ -100,9 +100,9 @@ const serveAgain = time.Second
 // published gets the Receipt of the reply, from the loop. A reply that may have arrived counts as
 // sent: without a kept session, the request is gone with the connection.
 func (a *servedRequest) published(receipt Receipt, log *slog.Logger) {
-	var lowered *DowngradedError
+	var downgraded *DowngradedError
 	switch err := receipt.Err; {
-	case err == nil, errors.As(err, &lowered), errors.Is(err, ErrKept):
+	case err == nil, errors.As(err, &downgraded), errors.Is(err, ErrKept):
 		a.request.Ack()
 		return
 	case errors.Is(err, ErrClosed):

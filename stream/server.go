@@ -1,11 +1,15 @@
 package stream
 
 import (
+	"math"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
+
+// forEver is the session expiry interval, in seconds, of a session that does not expire.
+const forEver = math.MaxUint32
 
 // Server is the broker's part of the terms of a connection: the content of its CONNACK on MQTT 5
 // (section 3.2.2.3). An absent property has the value that its absence means. A Server does not

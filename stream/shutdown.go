@@ -43,7 +43,7 @@ func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 	}
 	reply := make(chan error, 1)
 	if !s.call(func(l *loop) {
-		err := f.fits(&l.link)
+		err := f.fits(&l.link.terms, l.link.lost())
 		if err == nil {
 			l.link.farewell = &f
 		}

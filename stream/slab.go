@@ -24,6 +24,13 @@ type slot struct {
 	buffer   int32 // in which the payload lies, see readBuffers
 }
 
+// earlierSlots finds the slots of QoS 1 messages that wait since an earlier connection. A slot may
+// have another message by now.
+type earlierSlots struct {
+	slots map[uint64]int32 // by number of the delivery
+	last  uint64           // the highest number of a delivery of an earlier connection
+}
+
 // take returns the number of an unused slot.
 func (b *slab) take() int32 {
 	if n := len(b.free); n > 0 {

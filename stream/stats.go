@@ -60,3 +60,6 @@ func (c *counters) stats() Stats {
 		Writes: c.writes, Reads: c.reads, Connections: c.connections,
 	}
 }
+
+// packets returns how many PUBLISH packets were sent and received, or wait to be sent.
+func (c *counters) packets(sent uint64, wait int) uint64 { return sent + c.received + uint64(wait) }
