@@ -99,7 +99,8 @@ func torture(t *testing.T, b *broker, seed uint64, ledger *tortureLedger) {
 		consumers = append(consumers, c)
 	}
 	visitor := &torturedVisitor{tortured: session("visitor", back), record: ledger.reader("visitor", false)}
-	visitor.record.shuffled = ledger.excuse.shuffle || ledger.excuse.overtakes // with mosquitto, 1 run of 30
+	// A message that Unsubscribe has dropped is late if mosquitto then sends it anew.
+	visitor.record.shuffled = ledger.excuse.shuffle || ledger.excuse.overtakes
 	stop, calm := make(chan struct{}), make(chan struct{})
 	var publishing, consuming, storms sync.WaitGroup
 	var publishers []*torturedPublisher
