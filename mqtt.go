@@ -883,6 +883,11 @@ func (s *Subscription) Messages() <-chan Message { return s.s.Messages() }
 
 // Deliveries returns a channel of messages that the consumer acknowledges with Ack. The channel has
 // a buffer of 256, is closed after its last value, and is the same at every call.
+//
+// At the end of the client or of the Subscription the buffer is taken back. A consumer that
+// receives at that moment may get a message without the ones before it. After the end of a client
+// none is lost: an ack is sent only after those of earlier messages, so a kept session delivers all
+// of them again, in order.
 func (s *Subscription) Deliveries() <-chan Delivery { return s.s.Deliveries() }
 
 // Batches returns a channel of Batches of at most max deliveries, at least 1, for a consumer that
