@@ -17,14 +17,15 @@ const (
 
 	// The client frees its spare memory at PINGRESP. The stopped timer of ConnectTimeout stays in
 	// memory until it would have fired.
-	memberKeepAlive = 8 * time.Second
-	memberConnect   = 5 * time.Second
+	memberKeepAlive = 4 * time.Second
+	memberConnect   = 3 * time.Second
 )
 
 // A member is one of many clients. It records when its connections begin and end.
 type member struct {
 	client  *mqtt.Client
 	idle    chan struct{} // closed at the first PINGRESP
+	settled chan struct{} // closed at the second PINGRESP
 	refused chan struct{} // closed when the first reconnection attempt fails
 
 	mu    sync.Mutex
@@ -33,7 +34,7 @@ type member struct {
 }
 
 func newMember() *member {
-	return &member{idle: make(chan struct{}), refused: make(chan struct{}),
+	return &member{idle: make(chan struct{}), settled: make(chan struct{}), refused: make(chan struct{}),
 		dials: make([]time.Time, 0, 8), ends: make([]time.Time, 0, 8)}
 }
 
@@ -77,23 +78,27 @@ type memberConn struct {
 }
 
 func (c *memberConn) Read(p []byte) (int, error) {
-	const answers = 4 + 4 + 2 // CONNACK, PUBACK, PINGRESP
+	const idle, settled = 4 + 4 + 2, 4 + 4 + 2 + 2 // CONNACK, PUBACK, PINGRESP, PINGRESP
 	n, err := c.TCPConn.Read(p)
 	if err != nil {
 		c.member.ended()
 		return n, err
 	}
-	if c.n += n; c.n == answers {
-		c.member.isIdle()
+	switch c.n += n; c.n {
+	case idle:
+		c.member.reached(c.member.idle)
+	case settled:
+		c.member.reached(c.member.settled)
 	}
 	return n, err
 }
 
-func (m *member) isIdle() {
+// reached closes the channel of a stage of the first connection.
+func (m *member) reached(stage chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.ends) == 0 {
-		close(m.idle)
+		close(stage)
 	}
 }
 

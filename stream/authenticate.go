@@ -23,7 +23,7 @@ func (s *Session) Reauthenticate(ctx context.Context) error {
 	case err := <-reply:
 		return err
 	case <-ctx.Done():
-	case <-s.life.ending:
+	case <-s.life.ending.passed():
 	}
 	s.call(func(l *loop) { l.link.reauth.leave(reply) })
 	select {

@@ -17,7 +17,7 @@ func (s *Session) Flush(ctx context.Context) error {
 	case err := <-flush:
 		return err
 	case <-ctx.Done():
-	case <-s.life.ending:
+	case <-s.life.ending.passed():
 	}
 	select {
 	case err := <-flush:

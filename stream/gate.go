@@ -32,3 +32,18 @@ func (g *gate) wait() <-chan struct{} {
 	}
 	return g.opens
 }
+
+// passed returns a channel that is closed when the gate opens, or is closed already.
+func (g *gate) passed() <-chan struct{} {
+	if opens := g.wait(); opens != nil {
+		return opens
+	}
+	return always
+}
+
+// always is closed.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()

@@ -5,15 +5,15 @@ import "testing"
 func TestAGateTellsWhoWaits(t *testing.T) {
 	var g gate
 	for range 2 {
-		first, second := g.wait(), g.wait()
-		select {
-		case <-first:
+		first, second, third := g.wait(), g.wait(), g.passed()
+		if isClosed(first) || isClosed(third) {
 			t.Fatal("a closed gate lets through")
-		default:
 		}
 		g.set(true)
 		<-first
 		<-second
+		<-third
+		<-g.passed()
 		if g.wait() != nil {
 			t.Error("who comes to an open gate waits")
 		}

@@ -29,7 +29,7 @@ type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
 	closing    atomic.Bool   // Close was called
 	intakeEnds gate          // opens when no more publishings are accepted
-	ending     chan struct{} // the loop takes no more commands
+	ending     gate          // opens when the loop takes no more commands
 	done       chan struct{} // every goroutine is gone
 
 	mu            sync.Mutex
@@ -46,7 +46,6 @@ type life struct {
 func newLife() *life {
 	return &life{
 		wakeups: make(chan struct{}, 1),
-		ending:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 }

@@ -34,7 +34,7 @@ func (l *loop) finish() {
 // the acks and the changes of the session are sent and committed, then DISCONNECT. Code of the user
 // that does not return holds up each step for endGrace.
 func (l *loop) end() {
-	close(l.life.ending)
+	l.life.ending.set(true)
 	l.link.reauth.stop(l.life.closed())
 	l.intake.end(l.life)
 	l.inboxes.stopAll()

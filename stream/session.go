@@ -30,7 +30,7 @@ func (s *Session) call(f command) bool {
 	case s.commands <- func(l *loop) { f(l); close(ran) }:
 		<-ran
 		return true
-	case <-s.life.ending:
+	case <-s.life.ending.passed():
 		return false
 	}
 }

@@ -22,19 +22,18 @@ import (
 // short, and the next rest comes only after such a consumer has taken a message, so a sleeping
 // consumer does not slow down reading. There is no rest while an answer is awaited.
 type throttle struct {
-	limit     int // ReceiveBytes
-	maxUnread int
-	paused    bool          // reading waits for consumers or for the writer
-	behind    bool          // reading has waited for consumers for behindAfter
-	filled    bool          // set when more than maxUnread wait, cleared when half of it does
-	crowded   bool          // set when QoS 0 rises above the high-water mark, cleared when it falls to half of it
-	qos0Read  bool          // QoS 0 messages were read since the last decision
-	pausedAt  time.Duration // when the pause began
-	behindAt  time.Duration // when the session will be behind; 0 if it will not
-	restUntil time.Duration // nothing is read before this time
-	consumed  uint64        // load.consumed at the last rest
-
-	forConsumers bool // paused, and not for the writer alone
+	limit        int // ReceiveBytes
+	maxUnread    int
+	paused       bool          // reading waits for consumers or for the writer
+	forConsumers bool          // paused, and not for the writer alone
+	behind       bool          // reading has waited for consumers for behindAfter
+	filled       bool          // set when more than maxUnread wait, cleared when half of it does
+	crowded      bool          // set when QoS 0 rises above the high-water mark, cleared when it falls to half of it
+	qos0Read     bool          // QoS 0 messages were read since the last decision
+	pausedAt     time.Duration // when the pause began
+	behindAt     time.Duration // when the session will be behind; 0 if it will not
+	restUntil    time.Duration // nothing is read before this time
+	consumed     uint64        // load.consumed at the last rest
 }
 
 const (
