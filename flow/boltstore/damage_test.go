@@ -36,7 +36,7 @@ func check(t *testing.T, what, path string, content []byte, want flow.Snapshot) 
 	}
 	extra := make([]flow.Change, 3)
 	for i := range extra {
-		extra[i] = accepted(1000+uint64(i), strings.Repeat("y", 3000))
+		extra[i] = accepted(1_000_000+uint64(i), strings.Repeat("y", 3000))
 		mustCommit(t, s, extra[i])
 		want.Publications = append(want.Publications[:len(want.Publications):len(want.Publications)],
 			flow.Publication{Seq: extra[i].Seq, Message: extra[i].Message})

@@ -32,9 +32,11 @@ var looks = []struct {
 	says   string
 	colour color.Color
 }{
+	{"PublishBatches", "millrace PublishBatches", rgb(0x0a3069)},
 	{"PublishFrom", "millrace PublishFrom", rgb(0x0550ae)},
 	{"Publishes", "millrace Publishes", rgb(0x218bff)},
 	{"Publish", "millrace Publish", rgb(0x80ccff)},
+	{"AllBatches", "millrace AllBatches", rgb(0x0a3069)},
 	{"All", "millrace All", rgb(0x0550ae)},
 	{"Deliveries", "millrace Deliveries", rgb(0x218bff)},
 	{"Messages", "millrace Messages", rgb(0x80ccff)},
