@@ -180,6 +180,9 @@ func (c *connection) reasonFor(err error) frames.ReasonCode {
 	return fault.Code()
 }
 
+// leaving reports whether a DISCONNECT is to be written.
+func (c *connection) leaving() bool { return c.bye != frames.Success }
+
 // takeBye returns the reason code of a DISCONNECT that is to be written now, once.
 func (c *connection) takeBye() (code frames.ReasonCode, ok bool) {
 	code, c.bye = c.bye, frames.Success

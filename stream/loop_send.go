@@ -108,7 +108,9 @@ func (l *loop) flush() {
 	if l.outbox.err != nil {
 		l.link.fail(l.outbox.err)
 	}
-	if code, ok := l.link.takeBye(); ok {
+	if l.link.leaving() && l.outbox.occupied() {
+		l.link.said(true) // written calls flush again
+	} else if code, ok := l.link.takeBye(); ok {
 		l.link.said(l.outbox.disconnect(code, l.clock.now))
 	}
 	if l.link.phase > phaseUp && l.ending != over {
@@ -156,7 +158,10 @@ func (l *loop) written(w written) {
 		l.link.keepAlive.Sent(l.clock.now)
 		l.sender.Written(number, func(e flow.Ended[owner]) { l.receipts.complete(&e, lowered(&e)) })
 	}
-	if !w.early && l.link.phase > phaseUp {
+	if w.write != nil {
+		l.link.takeBye() // the connection takes no DISCONNECT
+	}
+	if !w.early && l.link.phase > phaseUp && !l.link.leaving() {
 		l.link.said(false)
 	}
 }

@@ -158,8 +158,8 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 }
 
 // disconnect writes a DISCONNECT with a reason code as the last packet of a connection, unless a
-// batch is being written. The packets that wait are not sent any more. It reports whether the write
-// is under way.
+// batch is being committed or written. The packets that wait are not sent any more. It reports
+// whether the write is under way.
 func (o *outbox) disconnect(code frames.ReasonCode, now time.Duration) (writing bool) {
 	if o.busy || o.early.busy {
 		return false

@@ -93,3 +93,9 @@ func packetSize(bytes []byte) int {
 	remaining, n := binary.Uvarint(bytes[1:]) // section 2.2.3 encodes the length in the same way
 	return 1 + n + int(remaining)
 }
+
+// occupied reports whether bytes without changes are being written, so that a DISCONNECT can follow
+// soon. A commit may take long.
+func (o *outbox) occupied() bool {
+	return o.early.busy || o.busy && len(o.current.changes) == 0
+}
