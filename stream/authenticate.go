@@ -6,8 +6,9 @@ import "context"
 // Options.V5.Authenticate (MQTT 5, section 4.12.1). It waits for the result. While it is under way
 // nothing else is sent, which takes at most Options.ConnectTimeout or half the keep alive,
 // whichever is shorter. Time in which reading is paused for consumers does not count, and PINGREQ
-// keeps the connection meanwhile. If it fails, the connection is closed, and the client connects again. An
-// Exchange with a method Expires() time.Time is renewed by itself at nine tenths of that time.
+// keeps the connection meanwhile. If it fails, the connection is closed, and the client connects
+// again. An Exchange with a method Expires() time.Time is renewed by itself at nine tenths of that
+// time.
 func (s *Session) Reauthenticate(ctx context.Context) error {
 	reply := make(chan error, 1)
 	if !s.call(func(l *loop) {

@@ -45,7 +45,7 @@ func (a *ackList) addRun(run []Delivery) (n int) {
 // The bytes are counted as for ReceiveBytes, which does not count the messages of the Batch.
 const fullBatch = 4 << 20
 
-// batching is what Batches was called with.
+// batching has the arguments of a call of Batches.
 type batching struct {
 	max  int
 	wait time.Duration

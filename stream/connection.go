@@ -166,7 +166,9 @@ func (c *connection) fail(err error) {
 	c.phase, c.cause = phaseFailing, err
 	if c.bye = c.reasonFor(err); c.bye == frames.Success {
 		c.conn.Abort()
+		return
 	}
+	c.conn.LimitClose() // once, since each call begins the limit anew
 }
 
 // reasonFor returns the reason code that the broker is to be told, Success for none. With a will

@@ -108,10 +108,10 @@ func (l *loop) flush() {
 	if l.outbox.err != nil {
 		l.link.fail(l.outbox.err)
 	}
-	if l.link.leaving() && l.outbox.occupied() {
-		l.link.said(true) // written calls flush again
-	} else if code, ok := l.link.takeBye(); ok {
-		l.link.said(l.outbox.disconnect(code, l.clock.now))
+	if !l.outbox.occupied() { // otherwise the result of the write causes another turn
+		if code, ok := l.link.takeBye(); ok {
+			l.link.said(l.outbox.disconnect(code, l.clock.now))
+		}
 	}
 	if l.link.phase > phaseUp && l.ending != over {
 		return

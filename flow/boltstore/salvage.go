@@ -11,7 +11,7 @@ import (
 )
 
 // Salvage reads the sound part of a damaged store, and lists the damage, which is nil if there is
-// none. It changes nothing. The store must not be open; [Open] never uses what Salvage finds.
+// none. It changes nothing. The store must not be open; [Open] never uses the result.
 //
 // Use the result with care. Where pages are lost, publications and received identifiers are
 // missing, and a publication whose progress is lost comes back as it was accepted: a message may be

@@ -113,7 +113,8 @@ type remover struct {
 	stale []uint64
 }
 
-// run removes what it can. What stays is tried again, and removed by the next Open at the latest.
+// run removes the files that can be removed. The others are tried again, at the latest by the next
+// Open.
 func (r *remover) run() {
 	r.stale = slices.DeleteFunc(r.stale, func(number uint64) bool {
 		err := r.dir.remove(segmentName(number))

@@ -116,8 +116,8 @@ func same(a, b flow.Snapshot) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// K11: a power failure at every step. What the disk has of the writes that were not synced is
-// random, in sectors.
+// K11: a power failure at every step. Of the writes that were not synced the disk has a random
+// selection, in sectors.
 func TestAPowerFailureAtAnyStepLosesNoCommit(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	s := newScenario(rnd, 60)

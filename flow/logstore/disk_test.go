@@ -16,8 +16,8 @@ const sector = 512
 
 var errCrashed = errors.New("the system has crashed")
 
-// disk is a folder in memory that tells what the kernel shows from what the disk has. Each step
-// that changes something calls step, which decides about its fate.
+// disk is a folder in memory. It keeps the content that the kernel shows apart from the content
+// that the disk has. Each step that changes something calls step, which decides about its fate.
 type disk struct {
 	names   map[string]*inode // as the kernel shows them
 	stored  map[string]*inode // as the disk has them
@@ -115,8 +115,8 @@ func (d *disk) sync() error {
 	return nil
 }
 
-// image returns the disk after a power failure: the disk has some of the changes of names, in
-// their order, and some of the dirty sectors.
+// image returns the disk after a power failure: the disk has some of the changes of names, in their
+// order, and some of the dirty sectors.
 func (d *disk) image(rnd *rand.Rand, chance int) *disk {
 	out := newDisk()
 	names := maps.Clone(d.stored)

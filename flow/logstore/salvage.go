@@ -10,7 +10,7 @@ import (
 )
 
 // Salvage reads the sound part of a damaged store, and lists the damage, which is nil if there is
-// none. It changes nothing. The store must not be open; [Open] never uses what Salvage finds.
+// none. It changes nothing. The store must not be open; [Open] never uses the result.
 //
 // Use the result with care. Where commits are lost, publications and received identifiers are
 // missing, and those that ended with a lost commit are back: a message may be sent again although
