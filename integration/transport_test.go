@@ -206,14 +206,26 @@ func TestDialContextMakesTheConnection(t *testing.T) {
 // N2
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	_, err = mqtt.Dial(within(t), "mqtt://"+l.Addr().String(), nil)
+	_, err := mqtt.Dial(within(t), "mqtt://"+deaf(t), nil)
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "dial" {
 		t.Errorf("got %v, want the *net.OpError of a dial", err)
 	}
+}
+
+// deaf returns an address at which nobody listens until the end of the test. It is the local address
+// of a connection, since a port that is free could be taken by another test.
+func deaf(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
 }
