@@ -165,6 +165,22 @@ func TestIdentifiersOutliveTheConnectionWithTheSession(t *testing.T) {
 	s.forIDs("a/x", []uint32{1}, "A")
 }
 
+// V64: a SUBSCRIBE whose answer was lost with its connection may have set its identifier. A refusal
+// on the next connection does not end it, since the earlier subscription stays.
+func TestARefusalDoesNotEndTheIdentifierOfASubscribeWhoseAnswerWasLost(t *testing.T) {
+	s := newKeptSubscriber(t)
+	s.Add("A", parseFilters("a/x:0"), true)
+	s.Connected(false, false)
+	s.identifier(1, grant0)
+	s.Add("B", parseFilters("a/x:0", "a/+:0"), true)
+	s.identifier(2)
+	s.Lost()
+	s.Connected(true, false)
+	s.identifier(1, frames.NotAuthorized)
+	s.identifier(2, grant0)
+	s.forIDs("a/x", []uint32{2, 2}, "A", "B")
+}
+
 func TestIdentifiersBeginAgainAfterTheLargest(t *testing.T) {
 	s := newSubscriber(t, nil)
 	s.Identify(maxSubscriptionID - 1)

@@ -258,6 +258,24 @@ func TestABatchAcknowledgesEachDeliveryAtItsOwnClient(t *testing.T) {
 	})
 }
 
+// The acks of a Batch are sent at once, although nothing else happens.
+func TestTheAckOfABatchWakesTheSession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{KeepAlive: noPing})
+		sub := subscribed(t, s, c, "a", atLeast)
+		ch := sub.Batches(3, 0)
+		c.Send(inboundRun("a", atLeast, 1, 3)...)
+		batch := takeFrom(t, ch)
+		elapse(time.Minute)
+		began := time.Now()
+		batch.Ack()
+		c.Expect(ackRun(puback, 1, len(batch))...)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the acks came after %v", took)
+		}
+	})
+}
+
 func TestChannelsOfBatchesShareTheMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

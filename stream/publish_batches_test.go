@@ -67,6 +67,24 @@ func TestPublishBatchesReturnsTheReceiptsOfEachBatchInOrder(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+	t.Run("acks come together", func(t *testing.T) {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s, c := connected(t, b, &stream.Options{Window: 10})
+			out := s.PublishBatches(t.Context(), batchesOf([]frames.QoS{1}, 4, 6))
+			packets := nextPublishes(t, c, 10)
+			acks := make([]frames.Packet, len(packets))
+			for i, p := range packets {
+				acks[i] = ack(puback, p.ID)
+			}
+			c.Send(acks...)
+			for i, r := range append(takeFrom(t, out), takeFrom(t, out)...) {
+				if r.ID != packets[i].ID {
+					t.Errorf("Receipt %d has identifier %d, want %d", i, r.ID, packets[i].ID)
+				}
+			}
+			wantEnd(t, out)
+		})
+	})
 	t.Run("without batches", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, _ := connected(t, b, nil)
