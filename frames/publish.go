@@ -205,7 +205,7 @@ func (p *Publish) parseProperties(c *cursor, t *Topics) error {
 	if err := props.fault(TypePublish, &r); err != nil {
 		return err
 	}
-	if t != nil {
+	if t != nil && !c.bad {
 		t.keep(block[:len(block)-len(c.b)], p)
 	}
 	return nil

@@ -2,6 +2,7 @@ package frames
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -138,6 +139,24 @@ func TestParsePublishChecksATopicThatTopicsDoesNotHold(t *testing.T) {
 				t.Errorf("%q: %+v, %v", topic, p, err)
 			}
 		}
+	}
+}
+
+// A property block that is cut short is not kept, so a later message that begins with its bytes is
+// parsed in full.
+func TestParsePublishDoesNotKeepABlockThatIsCutShort(t *testing.T) {
+	var topics Topics
+	want := Publish{Message: Message{Topic: "a", Properties: &Properties{ContentType: "text", ResponseTopic: "b"}}}
+	whole := frameOf(t, encode(t, want, V5))
+	for n := range len(whole.Body) {
+		cut := Frame{Header: whole.Header, Body: whole.Body[:n:n]}
+		if p, err := ParsePublish(cut, V5, &topics, nil); err == nil {
+			t.Errorf("%d bytes of %d: %+v", n, len(whole.Body), p)
+		}
+		if p, err := ParsePublish(whole, V5, &topics, nil); err != nil || !reflect.DeepEqual(p, want) {
+			t.Fatalf("after %d bytes of it: %+v, %v", n, p, err)
+		}
+		topics = Topics{}
 	}
 }
 
