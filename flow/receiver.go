@@ -232,9 +232,9 @@ func (r *Receiver) Next() (frames.Ack, bool) {
 			continue
 		case d.qos == frames.AtLeastOnce:
 			r.uncount(d.counted)
-			return frames.Ack{Kind: frames.TypePuback, ID: d.id, Code: code, Properties: properties}, true
+			return frames.Ack{Kind: frames.TypePuback, ID: d.id, AckReason: frames.AckReason{Code: code, Properties: properties}}, true
 		default:
-			return frames.Ack{Kind: frames.TypePubrec, ID: d.id, Code: r.received(d.id, code), Properties: properties}, true
+			return frames.Ack{Kind: frames.TypePubrec, ID: d.id, AckReason: frames.AckReason{Code: r.received(d.id, code), Properties: properties}}, true
 		}
 	}
 	return frames.Ack{}, false

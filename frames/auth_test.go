@@ -13,7 +13,7 @@ func TestReasonsThatCannotBeEncodedAreRefused(t *testing.T) {
 	bad := []UserProperty{{"a", "\x00"}}
 	n := uint32(1)
 	for _, p := range []Packet{
-		Ack{Kind: TypePuback, ID: 1, Properties: &AckProperties{User: bad}}, Suback{1, []ReasonCode{0}, &AckProperties{User: bad}},
+		Ack{Kind: TypePuback, ID: 1, AckReason: AckReason{Properties: &AckProperties{User: bad}}}, Suback{1, []ReasonCode{0}, &AckProperties{User: bad}},
 		Unsuback{1, []ReasonCode{0}, &AckProperties{User: bad}}, Subscribe{ID: 1, Filters: []Filter{{Topic: "a"}}, User: bad},
 		Unsubscribe{ID: 1, Topics: []string{"a"}, User: bad}, Disconnect{SessionExpiry: &n, User: bad}, Auth{Method: "m", User: bad},
 		Connack{Properties: &ConnackProperties{User: bad}},

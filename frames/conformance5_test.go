@@ -21,7 +21,7 @@ func TestReservedFlagsOfConnackAreRefusedAt5(t *testing.T) {
 // properties of SUBACK and UNSUBACK are kept, with the codes in their order.
 func TestReasonsOfSubackAndUnsubackAreKept(t *testing.T) {
 	user := []UserProperty{{"k", "1"}, {"k", "2"}}
-	block := encode(t, Ack{Kind: TypePuback, ID: 1, Properties: &AckProperties{"why", user}}, V5)[5:]
+	block := encode(t, Ack{Kind: TypePuback, ID: 1, AckReason: AckReason{Properties: &AckProperties{"why", user}}}, V5)[5:]
 	for first, codes := range map[byte][]byte{0x90: {2, 0x87, 0}, 0xB0: {0x11, 0x87, 0}} {
 		body := append(append([]byte{0, 9}, block...), codes...)
 		p, err := Parse(Frame{first, body}, V5)

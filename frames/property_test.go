@@ -245,7 +245,8 @@ func anyPacket(t *rapid.T) Packet {
 		a.Data = anyData(t)
 		return a
 	default:
-		return Ack{kind, id, false, rapid.SampledFrom([]ReasonCode{Success, PacketIdentifierNotFound}).Draw(t, "code"), anyAck(t)}
+		code := rapid.SampledFrom([]ReasonCode{Success, PacketIdentifierNotFound}).Draw(t, "code")
+		return Ack{Kind: kind, ID: id, AckReason: AckReason{code, anyAck(t)}}
 	}
 }
 

@@ -319,14 +319,14 @@ func (l *link) publish(p frames.Publish) error {
 	case frames.AtMostOnce:
 		return nil
 	case frames.AtLeastOnce:
-		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID, Code: code})
+		l.send(frames.Ack{Kind: frames.TypePuback, ID: p.ID, AckReason: frames.AckReason{Code: code}})
 		return nil
 	}
 	s.held[p.ID], l.recs[p.ID] = true, true
 	if len(l.recs) > keeperMaximum && l.version >= frames.V5 {
 		return fmt.Errorf("%s: %d QoS 2 publications at a time, want at most %d", s.id, len(l.recs), keeperMaximum)
 	}
-	l.send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID, Code: code})
+	l.send(frames.Ack{Kind: frames.TypePubrec, ID: p.ID, AckReason: frames.AckReason{Code: code}})
 	return nil
 }
 

@@ -35,7 +35,7 @@ func TestAcksForAnUnknownIdentifier(t *testing.T) {
 					for range 2 {
 						c.Send(ack(row.comes, id))
 						if row.answers != 0 {
-							c.Expect(frames.Ack{Kind: row.answers, ID: id, Code: frames.PacketIdentifierNotFound})
+							c.Expect(frames.Ack{Kind: row.answers, ID: id, AckReason: frames.AckReason{Code: frames.PacketIdentifierNotFound}})
 						}
 						synctest.Wait()
 						c.ExpectNone()

@@ -21,13 +21,14 @@ func (b *inboxes) move(from, to *inbox, suits func(*Delivery) bool) {
 			return
 		}
 		from.line.Remove(b.byInbox, i)
-		from.subtract(&s.delivery)
-		s.inbox, s.delivery.from, s.claimed = to, to, true
+		n := cost(&s.delivery)
+		from.subtract(s.delivery.QoS, n)
+		s.delivery.from, s.claimed = to, true
 		for at != 0 && b.slots[at].delivery.arrivedBefore(&s.delivery) {
 			at = b.byInbox[at].Next
 		}
 		to.line.InsertBefore(b.byInbox, i, at)
-		to.add(&s.delivery)
+		to.add(s.delivery.QoS, n)
 	})
 	if to.count > 0 {
 		b.wakeLater(to)
@@ -59,7 +60,7 @@ func (b *inboxes) pending(r *flow.Receiver) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.slots {
-		if s := &b.slots[i]; s.inbox != nil && s.delivery.seq != 0 && r.Pending(s.delivery.seq) {
+		if d := &b.slots[i].delivery; d.from != nil && d.seq != 0 && r.Pending(d.seq) {
 			n++
 		}
 	}
@@ -76,8 +77,8 @@ func (b *inboxes) holder(seq uint64) (box *inbox, count int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.slots {
-		if s := &b.slots[i]; s.inbox != nil && s.delivery.seq == seq {
-			return s.inbox, s.inbox.count
+		if d := &b.slots[i].delivery; d.from != nil && d.seq == seq {
+			return d.from, d.from.count
 		}
 	}
 	return nil, 0

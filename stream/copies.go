@@ -21,16 +21,16 @@ func (b *inboxes) reconnected(kept bool) {
 		return
 	}
 	for i := range b.slots {
-		s := &b.slots[i]
-		if s.inbox == nil || s.delivery.seq == 0 {
+		d := &b.slots[i].delivery
+		if d.from == nil || d.seq == 0 {
 			continue
 		}
-		b.earlier.last = max(b.earlier.last, s.delivery.seq)
-		if s.delivery.QoS == frames.AtLeastOnce {
+		b.earlier.last = max(b.earlier.last, d.seq)
+		if d.QoS == frames.AtLeastOnce {
 			if b.earlier.slots == nil {
 				b.earlier.slots = make(map[uint64]int32)
 			}
-			b.earlier.slots[s.delivery.seq] = int32(i)
+			b.earlier.slots[d.seq] = int32(i)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func (b *inboxes) put(box *inbox, d *Delivery, shared bool, was flow.Numbers) (o
 func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers) {
 	for seq := was.From; seq < was.To; seq++ {
 		i, ok := b.earlier.slots[seq]
-		if !ok || int(i) >= len(b.slots) || b.slots[i].inbox != box {
+		if !ok || int(i) >= len(b.slots) || b.slots[i].delivery.from != box {
 			continue
 		}
 		if mine := &b.slots[i].delivery; mine.seq == seq && mine.takeOver(d) {

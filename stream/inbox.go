@@ -14,11 +14,10 @@ type inbox struct {
 	filters []string // of the Subscription, owned by the loop; none for the unclaimed messages
 
 	// Guarded by all.mu. The channels are made with the first consumer.
-	wake     chan struct{} // cap 1, from the loop and from consumers that leave messages behind
-	over     chan struct{} // closed by the loop: no more messages come
+	wake chan struct{} // cap 1, from the loop and from consumers that leave messages behind
+	over chan struct{} // closed by the loop: no more messages come
+	tally
 	line     list.List
-	count    int
-	used     usage
 	idle     int // number of waiting consumers
 	waking   bool
 	later    int   // messages in count that were requeued and not put back yet
@@ -37,16 +36,6 @@ type inbox struct {
 
 func (b *inboxes) newInbox() *inbox {
 	return &inbox{all: b}
-}
-
-func (b *inbox) add(d *Delivery) {
-	b.count++
-	b.used.add(d.QoS, cost(d))
-}
-
-func (b *inbox) subtract(d *Delivery) {
-	b.count--
-	b.used.add(d.QoS, -cost(d))
 }
 
 // unread returns how many bytes of QoS 1 and 2 messages wait, here and in all inboxes.
@@ -209,8 +198,9 @@ func (b *inbox) fill(c *chunk) {
 	}
 	for b.line.Head != 0 && !c.full() {
 		s := &x.slots[b.line.Head]
+		n := cost(&s.delivery)
 		c.messages--
-		c.bytes -= cost(&s.delivery)
+		c.bytes -= n
 		c.deliveries = append(c.deliveries, s.delivery)
 		if c.lends {
 			x.buffers.lend(s.buffer, len(s.delivery.Payload))
@@ -218,7 +208,7 @@ func (b *inbox) fill(c *chunk) {
 		} else {
 			x.buffers.keep(s.buffer, len(s.delivery.Payload))
 		}
-		x.unlink(b.line.Head)
+		x.unlink(b.line.Head, n)
 	}
 }
 
@@ -271,7 +261,7 @@ func (b *inbox) putBack(rest []Delivery) {
 		return
 	}
 	for k := len(rest) - 1; k >= 0; k-- {
-		i := x.alloc(b, &rest[k])
+		i := x.alloc(b, &rest[k], cost(&rest[k]))
 		x.insert(&b.line, x.byInbox, i)
 		if rest[k].QoS == frames.AtMostOnce {
 			x.insert(&x.qos0, x.byAge, i)

@@ -21,9 +21,8 @@ type inboxes struct {
 
 	mu sync.Mutex
 	slab
-	used    usage
+	tally
 	buffers *readBuffers // made with the first message
-	count   int
 	losses
 	arrived    uint32       // the number of the newest message, see Delivery.arrivedBefore
 	consumed   uint64       // takes from an inbox above half of highWater
@@ -95,16 +94,18 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 		b.discarded++
 		return false
 	}
+	n := cost(d)
 	if d.QoS == frames.AtMostOnce {
-		b.makeRoom(cost(d))
+		b.makeRoom(n)
 	}
-	i := b.alloc(box, d)
-	b.arrived++
-	b.slots[i].delivery.order = b.arrived
+	i := b.alloc(box, d, n)
 	if b.buffers == nil {
 		b.buffers = &readBuffers{all: make([]readBuffer, 1), size: b.bufferSize, spares: &b.spares}
 	}
-	b.slots[i].shared, b.slots[i].buffer = shared, b.buffers.hold(len(d.Payload))
+	b.arrived++
+	s := &b.slots[i]
+	s.delivery.order = b.arrived
+	s.shared, s.buffer = shared, b.buffers.hold(len(d.Payload))
 	box.line.PushBack(b.byInbox, i)
 	if d.QoS == frames.AtMostOnce {
 		b.qos0.PushBack(b.byAge, i)
@@ -116,9 +117,9 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 // unpostpone removes a delivery that was postponed from the figures. The caller holds the lock.
 func (b *inboxes) unpostpone(r *requeue) {
 	d, box := &r.delivery, r.delivery.from
-	b.used.add(d.QoS, -cost(d))
-	b.count--
-	box.subtract(d)
+	n := cost(d)
+	b.subtract(d.QoS, n)
+	box.subtract(d.QoS, n)
 	box.later--
 }
 
@@ -148,14 +149,14 @@ func (b *inboxes) makeRoom(size int) {
 	}
 }
 
-func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
+// alloc puts d, which counts with n bytes, into a slot.
+func (b *inboxes) alloc(box *inbox, d *Delivery, n int) int32 {
 	i := b.take()
 	s := &b.slots[i]
-	s.delivery, s.inbox = *d, box
+	s.delivery = *d
 	s.delivery.from = box
-	b.used.add(d.QoS, cost(d))
-	b.count++
-	box.add(d)
+	b.add(d.QoS, n)
+	box.add(d.QoS, n)
 	return i
 }
 
@@ -163,19 +164,19 @@ func (b *inboxes) alloc(box *inbox, d *Delivery) int32 {
 func (b *inboxes) remove(i int32) {
 	s := &b.slots[i]
 	b.buffers.release(s.buffer, len(s.delivery.Payload))
-	b.unlink(i)
+	b.unlink(i, cost(&s.delivery))
 }
 
-// unlink deletes slot i from every list and frees the slot.
-func (b *inboxes) unlink(i int32) {
+// unlink deletes slot i, whose message counts with n bytes, from every list and frees the slot.
+func (b *inboxes) unlink(i int32, n int) {
 	s := &b.slots[i]
-	s.inbox.line.Remove(b.byInbox, i)
-	if s.delivery.QoS == frames.AtMostOnce {
+	box, q := s.delivery.from, s.delivery.QoS
+	box.line.Remove(b.byInbox, i)
+	if q == frames.AtMostOnce {
 		b.qos0.Remove(b.byAge, i)
 	}
-	b.used.add(s.delivery.QoS, -cost(&s.delivery))
-	b.count--
-	s.inbox.subtract(&s.delivery)
+	b.subtract(q, n)
+	box.subtract(q, n)
 	b.release(i)
 }
 

@@ -183,7 +183,7 @@ func (m *inboxModel) checkBuffers(t *rapid.T) {
 	live, charge := 0, 0
 	for i := range m.real.slots {
 		s := &m.real.slots[i]
-		if s.inbox == nil {
+		if s.delivery.from == nil {
 			continue
 		}
 		n := 0

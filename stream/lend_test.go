@@ -124,7 +124,7 @@ func (m *lendModel) check(t *rapid.T) {
 		}
 	}
 	for i := range m.boxes.slots {
-		if s := &m.boxes.slots[i]; s.inbox != nil {
+		if s := &m.boxes.slots[i]; s.delivery.from != nil {
 			look("waiting", &s.delivery)
 		}
 	}

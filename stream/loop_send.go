@@ -210,7 +210,7 @@ func (l *loop) acknowledged(p *packet) {
 	case flow.Release:
 		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: p.id})
 	case flow.ReleaseUnknown:
-		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: p.id, Code: frames.PacketIdentifierNotFound})
+		l.outbox.ack(frames.Ack{Kind: frames.TypePubrel, ID: p.id, AckReason: frames.AckReason{Code: frames.PacketIdentifierNotFound}})
 	case flow.Violation:
 		l.link.fail(&frames.ProtocolError{Type: p.kind, Reason: fmt.Sprintf("does not fit the exchange of packet identifier %d", p.id)})
 	}

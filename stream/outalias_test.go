@@ -140,7 +140,7 @@ func TestARefusedPublicationSetsNoAlias(t *testing.T) {
 				}
 				other := goPublish(s, message("plant/1", "", 0)) // while the answer is open
 				c.Expect(aliased("plant/1", 0, 0, 0))
-				c.Send(frames.Ack{Kind: kind, ID: p.ID, Code: frames.NotAuthorized})
+				c.Send(frames.Ack{Kind: kind, ID: p.ID, AckReason: frames.AckReason{Code: frames.NotAuthorized}})
 				wantError(t, <-done, stream.ErrRefused, frames.NotAuthorized)
 				if err := <-other; err != nil {
 					t.Error(err)

@@ -135,7 +135,7 @@ func TestNothingElseIsSentDuringAReauthentication(t *testing.T) {
 			if p, ok := p.(frames.Publish); ok && p.QoS == frames.AtLeastOnce {
 				c.Complete(p)
 			} else if ok && p.QoS == frames.ExactlyOnce {
-				c.Send(frames.Ack{Kind: pubrec, ID: p.ID, Code: frames.QuotaExceeded})
+				c.Send(frames.Ack{Kind: pubrec, ID: p.ID, AckReason: frames.AckReason{Code: frames.QuotaExceeded}})
 			}
 		}
 		if seen[frames.TypePublish] != 3 || seen[puback] != 1 || seen[pubrec] != 1 || seen[frames.TypeSubscribe] != 1 {

@@ -52,9 +52,9 @@ func requested(c *streamtest.Conn, code frames.ReasonCode) frames.Publish {
 	p := streamtest.Next[frames.Publish](c)
 	switch p.QoS {
 	case frames.AtLeastOnce:
-		c.Send(frames.Ack{Kind: puback, ID: p.ID, Code: code})
+		c.Send(frames.Ack{Kind: puback, ID: p.ID, AckReason: frames.AckReason{Code: code}})
 	case frames.ExactlyOnce:
-		c.Send(frames.Ack{Kind: pubrec, ID: p.ID, Code: code})
+		c.Send(frames.Ack{Kind: pubrec, ID: p.ID, AckReason: frames.AckReason{Code: code}})
 		if code < frames.UnspecifiedError {
 			c.Expect(ack(pubrel, p.ID))
 			c.Send(ack(pubcomp, p.ID))

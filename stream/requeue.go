@@ -55,12 +55,12 @@ func (b *inboxes) keepUntilDue(r requeue) {
 	if b.postponed == nil {
 		b.postponed = new(postponed)
 	}
+	n := cost(d)
 	if d.QoS == frames.AtMostOnce {
-		b.makeRoom(cost(d))
+		b.makeRoom(n)
 	}
-	b.used.add(d.QoS, cost(d))
-	b.count++
-	box.add(d)
+	b.add(d.QoS, n)
+	box.add(d.QoS, n)
 	b.postponed.add(r)
 }
 

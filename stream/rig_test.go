@@ -90,13 +90,13 @@ func unsuback(p frames.Unsubscribe) frames.Unsuback {
 // pubcompUnknown returns the PUBCOMP for a PUBREL of which the client knows no PUBREC. The reason
 // code is 0x92 at MQTT 5; older versions have no code.
 func pubcompUnknown(id uint16) frames.Ack {
-	return frames.Ack{Kind: pubcomp, ID: id, Code: frames.PacketIdentifierNotFound}
+	return frames.Ack{Kind: pubcomp, ID: id, AckReason: frames.AckReason{Code: frames.PacketIdentifierNotFound}}
 }
 
 // pubrelUnknown returns the PUBREL for a PUBREC of which the client knows no PUBLISH, with the same
 // code.
 func pubrelUnknown(id uint16) frames.Ack {
-	return frames.Ack{Kind: pubrel, ID: id, Code: frames.PacketIdentifierNotFound}
+	return frames.Ack{Kind: pubrel, ID: id, AckReason: frames.AckReason{Code: frames.PacketIdentifierNotFound}}
 }
 
 // endsWith expects the client to end the connection because of a fault. At MQTT 5 a DISCONNECT with

@@ -17,11 +17,10 @@ type slab struct {
 
 // A slot holds one waiting message.
 type slot struct {
-	delivery Delivery
-	inbox    *inbox
-	shared   bool  // other Subscriptions have copies
-	claimed  bool  // the message was moved here from another inbox
-	buffer   int32 // in which the payload lies, see readBuffers
+	delivery Delivery // its from is the inbox; nil if the slot is free
+	shared   bool     // other Subscriptions have copies
+	claimed  bool     // the message was moved here from another inbox
+	buffer   int32    // in which the payload lies, see readBuffers
 }
 
 // earlierSlots finds the slots of QoS 1 messages that wait since an earlier connection. A slot may

@@ -18,6 +18,24 @@ func (u *usage) add(q frames.QoS, n int) {
 	}
 }
 
+// A tally counts waiting messages.
+type tally struct {
+	count int
+	used  usage
+}
+
+// add counts a message of the level q that counts with n bytes.
+func (t *tally) add(q frames.QoS, n int) {
+	t.count++
+	t.used.add(q, n)
+}
+
+// subtract ends what add began.
+func (t *tally) subtract(q frames.QoS, n int) {
+	t.count--
+	t.used.add(q, -n)
+}
+
 func (u usage) total() int { return u.qos0 + u.unread }
 
 // noUsage is never reached. As the answer of throttle.decide it means that no consumer has to wake

@@ -15,7 +15,7 @@ import (
 )
 
 func coded(kind frames.Type, id uint16, code frames.ReasonCode) frames.Ack {
-	return frames.Ack{Kind: kind, ID: id, Code: code}
+	return frames.Ack{Kind: kind, ID: id, AckReason: frames.AckReason{Code: code}}
 }
 
 // V40, V41. A code below 0x80 is success in each form of the packet, and the Receipt has it. A code
@@ -62,8 +62,8 @@ func TestARefusedPublicationEndsWithTheReason(t *testing.T) {
 		sendAll(s, message("a", "1", 1), message("a", "2", 2))
 		c.Expect(publish("a", "1", 1, 1, false), publish("a", "2", 2, 2, false))
 		p := &frames.AckProperties{Reason: "no\n", User: []frames.UserProperty{{Name: "n", Value: "v"}}}
-		c.Send(frames.Ack{Kind: puback, ID: 1, Code: frames.NotAuthorized, Properties: p},
-			frames.Ack{Kind: pubrec, ID: 2, Code: frames.QuotaExceeded, Properties: p})
+		c.Send(frames.Ack{Kind: puback, ID: 1, AckReason: frames.AckReason{Code: frames.NotAuthorized, Properties: p}},
+			frames.Ack{Kind: pubrec, ID: 2, AckReason: frames.AckReason{Code: frames.QuotaExceeded, Properties: p}})
 		for _, code := range []frames.ReasonCode{frames.NotAuthorized, frames.QuotaExceeded} {
 			r := wantReceipt(t, acks, nil, stream.ErrRefused, code)
 			var refusal *stream.RefusalError
@@ -155,8 +155,8 @@ func TestARejectedQoS2MessageFreesItsIdentifier(t *testing.T) {
 		c.ExpectNone() // in order of arrival
 		d1.Reject(frames.PayloadFormatInvalid, "bad")
 		c.Expect(
-			frames.Ack{Kind: pubrec, ID: 9, Code: frames.PayloadFormatInvalid, Properties: &frames.AckProperties{Reason: "bad"}},
-			frames.Ack{Kind: puback, ID: 9, Code: frames.NotAuthorized, Properties: &frames.AckProperties{Reason: "why"}})
+			frames.Ack{Kind: pubrec, ID: 9, AckReason: frames.AckReason{Code: frames.PayloadFormatInvalid, Properties: &frames.AckProperties{Reason: "bad"}}},
+			frames.Ack{Kind: puback, ID: 9, AckReason: frames.AckReason{Code: frames.NotAuthorized, Properties: &frames.AckProperties{Reason: "why"}}})
 		c.Send(ack(pubrel, 9), publish("a", "3", 2, 9, false))
 		c.Expect(coded(pubcomp, 9, frames.PacketIdentifierNotFound))
 		wantDelivery(t, in, "a", "3").Ack()
@@ -215,7 +215,7 @@ func TestTheFirstAnswerOfEachSubscriptionCounts(t *testing.T) {
 			d2.Reject(frames.QuotaExceeded, "late")
 			d1.Ack()
 			kind := map[frames.QoS]frames.Type{1: puback, 2: pubrec}[q]
-			c.Expect(frames.Ack{Kind: kind, ID: id, Code: frames.ImplementationSpecificError, Properties: &frames.AckProperties{Reason: "one"}})
+			c.Expect(frames.Ack{Kind: kind, ID: id, AckReason: frames.AckReason{Code: frames.ImplementationSpecificError, Properties: &frames.AckProperties{Reason: "one"}}})
 		}
 	})
 }

@@ -159,7 +159,7 @@ func TestReasonStringsAreQuotedAndCut(t *testing.T) {
 		<-s.Online()
 		done := goPublish(s, message("out", "", frames.AtLeastOnce))
 		p := streamtest.Next[frames.Publish](c)
-		c.Send(frames.Ack{Kind: puback, ID: p.ID, Code: frames.QuotaExceeded, Properties: &frames.AckProperties{Reason: reason}})
+		c.Send(frames.Ack{Kind: puback, ID: p.ID, AckReason: frames.AckReason{Code: frames.QuotaExceeded, Properties: &frames.AckProperties{Reason: reason}}})
 		var refusal *stream.RefusalError
 		if err := <-done; errors.As(err, &refusal) {
 			check(t, err, refusal.Reason)

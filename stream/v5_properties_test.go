@@ -208,7 +208,7 @@ func TestAnAckMayHaveAReasonString(t *testing.T) {
 		s, c := welcomed(t, b, stream.Options{}, nil)
 		done := goPublish(s, message("a", "x", 1))
 		c.Expect(publish("a", "x", 1, 1, false))
-		c.Send(frames.Ack{Kind: puback, ID: 1, Properties: &frames.AckProperties{Reason: "fine", User: []frames.UserProperty{{Name: "n"}}}})
+		c.Send(frames.Ack{Kind: puback, ID: 1, AckReason: frames.AckReason{Properties: &frames.AckProperties{Reason: "fine", User: []frames.UserProperty{{Name: "n"}}}}})
 		wantError(t, <-done, nil)
 	})
 }

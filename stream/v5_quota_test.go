@@ -111,13 +111,13 @@ func TestARefusalGivesOnePlaceInTheWindowBack(t *testing.T) {
 		}
 		first, second := next(0), next(1)
 		c.ExpectNone()
-		refusal := frames.Ack{Kind: pubrec, ID: first, Code: frames.QuotaExceeded}
+		refusal := frames.Ack{Kind: pubrec, ID: first, AckReason: frames.AckReason{Code: frames.QuotaExceeded}}
 		c.Send(refusal, refusal)
 		third := next(2)
 		c.ExpectNone() // the second refusal is of no publication
 		c.Send(ack(pubrec, second))
 		c.Expect(ack(pubrel, second))
-		c.Send(frames.Ack{Kind: pubcomp, ID: second, Code: frames.PacketIdentifierNotFound})
+		c.Send(frames.Ack{Kind: pubcomp, ID: second, AckReason: frames.AckReason{Code: frames.PacketIdentifierNotFound}})
 		next(3)
 		c.ExpectNone()
 		c.Send(ack(pubrec, third))
@@ -217,7 +217,7 @@ func TestTheQuotaOfReceivedMessagesIsHeldToTheEndOfTheExchange(t *testing.T) {
 		c.Expect(ack(pubcomp, 3))
 		c.Send(publish("a", "no", 2, 4, false))
 		wantDelivery(t, in, "a", "no").Reject(frames.QuotaExceeded, "")
-		c.Expect(frames.Ack{Kind: pubrec, ID: 4, Code: frames.QuotaExceeded})
+		c.Expect(frames.Ack{Kind: pubrec, ID: 4, AckReason: frames.AckReason{Code: frames.QuotaExceeded}})
 		c.Send(publish("a", "q2", 2, 5, false))
 		wantDelivery(t, in, "a", "q2").Ack()
 		c.Expect(ack(pubrec, 5))

@@ -26,7 +26,7 @@ func brokenPackets(t *testing.T) (packets [][]byte) {
 		encoded(t, frames.V5, frames.Connack{Properties: &frames.ConnackProperties{Reason: "why", AuthMethod: "M"}}),
 	}
 	for _, kind := range []frames.Type{puback, pubrec, pubrel, pubcomp} {
-		whole = append(whole, encoded(t, frames.V5, frames.Ack{Kind: kind, ID: 1, Code: frames.UnspecifiedError, Properties: properties}))
+		whole = append(whole, encoded(t, frames.V5, frames.Ack{Kind: kind, ID: 1, AckReason: frames.AckReason{Code: frames.UnspecifiedError, Properties: properties}}))
 	}
 	heads := map[byte][]byte{0x30: {0, 2, 'i', 'n'}, 0x40: {0, 1, 0}, 0x50: {0, 1, 0}, 0x62: {0, 1, 0}, 0x70: {0, 1, 0},
 		0x90: {0, 1}, 0xB0: {0, 1}, 0xE0: {0}, 0xF0: {0x18}, 0x20: {0, 0}}

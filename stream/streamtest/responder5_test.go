@@ -130,7 +130,7 @@ func TestARefusedMessageFreesItsSlot(t *testing.T) {
 	cl := answered5(t, r, frames.ConnectProperties{}).subscribe(frames.Filter{Topic: "a", QoS: 2})
 	r.Publish(msg("1", 2), msg("2", 2))
 	cl.expect(pub("a", "1", 2, 1))
-	cl.send(frames.Ack{Kind: frames.TypePubrec, ID: 1, Code: frames.QuotaExceeded})
+	cl.send(frames.Ack{Kind: frames.TypePubrec, ID: 1, AckReason: frames.AckReason{Code: frames.QuotaExceeded}})
 	cl.expect(pub("a", "2", 2, 2))
 	cl.idle()
 }
