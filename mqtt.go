@@ -428,8 +428,9 @@ type (
 	//	                                  and logged once, since mosquitto sends them
 	//	TopicAliases    int               topic aliases that each side may use, at most 65,535; 0 is
 	//	                                  16 for the client and none for the broker, negative is
-	//	                                  none (section 3.3.2.3.4). mochi 2.7.9 delivers messages of
-	//	                                  a kept session under wrong topics if it may use aliases
+	//	                                  none (section 3.3.2.3.4). The client uses them for topics
+	//	                                  of 16 bytes and more. mochi 2.7.9 delivers messages of a
+	//	                                  kept session under wrong topics if it may use aliases
 	//	Expiry          time.Duration     the message expiry interval of publications that have none;
 	//	                                  0 is for ever. It works on every version while a message
 	//	                                  waits in the client

@@ -36,9 +36,10 @@ const (
 	aliasKnown            // to the receiver
 )
 
-// leastAliased is the length of the shortest topic that is worth an alias: the property of an alias
-// has 3 bytes.
-const leastAliased = 4
+// leastAliased is the length of the shortest topic that gets an alias. The property of an alias has
+// 3 bytes, and finding the alias takes time: publishing with a topic of 11 bytes took 6 % more CPU
+// time with an alias, with one of 20 or 40 bytes it took as much as without.
+const leastAliased = 16
 
 // NewOutboundAliases returns a table without aliases, for the topic alias maximum most that the
 // peer has announced. It allocates memory only as topics come.
@@ -52,7 +53,7 @@ func NewOutboundAliases(most uint16) *OutboundAliases { return &OutboundAliases{
 // Use is called once for each PUBLISH, in the order in which they are written. A PUBLISH that is
 // sent again must carry its topic, since the alias may stand for another topic by then.
 //
-// A topic gets an alias when it comes for the second time, if it has at least 4 bytes. When all
+// A topic gets an alias when it comes for the second time, if it has at least 16 bytes. When all
 // aliases are in use, each further topic that comes again takes an alias that was not used since
 // its turn came last.
 func (o *OutboundAliases) Use(topic string) (alias uint16, known bool) {

@@ -47,27 +47,27 @@ func published(t *testing.T, s *stream.Session, c *streamtest.Conn, topic string
 func TestTopicAliasesAreThoseOfTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := aliasing(t, b, 10, stream.Options{})
-		published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
-		published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 1))
-		published(t, s, c, "plant/1", aliased("", 0, 0, 1))
+		published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
+		published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 1))
+		published(t, s, c, "plant/hall/press/1", aliased("", 0, 0, 1))
 		c.Drop()
 		lost(t, s)
 		c = b.Handshake(false) // no aliases here
 		<-s.Online()
 		for range 3 {
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
 		}
 		c.Drop()
 		lost(t, s)
 		c = b.Accept()
 		acceptAliases(c, 1)
 		<-s.Online()
-		for _, topic := range []string{"plant/1", "plant/2"} {
+		for _, topic := range []string{"plant/hall/press/1", "plant/hall/press/2"} {
 			published(t, s, c, topic, aliased(topic, 0, 0, 0))
 		}
-		published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 1))
-		published(t, s, c, "plant/2", aliased("plant/2", 0, 0, 0))
-		published(t, s, c, "plant/1", aliased("", 0, 0, 1))
+		published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 1))
+		published(t, s, c, "plant/hall/press/2", aliased("plant/hall/press/2", 0, 0, 0))
+		published(t, s, c, "plant/hall/press/1", aliased("", 0, 0, 1))
 	})
 }
 
@@ -82,7 +82,7 @@ func TestTopicAliasesCanBeSwitchedOff(t *testing.T) {
 		c.Send(frames.Connack{Properties: &frames.ConnackProperties{TopicAliasMaximum: 10}})
 		<-s.Online()
 		for range 3 {
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
 		}
 	})
 }
@@ -93,12 +93,12 @@ func TestPublicationsInFlightCarryTheirTopicOnTheNextConnection(t *testing.T) {
 	for _, q := range []frames.QoS{frames.AtLeastOnce, frames.ExactlyOnce} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := aliasing(t, b, 10, stream.Options{ClientID: "c", KeepSession: true, Window: 10})
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 1))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 1))
 			var done []<-chan error
 			var sent []frames.Publish
 			for range 3 {
-				done = append(done, goPublish(s, message("plant/1", "", q)))
+				done = append(done, goPublish(s, message("plant/hall/press/1", "", q)))
 				p := streamtest.Next[frames.Publish](c)
 				if p.Alias != 1 {
 					t.Errorf("sent %+v", p)
@@ -111,7 +111,7 @@ func TestPublicationsInFlightCarryTheirTopicOnTheNextConnection(t *testing.T) {
 			c.ExpectConnect()
 			c.Send(frames.Connack{SessionPresent: true, Properties: &frames.ConnackProperties{TopicAliasMaximum: 10}})
 			for _, p := range sent {
-				p.Topic, p.Alias, p.DUP = "plant/1", 0, true
+				p.Topic, p.Alias, p.DUP = "plant/hall/press/1", 0, true
 				c.Expect(p)
 			}
 			for i, p := range sent {
@@ -120,8 +120,8 @@ func TestPublicationsInFlightCarryTheirTopicOnTheNextConnection(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 1))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 1))
 		})
 	}
 }
@@ -131,28 +131,28 @@ func TestARefusedPublicationSetsNoAlias(t *testing.T) {
 	for q, kind := range map[frames.QoS]frames.Type{frames.AtLeastOnce: puback, frames.ExactlyOnce: pubrec} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := aliasing(t, b, 10, stream.Options{Window: 10})
-			published(t, s, c, "plant/1", aliased("plant/1", 0, 0, 0))
+			published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))
 			for range 3 {
-				done := goPublish(s, message("plant/1", "", q))
+				done := goPublish(s, message("plant/hall/press/1", "", q))
 				p := streamtest.Next[frames.Publish](c)
-				if p.Alias == 0 || p.Topic != "plant/1" {
+				if p.Alias == 0 || p.Topic != "plant/hall/press/1" {
 					t.Errorf("sent %+v", p)
 				}
-				other := goPublish(s, message("plant/1", "", 0)) // while the answer is open
-				c.Expect(aliased("plant/1", 0, 0, 0))
+				other := goPublish(s, message("plant/hall/press/1", "", 0)) // while the answer is open
+				c.Expect(aliased("plant/hall/press/1", 0, 0, 0))
 				c.Send(frames.Ack{Kind: kind, ID: p.ID, AckReason: frames.AckReason{Code: frames.NotAuthorized}})
 				wantError(t, <-done, stream.ErrRefused, frames.NotAuthorized)
 				if err := <-other; err != nil {
 					t.Error(err)
 				}
 			}
-			done := goPublish(s, message("plant/1", "", q))
+			done := goPublish(s, message("plant/hall/press/1", "", q))
 			p := streamtest.Next[frames.Publish](c)
 			c.Complete(p)
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
-			published(t, s, c, "plant/1", aliased("", 0, 0, p.Alias))
+			published(t, s, c, "plant/hall/press/1", aliased("", 0, 0, p.Alias))
 		})
 	}
 }
@@ -164,18 +164,18 @@ func TestAnAliasKeepsMaximumPacketSize(t *testing.T) {
 		s := open(t, b, &stream.Options{Version: frames.V5})
 		c := b.Accept()
 		c.ExpectConnect()
-		whole := aliased("plant/1", 0, 0, 0)
+		whole := aliased("plant/hall/press/1", 0, 0, 0)
 		size := uint32(len(encoded(t, frames.V5, whole)))
 		c.Send(frames.Connack{Properties: &frames.ConnackProperties{TopicAliasMaximum: 10, MaximumPacket: size}})
 		<-s.Online()
 		for range 3 {
-			published(t, s, c, "plant/1", whole)
+			published(t, s, c, "plant/hall/press/1", whole)
 		}
 		var limit *stream.LimitError
-		if err := s.Publish(context.Background(), message("plant/1", "x", 0)); !errors.As(err, &limit) {
+		if err := s.Publish(context.Background(), message("plant/hall/press/1", "x", 0)); !errors.As(err, &limit) {
 			t.Error(err)
 		}
-		published(t, s, c, "plant/1", whole)
+		published(t, s, c, "plant/hall/press/1", whole)
 	})
 }
 
