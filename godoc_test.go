@@ -36,6 +36,7 @@ var aliases = map[string]reflect.Type{
 	"Batch":           reflect.TypeFor[mqtt.Batch](),
 	"Publishing":      reflect.TypeFor[mqtt.Publishing](),
 	"Receipt":         reflect.TypeFor[mqtt.Receipt](),
+	"Receipts":        reflect.TypeFor[mqtt.Receipts](),
 	"Reply":           reflect.TypeFor[mqtt.Reply](),
 	"State":           reflect.TypeFor[mqtt.State](),
 	"Stats":           reflect.TypeFor[mqtt.Stats](),

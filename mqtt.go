@@ -342,6 +342,15 @@ type (
 	//	Clone, Validate                 the methods of Message
 	Receipt = stream.Receipt
 
+	// Receipts are the Receipts of a batch of PublishBatches. They refer to the slice of the batch,
+	// so change the slice only when you have finished with them:
+	//
+	//	Len() int                       the number of messages
+	//	Err() error                     nil if each Receipt is without an error, else the first error
+	//	At(i int) Receipt               of message i
+	//	All() iter.Seq2[int, Receipt]   with the index of each message
+	Receipts = stream.Receipts
+
 	// Reply is the result of a request of Client.Requests. The client has acked the reply, so Ack,
 	// Reject and Requeue do nothing.
 	//
@@ -1003,7 +1012,7 @@ type Publisher interface {
 	Publish(context.Context, Message) error
 	Publishes() chan<- Publishing
 	PublishFrom(context.Context, <-chan Message) <-chan Receipt
-	PublishBatches(context.Context, <-chan []Message) <-chan []Receipt
+	PublishBatches(context.Context, <-chan []Message) <-chan Receipts
 	Flush(context.Context) error
 	Sync(context.Context) error
 	Lifecycle
@@ -1061,8 +1070,8 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 // Receipts of each batch together, in the order of its messages, when all of them and all earlier
 // batches have ended. A batch may be longer than Options.Queue. An invalid message has its error in
 // its Receipt; the other messages of its batch are sent. The slice of a batch and the messages in
-// it are not copied: do not change them before their Receipts have come.
-func (c *Client) PublishBatches(ctx context.Context, in <-chan []Message) <-chan []Receipt {
+// it are not copied: do not change them before you have finished with their Receipts.
+func (c *Client) PublishBatches(ctx context.Context, in <-chan []Message) <-chan Receipts {
 	return c.s.PublishBatches(ctx, in)
 }
 

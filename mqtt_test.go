@@ -206,7 +206,7 @@ func ExampleClient_PublishBatches() {
 		}
 	}()
 	for receipts := range client.PublishBatches(ctx, batches) {
-		for _, r := range receipts {
+		for _, r := range receipts.All() {
 			fmt.Printf("%s %s: %v\n", r.Topic, r.Payload, r.Err)
 		}
 	}

@@ -16,10 +16,9 @@ type batchBuffer struct {
 }
 
 type messageBatch struct {
-	messages []frames.Message
-	receipts []Receipt
-	place    uint64 // of the first message
-	left     int    // messages without a result
+	Receipts
+	place uint64 // of the first message
+	left  int    // messages without a result
 }
 
 // A placedRun is a sequence of messages with the place of the first.
@@ -57,18 +56,18 @@ func (b *batchBuffer) take(messages []frames.Message, in <-chan []frames.Message
 
 // add adds a batch. An invalid message has its Receipt at once.
 func (b *batchBuffer) add(messages []frames.Message) {
-	receipts := make([]Receipt, len(messages))
-	left, from := len(messages), 0
+	batch := messageBatch{Receipts{messages: messages}, b.next, len(messages)}
+	from := 0
 	for i := range messages {
 		if err := b.validate(&messages[i]); err != nil {
-			receipts[i] = Receipt{Message: messages[i], Err: notSent(err)}
-			left--
+			batch.record(results{place: uint64(i), n: 1, err: notSent(err)})
+			batch.left--
 			b.addRun(b.next+uint64(from), messages[from:i])
 			from = i + 1
 		}
 	}
 	b.addRun(b.next+uint64(from), messages[from:])
-	b.batches = append(b.batches, messageBatch{messages, receipts, b.next, left})
+	b.batches = append(b.batches, batch)
 	b.next += uint64(len(messages))
 	b.waiting += len(messages)
 }
@@ -88,22 +87,20 @@ func (b *batchBuffer) run() (place uint64, messages []frames.Message) {
 
 func (b *batchBuffer) passOn() { b.runs = removeFirst(b.runs) }
 
-// put writes the Receipts of results, which may belong to several batches.
+// put records results, which may belong to several batches.
 func (b *batchBuffer) put(r results) {
 	for i := b.batchOf(r.place); r.n > 0; i++ {
 		at := &b.batches[i]
 		from := r.place - at.place
 		n := min(r.n, uint64(len(at.messages))-from)
-		for j := range n {
-			receipt := &at.receipts[from+j]
-			receipt.Message, receipt.Code, receipt.Err = at.messages[from+j], r.code, r.err
-			if r.id != 0 {
-				receipt.ID = r.id
-				r.id++
-			}
+		if n > 0 { // a batch may be empty
+			at.record(results{place: from, n: n, id: r.id, code: r.code, err: r.err})
 		}
 		at.left -= int(n)
 		r.place, r.n = r.place+n, r.n-n
+		if r.id != 0 {
+			r.id += uint16(n)
+		}
 	}
 }
 
@@ -120,16 +117,16 @@ func (b *batchBuffer) batchOf(place uint64) int {
 	return i
 }
 
-func (b *batchBuffer) first(receipts *[]Receipt) bool {
+func (b *batchBuffer) first(receipts *Receipts) bool {
 	if len(b.batches) == 0 || b.batches[0].left > 0 {
 		return false
 	}
-	*receipts = b.batches[0].receipts
+	*receipts = b.batches[0].Receipts
 	return true
 }
 
 func (b *batchBuffer) pop() (receipts int) {
-	receipts = len(b.batches[0].receipts)
+	receipts = b.batches[0].Len()
 	b.batches = removeFirst(b.batches)
 	b.waiting -= receipts
 	return receipts

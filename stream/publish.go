@@ -69,7 +69,7 @@ func PublishFrom[T any](ctx context.Context, s *Session, enc func(T) (frames.Mes
 
 // PublishBatches is PublishFrom for batches. It returns the Receipts of each batch together, in the
 // order of its messages.
-func (s *Session) PublishBatches(ctx context.Context, in <-chan []frames.Message) <-chan []Receipt {
+func (s *Session) PublishBatches(ctx context.Context, in <-chan []frames.Message) <-chan Receipts {
 	return startStage(ctx, s, &batchBuffer{validator: validator{version: s.settings.version}}, in, batchesCap)
 }
 

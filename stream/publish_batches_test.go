@@ -35,12 +35,12 @@ func batchesOf(levels []frames.QoS, lengths ...int) <-chan []frames.Message {
 }
 
 // wantBatchReceipts expects the Receipts of a batch of the messages from to to-1, without errors.
-func wantBatchReceipts(t *testing.T, receipts []stream.Receipt, from, to int) {
+func wantBatchReceipts(t *testing.T, receipts stream.Receipts, from, to int) {
 	t.Helper()
-	if len(receipts) != to-from {
-		t.Fatalf("%d Receipts, want %d", len(receipts), to-from)
+	if receipts.Len() != to-from || receipts.Err() != nil {
+		t.Fatalf("%d Receipts, %v, want %d", receipts.Len(), receipts.Err(), to-from)
 	}
-	for i, r := range receipts {
+	for i, r := range receipts.All() {
 		if r.Err != nil || string(r.Payload) != strconv.Itoa(from+i) || (r.ID == 0) != (r.QoS == 0) {
 			t.Fatalf("Receipt %+v, want number %d", r, from+i)
 		}
@@ -77,10 +77,13 @@ func TestPublishBatchesReturnsTheReceiptsOfEachBatchInOrder(t *testing.T) {
 				acks[i] = ack(puback, p.ID)
 			}
 			c.Send(acks...)
-			for i, r := range append(takeFrom(t, out), takeFrom(t, out)...) {
-				if r.ID != packets[i].ID {
-					t.Errorf("Receipt %d has identifier %d, want %d", i, r.ID, packets[i].ID)
+			for range 2 {
+				for i, r := range takeFrom(t, out).All() {
+					if r.ID != packets[i].ID {
+						t.Errorf("Receipt %d has identifier %d, want %d", i, r.ID, packets[i].ID)
+					}
 				}
+				packets = packets[4:]
 			}
 			wantEnd(t, out)
 		})
@@ -161,7 +164,10 @@ func TestPublishBatchesReportsEachInvalidMessage(t *testing.T) {
 			c.Send(ack(puback, p.ID))
 		}
 		receipts := takeFrom(t, out)
-		for i, r := range receipts {
+		if !errors.Is(receipts.Err(), stream.ErrNotSent) {
+			t.Errorf("error %v", receipts.Err())
+		}
+		for i, r := range receipts.All() {
 			var invalid *frames.InvalidError
 			switch bad := i == 0 || i == 3 || i == 5; {
 			case string(r.Payload) != strconv.Itoa(i):
@@ -191,10 +197,10 @@ func TestPublishBatchesEndsWithItsContext(t *testing.T) {
 		n := 0
 		for _, length := range []int{2, 28} {
 			receipts := takeFrom(t, out)
-			if len(receipts) != length {
-				t.Fatalf("%d Receipts, want %d", len(receipts), length)
+			if receipts.Len() != length {
+				t.Fatalf("%d Receipts, want %d", receipts.Len(), length)
 			}
-			for _, r := range receipts {
+			for _, r := range receipts.All() {
 				fate := stream.ErrNotSent
 				if n < 3 {
 					fate = stream.ErrUnconfirmed
@@ -218,8 +224,8 @@ func TestPublishBatchesAfterTheEndOfTheSession(t *testing.T) {
 		before := s.PublishBatches(t.Context(), in)
 		synctest.Wait()
 		s.Close()
-		if receipts := takeFrom(t, before); len(receipts) != 1 || receipts[0].Err == nil {
-			t.Errorf("Receipts %+v", receipts)
+		if receipts := takeFrom(t, before); receipts.Len() != 1 || receipts.Err() == nil {
+			t.Errorf("%d Receipts, %v", receipts.Len(), receipts.Err())
 		}
 		wantEnd(t, before)
 		in <- numberedBatch(1, 2, 1)
@@ -227,7 +233,7 @@ func TestPublishBatchesAfterTheEndOfTheSession(t *testing.T) {
 	})
 }
 
-// A batch costs an allocation for its Receipts, and few for the turns that send it.
+// A batch costs an allocation for the results of its messages, and few for the turns that send it.
 func TestABatchCostsFewAllocations(t *testing.T) {
 	b := streamtest.New(t)
 	b.Respond(new(streamtest.Responder))
@@ -238,8 +244,8 @@ func TestABatchCostsFewAllocations(t *testing.T) {
 	send := func(n int) {
 		for range n {
 			in <- batch
-			if receipts := <-out; len(receipts) != len(batch) {
-				t.Fatalf("%d Receipts", len(receipts))
+			if receipts := <-out; receipts.Len() != len(batch) {
+				t.Fatalf("%d Receipts", receipts.Len())
 			}
 		}
 	}

@@ -68,10 +68,8 @@ func (p *publishBatches) Publish(n int) error {
 	}()
 	var failed error
 	for receipts := range p.client.PublishBatches(background, in) {
-		for i := range receipts {
-			if err := receipts[i].Err; err != nil {
-				failed = err
-			}
+		if err := receipts.Err(); err != nil {
+			failed = err
 		}
 	}
 	return failed
