@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// limits are two minimal programs whose speed is an upper bound for a client. They write packets
-// that were encoded before the run, in batches, and parse only the necessary parts of the answers.
-// The first program does everything in one goroutine. The second has a reader and a writer, like a
-// client that accepts messages at any time.
+// limits are minimal programs whose speed is an upper bound for a client. They write packets that
+// were encoded before the run, in batches, and parse only the necessary parts of the answers. The
+// first program does everything in one goroutine. The second has a reader and a writer, like a
+// client that accepts messages at any time. The third only receives, and polls.
 var limits = []contender{
 	{name: "limit, one goroutine", connect: connectLimit(func(r *raw) session { return &oneGoroutine{raw: r} })},
 	{name: "limit, two goroutines", connect: connectLimit(func(r *raw) session { return &twoGoroutines{raw: r, spares: make(chan []byte, 64)} })},
+	{name: "limit, polling", connect: connectLimit(func(r *raw) session { return &polling{raw: r} })},
 }
 
 const limitBatch = 64 << 10 // size of one write in bytes
