@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -130,6 +131,42 @@ func TestARequestHasItsReplyOrNobodyListens(t *testing.T) {
 			if err != nil || string(got.Payload) != "hello!" {
 				t.Errorf("QoS %d: reply %q, %v", q, got.Payload, err)
 			}
+		}
+	})
+}
+
+// Serve answers the requests of its filter, through every broker. A request that comes before Serve
+// has subscribed has no reply, so the caller asks again.
+func TestServeAnswersRequests(t *testing.T) {
+	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
+		server, caller := dial(t, b.url, mqtt.Options{ClientID: "server"}), dial(t, b.url, mqtt.Options{ClientID: "caller"})
+		ctx, cancel := context.WithCancel(within(t))
+		served := make(chan error, 1)
+		go func() {
+			served <- mqtt.Serve(ctx, server, func(_ context.Context, d mqtt.Delivery) (mqtt.Message, error) {
+				return mqtt.Message{Payload: append([]byte("served "), d.Payload...)}, nil
+			}, mqtt.Filter{Topic: "serve", QoS: mqtt.AtLeastOnce})
+		}()
+		request := func(m mqtt.Message, patience time.Duration) (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			reply, err := caller.Request(ctx, m)
+			return string(reply.Payload), err
+		}
+		for ready := false; !ready; {
+			_, err := request(text("serve", "ready?", 1), time.Second)
+			if ready = err == nil; !ready && ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, q := range b.levels() {
+			if got, err := request(text("serve", "this", q), time.Minute); err != nil || got != "served this" {
+				t.Errorf("QoS %d: reply %q, %v", q, got, err)
+			}
+		}
+		cancel()
+		if err := <-served; !errors.Is(err, context.Canceled) {
+			t.Error(err)
 		}
 	})
 }
