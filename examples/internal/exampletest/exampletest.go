@@ -173,6 +173,19 @@ func (p *Program) Fail(pattern string) {
 	}
 }
 
+// Kill ends the program with SIGKILL and returns all lines that it has printed. A program that has
+// ended before is a failure.
+func (p *Program) Kill() []string {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.fail("the program could not be killed: %v", err)
+	}
+	if p.end(); p.cmd.ProcessState.Exited() {
+		p.fail("the program ended by itself: %v", p.cmd.ProcessState)
+	}
+	return p.seen
+}
+
 // end reads the remaining output and returns the exit error of the program.
 func (p *Program) end() error {
 	p.t.Helper()
