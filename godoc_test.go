@@ -46,6 +46,7 @@ var aliases = map[string]reflect.Type{
 	"ConnectError":    reflect.TypeFor[mqtt.ConnectError](),
 	"RefusedError":    reflect.TypeFor[mqtt.RefusedError](),
 	"DowngradedError": reflect.TypeFor[mqtt.DowngradedError](),
+	"PoisonError":     reflect.TypeFor[mqtt.PoisonError](),
 	"HTTPError":       reflect.TypeFor[mqtt.HTTPError](),
 	"OptionError":     reflect.TypeFor[mqtt.OptionError](),
 	"InvalidError":    reflect.TypeFor[mqtt.InvalidError](),

@@ -468,6 +468,7 @@ type (
 	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
 	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
+	//	GivenUp        uint64         publications given up (Options.GiveUp)
 	//	Surplus        uint64         messages that came in excess of ReceiveMaximum (MQTT 5)
 	//	LateReplies    uint64         replies for which no request waits; they are acked
 	//	Unreported     uint64         publications that failed without an Ack channel
@@ -557,6 +558,16 @@ type (
 	//	ID   uint16    the packet identifier; 0 at QoS 0
 	//	QoS  QoS       with which it has arrived
 	DowngradedError = stream.DowngradedError
+
+	// PoisonError comes inside ErrUnconfirmed when the broker has closed each connection on which a
+	// message was sent, so that the client goes on without it (Options.GiveUp). The message may
+	// have arrived. It wraps Err.
+	//
+	//	ID      uint16    the packet identifier, which is not used again while the session lives
+	//	Topic   string
+	//	Closes  int       how many connections the broker has closed in a row
+	//	Err     error     the end of the last one
+	PoisonError = stream.PoisonError
 
 	// RefusalError comes as Receipt.Err when the broker refuses a message (MQTT 5). It wraps
 	// ErrRefused and Code.
@@ -862,6 +873,25 @@ type Options struct {
 	// and the broker's session with it. Each stored publication gets a Receipt with an error. The
 	// Store holds nothing afterwards, and the client does not use it.
 	ClearSession bool
+
+	// GiveUp is how many times in a row the broker may close the connection at the same PUBLISH of
+	// QoS 1 or 2 before the client gives the PUBLISH up: 2 or more, or 0, the default, for never.
+	// Otherwise a message that the broker cannot take, such as one above its limit on MQTT 3.1.1,
+	// is sent again on each connection, and nothing behind it arrives. The Receipt has
+	// ErrUnconfirmed with a *PoisonError, a record at Warn names the topic, and Stats.GivenUp
+	// counts.
+	//
+	// A close counts if no PUBACK, PUBREC or PUBCOMP came on the connection: with the end of the
+	// stream, a reset, or a DISCONNECT of MQTT 5, except for codes that name another reason, such
+	// as ServerShuttingDown. Such an ack begins the count anew. A timeout, a failed attempt, and a
+	// close before the PUBLISH was sent change nothing. After the first close the oldest PUBLISH is
+	// sent alone: after the answers to the SUBSCRIBE packets, and before any other publication,
+	// QoS 0 included, until an ack comes. A proxy or an unstable network closes in the same way, so
+	// choose GiveUp above the number of such closes that you expect in a row. A message past PUBREC
+	// is never given up. The packet identifier is not used again while the session lives, also with
+	// the next client of the Store; the count begins anew with that client. Without KeepSession no
+	// PUBLISH is sent twice, so GiveUp has no effect.
+	GiveUp int
 
 	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
 	// publications recovered from Store.

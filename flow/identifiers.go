@@ -61,6 +61,16 @@ func (x *Identifiers) Claim(id uint16, ref int32) bool {
 	return true
 }
 
+// Reserve keeps the given id from being assigned, until Release. Its reference is 0. It reports
+// false when id is 0 or in use.
+func (x *Identifiers) Reserve(id uint16) bool {
+	if id == 0 || x.table.find(id) != nil {
+		return false
+	}
+	x.table.force(id, 0)
+	return true
+}
+
 // Lookup returns the reference of id, or false when id is not in use.
 func (x *Identifiers) Lookup(id uint16) (ref int32, ok bool) {
 	if p := x.table.find(id); p != nil {

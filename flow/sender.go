@@ -13,7 +13,7 @@ import (
 // publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
-// Drop, Expire, Lost, CommitFailed, EndJournaled or Drain.
+// Drop, Expire, Lost, GiveUp, CommitFailed, EndJournaled or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
@@ -40,6 +40,8 @@ type Sender[T any] struct {
 	inFlight    int           // QoS 1 and 2 publications that have an identifier
 	outstanding int           // the part of inFlight that was transmitted on this connection
 	expireAt    time.Duration // not after the first deadline of a queued publication; 0: none is known
+
+	reserved reserved // identifiers of publications that were given up
 }
 
 type entry[T any] struct {
@@ -139,6 +141,9 @@ func (s *Sender[T]) add(m *frames.Message, owner T, now time.Duration, x *Expiry
 // reports false and adds nothing if the publication shows that the store is damaged: the identifier
 // is in use, Seq is not above the Seq before it, or the state does not fit the QoS.
 func (s *Sender[T]) Restore(p Publication, owner T, until time.Duration) bool {
+	if p.GivenUp() {
+		return s.restoreGivenUp(&p)
+	}
 	qos := p.Message.QoS
 	if qos != frames.AtLeastOnce && qos != frames.ExactlyOnce || p.Seq <= s.seq {
 		return false

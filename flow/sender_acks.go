@@ -141,6 +141,7 @@ func (s *Sender[T]) requeueUnwritten() {
 // PUBREC was received ends: PUBREL would be answered with PUBCOMP, even though the broker has lost
 // the message.
 func (s *Sender[T]) SessionLost(end func(Ended[T])) {
+	s.freeReserved()
 	for i := s.publications.Head; i != 0; {
 		next := s.links[i].Next
 		switch e := &s.entries[i]; e.state {

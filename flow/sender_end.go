@@ -42,7 +42,7 @@ func (s *Sender[T]) remove(i int32) Ended[T] {
 func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 	accepted := make(map[uint64]bool)
 	for i, c := range changes {
-		if c.Kind == Accepted {
+		if c.Kind == Accepted && !s.reserved.holds(c.Seq) {
 			accepted[c.Seq] = true
 			changes[i] = Change{Kind: Completed, Seq: c.Seq}
 		}

@@ -27,7 +27,7 @@ type Store interface {
 	// holds all changes or none. Commit keeps no reference to anything in the changes. After an
 	// error the session commits the same changes again before it commits others. In the second
 	// commit Completed replaces Accepted, because the accepted publications have ended with the
-	// error.
+	// error. It does not replace the Accepted of a publication without a topic.
 	//
 	// The Properties of a message are kept with Expiry, ContentType, ResponseTopic, Correlation
 	// (nil and empty are different), Text and User (in order, with repeated names). Since and
@@ -60,7 +60,8 @@ type SessionRecord struct {
 	Seen     time.Time      // when the session was last known to be alive; whole seconds
 }
 
-// Publication is an accepted QoS 1 or 2 publication that has not completed.
+// Publication is an accepted QoS 1 or 2 publication that has not completed. One without a topic
+// keeps the identifier of a publication that was given up, see GivenUp.
 type Publication struct {
 	Seq      uint64 // its position in the order of acceptance
 	Message  frames.Message

@@ -89,6 +89,22 @@ func (e *DowngradedError) Error() string {
 	return fmt.Sprintf("mqtt: PUBLISH %d was delivered at QoS 1: the broker takes no higher QoS, or has answered with PUBACK", e.ID)
 }
 
+// PoisonError says that the broker closed each connection on which a publication was sent, so that
+// the session goes on without it (Options.GiveUp). It comes inside ErrUnconfirmed, and wraps Err.
+type PoisonError struct {
+	ID     uint16 // the packet identifier
+	Topic  string
+	Closes int   // in a row
+	Err    error // the end of the last connection
+}
+
+func (e *PoisonError) Error() string {
+	return fmt.Sprintf("mqtt: the broker closed %d connections in a row at PUBLISH %d to topic %q: %s",
+		e.Closes, e.ID, e.Topic, strings.TrimPrefix(e.Err.Error(), "mqtt: "))
+}
+
+func (e *PoisonError) Unwrap() error { return e.Err }
+
 // LimitError says that a message or a filter is beyond a limit that the broker has announced.
 type LimitError struct {
 	Field string // "packet size" (in bytes), "QoS" or "retain" (0 or 1)

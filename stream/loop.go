@@ -17,6 +17,7 @@ type loop struct {
 	sender   *flow.Sender[owner]
 	receiver receiver
 	subs     *flow.Subscriptions[*filterSet]
+	poison   *flow.Poison // nil without Options.GiveUp
 
 	// Between users, loop and broker.
 	intake   intake

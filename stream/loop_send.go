@@ -153,6 +153,7 @@ func (l *loop) written(w written) {
 	}
 	switch {
 	case w.write != nil:
+		l.suspect(w.write)
 		l.link.fail(w.write)
 	case hadBytes:
 		l.link.keepAlive.Sent(l.clock.now)
@@ -193,6 +194,7 @@ func (l *loop) acknowledged(p *packet) {
 	if p.code != frames.Success && p.code != frames.NoMatchingSubscribers && p.code < frames.UnspecifiedError {
 		l.log.noteCode(p.kind, p.code)
 	}
+	l.poison.Acked()
 	if p.kind != frames.TypePubcomp {
 		l.outbox.aliases.answered(p.id, p.code)
 	}

@@ -87,7 +87,9 @@ func (l *loop) turn() {
 				l.suback(r.ID, r.RefusalCodes(), RefusedError{Cause: r.Refused})
 			}
 		}
-		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
+		if !l.onTrial() {
+			l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
+		}
 		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
 		fluent := !l.throttle.paused && !l.outbox.quiet && l.outbox.age(l.clock.now) < slowBatch
 		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {

@@ -71,6 +71,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
+		poison:   flow.NewPoison(o.GiveUp),
 		intake:   newIntake(o.Queue, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,

@@ -23,7 +23,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 	c.restored(snap)
 	for _, p := range snap.Publications {
 		err := p.Message.Validate(o.validatesFor())
-		if hasError[*VersionError](err) {
+		if p.GivenUp() || hasError[*VersionError](err) {
 			err = nil // the connection decides
 		}
 		if err == nil && !sender.Restore(p, owner{ack: o.Ack}, untilDeadline(p, o.V5.Expiry)) {
@@ -72,6 +72,9 @@ func discardSession(o *Options, snap flow.Snapshot, r *receipts) error {
 	r.log.Warn("the Store held a session, which was discarded for a clean session",
 		"publications", len(snap.Publications), "received", len(snap.Received))
 	for _, p := range snap.Publications {
+		if p.GivenUp() {
+			continue // it has its Receipt
+		}
 		fate := notSent(errDiscarded)
 		if p.ID != 0 {
 			fate = unconfirmed(errDiscarded)

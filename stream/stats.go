@@ -11,6 +11,7 @@ type Stats struct {
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
 	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, or by Unsubscribe
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
+	GivenUp      uint64 // publications given up because the broker closed every connection at them (GiveUp)
 	Surplus      uint64 // messages that the broker sent in excess of ReceiveMaximum (MQTT 5)
 	LateReplies  uint64 // replies for which no request waits; they are acknowledged
 	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
@@ -48,6 +49,7 @@ type Stats struct {
 type counters struct {
 	acknowledged, received     uint64
 	tooLarge, discarded        uint64
+	givenUp                    uint64
 	bytesIn, bytesOut          uint64
 	writes, reads, connections uint64
 }
@@ -56,6 +58,7 @@ type counters struct {
 func (c *counters) stats() Stats {
 	return Stats{
 		Acknowledged: c.acknowledged, Received: c.received, TooLarge: c.tooLarge, Discarded: c.discarded,
+		GivenUp: c.givenUp,
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		Writes: c.writes, Reads: c.reads, Connections: c.connections,
 	}
