@@ -12,7 +12,7 @@ import (
 // BaseClient.Publish, which waits for the ack, from as many goroutines as the window allows. It
 // does not use ReconnectClient, which runs one call after another and so has at most one message in
 // flight. At QoS 0 the call returns at once, and one goroutine is cheapest.
-var atWat = contender{name: "at-wat/mqtt-go", connect: connectAtWat}
+var atWat = contender{name: "at-wat/mqtt-go", connect: connectAtWat, version: ofModule("github.com/at-wat/mqtt-go")}
 
 type atWatSession struct {
 	s       *scenario

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// A chart shows how many times as fast as paho.mqtt.golang each contender is.
+// A chart shows how many times as fast as paho.mqtt.golang the ways to use millrace, the best peer
+// and the limit are.
 type chart struct {
 	groups []group
 }
@@ -20,10 +21,11 @@ type group struct {
 // A bar shows one contender.
 type bar struct {
 	look  int     // index in looks
+	peer  bool    // the contender is the best peer of the scenario
 	times float64 // multiple of paho.mqtt.golang; 0 if the contender failed
 }
 
-// limitName is the name in the chart of the faster of the two limits.
+// limitName is the name in the chart of the fastest of the limits.
 const limitName = "the limit"
 
 // newChart builds the chart from the results of its scenarios.
@@ -44,22 +46,27 @@ func newChart(results []result) (*chart, error) {
 	return &c, nil
 }
 
-// bars returns one bar for each contender of a scenario.
+// bars returns one bar for each way to use millrace in a scenario, one for the best peer and one
+// for the limit.
 func bars(results []result, scenario string) []bar {
 	results = slices.DeleteFunc(slices.Clone(results), func(r result) bool { return r.Scenario != scenario })
 	base := find(results, pahoName)
 	if base == nil || len(base.Rounds) == 0 {
 		return nil
 	}
+	peer := bestPeer(results, &rateColumn)
 	var list []bar
 	for i, look := range looks {
-		b := bar{look: i}
+		b := bar{look: i, peer: peer.Contender == look.name}
+		if isPeer(look.name) && !b.peer {
+			continue
+		}
 		there := false
 		for j := range results {
 			r := &results[j]
 			if r.Contender == look.name || look.name == limitName && isLimit(r.Contender) {
-				times, _ := multiple(r, base, (*measurement).rate)
-				b.times, there = max(b.times, times), true
+				of, _ := r.ratioTo(base, 1, rateColumn.of)
+				b.times, there = max(b.times, of.times), true
 			}
 		}
 		if there {

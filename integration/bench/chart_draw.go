@@ -25,8 +25,8 @@ const (
 	letters     vg.Length = 9.5
 )
 
-// looks lists the bars of a group in order. Each client has a colour; the ways to use millrace,
-// from fast to slow, are shades of one hue.
+// looks lists the bars of a group in order; of the peers only the best has a bar. Each client has a
+// colour; the ways to use millrace, from fast to slow, are shades of one hue.
 var looks = []struct {
 	name   string
 	says   string
@@ -40,6 +40,7 @@ var looks = []struct {
 	{"All", "millrace All", rgb(0x0550ae)},
 	{"Deliveries", "millrace Deliveries", rgb(0x218bff)},
 	{"Messages", "millrace Messages", rgb(0x80ccff)},
+	{pahoName, pahoName, rgb(0xbf8700)},
 	{pahoV5.name, pahoV5.name, rgb(0xd4a72c)},
 	{atWat.name, atWat.name, rgb(0x2da44e)},
 	{libmosquitto.name, libmosquitto.name + " (C)", rgb(0x8250df)},
@@ -132,6 +133,9 @@ func (b *bar) draw(p *plot.Plot, y float64) error {
 	says := number(b.times) + "×  " + look.says
 	if b.times <= 0 {
 		says = look.says + " failed"
+	}
+	if b.peer {
+		says += ", the best peer"
 	}
 	label, err := plotter.NewLabels(plotter.XYLabels{
 		XYs:    plotter.XYs{{X: max(b.length(), 0), Y: y}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"runtime/debug"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type contender struct {
 	// command, if set, returns the program that runs as the child instead of this program, and its
 	// arguments. If the first call returns an error, the contender is skipped for that reason.
 	command func(s *scenario) ([]string, error)
+
+	version func(*debug.BuildInfo) string // if set, returns the version of the library for the conditions
 
 	end func() error // if set, removes the files that command has created
 }

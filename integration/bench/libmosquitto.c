@@ -3,7 +3,8 @@
 // This program is the child process that runs libmosquitto. go build ignores it, and
 // bench compiles it. Its arguments are host, port, kind of scenario, QoS, payload in
 // bytes, window, messages, clients, keep-alive in seconds and topic. It speaks with its
-// parent as the other children do (child.go).
+// parent as the other children do (child.go). Without arguments it prints the version of
+// libmosquitto.
 
 #include <inttypes.h>
 #include <mosquitto.h>
@@ -235,6 +236,12 @@ static struct usage usage(void)
 
 int main(int argc, char **argv)
 {
+	if (argc == 1) {
+		int major, minor, revision;
+		mosquitto_lib_version(&major, &minor, &revision);
+		printf("%d.%d.%d\n", major, minor, revision);
+		return 0;
+	}
 	if (argc != 11)
 		fail("%d arguments", argc);
 	scenario.host = argv[1], scenario.port = atoi(argv[2]), scenario.kind = argv[3];

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 // separate thread; at QoS 0 the costs are equal. The program sets TCP_NODELAY, which the documents
 // of the library recommend for latency. Without it, writes wait up to 40 ms for delayed TCP acks,
 // both at QoS 0 and in an echo.
-var libmosquitto = contender{name: "libmosquitto", command: libmosquittoCommand, end: removeLibmosquitto}
+var libmosquitto = contender{name: "libmosquitto", command: libmosquittoCommand, version: libmosquittoVersion, end: removeLibmosquitto}
 
 //go:embed libmosquitto.c
 var libmosquittoSource []byte
@@ -71,6 +72,18 @@ func buildLibmosquitto() error {
 	}
 	libmosquittoProgram = program
 	return nil
+}
+
+// libmosquittoVersion asks the compiled program.
+func libmosquittoVersion(*debug.BuildInfo) string {
+	if libmosquittoProgram == "" {
+		return unknown
+	}
+	text, err := exec.Command(libmosquittoProgram).Output()
+	if err != nil {
+		return unknown
+	}
+	return known(strings.TrimSpace(string(text)))
 }
 
 func removeLibmosquitto() error {

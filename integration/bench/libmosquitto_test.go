@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -13,6 +14,9 @@ func TestLibmosquittoSpeaksAsAChildDoes(t *testing.T) {
 		t.Skip(err)
 	}
 	program := libmosquittoProgram
+	if got := libmosquittoVersion(nil); !regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`).MatchString(got) {
+		t.Errorf("the version is %q", got)
+	}
 	for _, s := range []scenario{
 		{Kind: publish, QoS: 0, Window: 10, Clients: 1},
 		{Kind: publish, QoS: 1, Window: 1, Clients: 1},
@@ -42,6 +46,9 @@ func TestLibmosquittoSpeaksAsAChildDoes(t *testing.T) {
 	}
 	if _, err := os.Stat(program); !os.IsNotExist(err) {
 		t.Errorf("the program still exists: %v", err)
+	}
+	if got := libmosquittoVersion(nil); got != unknown {
+		t.Errorf("without its program, the version is %q", got)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"runtime"
 	"time"
 )
 
@@ -25,6 +24,7 @@ type settings struct {
 	rounds        int
 	aim           time.Duration
 	only, clients string
+	peers         string
 	json, chart   string
 	cpuprofile    string
 	trace         string
@@ -33,11 +33,12 @@ type settings struct {
 func parse() *settings {
 	var c settings
 	flag.BoolVar(&c.quick, "quick", false, "only the scenarios that have a target, fewer and shorter rounds")
-	flag.IntVar(&c.rounds, "rounds", 0, "number of rounds; 0 is 5, with -quick 3")
+	flag.IntVar(&c.rounds, "rounds", 0, "number of rounds; 0 is 10, with -quick 3")
 	flag.DurationVar(&c.aim, "time", 0, "approximate `duration` of a run; 0 is 300 ms, three times that for a scenario with a target, with -quick 100 ms")
 	flag.StringVar(&c.only, "only", "", "run only the scenarios whose name matches this expression")
 	flag.StringVar(&c.clients, "clients", "", "run only the clients whose name matches this expression")
-	flag.StringVar(&c.json, "json", "", "write all measurements to this `file`")
+	flag.StringVar(&c.peers, "peers", "", "run beside millrace only the peers in this `list`, such as paho.mqtt.golang,libmosquitto, or none; empty: all")
+	flag.StringVar(&c.json, "json", "", "write the conditions and all measurements to this `file`")
 	flag.StringVar(&c.chart, "chart", "", "draw the chart to this `file`, in SVG")
 	flag.StringVar(&c.cpuprofile, "cpuprofile", "", "write a CPU profile of each run to this `folder`")
 	flag.StringVar(&c.trace, "trace", "", "write an execution trace of each run to this `folder`")
@@ -45,13 +46,18 @@ func parse() *settings {
 	return &c
 }
 
-// start runs the selected scenarios and writes the tables to w.
+// start runs the selected scenarios and writes the tables to w, between the conditions at the
+// beginning and at the end.
 func (c *settings) start(w io.Writer) error {
 	only, err := regexp.Compile(c.only)
 	if err != nil {
 		return err
 	}
 	clients, err := regexp.Compile(c.clients)
+	if err != nil {
+		return err
+	}
+	selected, err := withPeers(contenders(), c.peers)
 	if err != nil {
 		return err
 	}
@@ -62,19 +68,11 @@ func (c *settings) start(w io.Writer) error {
 			}
 		}
 	}
-	r := runner{rounds: 5, aim: 300 * time.Millisecond, longer: 3, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
-	if c.quick {
-		r.rounds, r.aim, r.longer = 3, 100*time.Millisecond, 1
-	}
-	if c.rounds > 0 {
-		r.rounds = c.rounds
-	}
-	if c.aim > 0 {
-		r.aim, r.longer = c.aim, 1
-	}
-	load := newLoad()
-	fmt.Fprintf(w, "%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	who := available(w, contenders(), clients)
+	r, load := c.runner(), newLoad()
+	who := available(w, selected, clients)
+	around := conditions(who, r.rounds, time.Now())
+	writeConditions(w, around)
+	fmt.Fprintln(w)
 	report := report{w: w}
 	for _, t := range trials(c.quick) {
 		switch {
@@ -86,6 +84,32 @@ func (c *settings) start(w io.Writer) error {
 		}
 	}
 	report.finish()
+	after := conditionsAfter(load)
+	fmt.Fprintln(w)
+	writeConditions(w, after)
+	if err := end(who); err != nil {
+		return err
+	}
+	return c.write(record{append(around, after...), report.results})
+}
+
+// runner returns the runner that the flags describe.
+func (c *settings) runner() runner {
+	r := runner{rounds: 10, aim: 300 * time.Millisecond, longer: 3, profiles: c.cpuprofile, traces: c.trace, progress: progress()}
+	if c.quick {
+		r.rounds, r.aim, r.longer = 3, 100*time.Millisecond, 1
+	}
+	if c.rounds > 0 {
+		r.rounds = c.rounds
+	}
+	if c.aim > 0 {
+		r.aim, r.longer = c.aim, 1
+	}
+	return r
+}
+
+// end removes the files of the contenders.
+func end(who []contender) error {
 	for _, k := range who {
 		if k.end == nil {
 			continue
@@ -94,23 +118,26 @@ func (c *settings) start(w io.Writer) error {
 			return err
 		}
 	}
-	if others, ok := load.others(); ok {
-		fmt.Fprintf(w, "\nOther processes used %.0f%% of the CPUs.\n", 100*others)
-	}
-	return c.write(report.results)
+	return nil
+}
+
+// A record is the content of the file that the flag -json names.
+type record struct {
+	Conditions []condition
+	Results    []result
 }
 
 // write writes the files that the flags name.
-func (c *settings) write(results []result) error {
+func (c *settings) write(all record) error {
 	if c.chart != "" {
-		if err := writeChart(c.chart, results); err != nil {
+		if err := writeChart(c.chart, all.Results); err != nil {
 			return err
 		}
 	}
 	if c.json == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(results, "", "\t")
+	text, err := json.MarshalIndent(all, "", "\t")
 	if err != nil {
 		return err
 	}

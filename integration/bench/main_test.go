@@ -37,30 +37,36 @@ func runs(t *testing.T, c settings) (string, []result) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var results []result
-	if err := json.Unmarshal(text, &results); err != nil {
+	var all record
+	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	return out.String(), results
+	if len(all.Conditions) == 0 {
+		t.Error("the file has no conditions")
+	}
+	return out.String(), all.Results
 }
 
 func TestTheProgramMeasuresWhatItIsAskedFor(t *testing.T) {
 	profiles := t.TempDir()
 	out, results := runs(t, settings{
 		only:       "^(publish|receive) QoS 2, 64 B, window 100$|^echo QoS 1",
-		clients:    "^(PublishFrom|All|paho.mqtt.golang|limit, two goroutines)$",
+		clients:    "^(PublishFrom|All|paho.mqtt.golang|at-wat/mqtt-go|limit, two goroutines)$",
 		cpuprofile: profiles,
 	})
 	t.Log("\n" + out)
 	want := []struct{ scenario, contender string }{
 		{"publish QoS 2, 64 B, window 100", "PublishFrom"},
 		{"publish QoS 2, 64 B, window 100", pahoName},
+		{"publish QoS 2, 64 B, window 100", atWat.name},
 		{"publish QoS 2, 64 B, window 100", "limit, two goroutines"},
 		{"receive QoS 2, 64 B, window 100", "All"},
 		{"receive QoS 2, 64 B, window 100", pahoName},
+		{"receive QoS 2, 64 B, window 100", atWat.name},
 		{"receive QoS 2, 64 B, window 100", "limit, two goroutines"},
 		{"echo QoS 1, 64 B", "All"},
 		{"echo QoS 1, 64 B", pahoName},
+		{"echo QoS 1, 64 B", atWat.name},
 	}
 	if len(results) != len(want) {
 		t.Fatalf("%d results, want %d", len(results), len(want))
@@ -78,10 +84,13 @@ func TestTheProgramMeasuresWhatItIsAskedFor(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
+		`^processor +.*, [0-9]+ CPUs\n`,
+		`(?m)^paho.mqtt.golang +v`,
+		`(?m)^load average at the end +`,
 		`(?m)^publish QoS 2, 64 B, window 100 +messages/s`,
 		`(?m)^  PublishFrom .*×`,
-		`(?m)^  target: PublishFrom messages/s at least ×15.0: ×.*, (met|NOT MET)$`,
-		`(?m)^echo QoS 1, 64 B: target: the best of ours p50 µs at most ×0.800: ×.*(All)`,
+		`(?m)^  target: PublishFrom messages/s at least ×15.0 of paho.mqtt.golang: ×.*, (met|NOT MET)$`,
+		`(?m)^echo QoS 1, 64 B: target: the best of ours p50 µs at most ×1.00 of at-wat/mqtt-go: ×.*\(All\)`,
 	} {
 		if !regexp.MustCompile(line).MatchString(out) {
 			t.Errorf("no line of the output matches %s", line)

@@ -55,21 +55,35 @@ type publishBatches struct {
 }
 
 func (p *publishBatches) Publish(n int) error {
-	batch := make([]mqtt.Message, batchLength)
+	length := batchLength
+	// durable: outstanding holds one value for each batch without Receipts. Two batches fill the
+	// window.
+	var outstanding chan struct{}
+	if p.s.Kind == durable {
+		outstanding = make(chan struct{}, min(p.s.Window, 2))
+		length = p.s.Window / cap(outstanding)
+	}
+	batch := make([]mqtt.Message, length)
 	for i := range batch {
 		batch[i] = p.message()
 	}
 	in := make(chan []mqtt.Message, buffered/batchLength)
 	go func() {
 		defer close(in)
-		for ; n > 0; n -= batchLength {
-			in <- batch[:min(n, batchLength)]
+		for ; n > 0; n -= length {
+			if outstanding != nil {
+				outstanding <- struct{}{}
+			}
+			in <- batch[:min(n, length)]
 		}
 	}()
 	var failed error
 	for receipts := range p.client.PublishBatches(background, in) {
 		if err := receipts.Err(); err != nil {
 			failed = err
+		}
+		if outstanding != nil {
+			<-outstanding
 		}
 	}
 	return failed

@@ -23,6 +23,14 @@ var mosquittoPath = sync.OnceValue(func() string {
 	return ""
 })
 
+// mosquittoVersion returns the version from the first line of the help text.
+func mosquittoVersion() string {
+	text, _ := exec.Command(mosquittoPath(), "-h").Output() // it exits with 3
+	first, _, _ := strings.Cut(string(text), "\n")
+	version, _ := strings.CutPrefix(first, "mosquitto version ")
+	return known(strings.TrimSpace(version))
+}
+
 // A mosquitto is a broker process for one run. Once a second, mosquitto publishes the number of
 // messages that it has received. The monitor subscribes to this number.
 type mosquitto struct {

@@ -11,7 +11,7 @@ import (
 // pahoName is the name of the contender that the tables compare with.
 const pahoName = "paho.mqtt.golang"
 
-var paho = contender{name: pahoName, connect: connectPaho}
+var paho = contender{name: pahoName, connect: connectPaho, version: ofModule("github.com/eclipse/paho.mqtt.golang")}
 
 // A pahoSession publishes asynchronously and waits for the tokens in another goroutine, and it
 // receives in a handler that does not block. The documents of the library recommend both. They also

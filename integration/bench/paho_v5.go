@@ -13,7 +13,7 @@ import (
 // documents prefer to a Router. It publishes with Publish from as many goroutines as the window
 // allows, because AsyncSend does not report which messages were acknowledged. At QoS 0 the call
 // returns at once, and one goroutine is cheapest.
-var pahoV5 = contender{name: "paho.golang", connect: connectPahoV5}
+var pahoV5 = contender{name: "paho.golang", connect: connectPahoV5, version: ofModule("github.com/eclipse/paho.golang")}
 
 type pahoV5Session struct {
 	s        *scenario

@@ -25,6 +25,7 @@ type plan struct {
 func trials(quick bool) []trial {
 	p := plan{quick: quick}
 	p.messages(publish)
+	p.oneGoroutine()
 	p.add(trial{scenario: scenario{Kind: publish, QoS: 1, Payload: 64 << 10, Window: 100}})
 	p.messages(receive)
 	for _, k := range []kind{publish, receive} {
@@ -36,9 +37,7 @@ func trials(quick bool) []trial {
 		p.add(trial{scenario: scenario{Kind: echo, QoS: q, Payload: 64, Window: 1}})
 	}
 	p.idle()
-	for _, w := range []int{1, 16, 256} {
-		p.add(trial{scenario: scenario{Kind: durable, QoS: 1, Payload: 64, Window: w}, who: []string{"PublishFrom", "Publishes", pahoName}})
-	}
+	p.durable()
 	p.throughMosquitto()
 	p.flatCosts()
 	return p.trials
@@ -72,13 +71,31 @@ func (p *plan) messages(k kind) {
 	}
 }
 
+// oneGoroutine adds the trial in which one goroutine publishes with calls that return when the
+// message is sent. A window of 1 stands for one goroutine, because at QoS 0 the window has no other
+// effect.
+func (p *plan) oneGoroutine() {
+	s := scenario{Kind: publish, Payload: 64, Window: 1}
+	s.Name = s.describe() + ", one goroutine"
+	p.add(trial{scenario: s, who: append([]string{"Publish", "Publish 5"}, peers()...)})
+}
+
+// durable adds the trials with a session on disk. Millrace takes part with each of its stores,
+// which sync; paho.mqtt.golang does not sync its files.
+func (p *plan) durable() {
+	who := slices.Concat(names(oursLogged), names(oursBolted), []string{pahoName})
+	for _, w := range []int{1, 16, 256} {
+		p.add(trial{scenario: scenario{Kind: durable, QoS: 1, Payload: 64, Window: w}, who: who})
+	}
+}
+
 // idle adds the trial of idle clients. Millrace takes part once, because an idle client is the same
 // however it is used.
 func (p *plan) idle() {
-	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}, rounds: 1}
+	t := trial{scenario: scenario{Kind: idle, QoS: 1, Payload: 64, Window: 1, Clients: 5000}}
 	t.who = append([]string{"Publishes"}, peers()...)
-	if p.quick { // because each client takes some seconds
-		t.Clients, t.who = 1000, t.who[:2]
+	if p.quick { // because each contender takes some seconds
+		t.Clients, t.who, t.rounds = 1000, t.who[:2], 1
 	}
 	t.Messages = t.Clients
 	p.add(t)
@@ -87,7 +104,7 @@ func (p *plan) idle() {
 // throughMosquitto adds trials for the CPU cost of publishing to a real broker. Mosquitto reports
 // its count only once a second, so there is no rate and no calibration.
 func (p *plan) throughMosquitto() {
-	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}, rounds: 3}
+	t := trial{scenario: scenario{Kind: publish, Payload: 64, Window: 100, Messages: 200_000, Through: "mosquitto"}}
 	if p.quick {
 		t.Messages, t.rounds = 100_000, 1
 	}

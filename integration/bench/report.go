@@ -38,7 +38,8 @@ func (p *report) take(t *trial, results []result) {
 	if len(rows) == 0 {
 		return
 	}
-	writeTable(p.w, t.Name, columns(&t.scenario), rows, find(results, pahoName))
+	cols := columns(&t.scenario)
+	writeTable(p.w, t.Name, cols, rows, find(results, pahoName), bestPeer(results, &cols[0]))
 	for _, goal := range t.targets {
 		verdict := goal.verdict(results)
 		fmt.Fprintf(p.w, "  %s\n", verdict)
@@ -51,7 +52,7 @@ func (p *report) take(t *trial, results []result) {
 func (p *report) flush() {
 	if len(p.rows) > 0 {
 		t := &p.group[0]
-		writeTable(p.w, fmt.Sprintf("%s, %s", p.rows[0].result.Contender, t.group), columns(&t.scenario), p.rows, p.rows[0].result)
+		writeTable(p.w, fmt.Sprintf("%s, %s", p.rows[0].result.Contender, t.group), columns(&t.scenario), p.rows, p.rows[0].result, nil)
 		fmt.Fprintln(p.w)
 	}
 	p.group, p.rows = nil, nil

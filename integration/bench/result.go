@@ -1,7 +1,5 @@
 package main
 
-import "slices"
-
 // A measurement is the result of one run, which the child writes as JSON.
 type measurement struct {
 	Messages int     // number counted by the broker or the consumer
@@ -31,23 +29,6 @@ type result struct {
 	Contender string
 	Rounds    []measurement
 	Failed    string // the error of the failed round; empty if none has failed
-}
-
-// A figure summarizes one quantity over the rounds.
-type figure struct{ Median, Min, Max float64 }
-
-// figure summarizes the values that the function of returns for the rounds.
-func (r *result) figure(of func(*measurement) float64) figure {
-	if len(r.Rounds) == 0 {
-		return figure{}
-	}
-	var values []float64
-	for i := range r.Rounds {
-		values = append(values, of(&r.Rounds[i]))
-	}
-	slices.Sort(values)
-	n := len(values)
-	return figure{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
 
 // These functions return the quantities that the tables and the chart show.

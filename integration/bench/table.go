@@ -13,20 +13,21 @@ type column struct {
 	title string
 	of    func(*measurement) float64
 	scale float64 // the table shows the value multiplied by scale
+	less  bool    // a smaller value is better
 }
 
 var (
-	rateColumn     = column{"messages/s", (*measurement).rate, 1}
-	cpuColumn      = column{"CPU s/million", (*measurement).cpuPerMillion, 1}
-	allocsColumn   = column{"allocs/msg", (*measurement).allocs, 1}
-	bytesColumn    = column{"bytes/msg", (*measurement).allocBytes, 1}
-	syscallsColumn = column{"syscalls/msg", (*measurement).syscalls, 1}
-	wakeupsColumn  = column{"wake-ups/msg", (*measurement).wakeups, 1}
-	sentColumn     = column{"sent/msg", (*measurement).sent, 1}
-	p50Column      = column{"p50 µs", (*measurement).p50, 1e6}
-	p99Column      = column{"p99 µs", (*measurement).p99, 1e6}
-	memoryColumn   = column{"KiB/client", (*measurement).memory, 1.0 / 1024}
-	routinesColumn = column{"goroutines/client", (*measurement).goroutines, 1}
+	rateColumn     = column{"messages/s", (*measurement).rate, 1, false}
+	cpuColumn      = column{"CPU s/million", (*measurement).cpuPerMillion, 1, true}
+	allocsColumn   = column{"allocs/msg", (*measurement).allocs, 1, true}
+	bytesColumn    = column{"bytes/msg", (*measurement).allocBytes, 1, true}
+	syscallsColumn = column{"syscalls/msg", (*measurement).syscalls, 1, true}
+	wakeupsColumn  = column{"wake-ups/msg", (*measurement).wakeups, 1, true}
+	sentColumn     = column{"sent/msg", (*measurement).sent, 1, true}
+	p50Column      = column{"p50 µs", (*measurement).p50, 1e6, true}
+	p99Column      = column{"p99 µs", (*measurement).p99, 1e6, true}
+	memoryColumn   = column{"KiB/client", (*measurement).memory, 1.0 / 1024, true}
+	routinesColumn = column{"goroutines/client", (*measurement).goroutines, 1, true}
 
 	costs = []column{cpuColumn, allocsColumn, bytesColumn, syscallsColumn, wakeupsColumn}
 )
@@ -52,13 +53,16 @@ type row struct {
 	result *result
 }
 
-// writeTable writes the median, minimum and maximum of each column, and the median as a multiple of
-// the median of base.
-func writeTable(w io.Writer, title string, cols []column, rows []row, base *result) {
+// writeTable writes the median of each column with its interval, and the multiple of base. If peer
+// is not nil, one more column compares the first column with that of peer, the best one.
+func writeTable(w io.Writer, title string, cols []column, rows []row, base, peer *result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, title)
 	for _, c := range cols {
 		fmt.Fprintf(t, "\t%s", c.title)
+	}
+	if peer != nil {
+		fmt.Fprint(t, "\tof the best peer")
 	}
 	fmt.Fprintln(t)
 	for _, row := range rows {
@@ -68,15 +72,15 @@ func writeTable(w io.Writer, title string, cols []column, rows []row, base *resu
 			continue
 		}
 		for _, c := range cols {
-			f := row.result.figure(c.of)
-			if f.Max == 0 && (c.title == allocsColumn.title || c.title == bytesColumn.title) {
-				fmt.Fprint(t, "\t-") // this contender is not a Go program
-				continue
+			fmt.Fprint(t, "\t", c.cell(row.result, base))
+		}
+		if peer != nil {
+			of, _ := row.result.ratioTo(peer, 1, cols[0].of)
+			text := of.String()
+			if of.self {
+				text = "best peer"
 			}
-			fmt.Fprintf(t, "\t%s [%s %s]", number(f.Median*c.scale), number(f.Min*c.scale), number(f.Max*c.scale))
-			if m, ok := multiple(row.result, base, c.of); ok {
-				fmt.Fprintf(t, " ×%s", number(m))
-			}
+			fmt.Fprint(t, "\t", text)
 		}
 		if row.result.Failed != "" {
 			fmt.Fprintf(t, "\tthen failed: %s", row.result.Failed)
@@ -86,6 +90,19 @@ func writeTable(w io.Writer, title string, cols []column, rows []row, base *resu
 	t.Flush()
 }
 
+// cell returns the text of one contender in the column.
+func (c *column) cell(r, base *result) string {
+	f := r.figure(c.of)
+	if f.Median == 0 && (c.title == allocsColumn.title || c.title == bytesColumn.title) {
+		return "-" // this contender is not a Go program
+	}
+	text := f.format(c.scale)
+	if of, ok := r.ratioTo(base, 1, c.of); ok {
+		text += " " + of.String()
+	}
+	return text
+}
+
 func find(results []result, contender string) *result {
 	for i := range results {
 		if results[i].Contender == contender {
@@ -93,15 +110,6 @@ func find(results []result, contender string) *result {
 		}
 	}
 	return nil
-}
-
-// multiple returns the median of r divided by the median of base.
-func multiple(r, base *result, of func(*measurement) float64) (float64, bool) {
-	if base == nil || len(base.Rounds) == 0 || len(r.Rounds) == 0 {
-		return 0, false
-	}
-	b := base.figure(of).Median
-	return r.figure(of).Median / b, b > 0
 }
 
 // number formats v with three significant digits, but always with all digits before the decimal

@@ -22,26 +22,6 @@ func resultsOf(rates map[string][]float64) []result {
 	return list
 }
 
-func TestAFigureIsTheMedianWithTheLeastAndTheMost(t *testing.T) {
-	for _, test := range []struct {
-		rates []float64
-		want  figure
-	}{
-		{nil, figure{}},
-		{[]float64{8}, figure{8, 8, 8}},
-		{[]float64{8, 1, 4}, figure{4, 1, 8}},
-		{[]float64{8, 1, 4, 2}, figure{3, 1, 8}},
-	} {
-		r := result{}
-		for _, rate := range test.rates {
-			r.Rounds = append(r.Rounds, measurement{P50: rate})
-		}
-		if got := r.figure((*measurement).p50); got != test.want {
-			t.Errorf("rates %v: got %v, want %v", test.rates, got, test.want)
-		}
-	}
-}
-
 func TestAQuantileIsTheValueBelowWhichThatPartLies(t *testing.T) {
 	var all []time.Duration
 	for i := range 100 {
@@ -73,9 +53,9 @@ func TestATableHasMultiplesOfPaho(t *testing.T) {
 	p.take(&trial{scenario: scenario{Name: "a trial", Kind: receive, QoS: 1}, targets: []target{rateOf("All", 2), rateOf(worst, 3)}}, results)
 	p.finish()
 	for _, want := range []string{
-		"a trial", "All", "4000 [3000 5000] ×2.67", "1500 [1000 2000] ×1.00", "clumsy", "failed: it fell",
-		"\n  target: All messages/s at least ×2.00: ×2.67, met\n",
-		"\na trial: target: the worst of ours messages/s at least ×3.00: ×2.67 (All), NOT MET\n",
+		"a trial", "All", "4000 ×2.67?", "1500 ×1.00", "of the best peer", "best peer\n", "clumsy", "failed: it fell",
+		"\n  target: All messages/s at least ×2.00 of paho.mqtt.golang: ×2.67, met\n",
+		"\na trial: target: the worst of ours messages/s at least ×3.00 of paho.mqtt.golang: ×2.67 (All), NOT MET\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, out.String())
@@ -94,7 +74,7 @@ func TestAGroupHasOneTableWithMultiplesOfItsFirstRow(t *testing.T) {
 		t.Errorf("the table was written before its last row: %s", &out)
 	}
 	p.finish()
-	if got := out.String(); !strings.HasPrefix(got, "All, by size") || !strings.Contains(got, "200 [200 200] ×2.00") {
+	if got := out.String(); !strings.HasPrefix(got, "All, by size") || !strings.Contains(got, "200 ×2.00?") {
 		t.Error(got)
 	}
 }
@@ -121,12 +101,12 @@ func TestATargetIsJudgedByWhomItNames(t *testing.T) {
 		{most(best, 0.9), 1, "Messages", false},
 		{most(worst, 3.5), 3, "All", true},
 	} {
-		value, who, met, ok := test.target.judge(results)
-		if value != test.value || who != test.who || met != test.met || !ok {
-			t.Errorf("%+v: %v %s %v %v", test.target, value, who, met, ok)
+		j, ok := test.target.judge(results)
+		if j.value != test.value || j.who != test.who || j.met != test.met || !ok {
+			t.Errorf("%+v: %+v %v", test.target, j, ok)
 		}
 	}
-	if _, _, _, ok := new(target).judge(results); ok {
+	if _, ok := new(target).judge(results); ok {
 		t.Error("a target without a contender has a verdict")
 	}
 	goal := least("PublishFrom", 2)
