@@ -42,6 +42,7 @@ var aliases = map[string]reflect.Type{
 	"Stats":           reflect.TypeFor[mqtt.Stats](),
 	"Event":           reflect.TypeFor[mqtt.Event[int]](),
 	"Store":           reflect.TypeFor[mqtt.Store](),
+	"Full":            reflect.TypeFor[mqtt.Full](),
 	"Retry":           reflect.TypeFor[mqtt.Retry](),
 	"ConnectError":    reflect.TypeFor[mqtt.ConnectError](),
 	"RefusedError":    reflect.TypeFor[mqtt.RefusedError](),

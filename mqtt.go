@@ -266,6 +266,10 @@ const (
 	AtLeastOnce = frames.AtLeastOnce
 	ExactlyOnce = frames.ExactlyOnce
 
+	Block       = flow.Block
+	Refuse      = flow.Refuse
+	EvictOldest = flow.EvictOldest
+
 	SendRetained      = frames.SendRetained
 	SendRetainedIfNew = frames.SendRetainedIfNew
 	SendNoRetained    = frames.SendNoRetained
@@ -470,6 +474,8 @@ type (
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
 	//	GivenUp        uint64         publications given up (Options.GiveUp)
 	//	Surplus        uint64         messages that came in excess of ReceiveMaximum (MQTT 5)
+	//	NotQueued      uint64         publications refused since the queue was full (Full)
+	//	Evicted        uint64         queued publications that made room for newer ones (Full)
 	//	LateReplies    uint64         replies for which no request waits; they are acked
 	//	Unreported     uint64         publications that failed without an Ack channel
 	//	BytesIn        uint64         bytes of MQTT packets received, without CONNACK
@@ -479,6 +485,7 @@ type (
 	//	Connections    uint64         connections established
 	//
 	//	Queued         int            publications accepted and not yet sent
+	//	QueuedBytes    int            their bytes, counted as for QueueBytes; 0 without it
 	//	OldestQueued   time.Duration  how long ago the oldest of them was accepted
 	//	InFlight       int            QoS 1 and 2 publications that await their ack
 	//	OldestInFlight time.Duration  how long ago the oldest of them was accepted
@@ -515,6 +522,9 @@ type (
 	//	Commit([]flow.Change) error                       stores all the changes or none
 	//	Detach() error                                    ends the use; the content stays
 	Store = flow.Store
+
+	// Full is the type of Options.Full: Block, Refuse or EvictOldest.
+	Full = flow.Full
 
 	// Retry configures how unacknowledged packets are sent again on a live connection. A PUBLISH
 	// waits Initial + k*size/Bandwidth, where k is 1 at first and is multiplied by Factor each
@@ -673,6 +683,16 @@ var (
 	// ErrUnconfirmed it is the reason of a request of Requests that has expired without a reply.
 	ErrExpired = stream.ErrExpired
 
+	// ErrFull is the reason inside ErrNotSent when the queue had no room for the message and
+	// Options.Full is Refuse, or when the message alone exceeds Options.QueueBytes. Wait before you
+	// publish it again; Retryable is false for a message that can never fit.
+	ErrFull = stream.ErrFull
+
+	// ErrEvicted is the reason inside ErrNotSent when the message made room in the queue for a newer
+	// one, since Options.Full is EvictOldest. Retryable is false, since the message would displace
+	// newer ones.
+	ErrEvicted = stream.ErrEvicted
+
 	// ErrNoResponder is the error of a request that the broker has taken and that nobody gets: no
 	// Subscription matches its topic (MQTT 5, reason code NoMatchingSubscribers). Some brokers,
 	// such as mochi, never tell. Start the responder, and send the request again.
@@ -816,6 +836,29 @@ type Options struct {
 	// Queue is how many accepted publications may wait for the window or for a connection. With a
 	// longer queue PublishFrom makes larger batches. 0 is 1,024; the maximum is 1,073,741,824.
 	Queue int
+
+	// QueueBytes bounds the publications that Queue counts, in bytes. A message counts with its
+	// payload, its topic, about 160 bytes and their texts if it has Properties, and 128 bytes more.
+	// 0 is no limit; a negative value is an error. Stats.QueuedBytes is the present number.
+	QueueBytes int
+
+	// Full says what becomes of a new publication for which Queue or QueueBytes has no room. 0 is
+	// Block.
+	//
+	//	Block        it waits. A send to Publishes blocks, and Publish waits until its ctx ends.
+	//	             The last message may exceed QueueBytes, as its size is not known before.
+	//	Refuse       its Receipt says ErrNotSent and ErrFull. Stats.NotQueued counts it.
+	//	EvictOldest  it is accepted, and the oldest publications in the queue make room: their
+	//	             Receipts say ErrNotSent and ErrEvicted. Stats.Evicted counts them. One that
+	//	             was sent, in flight or to be sent again, is not in the queue and stays. With a
+	//	             Store, the commit that puts the new one removes the old ones.
+	//
+	// With Refuse and EvictOldest a message that alone exceeds QueueBytes is refused (ErrFull). A
+	// record at Warn marks each period in which the queue is full; it ends when half is free.
+	// Publications restored from a Store count and are kept, even beyond the limits, until
+	// EvictOldest needs their room. PublishFrom, PublishBatches and Requests pass on no more than
+	// Window+Queue messages that await their Receipts, so they may stop reading their input first.
+	Full Full
 
 	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.
 	// A message counts with its payload, its topic and 128 bytes more. When there is no room for a
@@ -1081,7 +1124,7 @@ func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publ
 
 // Publishes returns the channel for publications. It is unbuffered: when a send returns, the
 // publication is accepted and gets exactly one Receipt. A send blocks while Options.Queue
-// publications wait. The channel is never closed, so select the send with Done.
+// publications wait, unless Options.Full says otherwise. The channel is never closed, so select the send with Done.
 func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 
 // PublishFrom is a stage of a pipeline: it publishes the messages from in and returns their
@@ -1311,7 +1354,7 @@ func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery)
 // Retryable reports whether a failed call has left nothing behind, and trying it again can help. It
 // is true for ErrNotSent (unless an argument is invalid or the client has ended), for network
 // errors and ended contexts, for ServerUnavailable and ServerBusy, and for HTTP status 408, 429 and
-// 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, refusals, limits, invalid
+// 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, ErrEvicted, refusals, limits, invalid
 // arguments and all other errors. ErrBehind counts only inside ErrNotSent. The comment of
 // stream.Retryable has the whole table.
 func Retryable(err error) bool { return stream.Retryable(err) }

@@ -327,6 +327,33 @@ func ExampleNewMemoryStore() {
 	// 4.2: <nil>
 }
 
+// A client that is offline for long keeps the newest messages, within the limits of its queue.
+func ExampleOptions_full() {
+	receipts := make(chan mqtt.Receipt, 3)
+	client, err := mqtt.Open(brokerURL, &mqtt.Options{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no broker") },
+		Queue:       2,
+		QueueBytes:  64 << 10,
+		Full:        mqtt.EvictOldest,
+		Ack:         receipts,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, level := range []string{"4.2", "4.3", "4.4"} {
+		client.Publishes() <- mqtt.Publishing{Message: mqtt.Message{Topic: "level", Payload: []byte(level), QoS: mqtt.AtLeastOnce}}
+	}
+	r := <-receipts
+	fmt.Printf("%s evicted: %v\n", r.Payload, errors.Is(r.Err, mqtt.ErrEvicted))
+	fmt.Println("queued:", client.Stats().Queued)
+	client.Close()
+
+	// Output:
+	// 4.2 evicted: true
+	// queued: 2
+}
+
 func ExampleMatch() {
 	fmt.Println(mqtt.Match("plant/+/temperature", "plant/3/temperature"))
 	fmt.Println(mqtt.Match("plant/#", "plant"))

@@ -13,12 +13,13 @@ import (
 // publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
-// Drop, Expire, Lost, GiveUp, CommitFailed, EndJournaled or Drain.
+// Drop, Expire, Evict, Lost, GiveUp, CommitFailed, EndJournaled or Drain.
 type Sender[T any] struct {
 	window  int
 	ids     *Identifiers
 	retry   *Retry // nil: no retransmission on a live connection
 	journal *Journal
+	limit   QueueLimit
 
 	// The slab: entries holds publications and runs, links their list links. Slot 0 is unused. The
 	// indexes of reusable slots are in free.
@@ -31,11 +32,13 @@ type Sender[T any] struct {
 	// in order of acceptance; the entries before cursor were transmitted on this connection.
 	publications list.List
 	cursor       int32
+	queueHead    int32 // no queued publication stands before it; 0: unknown
 	expiring     int32 // publications that expire
 	unwritten    list.List
 
 	seq         uint64        // the sequence number of the publication accepted last
 	queued      int           // publications accepted and not yet transmitted
+	queuedBytes int64         // their bytes, if the limit has bytes
 	runExtra    int           // publications in runs, without the first of each run
 	inFlight    int           // QoS 1 and 2 publications that have an identifier
 	outstanding int           // the part of inFlight that was transmitted on this connection
@@ -123,7 +126,7 @@ func (s *Sender[T]) add(m *frames.Message, owner T, now time.Duration, x *Expiry
 		s.setExpiry(e, x.At)
 	}
 	s.enqueue(i)
-	s.queued++
+	s.queue(e)
 	if s.journal != nil && m.QoS > frames.AtMostOnce {
 		// Record a copy, since after Withdraw the caller may reuse the payload before the change is
 		// committed.
@@ -161,7 +164,7 @@ func (s *Sender[T]) Restore(p Publication, owner T, until time.Duration) bool {
 	s.seq = p.Seq
 	switch {
 	case p.ID == 0:
-		s.queued++
+		s.queue(e)
 	default:
 		e.state, e.sent = published, true
 		if p.Released {
@@ -210,7 +213,7 @@ func (s *Sender[T]) Next(batch uint64, now time.Duration) (Outgoing, bool) {
 			return Outgoing{}, false
 		}
 		e.id, e.state = id, published
-		s.queued--
+		s.dequeue(e)
 		s.inFlight++
 		s.journal.progress(Assigned, e.seq, id)
 	}
@@ -257,21 +260,11 @@ func (s *Sender[T]) Oldest() uint64 {
 	return oldest
 }
 
-// OldestQueued returns the sequence number of the first publication that awaits its first
-// transmission, and the time when it was accepted. The number is 0 if there is none.
-func (s *Sender[T]) OldestQueued() (seq uint64, at time.Duration) {
-	return s.oldest(s.queued > 0, func(e *entry[T]) bool { return e.state == queued })
-}
-
 // OldestInFlight returns the sequence number of the first publication that has an identifier, and
 // the time when it was accepted. The number is 0 if there is none.
 func (s *Sender[T]) OldestInFlight() (seq uint64, at time.Duration) {
-	return s.oldest(s.inFlight > 0, func(e *entry[T]) bool { return e.id != 0 })
-}
-
-func (s *Sender[T]) oldest(any bool, suits func(*entry[T]) bool) (seq uint64, at time.Duration) {
-	for i := s.publications.Head; any && i != 0; i = s.links[i].Next {
-		if e := &s.entries[i]; suits(e) {
+	for i := s.publications.Head; s.inFlight > 0 && i != 0; i = s.links[i].Next {
+		if e := &s.entries[i]; e.id != 0 {
 			return e.seq, e.at
 		}
 	}
@@ -287,12 +280,6 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 	return s.entries[h.slot].ended(), true
 }
 
-// IsQueued reports whether a publication awaits its first transmission.
-func (s *Sender[T]) IsQueued(h Handle) bool {
-	_, ok := s.Find(h)
-	return ok && s.entries[h.slot].state == queued
-}
-
 // Each visits every publication that has not ended. A run is visited once for each of its parts.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
 	for _, l := range []list.List{s.publications, s.unwritten} {
@@ -301,9 +288,6 @@ func (s *Sender[T]) Each(visit func(Handle, T)) {
 		}
 	}
 }
-
-// Queued returns how many publications await their first transmission.
-func (s *Sender[T]) Queued() int { return s.queued }
 
 // InFlight returns how many QoS 1 and 2 publications have an identifier.
 func (s *Sender[T]) InFlight() int { return s.inFlight }

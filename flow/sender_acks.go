@@ -93,7 +93,7 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 		case e.state == queued:
 		case e.message.QoS == frames.AtMostOnce:
 			e.state = queued
-			s.queued += e.run.Len()
+			s.queue(e)
 			s.expireBy(e.until)
 		case keep:
 		case e.sent:
@@ -108,14 +108,15 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 		i = next
 	}
 	s.outstanding = 0
-	s.cursor = s.publications.Head
+	s.cursor, s.queueHead = s.publications.Head, 0
 }
 
 // unassign takes the identifier from a publication that was not sent.
 func (s *Sender[T]) unassign(e *entry[T]) {
 	s.ids.Release(e.id)
 	s.inFlight--
-	s.queued++
+	s.queue(e)
+	s.queueHead = 0
 	e.id, e.state = 0, queued
 	s.expireBy(e.until)
 }

@@ -135,7 +135,7 @@ func (r *senderRun) lost(keep bool) {
 		}
 		r.ends(want, r.s.SessionLost)
 		for _, p := range r.pubs {
-			p.sent, r.wires[p.token].fresh = false, true
+			p.sent, p.earlier, r.wires[p.token].fresh = false, p.sent || p.earlier, true
 		}
 	}
 }

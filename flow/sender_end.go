@@ -100,7 +100,7 @@ func (s *Sender[T]) unlink(i int32) {
 	s.runExtra -= e.run.Len() - 1
 	switch {
 	case e.state == queued:
-		s.queued -= e.run.Len()
+		s.dequeue(e)
 	case e.message.QoS > frames.AtMostOnce:
 		s.inFlight--
 		s.ids.Release(e.id)
@@ -111,10 +111,19 @@ func (s *Sender[T]) unlink(i int32) {
 	if e.message.QoS == frames.AtMostOnce && e.state == published {
 		s.unwritten.Remove(s.links, i)
 	} else {
-		if s.cursor == i {
-			s.cursor = s.links[i].Next
-		}
-		s.publications.Remove(s.links, i)
+		s.leave(i)
 	}
 	s.freeSlot(i)
+}
+
+// leave removes i from publications.
+func (s *Sender[T]) leave(i int32) {
+	next := s.links[i].Next
+	if s.cursor == i {
+		s.cursor = next
+	}
+	if s.queueHead == i {
+		s.queueHead = next
+	}
+	s.publications.Remove(s.links, i)
 }

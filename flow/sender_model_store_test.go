@@ -154,6 +154,7 @@ func (r *senderRun) check() {
 		r.fail("%d outstanding, want %d, window %d", r.s.outstanding, n, r.window)
 	}
 	r.checkExpiry()
+	r.checkRoom()
 	r.checkOldest("queued", r.s.OldestQueued, (*pub).waits)
 	r.checkOldest("in flight", r.s.OldestInFlight, func(p *pub) bool { return p.id != 0 })
 }

@@ -24,6 +24,7 @@ type pub struct {
 
 	batch    uint64            // the batch in which it was transmitted on this connection; 0: none
 	sent     bool              // the session knows that the writer has received it
+	earlier  bool              // it may have been sent in a session that the broker has lost
 	resumed  bool              // PUBREL may have been sent before
 	code     frames.ReasonCode // of PUBREC
 	attempts int
@@ -58,6 +59,7 @@ type senderRun struct {
 	journal *Journal
 	retry   *Retry
 	window  int
+	limit   QueueLimit
 	now     time.Duration
 	batch   uint64
 	filling []packet // the packets in batch
@@ -81,6 +83,7 @@ func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
 		T: t, rnd: rnd, batch: 1, window: 1 + rnd.IntN(1+rnd.IntN(12)), ended: map[int]bool{},
 		wires: map[int]*wire{}, mirror: NewMemoryStore(), store: NewMemoryStore(),
 	}
+	r.limit = QueueLimit{Messages: 1 + rnd.IntN(8), Bytes: rnd.IntN(3) * 300, Full: Full(rnd.IntN(3))}
 	if rnd.IntN(2) == 0 {
 		r.retry = &Retry{Initial: time.Second, Max: 8 * time.Second, Bandwidth: 1, Factor: 2}
 	}
@@ -102,6 +105,7 @@ func (r *senderRun) open() {
 	}
 	r.ids, r.journal = &Identifiers{last: last}, new(Journal)
 	r.s = NewSender[int](r.window, r.ids, r.retry, r.journal)
+	r.s.Limit(r.limit)
 	r.foreign, r.handles, r.filling = nil, nil, nil
 	r.ended = map[int]bool{}
 	r.lastSeq = 0
@@ -120,7 +124,7 @@ func (r *senderRun) fail(format string, args ...any) {
 }
 
 func (r *senderRun) step() {
-	switch r.rnd.IntN(28) {
+	switch r.rnd.IntN(29) {
 	case 0, 1, 2, 3:
 		r.add()
 	case 24:
@@ -169,6 +173,8 @@ func (r *senderRun) step() {
 		}
 	case 27:
 		r.lower()
+	case 28:
+		r.evict()
 	}
 	r.check()
 }

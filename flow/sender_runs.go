@@ -50,7 +50,7 @@ func (s *Sender[T]) AddRun(messages []frames.Message, owner T, now time.Duration
 	e.run, e.owner, e.seq, e.at = &Run{Messages: messages}, owner, s.seq+1, now
 	s.enqueue(i)
 	s.seq += uint64(len(messages))
-	s.queued += len(messages)
+	s.queue(e)
 	s.runExtra += len(messages) - 1
 }
 
@@ -71,8 +71,7 @@ func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) (ok, more bo
 	s.transmitQoS0(s.split(s.cursor, n), batch)
 }
 
-// split moves the first n messages of the next run, in slot i, into a new slot and returns that
-// slot. If the run has only n messages, split returns i.
+// split moves the first n messages of the run in slot i into a new slot and returns that slot. If the run has only n messages, split returns i.
 func (s *Sender[T]) split(i int32, n int) int32 {
 	if n == s.entries[i].run.Len() {
 		return i
@@ -85,7 +84,12 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 	run.Messages, run.From = run.Messages[n:], run.From+n
 	e.seq += uint64(n)
 	s.publications.InsertBefore(s.links, part, i)
-	s.cursor = part
+	if s.cursor == i {
+		s.cursor = part
+	}
+	if s.queueHead == i {
+		s.queueHead = part
+	}
 	s.runExtra--
 	return part
 }
@@ -93,9 +97,8 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 // transmitQoS0 moves QoS 0 messages from publications to unwritten, as part of batch.
 func (s *Sender[T]) transmitQoS0(i int32, batch uint64) {
 	e := &s.entries[i]
-	s.cursor = s.links[i].Next
-	s.publications.Remove(s.links, i)
+	s.leave(i)
 	s.unwritten.PushBack(s.links, i)
-	s.queued -= e.run.Len()
+	s.dequeue(e)
 	e.state, e.batch = published, batch
 }

@@ -36,6 +36,14 @@ var (
 	// ErrExpired is the reason inside ErrNotSent when the message has expired while it waited.
 	ErrExpired = errors.New("mqtt: the message has expired")
 
+	// ErrFull is the reason inside ErrNotSent when Options.Full is Refuse and the queue had no room
+	// for the message, or when the message alone is larger than Options.QueueBytes.
+	ErrFull = errors.New("mqtt: the queue has no room")
+
+	// ErrEvicted is the reason inside ErrNotSent when Options.Full is EvictOldest and the message
+	// gave way to a newer one.
+	ErrEvicted = errors.New("mqtt: the message gave way to a newer one, since the queue was full")
+
 	// ErrSessionLost says that the broker lost the session while it had a QoS 2 message of the
 	// client: PUBREC had arrived and PUBCOMP had not. The broker may have passed the message on, so
 	// the client does not send it again. ErrUnconfirmed wraps it.

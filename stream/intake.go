@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -12,13 +11,13 @@ import (
 
 // An intake accepts publications from users.
 //
-// Invariant: every publication that was received is accepted. So no publication is received while
-// the queue is full. If a run has more messages than the queue has room for, the remaining messages
-// wait in resting and are accepted before any publication that is received later.
+// Invariant: every publication that was received is accepted. So with flow.Block no publication is
+// received while the queue is full. If a run has more messages than the queue has room for, the
+// remaining messages wait in resting and are accepted before any publication that is received later.
+// In the other modes nothing waits here, since overflow finds room or refuses.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered; made with the first stage
-	limit     int             // Options.Queue
 	resting   stageRun        // the part of a run that found no room
 
 	noYield time.Duration // before this time the loop does not yield to publishers
@@ -26,6 +25,7 @@ type intake struct {
 	calls     *publishCalls
 	taken     []*publishCall // spare memory
 	callsLeft bool           // calls wait for room in the queue
+	overflows bool           // Options.Full is not Block: publications are received although the queue is full
 	behind    bool           // publications are received although the queue is full, and end with ErrBehind
 
 	flushes []flushCall
@@ -37,14 +37,14 @@ type flushCall struct {
 	reply chan<- error // cap 1
 }
 
-func newIntake(limit int, calls *publishCalls) intake {
-	return intake{calls: calls, publishes: make(chan Publishing), limit: limit}
+func newIntake(overflows bool, calls *publishCalls) intake {
+	return intake{calls: calls, publishes: make(chan Publishing), overflows: overflows}
 }
 
-// channels returns the channels to receive from. Both are nil while the queue, whose length is
-// queued, is full, unless the session is behind.
-func (in *intake) channels(queued int) (<-chan Publishing, <-chan stageRun) {
-	if queued >= in.limit && !in.behind {
+// channels returns the channels to receive from. Both are nil while the queue is full, unless
+// something else than waiting becomes of the publications.
+func (in *intake) channels(room flow.Room) (<-chan Publishing, <-chan stageRun) {
+	if !room.Left() && !in.behind && !in.overflows {
 		return nil, nil
 	}
 	return in.publishes, in.runs
@@ -60,9 +60,13 @@ func (in *intake) stageRuns() chan<- stageRun {
 
 // takeCalls returns the Publish calls to be accepted now. The slice is valid until takeCalls is
 // called again.
-func (in *intake) takeCalls(queued int) []*publishCall {
+func (in *intake) takeCalls(room flow.Room) []*publishCall {
 	clear(in.taken)
-	in.taken, in.callsLeft = in.calls.take(in.taken[:0], max(0, in.limit-queued))
+	if in.overflows {
+		in.taken = in.calls.takeAll(in.taken[:0])
+	} else {
+		in.taken, in.callsLeft = in.calls.take(in.taken[:0], room)
+	}
 	return in.taken
 }
 
@@ -78,16 +82,15 @@ func (in *intake) shrink() {
 func (in *intake) rests() bool { return len(in.resting.messages) > 0 }
 
 // ready reports whether there is room for the rest of a run.
-func (in *intake) ready(queued int) bool { return in.rests() && queued < in.limit }
+func (in *intake) ready(room flow.Room) bool { return in.rests() && room.Left() }
 
 // callsReady reports whether there is room for calls that found none before.
-func (in *intake) callsReady(queued int) bool { return in.callsLeft && queued < in.limit }
+func (in *intake) callsReady(room flow.Room) bool { return in.callsLeft && room.Left() }
 
 // refuseCalls ends the calls that find no room while the session is behind.
 func (in *intake) refuseCalls(cause error) {
 	if in.callsLeft {
-		calls, _ := in.calls.take(nil, math.MaxInt)
-		in.refuse(calls, cause)
+		in.refuse(in.calls.takeAll(nil), cause)
 	}
 }
 
@@ -155,16 +158,16 @@ func (in *intake) dropFlush(flush chan<- error) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool { return f.reply == flush })
 }
 
-// take splits the first part off a run. The parameter room bounds the number of messages in that
-// part, which does not mix plain QoS 0 messages with others: those at QoS 1 and 2, and those with
-// properties. The parameter expires says that all messages expire, so that none is plain. worthRun
-// reports whether the messages are plain and enough for a flow.Run.
-func (run *stageRun) take(room int, expires bool) (part stageRun, worthRun bool) {
+// take splits the first part off a run. The part takes no more than room, so it may be empty. It
+// does not mix plain QoS 0 messages with others: those at QoS 1 and 2, and those with properties.
+// The parameter expires says that all messages expire, so that none is plain. worthRun reports
+// whether the messages are plain and enough for a flow.Run.
+func (run *stageRun) take(room flow.Room, expires bool) (part stageRun, worthRun bool) {
 	plain := func(m *frames.Message) bool {
 		return m.QoS == frames.AtMostOnce && m.Properties == nil && !expires
 	}
-	qos0, n := plain(&run.messages[0]), 1
-	for n < min(room, len(run.messages)) && plain(&run.messages[n]) == qos0 {
+	qos0, n := plain(&run.messages[0]), 0
+	for n < len(run.messages) && plain(&run.messages[n]) == qos0 && room.Take(&run.messages[n]) {
 		n++
 	}
 	part = stageRun{run.stage, run.place, run.messages[:n]}

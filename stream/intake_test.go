@@ -7,9 +7,16 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-func newTestIntake(limit int) *intake {
-	in := newIntake(limit, &publishCalls{wake: func() {}})
+func newTestIntake() *intake {
+	in := newIntake(false, &publishCalls{wake: func() {}})
 	return &in
+}
+
+// room returns the room for n messages.
+func room(n int) flow.Room {
+	s := flow.NewSender[owner](1, new(flow.Identifiers), nil, nil)
+	s.Limit(flow.QueueLimit{Messages: n})
+	return s.Room()
 }
 
 // mixed returns a run of messages with the given QoS levels.
@@ -32,23 +39,27 @@ func repeat(q frames.QoS, n int) []frames.QoS {
 // To receive a publication is to accept it. So the intake receives no publication while the queue
 // has no room.
 func TestNothingIsReceivedWhileTheQueueIsFull(t *testing.T) {
-	in := newTestIntake(2)
+	in := newTestIntake()
 	in.stageRuns()
-	if p, r := in.channels(1); p == nil || r == nil {
+	if p, r := in.channels(room(1)); p == nil || r == nil {
 		t.Error("there is room, and nothing is received")
 	}
-	if p, r := in.channels(2); p != nil || r != nil {
+	if p, r := in.channels(room(0)); p != nil || r != nil {
 		t.Error("there is no room, and something is received")
+	}
+	in.overflows = true
+	if p, r := in.channels(room(0)); p == nil || r == nil {
+		t.Error("nothing is received, although it need not wait for room")
 	}
 }
 
 func TestTheRestOfARunWaitsForRoom(t *testing.T) {
-	in := newTestIntake(2)
-	if in.rests() || in.ready(0) {
+	in := newTestIntake()
+	if in.rests() || in.ready(room(2)) {
 		t.Error("an empty intake has resting messages")
 	}
 	in.leaveRest(mixed(3, 1))
-	if !in.rests() || !in.ready(1) || in.ready(2) {
+	if !in.rests() || !in.ready(room(1)) || in.ready(room(0)) {
 		t.Error("a rest is ready when there is room, and only then")
 	}
 	if run := in.takeRest(); run.place != 3 || len(run.messages) != 1 || in.rests() {
@@ -57,26 +68,26 @@ func TestTheRestOfARunWaitsForRoom(t *testing.T) {
 }
 
 func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
-	in := newTestIntake(3)
+	in := newTestIntake()
 	for range 4 {
 		in.calls.leave(in.calls.begin(frames.Message{}))
 	}
-	if n := len(in.takeCalls(1)); n != 2 {
+	if n := len(in.takeCalls(room(2))); n != 2 {
 		t.Fatalf("took %d calls into room for 2", n)
 	}
-	if in.callsReady(3) || !in.callsReady(2) {
+	if in.callsReady(room(0)) || !in.callsReady(room(1)) {
 		t.Error("the calls left are ready when there is room, and only then")
 	}
-	if n := len(in.takeCalls(5)); n != 0 {
+	if n := len(in.takeCalls(room(-2))); n != 0 {
 		t.Errorf("took %d calls into a queue that is more than full", n)
 	}
-	if n := len(in.takeCalls(0)); n != 2 || in.callsReady(0) {
+	if n := len(in.takeCalls(room(3))); n != 2 || in.callsReady(room(3)) {
 		t.Errorf("took %d calls, want the last 2", n)
 	}
 }
 
 func TestFlushWaitsForTheRestOfARun(t *testing.T) {
-	in := newTestIntake(1)
+	in := newTestIntake()
 	flush, dropped := make(chan error, 1), make(chan error, 1)
 	in.leaveRest(mixed(0, 0, 0)) // these will be publications 8 and 9
 	in.flush(7, flush)
@@ -99,7 +110,7 @@ func TestFlushWaitsForTheRestOfARun(t *testing.T) {
 }
 
 func TestFlushDoesNotWaitForARefusedRest(t *testing.T) {
-	in := newTestIntake(1)
+	in := newTestIntake()
 	flush := make(chan error, 2)
 	in.flush(3, flush)
 	in.leaveRest(mixed(0, 0, 0))
@@ -136,7 +147,7 @@ func TestARunIsSplitByQoSAndRoom(t *testing.T) {
 	} {
 		run := mixed(7, qos...)
 		for _, want := range c.want {
-			p, worth := run.take(c.room, false)
+			p, worth := run.take(room(c.room), false)
 			if got := (part{p.place, len(p.messages), worth}); got != want {
 				t.Errorf("%s: took %+v, want %+v", name, got, want)
 			}

@@ -21,6 +21,7 @@ type loop struct {
 
 	// Between users, loop and broker.
 	intake   intake
+	overflow overflow
 	receipts receipts
 	inboxes  *inboxes
 	throttle throttle
@@ -55,6 +56,8 @@ func (l *loop) snapshot() Stats {
 	st := l.count.stats()
 	st.Sent = l.outbox.sent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
+	st.QueuedBytes = int(l.sender.QueuedBytes())
+	st.NotQueued, st.Evicted = l.overflow.refused, l.overflow.evicted
 	if seq, at := l.sender.OldestQueued(); seq > 0 {
 		st.OldestQueued = l.clock.now - at
 	}

@@ -11,7 +11,7 @@ import (
 // accept adds p to the queue, and up to acceptBatch-1 other publishings that are ready.
 func (l *loop) accept(p Publishing) {
 	l.add(p)
-	for n := 1; n < acceptBatch && l.sender.Queued() < l.intake.limit; n++ {
+	for n := 1; n < acceptBatch && l.sender.Room().Left(); n++ {
 		p, ok := l.intake.another(&l.clock)
 		if !ok {
 			return
@@ -30,8 +30,8 @@ func (l *loop) add(p Publishing) {
 	if l.ending == finishing {
 		err = l.life.closed()
 	}
-	if err == nil && l.intake.behind && l.sender.Queued() >= l.intake.limit {
-		err = ErrBehind
+	if err == nil {
+		err = l.makeRoom(&p.Message)
 	}
 	if err != nil {
 		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
@@ -46,25 +46,33 @@ func (l *loop) acceptCalls() {
 	if !l.ending.accepts() {
 		return
 	}
-	for _, call := range l.intake.takeCalls(l.sender.Queued()) {
+	for _, call := range l.intake.takeCalls(l.sender.Room()) {
+		if err := l.makeRoom(&call.message); err != nil {
+			call.handle = flow.Handle{}
+			l.receipts.calls.answer(call, Receipt{Message: call.message, Err: notSent(err)})
+			continue
+		}
 		expiry := l.clock.expiry(call.message.Properties, l.settings.expiry)
 		call.handle = l.sender.AddExpiring(call.message, owner{tag: call}, l.clock.now, expiry)
 	}
 }
 
-// admit puts as many messages of a run into the queue as there is room for. The remaining messages
-// wait at the intake, and are accepted before any later publishing.
+// admit puts as many messages of a run into the queue as there is room for. With flow.Block the
+// remaining messages wait at the intake, and are accepted before any later publishing.
 func (l *loop) admit(run stageRun) {
 	for len(run.messages) > 0 {
-		room := l.intake.limit - l.sender.Queued()
-		if room <= 0 {
+		part, worthRun := run.take(l.sender.Room(), l.settings.expiry > 0)
+		if len(part.messages) == 0 {
+			if l.intake.overflows {
+				l.makeRoomForFirst(&run)
+				continue
+			}
 			l.intake.leaveRest(run)
 			if l.intake.behind {
 				l.intake.refuseRest(&l.receipts, l.sender.Accepted(), ErrBehind)
 			}
 			return
 		}
-		part, worthRun := run.take(room, l.settings.expiry > 0)
 		o := owner{stage: part.stage, place: part.place}
 		if worthRun {
 			l.sender.AddRun(part.messages, o, l.clock.now)
@@ -73,6 +81,58 @@ func (l *loop) admit(run stageRun) {
 		for _, m := range part.messages {
 			l.sender.AddExpiring(m, o, l.clock.now, l.clock.expiry(m.Properties, l.settings.expiry))
 			o.place++
+		}
+	}
+}
+
+// makeRoomForFirst makes room in the queue for the first message of a run, or refuses that message.
+func (l *loop) makeRoomForFirst(run *stageRun) {
+	if err := l.makeRoom(&run.messages[0]); err != nil {
+		l.receipts.stageResult(run.stage, results{place: run.place, n: 1, err: notSent(err)})
+		run.messages, run.place = run.messages[1:], run.place+1
+	}
+}
+
+// makeRoom makes room in the queue for m, or returns the reason why m is refused.
+func (l *loop) makeRoom(m *frames.Message) error {
+	if l.overflow.full == flow.Block {
+		if l.intake.behind && !l.sender.Fits(m) {
+			return ErrBehind
+		}
+		return nil // without room nothing was received
+	}
+	if l.sender.Fits(m) {
+		return nil
+	}
+	if !l.overflow.oversize(m) {
+		l.sendQueued(m)
+	}
+	evict := func(e flow.Ended[owner]) {
+		l.overflow.evict(l.sender.Queued() + 1)
+		l.receipts.complete(&e, notSent(ErrEvicted))
+	}
+	if l.sender.Fits(m) || l.overflow.full == flow.EvictOldest && l.sender.Evict(m, evict) {
+		return nil
+	}
+	return l.overflow.refuse(m, l.sender.Queued())
+}
+
+// sendPublications adds publications to the batch.
+func (l *loop) sendPublications() {
+	if !l.onTrial() {
+		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
+	}
+}
+
+// sendQueued sends publications that wait for nothing but the end of this turn, until m fits.
+func (l *loop) sendQueued(m *frames.Message) {
+	for range 2 { // the second batch is filled while the first one is being written
+		if l.link.phase != phaseUp || l.sender.Fits(m) {
+			return
+		}
+		l.sendPublications()
+		if l.outbox.full() {
+			l.flush()
 		}
 	}
 }

@@ -24,11 +24,11 @@ func (l *loop) run() {
 // wait receives one event and handles it. It returns at once if messages wait at the intake and the
 // queue now has room for them. A channel that must not be received from now is nil.
 func (l *loop) wait() {
-	queued := l.sender.Queued()
-	if l.intake.ready(queued) {
+	room := l.sender.Room()
+	if l.intake.ready(room) {
 		return
 	}
-	publishes, runs := l.intake.channels(queued)
+	publishes, runs := l.intake.channels(room)
 	switch {
 	case l.ending == finishing:
 		publishes, runs = l.intake.publishes, nil
@@ -77,6 +77,7 @@ func (l *loop) turn() {
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
 	}
+	l.overflow.rest(l.sender.Relaxed)
 	l.sender.Expire(l.clock.now, func(e flow.Ended[owner]) { l.receipts.complete(&e, notSent(ErrExpired)) })
 	if l.link.phase == phaseUp {
 		l.outbox.acks(l.receiver.Receiver)
@@ -87,9 +88,7 @@ func (l *loop) turn() {
 				l.suback(r.ID, r.RefusalCodes(), RefusedError{Cause: r.Refused})
 			}
 		}
-		if !l.onTrial() {
-			l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
-		}
+		l.sendPublications()
 		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
 		fluent := !l.throttle.paused && !l.outbox.quiet && l.outbox.age(l.clock.now) < slowBatch
 		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {
@@ -120,7 +119,7 @@ func (l *loop) turn() {
 	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
 		l.intake.end(l.life)
 	}
-	if l.intake.callsReady(l.sender.Queued()) {
+	if l.intake.callsReady(l.sender.Room()) {
 		l.life.wake() // select is fair: the calls compete with everything else
 	}
 	if l.clock.burst.over(l.clock.now, l.count.packets(l.outbox.sent, l.sender.Len())) {

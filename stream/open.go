@@ -72,12 +72,14 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
 		poison:   flow.NewPoison(o.GiveUp),
-		intake:   newIntake(o.Queue, s.calls),
+		overflow: overflow{full: o.Full, limit: o.QueueBytes, log: o.Logger},
+		intake:   newIntake(o.Full != flow.Block, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
 		link:     newConnection(newReader(dialer, o.V5.inboundAliases(), &s.inboxes.spares), wantedTerms(o), backoff, shown, first),
 	}
+	l.sender.Limit(flow.QueueLimit{Messages: o.Queue, Bytes: o.QueueBytes, Full: o.Full})
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.subs.Identify(rand.Uint32())
 	if o.V5.Authenticate != nil {

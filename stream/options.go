@@ -88,6 +88,12 @@ type Options struct {
 	// Queue is how many accepted publications may wait for the window or for a connection.
 	Queue int
 
+	// QueueBytes bounds their bytes, counted as for ReceiveBytes.
+	QueueBytes int
+
+	// Full says what becomes of a new publication while Queue or QueueBytes is reached.
+	Full flow.Full
+
 	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.
 	ReceiveBytes int
 
@@ -254,6 +260,10 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("GiveUp", "%d is not 0 (never) and below 2", o.GiveUp)
 	case o.Queue < 1 || o.Queue > maxQueue:
 		return link.BadOption("Queue", "%d is outside 1 to %d", o.Queue, maxQueue)
+	case o.QueueBytes < 0:
+		return link.BadOption("QueueBytes", "%d is below 0", o.QueueBytes)
+	case o.Full > flow.EvictOldest:
+		return link.BadOption("Full", "%d is none of Block (0), Refuse (1) and EvictOldest (2)", o.Full)
 	}
 	if err := o.checkSession(); err != nil {
 		return err

@@ -112,14 +112,28 @@ func (p *publishCalls) takeBack(call *publishCall) bool {
 	return true
 }
 
-// take moves up to room waiting calls into dst, in order, and reports whether more calls wait.
-func (p *publishCalls) take(dst []*publishCall, room int) (calls []*publishCall, left bool) {
+// take moves the waiting calls for which there is room into dst, in order, and reports whether more
+// calls wait.
+func (p *publishCalls) take(dst []*publishCall, room flow.Room) (calls []*publishCall, left bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := min(room, len(p.waiting))
+	n := 0
+	for n < len(p.waiting) && room.Take(&p.waiting[n].message) {
+		n++
+	}
 	dst = append(dst, p.waiting[:n]...)
 	p.waiting = slices.Delete(p.waiting, 0, n)
 	return dst, len(p.waiting) > 0
+}
+
+// takeAll moves all waiting calls into dst, in order.
+func (p *publishCalls) takeAll(dst []*publishCall) []*publishCall {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dst = append(dst, p.waiting...)
+	clear(p.waiting)
+	p.waiting = p.waiting[:0]
+	return dst
 }
 
 // close makes leave return false from now on, and returns the calls that wait.

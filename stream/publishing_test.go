@@ -38,11 +38,11 @@ func TestTheLastRunningCallWakesTheLoop(t *testing.T) {
 	if *wakes != 1 {
 		t.Fatalf("woken %d times, want once", *wakes)
 	}
-	calls, left := p.take(nil, 2)
+	calls, left := p.take(nil, room(2))
 	if got := topics(calls); !slices.Equal(got, []string{"b", "a"}) || !left {
 		t.Fatalf("took %v, others left: %t", got, left)
 	}
-	if calls, left = p.take(nil, math.MaxInt); len(calls) != 1 || left {
+	if calls, left = p.take(nil, room(math.MaxInt)); len(calls) != 1 || left {
 		t.Fatalf("took %v, others left: %t", topics(calls), left)
 	}
 }
@@ -53,7 +53,7 @@ func TestACallRunsFromItsReceiptToItsReturn(t *testing.T) {
 	p, wakes := newCalls()
 	a := begin(p, "a")
 	p.leave(a)
-	calls, _ := p.take(nil, 1)
+	calls, _ := p.take(nil, room(1))
 	p.answer(calls[0], Receipt{ID: 7})
 	b := begin(p, "b")
 	p.leave(b)
@@ -87,7 +87,7 @@ func TestATakenMessageCannotBeTakenBack(t *testing.T) {
 	if !p.takeBack(a) || p.takeBack(a) {
 		t.Error("a message that waits is taken back once")
 	}
-	if calls, _ := p.take(nil, 5); !slices.Equal(topics(calls), []string{"b"}) {
+	if calls, _ := p.take(nil, room(5)); !slices.Equal(topics(calls), []string{"b"}) {
 		t.Errorf("took %v", topics(calls))
 	}
 	if p.takeBack(b) {
@@ -158,10 +158,10 @@ func TestEveryMessageWakesTheLoop(t *testing.T) {
 	}
 	for taken := 0; taken < callers*each; {
 		<-wakeups
-		calls, left := p.take(nil, 7)
+		calls, left := p.take(nil, room(7))
 		for left {
 			var more []*publishCall
-			more, left = p.take(nil, 7)
+			more, left = p.take(nil, room(7))
 			calls = append(calls, more...)
 		}
 		for _, call := range calls {

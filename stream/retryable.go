@@ -27,6 +27,8 @@ import (
 //	*HTTPError                                      408, 429 and 5xx: true, else false
 //	*ProtocolError, *TooLargeError                  false: the broker will send the same again
 //	certificate that is not trusted                 false
+//	ErrEvicted                                      false: it would displace a newer message
+//	ErrFull                                         true, unless the message is larger than QueueBytes
 //	ErrNotSent for any other reason                 true, also if the reason is ErrBehind
 //	network error, end of a context                 true
 //	any other error                                 false, also ErrBehind alone
@@ -66,6 +68,7 @@ func Retryable(err error) bool {
 func permanent(err error) bool {
 	return hasError[*OptionError](err) || hasError[*frames.InvalidError](err) || hasError[*flow.OwnerError](err) ||
 		hasError[*LimitError](err) || hasError[*VersionError](err) || errors.Is(err, ErrRefused) || errors.Is(err, ErrExpired) ||
+		errors.Is(err, ErrEvicted) || hasError[*oversizeError](err) ||
 		hasError[*RefusedError](err) || hasError[*DowngradedError](err) || hasError[*frames.ProtocolError](err) ||
 		hasError[*frames.TooLargeError](err) || hasError[*tls.CertificateVerificationError](err)
 }

@@ -41,6 +41,8 @@ func TestRetryableMeansThatTryingAgainCanHelp(t *testing.T) {
 		{&stream.ConnectError{Code: frames.ServerBusy}, true},
 		{&stream.RefusalError{Code: frames.QuotaExceeded}, false},
 		{notSent(stream.ErrExpired), false},
+		{notSent(stream.ErrEvicted), false},
+		{notSent(stream.ErrFull), true},
 		{notSent(&stream.LimitError{Field: "QoS"}), false},
 		{notSent(&stream.VersionError{Field: "content type"}), false},
 		{&stream.HTTPError{Status: 503}, true},

@@ -13,6 +13,8 @@ type Stats struct {
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
 	GivenUp      uint64 // publications given up because the broker closed every connection at them (GiveUp)
 	Surplus      uint64 // messages that the broker sent in excess of ReceiveMaximum (MQTT 5)
+	NotQueued    uint64 // publications refused because the queue was full (Full)
+	Evicted      uint64 // queued publications that gave way to newer ones (Full)
 	LateReplies  uint64 // replies for which no request waits; they are acknowledged
 	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
@@ -23,6 +25,7 @@ type Stats struct {
 
 	// Gauges.
 	Queued         int           // publications accepted and not yet sent
+	QueuedBytes    int           // their bytes, counted as for QueueBytes; 0 without QueueBytes
 	OldestQueued   time.Duration // how long ago the oldest of them was accepted
 	InFlight       int           // QoS 1 and 2 publications that await their ack
 	OldestInFlight time.Duration // how long ago the oldest of them was accepted

@@ -1,6 +1,9 @@
 package stream
 
-import "github.com/go-millrace/mqtt/frames"
+import (
+	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
+)
 
 // usage is the number of bytes that waiting messages count with. QoS 0 messages are counted apart,
 // since they are dropped when there are too many, while too many others make reading pause.
@@ -45,13 +48,4 @@ var noUsage = usage{-1, -1}
 // reaches reports whether one of the two numbers has fallen to its mark.
 func (u usage) reaches(mark usage) bool { return u.qos0 <= mark.qos0 || u.unread <= mark.unread }
 
-// overhead is counted for each message in addition to its payload and topic, in bytes.
-const overhead = 128
-
-func cost(d *Delivery) int {
-	n := len(d.Payload) + len(d.Topic) + overhead
-	if d.Properties != nil {
-		n += frames.PropertiesMemory(d.Properties)
-	}
-	return n
-}
+func cost(d *Delivery) int { return flow.Cost(&d.Message) }
