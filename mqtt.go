@@ -34,11 +34,12 @@
 //	Messages             a feeder    the feeder                 none; a receive acks the message
 //	Deliveries           a feeder    the feeder                 256
 //	Batches              a feeder    the feeder                 none; a Batch needs its Ack
+//	Latest               a feeder    the feeder                 the newest N, acked on arrival
 //	Decode[T]            a feeder    the feeder                 256
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
-// A channel with the bound "none" is unbuffered. A feeder is the goroutine that sends to one
+// A channel with the bound "none" is unbuffered, as is Latest. A feeder is the goroutine that sends to one
 // receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which bound all
 // inbound messages together. A stage is the goroutine of one call of PublishFrom or Requests. The
 // output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most 1,024. A stage that
@@ -470,7 +471,9 @@ type (
 	//	Acknowledged   uint64         QoS 1 and 2 publications whose exchange is complete
 	//	Received       uint64         PUBLISH packets received, second copies included
 	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
-	//	Discarded      uint64         messages acked and dropped: unclaimed, or by Unsubscribe
+	//	Discarded      uint64         messages acked and dropped: unclaimed, by Unsubscribe, or
+	//	                              by the end of the client in a channel of Latest
+	//	Superseded     uint64         messages acked and dropped by Latest for newer ones
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
 	//	GivenUp        uint64         publications given up (Options.GiveUp)
 	//	Surplus        uint64         messages that came in excess of ReceiveMaximum (MQTT 5)
@@ -495,7 +498,7 @@ type (
 	//	OldestUnacked  time.Duration  the age of the oldest of them
 	//	Inbox          int            messages received and not yet handed over
 	//	InboxBytes     int            their bytes, counted as for ReceiveBytes
-	//	UnreadBytes    int            the part at QoS 1 and 2, bounded by MaxUnread
+	//	UnreadBytes    int            the part at QoS 1 and 2, bounded by MaxUnread; without Latest
 	//	InboxMemory    int            the bytes of memory that they hold
 	//	Unclaimed      int            messages in Inbox that no Subscription claims
 	//	Paused         bool           reading waits for consumers
@@ -954,9 +957,19 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// LatestOptions say which messages Subscription.Latest keeps.
+type LatestOptions struct {
+	// N is how many messages are kept, at least 1; 0 is 1.
+	N int
+
+	// PerTopic keeps the newest N messages of each topic, instead of the newest N of all.
+	PerTopic bool
+}
+
 // Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe or
 // Drain is called, the client asks for the filters at every new connection. Messages, Deliveries,
-// Batches, All, AllBatches and Decode of one Subscription compete for its messages: use one of them.
+// Batches, Latest, All, AllBatches and Decode of one Subscription compete for its messages: use one
+// of them.
 type Subscription struct{ s *stream.Subscription }
 
 // Messages returns a channel that acknowledges each message when the consumer receives it. A
@@ -989,6 +1002,32 @@ func (s *Subscription) Deliveries() <-chan Delivery { return s.s.Deliveries() }
 // *OptionError.
 func (s *Subscription) Batches(max int, wait time.Duration) <-chan Batch {
 	return s.s.Batches(max, wait)
+}
+
+// Latest returns a channel of the newest messages, for a consumer that needs only the present
+// values, such as a dashboard. Each message is acknowledged when it arrives, also at QoS 2, so a
+// slow consumer holds up nothing. The client keeps the newest messages that nobody has received: N,
+// or with PerTopic N of each topic. For a newer one it drops the oldest, and Stats.Superseded
+// counts it. A receive never gets a message that was superseded before.
+//
+// Without PerTopic, messages are handed over in order of arrival. With PerTopic, the topics take
+// turns with one message each, and those of one topic are handed over in order of arrival. A newer
+// message takes the place of the one that it supersedes, so that no topic waits longer because its
+// values change often. A retained message and a message without payload are like any other.
+//
+// Each message is a copy that the consumer may keep. The messages of a channel count with at most
+// Options.ReceiveBytes, or are one message. When more arrive, the oldest message of the topic that
+// was updated longest ago is superseded, so the number of topics needs no other bound. They are
+// part of Stats.Inbox, InboxBytes and InboxMemory, and do not pause reading.
+//
+// After Drain, and at the end of a client with NoReconnect, the channel hands over the messages
+// that it keeps, and closes. Unsubscribe, Shutdown and Close drop them, which a kept session does
+// not deliver again, and Stats.Discarded counts them.
+//
+// The channel is unbuffered, closed after its last value, and the same at every call with the same
+// options. With a negative N it is closed from the start, and Err returns an *OptionError.
+func (s *Subscription) Latest(o LatestOptions) <-chan Message {
+	return s.s.Latest(stream.LatestOptions(o))
 }
 
 // All returns an iterator over the messages, which needs no goroutine. A message is acknowledged

@@ -218,6 +218,41 @@ func ExampleClient_PublishBatches() {
 	// voltage 231: <nil>
 }
 
+// A slow consumer gets the present value of each topic, and may miss values before it.
+func ExampleSubscription_Latest() {
+	ctx := context.Background()
+	client, err := mqtt.Dial(ctx, brokerURL, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "tank/+", QoS: mqtt.AtLeastOnce})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	levels := sub.Latest(mqtt.LatestOptions{PerTopic: true})
+
+	for level := range 10 {
+		for _, topic := range []string{"tank/north", "tank/south"} {
+			m := mqtt.Message{Topic: topic, Payload: fmt.Append(nil, level), QoS: mqtt.AtLeastOnce}
+			if err := client.Publish(ctx, m); err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+	}
+	panel := make(map[string]string)
+	for panel["tank/north"] != "9" || panel["tank/south"] != "9" {
+		m := <-levels
+		panel[m.Topic] = string(m.Payload)
+	}
+	fmt.Println(panel)
+
+	// Output: map[tank/north:9 tank/south:9]
+}
+
 type reading struct {
 	Sensor string
 	Value  float64

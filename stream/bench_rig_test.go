@@ -156,6 +156,23 @@ func (b *bench) batches(_ testing.TB, n int) {
 	}
 }
 
+// latest receives n messages, of which none is superseded.
+func (b *bench) latest(n int) {
+	ch := b.sub.Latest(stream.LatestOptions{N: n})
+	for range n {
+		<-ch
+	}
+}
+
+// superseding feeds n messages and receives the newest now and then, until the last was received.
+func (b *bench) superseding(q frames.QoS, n int) {
+	before, ch := b.s.Stats().Superseded, b.sub.Latest(stream.LatestOptions{})
+	b.feed(q, n)
+	for received := 0; received+int(b.s.Stats().Superseded-before) < n; received++ {
+		<-ch
+	}
+}
+
 func (b *bench) lent(_ testing.TB, n int) {
 	for batch := range b.sub.AllBatches(context.Background(), 1000) {
 		if n -= len(batch); n == 0 {

@@ -28,6 +28,7 @@ type inbox struct {
 	messages chan frames.Message
 	delivers chan Delivery
 	batches  map[batching]chan Batch
+	latest   map[LatestOptions]chan frames.Message
 	misuse   error // of a method that returns only a channel
 
 	left atomic.Bool // Unsubscribe was called: no message is handed over any more

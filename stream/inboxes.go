@@ -32,6 +32,7 @@ type inboxes struct {
 	wakeable   []*inbox     // have consumers to be woken when the lock is left
 	earlier    earlierSlots // of messages that the broker may send again
 	postponed  *postponed   // made with the first call of Requeue
+	latest     latestFigures
 	handing
 }
 
@@ -45,8 +46,9 @@ type handing struct {
 
 // losses count messages that were not handed over.
 type losses struct {
-	dropped   uint64 // QoS 0, for lack of room
-	discarded uint64 // for a Subscription that was unsubscribed
+	dropped    uint64 // QoS 0, for lack of room
+	discarded  uint64 // for a Subscription that was unsubscribed, or at the end of a channel of Latest
+	superseded uint64 // by newer messages of a channel of Latest
 }
 
 func newInboxes(limit, highWater int, l *life) *inboxes {
@@ -269,10 +271,11 @@ func (b *inboxes) waiting() int {
 func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st.Dropped = b.dropped
+	st.Dropped, st.Superseded = b.dropped, b.superseded
 	st.Discarded += b.discarded
-	st.Inbox, st.InboxBytes, st.Unclaimed = b.count, b.used.total(), b.unclaimed.count
-	st.UnreadBytes, st.InboxMemory = b.used.unread, b.used.total()+b.buffers.unused()
+	st.Inbox, st.InboxBytes = b.count+b.latest.count, b.used.total()+b.latest.bytes
+	st.UnreadBytes, st.InboxMemory = b.used.unread, st.InboxBytes+b.buffers.unused()
+	st.Unclaimed = b.unclaimed.count
 }
 
 // compact copies the messages that lie in sparse buffers, if the unused memory is more than all

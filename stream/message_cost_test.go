@@ -30,6 +30,15 @@ func TestAMessageCostsFewAllocationsAndFewWrites(t *testing.T) {
 	}
 }
 
+// The copy of a message that Latest hands over is an allocation, and a superseded message has none.
+func TestLatestCostsFewAllocations(t *testing.T) {
+	const n = 10_000
+	for _, q := range levels {
+		wantCost(t, "all of Latest", q, n, 1+perReceived, func(b *bench) { b.feed(q, n); b.latest(n) })
+		wantCost(t, "Latest", q, n, perReceived, func(b *bench) { b.superseding(q, n) })
+	}
+}
+
 // wantCost calls run twice and measures the second call. Each call sends or receives n messages.
 // Several goroutines take part, so wantCost counts all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {

@@ -123,6 +123,32 @@ func (sub *Subscription) Batches(max int, wait time.Duration) <-chan Batch {
 	return sub.set.inbox.Batches(max, wait)
 }
 
+// Latest returns a channel of the newest messages, for a consumer that needs only the present
+// values, such as a dashboard. Each message is acknowledged when it arrives, also at QoS 2, so a
+// slow consumer holds up nothing. The client keeps the newest messages that nobody has received: N,
+// or with PerTopic N of each topic. For a newer one it drops the oldest, and Stats.Superseded
+// counts it. A receive never gets a message that was superseded before.
+//
+// Without PerTopic, messages are handed over in order of arrival. With PerTopic, the topics take
+// turns with one message each, and those of one topic are handed over in order of arrival. A newer
+// message takes the place of the one that it supersedes, so that no topic waits longer because its
+// values change often. A retained message and a message without payload are like any other.
+//
+// Each message is a copy that the consumer may keep. The messages of a channel count with at most
+// Options.ReceiveBytes, or are one message. When more arrive, the oldest message of the topic that
+// was updated longest ago is superseded, so the number of topics needs no other bound. They are
+// part of Stats.Inbox, InboxBytes and InboxMemory, and do not pause reading.
+//
+// After Drain, and at the end of a client with NoReconnect, the channel hands over the messages
+// that it keeps, and closes. Unsubscribe, Shutdown and Close drop them, which a kept session does
+// not deliver again, and Stats.Discarded counts them.
+//
+// The channel is unbuffered, closed after its last value, and the same at every call with the same
+// options. With a negative N it is closed from the start, and Err returns an *OptionError.
+func (sub *Subscription) Latest(o LatestOptions) <-chan frames.Message {
+	return sub.set.inbox.Latest(o)
+}
+
 // All returns an iterator over the messages, which needs no goroutine. A message is acknowledged
 // when the range loop asks for the next message; a break leaves the last message unacknowledged.
 // The iterator ends without an error after Close or Unsubscribe. Otherwise its last pair has the
