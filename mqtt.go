@@ -39,12 +39,13 @@
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
-// A channel with the bound "none" is unbuffered, as is Latest. A feeder is the goroutine that sends to one
-// receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which bound all
-// inbound messages together. A stage is the goroutine of one call of PublishFrom or Requests. The
-// output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most 1,024. A stage that
-// holds Window+Queue messages or requests stops reading its input. Receipts that do not fit into an
-// Ack channel wait in a queue without bound, and other channels are not delayed.
+// A channel with the bound "none" is unbuffered, as is Latest. A feeder is the goroutine that sends
+// to one receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which
+// bound all inbound messages together. A stage is the goroutine of one call of PublishFrom or
+// Requests. The output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most
+// 1,024. A stage that holds Window+Queue messages or requests stops reading its input. Receipts
+// that do not fit into an Ack channel wait in a queue without bound, and other channels are not
+// delayed.
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
@@ -472,7 +473,7 @@ type (
 	//	Received       uint64         PUBLISH packets received, second copies included
 	//	Dropped        uint64         QoS 0 messages dropped for lack of room (ReceiveBytes)
 	//	Discarded      uint64         messages acked and dropped: unclaimed, by Unsubscribe, or
-	//	                              by the end of the client in a channel of Latest
+	//	                              by the end of Latest with the client
 	//	Superseded     uint64         messages acked and dropped by Latest for newer ones
 	//	TooLarge       uint64         messages above MaxPacket, acked and dropped
 	//	GivenUp        uint64         publications given up (Options.GiveUp)

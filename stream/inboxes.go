@@ -47,7 +47,7 @@ type handing struct {
 // losses count messages that were not handed over.
 type losses struct {
 	dropped    uint64 // QoS 0, for lack of room
-	discarded  uint64 // for a Subscription that was unsubscribed, or at the end of a channel of Latest
+	discarded  uint64 // of a Subscription that was unsubscribed, or of Latest at its end
 	superseded uint64 // by newer messages of a channel of Latest
 }
 

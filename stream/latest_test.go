@@ -16,7 +16,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The clock does not move: the acks do not wait for a consumer.
+// All acks are sent before anybody receives.
 func TestLatestAcknowledgesOnArrivalAndKeepsTheNewest(t *testing.T) {
 	for _, n := range []int{0, 1, 3} { // 0 is 1
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestLatestAcknowledgesOnArrivalAndKeepsTheNewest(t *testing.T) {
 				wantPayloads(t, ch, countUp(201-keeps, keeps)...)
 				wantIdle(t, ch)
 				synctest.Wait()
-				if st := s.Stats(); st.Inbox != 0 || st.InboxBytes != 0 || st.Superseded != uint64(200-keeps) {
+				if st := s.Stats(); st.Inbox != 0 || st.InboxBytes != 0 {
 					t.Errorf("after all were received: %+v", st)
 				}
 			})

@@ -9,7 +9,7 @@ type Stats struct {
 	Acknowledged uint64 // QoS 1 and 2 publications whose exchange was completed
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
-	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, by Unsubscribe, or by the end of the session in a channel of Latest
+	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, by Unsubscribe, or by the end of Latest
 	Superseded   uint64 // messages acknowledged and dropped by Latest for newer ones
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
 	GivenUp      uint64 // publications given up because the broker closed every connection at them (GiveUp)
@@ -36,7 +36,7 @@ type Stats struct {
 	OldestUnacked  time.Duration // the age of the oldest of them, which holds back the acks of the others
 	Inbox          int           // messages received and not yet handed over
 	InboxBytes     int           // their bytes, counted as for ReceiveBytes
-	UnreadBytes    int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread; without the messages of Latest
+	UnreadBytes    int           // the part of InboxBytes that is QoS 1 and 2, bounded by MaxUnread; without Latest
 	InboxMemory    int           // InboxBytes, and the rest of the read buffers that the messages keep in memory
 	Unclaimed      int           // messages in Inbox that no Subscription claims
 	Paused         bool          // reading waits for consumers
