@@ -14,6 +14,9 @@
 // A payload that is no reading is rejected; otherwise the broker would send it for ever. If the
 // database fails, the program ends with an error and acknowledges nothing of the batch.
 //
+// The broker must keep enough messages while the program does not run: mosquitto keeps 1,000 for a
+// client and drops further ones, unless its option max_queued_messages is higher.
+//
 // SQLite syncs its file at every commit (synchronous=FULL), so that the readings also survive a
 // power cut. With synchronous=NORMAL in WAL mode, the last commits before the cut would be lost,
 // although their messages were acknowledged.
