@@ -121,7 +121,7 @@ func TestATopicThatComesManyTimesInARowKeepsItsAlias(t *testing.T) {
 func TestTopicsInALargeCircleGetNoAliases(t *testing.T) {
 	o := NewOutboundAliases(16)
 	for i := range 10_000 {
-		if a, _ := o.Use(named(fmt.Sprint(i%1000))); a != 0 {
+		if a, _ := o.Use(named(fmt.Sprint(i % 1000))); a != 0 {
 			t.Fatalf("an alias for PUBLISH %d", i)
 		}
 	}
@@ -135,7 +135,7 @@ func TestTopicsInACircleShareTheAliases(t *testing.T) {
 	o := NewOutboundAliases(16)
 	known := 0
 	for i := range 24_000 {
-		a, k := o.Use(named(fmt.Sprint(i%24)))
+		a, k := o.Use(named(fmt.Sprint(i % 24)))
 		if k {
 			known++
 		} else if a != 0 {
