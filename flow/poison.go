@@ -1,5 +1,7 @@
 package flow
 
+import "time"
+
 // A Poison finds the PUBLISH at which a broker closes every connection. A nil Poison suspects
 // nothing.
 //
@@ -13,8 +15,9 @@ type Poison struct {
 	closes int
 
 	// Of the present connection.
-	acked bool // an ack has come
-	sent  bool // the suspected publication was sent
+	since time.Duration // when it began
+	acked bool          // an ack has come
+	sent  bool          // the suspected publication was sent
 }
 
 // NewPoison returns a Poison that allows fewer than limit closes in a row, nil if limit is 0.
@@ -25,12 +28,15 @@ func NewPoison(limit int) *Poison {
 	return &Poison{limit: limit}
 }
 
-// Connected begins a connection.
-func (p *Poison) Connected() {
+// Connected begins a connection at the time now.
+func (p *Poison) Connected(now time.Duration) {
 	if p != nil {
-		p.acked, p.sent = false, false
+		p.since, p.acked, p.sent = now, false, false
 	}
 }
+
+// Since returns when the connection began.
+func (p *Poison) Since() time.Duration { return p.since }
 
 // Alone returns the sequence number of the suspected publication: until its ack, no other
 // publication may be sent on this connection. It returns false if none is suspected.

@@ -25,7 +25,7 @@ func TestPublicationIsDueAfterClosesInARow(t *testing.T) {
 	p := NewPoison(3)
 	wantAlone(t, p, 0)
 	for n := 1; n <= 3; n++ {
-		p.Connected()
+		p.Connected(0)
 		wantDue(t, p, 0)
 		if got := p.Closed(7); got != n {
 			t.Errorf("close %d counts as %d", n, got)
@@ -40,15 +40,15 @@ func TestPublicationIsDueAfterClosesInARow(t *testing.T) {
 
 func TestAckBeginsTheCountAnew(t *testing.T) {
 	p := NewPoison(2)
-	p.Connected()
+	p.Connected(0)
 	p.Closed(7)
-	p.Connected()
+	p.Connected(0)
 	p.Acked()
 	wantAlone(t, p, 0)
 	if n := p.Closed(7); n != 0 {
 		t.Errorf("the close of a connection with an ack counts as %d", n)
 	}
-	p.Connected()
+	p.Connected(0)
 	if n := p.Closed(7); n != 1 {
 		t.Errorf("the next close counts as %d", n)
 	}
@@ -57,13 +57,13 @@ func TestAckBeginsTheCountAnew(t *testing.T) {
 
 func TestCloseBeforeThePublishChangesNothing(t *testing.T) {
 	p := NewPoison(2)
-	p.Connected()
+	p.Connected(0)
 	p.Closed(7)
-	p.Connected()
+	p.Connected(0)
 	p.Closed(0)
 	wantAlone(t, p, 7)
 	wantDue(t, p, 0)
-	p.Connected()
+	p.Connected(0)
 	p.Closed(7)
 	wantDue(t, p, 7)
 }
@@ -80,21 +80,21 @@ func TestAnotherPublicationBeginsTheCountAnew(t *testing.T) {
 func TestSuspectedPublicationIsSentOncePerConnection(t *testing.T) {
 	p := NewPoison(2)
 	p.Closed(7)
-	p.Connected()
+	p.Connected(0)
 	if p.WasSent() {
 		t.Error("sent at once")
 	}
 	if p.Sent(); !p.WasSent() {
 		t.Error("not sent")
 	}
-	if p.Connected(); p.WasSent() {
+	if p.Connected(0); p.WasSent() {
 		t.Error("sent on the next connection")
 	}
 }
 
 func TestWithoutALimitNothingIsSuspected(t *testing.T) {
 	p := NewPoison(0)
-	p.Connected()
+	p.Connected(0)
 	p.Acked()
 	wantAlone(t, p, 0)
 	wantDue(t, p, 0)

@@ -44,7 +44,7 @@ func (l *loop) connected(c *link.Conn) {
 	l.count.connections++
 	t := &l.link.terms
 	l.outbox.connected(c, t)
-	l.poison.Connected()
+	l.poison.Connected(l.clock.now)
 	l.sender.SetWindow(t.window)
 	l.receiver.SetQuota(t.receiveMaximum(), t.resumed)
 	l.subs.Limit(t.refuse, t.maxPacket)

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
@@ -8,8 +10,8 @@ import (
 // Options.GiveUp.
 
 // onTrial sends the suspected publication alone: after the answers to SUBSCRIBE and UNSUBSCRIBE,
-// and without other publications until its ack. So the next close tells whether it is the cause. It
-// returns false if no publication is suspected.
+// for which it waits until longestRequest, and without other publications until its ack. So the
+// next close tells whether it is the cause. It returns false if no publication is suspected.
 func (l *loop) onTrial() bool {
 	suspect, ok := l.poison.Alone()
 	switch {
@@ -18,7 +20,7 @@ func (l *loop) onTrial() bool {
 	case l.sender.Oldest() != suspect: // it has ended
 		l.poison.Forget()
 		return false
-	case l.poison.WasSent() || l.asking():
+	case l.poison.WasSent(), l.clock.now < l.trialAt():
 		return true
 	}
 	if l.outbox.terms.limited() && !l.outbox.fits(l.sender, l.clock.now, l.receipts.misfit) {
@@ -32,9 +34,14 @@ func (l *loop) onTrial() bool {
 	return true
 }
 
-// asking reports whether a SUBSCRIBE or UNSUBSCRIBE awaits its answer. Without keep alive there is
-// no limit to the wait, so it does not count.
-func (l *loop) asking() bool { return l.link.terms.keepAlive > 0 && l.subs.UnderWay() > 0 }
+// trialAt returns the time at which the suspected publication is sent without the answers that it
+// waits for, 0 for none.
+func (l *loop) trialAt() time.Duration {
+	if _, ok := l.poison.Alone(); !ok || l.link.phase != phaseUp || l.poison.WasSent() || l.subs.UnderWay() == 0 {
+		return 0
+	}
+	return l.poison.Since() + longestRequest
+}
 
 // suspect records which publication the broker has closed the connection at. It is called before
 // connection.fail with the error of a read or write.
@@ -42,7 +49,7 @@ func (l *loop) suspect(err error) {
 	if l.poison == nil || l.link.phase != phaseUp || !link.ClosedByBroker(err) {
 		return
 	}
-	if _, alone := l.poison.Alone(); alone && l.asking() {
+	if _, alone := l.poison.Alone(); alone && l.subs.UnderWay() > 0 {
 		return // a SUBSCRIBE or UNSUBSCRIBE, sent meanwhile, may be the cause
 	}
 	if l.poison.Closed(l.sender.Suspect(l.outbox.sentUpTo(l.clock.now))) == 1 {

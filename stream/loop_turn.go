@@ -128,7 +128,7 @@ func (l *loop) turn() {
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
 		l.link.lateAck.checkAt, l.outbox.retryAt(), l.outbox.overtakesAt(), held, l.inboxes.requeueDue(),
-		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt(), l.link.reauth.at())
+		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt(), l.link.reauth.at(), l.trialAt())
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.
