@@ -71,7 +71,8 @@ func (s *Sender[T]) NextRun(batch uint64, put func(*frames.Message) (ok, more bo
 	s.transmitQoS0(s.split(s.cursor, n), batch)
 }
 
-// split moves the first n messages of the run in slot i into a new slot and returns that slot. If the run has only n messages, split returns i.
+// split moves the first n messages of the run in slot i into a new slot and returns that slot, for
+// the caller to take it out of the queue. If the run has only n messages, split returns i.
 func (s *Sender[T]) split(i int32, n int) int32 {
 	if n == s.entries[i].run.Len() {
 		return i
@@ -86,9 +87,6 @@ func (s *Sender[T]) split(i int32, n int) int32 {
 	s.publications.InsertBefore(s.links, part, i)
 	if s.cursor == i {
 		s.cursor = part
-	}
-	if s.queueHead == i {
-		s.queueHead = part
 	}
 	s.runExtra--
 	return part

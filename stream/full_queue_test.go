@@ -240,6 +240,32 @@ func TestNothingIsEvictedWhileTheConnectionTakesIt(t *testing.T) {
 	}
 }
 
+// A batch that is longer than the queue is sent in parts, and a message that can never fit is refused
+// at its place.
+func TestABatchIsRefusedOnlyWhereItNeverFits(t *testing.T) {
+	for _, full := range []flow.Full{flow.Refuse, flow.EvictOldest} {
+		for q := range frames.QoS(2) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, &stream.Options{Queue: 3, QueueBytes: 400, Window: 1000, Full: full})
+				batch := numberedAll(0, 100, q)
+				for _, n := range []int{40, 41, 60} {
+					batch[n].Payload = make([]byte, 400)
+				}
+				in := make(chan []frames.Message, 1)
+				in <- batch
+				close(in)
+				out := s.PublishBatches(t.Context(), in)
+				completed(c, 97)
+				for n, r := range (<-out).All() {
+					if large := n == 40 || n == 41 || n == 60; large != (r.Err != nil) {
+						t.Errorf("message %d: %v", n, r.Err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // Each way to publish meets the same queue.
 func TestEveryWayToPublishMeetsAFullQueue(t *testing.T) {
 	for full, want := range map[flow.Full]error{flow.Refuse: stream.ErrFull, flow.EvictOldest: stream.ErrEvicted} {
