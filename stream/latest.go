@@ -94,7 +94,7 @@ func (f *latestFeed) offer() {
 	stop, leaving := b.all.stopping(), b.leavingChannel()
 	for taken := 0; f.held.count > 0 && !b.left.Load() && !isOver(stop, context.Background()); {
 		f.makeRoom()
-		more, over := b.topUp(&f.chunk)
+		more, _ := b.topUp(&f.chunk)
 		if len(f.chunk.deliveries) > 0 {
 			b.toppedUp(more)
 			f.keep()
@@ -112,7 +112,6 @@ func (f *latestFeed) offer() {
 		case f.ch <- f.held.first():
 			f.sent()
 		case <-more:
-		case <-over:
 		case <-leaving:
 		case <-stop:
 		}
