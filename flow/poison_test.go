@@ -140,6 +140,7 @@ func TestIdentifierOfAPublicationGivenUpStaysInUse(t *testing.T) {
 	if !ok || e.ID != 1 || e.Owner != "a" {
 		t.Fatalf("gave up %+v, %v", e, ok)
 	}
+	s.ids.last = 0
 	s.sends("b#2")
 	s.counts(0, 1, 1)
 	if _, outcome := s.Acknowledge(frames.TypePuback, 1, 0, allHanded, 0); outcome != Ignored {

@@ -63,7 +63,7 @@ func (s *Sender[T]) GiveUp(seq uint64) (ended Ended[T], ok bool) {
 		return ended, false
 	}
 	ended = s.finish(i)
-
+	s.ids.Reserve(ended.ID)
 	place := uint64(0)
 	if s.journal != nil {
 		s.seq++
