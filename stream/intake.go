@@ -158,6 +158,13 @@ func (in *intake) dropFlush(flush chan<- error) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool { return f.reply == flush })
 }
 
+// refuseFirst removes the first message of a run, and returns its result.
+func (run *stageRun) refuseFirst(cause error) results {
+	r := results{place: run.place, n: 1, err: notSent(cause)}
+	run.messages, run.place = run.messages[1:], run.place+1
+	return r
+}
+
 // take splits the first part off a run. The part takes no more than room, so it may be empty. It
 // does not mix plain QoS 0 messages with others: those at QoS 1 and 2, and those with properties.
 // The parameter expires says that all messages expire, so that none is plain. worthRun reports

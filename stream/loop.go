@@ -14,14 +14,12 @@ type loop struct {
 	count    counters
 
 	// Protocol state.
-	sender   *flow.Sender[owner]
+	sender   sender
 	receiver receiver
 	subs     *flow.Subscriptions[*filterSet]
-	poison   *flow.Poison // nil without Options.GiveUp
 
 	// Between users, loop and broker.
 	intake   intake
-	overflow overflow
 	receipts receipts
 	inboxes  *inboxes
 	throttle throttle
@@ -57,7 +55,7 @@ func (l *loop) snapshot() Stats {
 	st.Sent = l.outbox.sent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
 	st.QueuedBytes = int(l.sender.QueuedBytes())
-	st.NotQueued, st.Evicted = l.overflow.refused, l.overflow.evicted
+	st.NotQueued, st.Evicted, st.GivenUp = l.sender.overflow.refused, l.sender.overflow.evicted, l.sender.givenUp
 	if seq, at := l.sender.OldestQueued(); seq > 0 {
 		st.OldestQueued = l.clock.now - at
 	}

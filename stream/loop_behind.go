@@ -28,7 +28,7 @@ func (l *loop) endWaits(began bool) {
 	if began {
 		l.intake.refuseRest(&l.receipts, l.sender.Accepted(), ErrBehind)
 	}
-	for _, h := range waitingPublishes(l.sender, l.intake.taken, began) {
+	for _, h := range waitingPublishes(l.sender.Sender, l.intake.taken, began) {
 		if e, _ := l.sender.Find(h); e.Message.QoS > frames.AtMostOnce || l.sender.IsQueued(h) {
 			l.withdraw(h, ErrBehind)
 		}

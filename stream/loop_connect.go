@@ -16,7 +16,9 @@ func (l *loop) event(e event) {
 		l.link.attemptFailed(e.err)
 		l.reconnect(e.err)
 	case e.err != nil:
-		l.suspect(e.err)
+		if l.link.phase == phaseUp {
+			l.sender.suspect(e.err, l.subs.UnderWay() > 0, l.outbox.sentUpTo(l.clock.now), &l.log)
+		}
 		l.link.readerGone(e.err)
 	case l.link.phase == phaseUp:
 		if e.buffer != nil {
@@ -44,7 +46,7 @@ func (l *loop) connected(c *link.Conn) {
 	l.count.connections++
 	t := &l.link.terms
 	l.outbox.connected(c, t)
-	l.poison.Connected(l.clock.now)
+	l.sender.poison.Connected(l.clock.now)
 	l.sender.SetWindow(t.window)
 	l.receiver.SetQuota(t.receiveMaximum(), t.resumed)
 	l.subs.Limit(t.refuse, t.maxPacket)
@@ -78,7 +80,7 @@ func (l *loop) connectionLost() {
 	lasted := l.link.backoff.Down(l.clock.now)
 	l.log.Info("connection lost", "endpoint", l.link.endpoint, "error", err, "code", code.Error(), "lasted", lasted)
 	l.log.noteMistake(err)
-	l.giveUp(err)
+	l.sender.giveUp(err, &l.receipts)
 	l.disconnected(err)
 	l.link.announceLost(err)
 	if l.ending != over {

@@ -64,7 +64,9 @@ func (l *loop) admit(run stageRun) {
 		part, worthRun := run.take(l.sender.Room(), l.settings.expiry > 0)
 		if len(part.messages) == 0 {
 			if l.intake.overflows {
-				l.makeRoomForFirst(&run)
+				if err := l.makeRoom(&run.messages[0]); err != nil {
+					l.receipts.stageResult(run.stage, run.refuseFirst(err))
+				}
 				continue
 			}
 			l.intake.leaveRest(run)
@@ -85,56 +87,23 @@ func (l *loop) admit(run stageRun) {
 	}
 }
 
-// makeRoomForFirst makes room in the queue for the first message of a run, or refuses that message.
-func (l *loop) makeRoomForFirst(run *stageRun) {
-	if err := l.makeRoom(&run.messages[0]); err != nil {
-		l.receipts.stageResult(run.stage, results{place: run.place, n: 1, err: notSent(err)})
-		run.messages, run.place = run.messages[1:], run.place+1
-	}
-}
-
-// makeRoom makes room in the queue for m, or returns the reason why m is refused.
+// makeRoom makes room in the queue for m, or returns the reason why m is refused. With flow.Block
+// there is room, since otherwise nothing was received.
 func (l *loop) makeRoom(m *frames.Message) error {
-	if l.overflow.full == flow.Block {
+	if !l.intake.overflows {
 		if l.intake.behind && !l.sender.Fits(m) {
 			return ErrBehind
 		}
-		return nil // without room nothing was received
-	}
-	if l.sender.Fits(m) {
 		return nil
 	}
-	if !l.overflow.oversize(m) {
-		l.sendQueued(m)
-	}
-	evict := func(e flow.Ended[owner]) {
-		l.overflow.evict(l.sender.Queued() + 1)
-		l.receipts.complete(&e, notSent(ErrEvicted))
-	}
-	if l.sender.Fits(m) || l.overflow.full == flow.EvictOldest && l.sender.Evict(m, evict) {
-		return nil
-	}
-	return l.overflow.refuse(m, l.sender.Queued())
-}
-
-// sendPublications adds publications to the batch.
-func (l *loop) sendPublications() {
-	if !l.onTrial() {
-		l.outbox.publications(l.sender, l.clock.now, l.receipts.misfit)
-	}
-}
-
-// sendQueued sends publications that wait for nothing but the end of this turn, until m fits.
-func (l *loop) sendQueued(m *frames.Message) {
-	for range 2 { // the second batch is filled while the first one is being written
-		if l.link.phase != phaseUp || l.sender.Fits(m) {
-			return
+	return l.sender.admits(m, &l.receipts, func() {
+		if l.link.phase == phaseUp {
+			l.sender.send(&l.outbox, l.subs.UnderWay() > 0, l.clock.now, l.receipts.misfit)
+			if l.outbox.full() {
+				l.flush()
+			}
 		}
-		l.sendPublications()
-		if l.outbox.full() {
-			l.flush()
-		}
-	}
+	})
 }
 
 // resend retransmits packets whose ack is overdue, if Options.Retry is set. It retransmits nothing
@@ -213,7 +182,9 @@ func (l *loop) written(w written) {
 	}
 	switch {
 	case w.write != nil:
-		l.suspect(w.write)
+		if l.link.phase == phaseUp {
+			l.sender.suspect(w.write, l.subs.UnderWay() > 0, l.outbox.sentUpTo(l.clock.now), &l.log)
+		}
 		l.link.fail(w.write)
 	case hadBytes:
 		l.link.keepAlive.Sent(l.clock.now)
@@ -254,7 +225,7 @@ func (l *loop) acknowledged(p *packet) {
 	if p.code != frames.Success && p.code != frames.NoMatchingSubscribers && p.code < frames.UnspecifiedError {
 		l.log.noteCode(p.kind, p.code)
 	}
-	l.poison.Acked()
+	l.sender.poison.Acked()
 	if p.kind != frames.TypePubcomp {
 		l.outbox.aliases.answered(p.id, p.code)
 	}

@@ -77,7 +77,7 @@ func (l *loop) turn() {
 	if l.intake.rests() {
 		l.admit(l.intake.takeRest())
 	}
-	l.overflow.rest(l.sender.Relaxed)
+	l.sender.overflow.rest(l.sender.Relaxed)
 	l.sender.Expire(l.clock.now, func(e flow.Ended[owner]) { l.receipts.complete(&e, notSent(ErrExpired)) })
 	if l.link.phase == phaseUp {
 		l.outbox.acks(l.receiver.Receiver)
@@ -88,7 +88,7 @@ func (l *loop) turn() {
 				l.suback(r.ID, r.RefusalCodes(), RefusedError{Cause: r.Refused})
 			}
 		}
-		l.sendPublications()
+		l.sender.send(&l.outbox, l.subs.UnderWay() > 0, l.clock.now, l.receipts.misfit)
 		l.log.noteWindow(l.link.terms.window, l.sender.InFlight(), l.sender.Queued())
 		fluent := !l.throttle.paused && !l.outbox.quiet && l.outbox.age(l.clock.now) < slowBatch
 		if l.link.lateAck.late(l.clock.now, fluent, l.sender.InFlight(), l.sender.OldestInFlight) {
@@ -128,7 +128,7 @@ func (l *loop) turn() {
 	held := l.receiver.warnOfHeldAcks(l.clock.now, &l.log, l.inboxes, l.subs)
 	l.clock.arm(l.link.pingAt(l.clock.now, l.throttle.paused), l.link.resendAt, l.link.lapseAt, l.link.due(),
 		l.link.lateAck.checkAt, l.outbox.retryAt(), l.outbox.overtakesAt(), held, l.inboxes.requeueDue(),
-		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt(), l.link.reauth.at(), l.trialAt())
+		l.throttle.restUntil, l.throttle.behindAt, l.clock.burst.freeAt, l.sender.ExpiresAt(), l.link.reauth.at(), l.sender.trialAt(l.link.phase == phaseUp && l.subs.UnderWay() > 0))
 }
 
 // throttleReading decides whether the loop receives from the reader in its next turn.

@@ -41,7 +41,7 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 		l.receipts.replies = &replies{base: base}
 		s.requests.Store(l.receipts.replies)
 	}
-	if err := restore(&options, l.sender, l.receiver.Receiver, &l.receipts, &l.link); err != nil {
+	if err := restore(&options, l.sender.Sender, l.receiver.Receiver, &l.receipts, &l.link); err != nil {
 		return nil, err
 	}
 	l.link.dialNow()
@@ -68,11 +68,12 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		life:     s.life,
 		clock:    newClock(s.life.wake),
 		log:      packetLog{Logger: o.Logger},
-		sender:   flow.NewSender[owner](o.Window, ids, o.Retry, journal),
+		sender: sender{
+			Sender: flow.NewSender[owner](o.Window, ids, o.Retry, journal), poison: flow.NewPoison(o.GiveUp),
+			overflow: overflow{full: o.Full, limit: o.QueueBytes, log: o.Logger},
+		},
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
-		poison:   flow.NewPoison(o.GiveUp),
-		overflow: overflow{full: o.Full, limit: o.QueueBytes, log: o.Logger},
 		intake:   newIntake(o.Full != flow.Block, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
 		inboxes:  s.inboxes,

@@ -53,7 +53,6 @@ type Stats struct {
 type counters struct {
 	acknowledged, received     uint64
 	tooLarge, discarded        uint64
-	givenUp                    uint64
 	bytesIn, bytesOut          uint64
 	writes, reads, connections uint64
 }
@@ -62,7 +61,6 @@ type counters struct {
 func (c *counters) stats() Stats {
 	return Stats{
 		Acknowledged: c.acknowledged, Received: c.received, TooLarge: c.tooLarge, Discarded: c.discarded,
-		GivenUp: c.givenUp,
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		Writes: c.writes, Reads: c.reads, Connections: c.connections,
 	}
