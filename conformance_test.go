@@ -102,8 +102,8 @@ const (
 	nothingLine = "Statements that require nothing of a client"
 )
 
-// tables maps the sections of the document to their parts, and each part to its first cells. The part
-// "" is the text of a section that has no headings of its own.
+// tables maps the sections of the document to their parts, and each part to its first cells. The
+// part "" is the text of a section that has no headings of its own.
 var tables = map[string]map[string][]string{
 	"MQTT 5": {
 		clientTable: prefixed(aboutClients5), brokerTable: prefixed(aboutBrokers5), nothingLine: prefixed(asksNothing5),

@@ -692,9 +692,9 @@ var (
 	// publish it again; Retryable is false for a message that can never fit.
 	ErrFull = stream.ErrFull
 
-	// ErrEvicted is the reason inside ErrNotSent when the message made room in the queue for a newer
-	// one, since Options.Full is EvictOldest. Retryable is false, since the message would displace
-	// newer ones.
+	// ErrEvicted is the reason inside ErrNotSent when the message made room in the queue for a
+	// newer one, since Options.Full is EvictOldest. Retryable is false, since the message would
+	// displace newer ones.
 	ErrEvicted = stream.ErrEvicted
 
 	// ErrNoResponder is the error of a request that the broker has taken and that nobody gets: no
@@ -932,8 +932,8 @@ type Options struct {
 	// stream, a reset, or a DISCONNECT of MQTT 5, except for codes that name another reason, such
 	// as ServerShuttingDown. Such an ack begins the count anew. A timeout, a failed attempt, and a
 	// close before the PUBLISH was sent change nothing. After the first close the oldest PUBLISH is
-	// sent alone: after the answers to the SUBSCRIBE packets, and before any other publication,
-	// QoS 0 included, until an ack comes. A proxy or an unstable network closes in the same way, so
+	// sent alone: after the answers to the SUBSCRIBE packets, and before any other publication, QoS
+	// 0 included, until an ack comes. A proxy or an unstable network closes in the same way, so
 	// choose GiveUp above the number of such closes that you expect in a row. A message past PUBREC
 	// is never given up. The packet identifier is not used again while the session lives, also with
 	// the next client of the Store; the count begins anew with that client. Without KeepSession no
@@ -990,9 +990,9 @@ func (s *Subscription) Deliveries() <-chan Delivery { return s.s.Deliveries() }
 // Batches returns a channel of Batches of at most max deliveries, at least 1, for a consumer that
 // does work for many messages at once, such as one transaction of a database. A Batch is handed
 // over when it is full or has 4 MiB, counted as for ReceiveBytes, and otherwise when the time wait
-// has passed since its first message was put into it; a wait of 0 is at once. While
-// nobody receives a Batch that is not full, further messages are added to it. The consumer may keep
-// a Batch. It acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
+// has passed since its first message was put into it; a wait of 0 is at once. While nobody receives
+// a Batch that is not full, further messages are added to it. The consumer may keep a Batch. It
+// acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
 //
 // A broker sends no more QoS 1 and 2 messages than it may have in flight, which is Receive Maximum
 // on MQTT 5 (256 unless OptionsV5.ReceiveMaximum is set) and a setting of the broker before
@@ -1037,9 +1037,9 @@ func (s *Subscription) Latest(o LatestOptions) <-chan Message {
 // error: the cause of ctx, or Err.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] { return s.s.All(ctx) }
 
-// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has the
-// messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes. The
-// Batch and the payloads in it are lent until the range loop asks for the next Batch, which
+// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has
+// the messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes.
+// The Batch and the payloads in it are lent until the range loop asks for the next Batch, which
 // acknowledges all its deliveries. Then their memory is used again, so receiving needs no copy and
 // no new memory, unless another Subscription has messages of the same read. To keep a message, keep
 // its Message.Clone; Requeue makes a copy by itself.
@@ -1164,7 +1164,8 @@ func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publ
 
 // Publishes returns the channel for publications. It is unbuffered: when a send returns, the
 // publication is accepted and gets exactly one Receipt. A send blocks while Options.Queue
-// publications wait, unless Options.Full says otherwise. The channel is never closed, so select the send with Done.
+// publications wait, unless Options.Full says otherwise. The channel is never closed, so select the
+// send with Done.
 func (c *Client) Publishes() chan<- Publishing { return c.s.Publishes() }
 
 // PublishFrom is a stage of a pipeline: it publishes the messages from in and returns their
@@ -1394,9 +1395,9 @@ func Serve(ctx context.Context, c *Client, serve func(context.Context, Delivery)
 // Retryable reports whether a failed call has left nothing behind, and trying it again can help. It
 // is true for ErrNotSent (unless an argument is invalid or the client has ended), for network
 // errors and ended contexts, for ServerUnavailable and ServerBusy, and for HTTP status 408, 429 and
-// 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, ErrEvicted, refusals, limits, invalid
-// arguments and all other errors. ErrBehind counts only inside ErrNotSent. The comment of
-// stream.Retryable has the whole table.
+// 5xx. It is false for ErrUnconfirmed, ErrKept, ErrClosed, ErrExpired, ErrEvicted, refusals,
+// limits, invalid arguments and all other errors. ErrBehind counts only inside ErrNotSent. The
+// comment of stream.Retryable has the whole table.
 func Retryable(err error) bool { return stream.Retryable(err) }
 
 // JSON is a Decoder for JSON payloads.

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// lastRow is the number of the last row of practice of MQTT 5. The rows V1 to V90 are the corner cases
-// in which brokers and other clients were seen to fail. Tests name the rows that they are for.
+// lastRow is the number of the last row of practice of MQTT 5. The rows V1 to V90 are the corner
+// cases in which brokers and other clients were seen to fail. Tests name the rows that they are
+// for.
 const lastRow = 90
 
 func TestEachRowOfPracticeHasATest(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 var exploreAll = flag.Bool("explore.all", false, "explore the larger situations too, which takes minutes")
 
-// action is one step of an interleaving. An ack of the consumer's i-th delivery is acknowledge+i, its
-// rejection reject+i.
+// action is one step of an interleaving. An ack of the consumer's i-th delivery is acknowledge+i,
+// its rejection reject+i.
 type action byte
 
 const (

@@ -278,8 +278,8 @@ func (w *world) acknowledge(i int) {
 	w.afterEvent()
 }
 
-// reject is the consumer's rejection of delivery i that it has. The broker may send the message again
-// if it does not learn of it.
+// reject is the consumer's rejection of delivery i that it has. The broker may send the message
+// again if it does not learn of it.
 func (w *world) reject(i int) {
 	d := w.taken[i]
 	w.taken = slices.Delete(w.taken, i, i+1)

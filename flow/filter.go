@@ -25,9 +25,9 @@ type filter[T comparable] struct {
 	listed       bool             // in Subscriptions.parting
 }
 
-// A filterID is a subscription identifier that messages for a filter may have: of the last SUBSCRIBE
-// that was granted, or of one without an answer. Until the answer, the broker may have either. One
-// connection asks for a filter at most once with each identifier.
+// A filterID is a subscription identifier that messages for a filter may have: of the last
+// SUBSCRIBE that was granted, or of one without an answer. Until the answer, the broker may have
+// either. One connection asks for a filter at most once with each identifier.
 type filterID struct {
 	id   uint32
 	held bool   // of the last SUBSCRIBE that was granted, or of a connection that ended before the answer

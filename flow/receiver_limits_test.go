@@ -8,7 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// codes checks the acks that may be sent now, with their reason codes and reasons: "PUBACK#1 0x87 no".
+// codes checks the acks that may be sent now, with their reason codes and reasons: "PUBACK#1 0x87
+// no".
 func (s *inScript) codes(want ...string) {
 	s.t.Helper()
 	var got []string

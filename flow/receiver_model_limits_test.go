@@ -32,7 +32,8 @@ func (r *receiverRun) reject(m *inMessage, seq uint64) {
 	}
 }
 
-// reason returns the reason of the first delivery with the highest code. An ack for a copy has none.
+// reason returns the reason of the first delivery with the highest code. An ack for a copy has
+// none.
 func (a *arrival) reason() (reason string) {
 	if a.again {
 		return ""

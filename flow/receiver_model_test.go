@@ -163,8 +163,8 @@ func (r *receiverRun) arrive() {
 	}
 }
 
-// ack acknowledges or rejects a random delivery of any connection. The delivery is often pending, and may not
-// even exist.
+// ack acknowledges or rejects a random delivery of any connection. The delivery is often pending,
+// and may not even exist.
 func (r *receiverRun) ack() {
 	seq := uint64(r.rnd.IntN(int(r.last) + 3))
 	if len(r.waiting) > 0 && r.rnd.IntN(4) > 0 {

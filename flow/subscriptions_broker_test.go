@@ -8,8 +8,8 @@ import (
 )
 
 // A brokerModel applies SUBSCRIBE and UNSUBSCRIBE packets in the order of sending. It keeps one QoS
-// and one identifier for each filter, from the last SUBSCRIBE. If the broker refuses a filter, an earlier subscription
-// to this filter stays.
+// and one identifier for each filter, from the last SUBSCRIBE. If the broker refuses a filter, an
+// earlier subscription to this filter stays.
 type brokerModel struct {
 	filters map[string]brokerFilter
 	sent    []Request      // packets sent and not applied yet

@@ -95,8 +95,8 @@ func TestImpossiblePublishesOfMQTT5AreNotEncoded(t *testing.T) {
 }
 
 // A code below 0x80 that a packet does not have is a violation, except in PUBACK and PUBREC: mochi
-// sends the QoS there. Each code from 0x80 on is a refusal, except in PUBREL and AUTH, which have no
-// refusals. Each CONNACK but one with 0 refuses, and each DISCONNECT ends the connection.
+// sends the QoS there. Each code from 0x80 on is a refusal, except in PUBREL and AUTH, which have
+// no refusals. Each CONNACK but one with 0 refuses, and each DISCONNECT ends the connection.
 func TestTheCodesThatEachPacketMayHave(t *testing.T) {
 	all, refusals := []byte{0, 0x7F}, []byte{0x80, 0xFF}
 	for _, c := range []struct {

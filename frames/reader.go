@@ -64,8 +64,8 @@ func NewReader(src io.Reader, limit int) *Reader {
 // SetVersion says which version of MQTT the stream has. The Reader accepts AUTH on MQTT 5 only.
 func (r *Reader) SetVersion(v Version) { r.auth = v >= V5 }
 
-// Supply sets where the Reader gets its buffers: supply returns size bytes that nobody else uses, or
-// nil to let the Reader make them.
+// Supply sets where the Reader gets its buffers: supply returns size bytes that nobody else uses,
+// or nil to let the Reader make them.
 func (r *Reader) Supply(supply func(size int) []byte) { r.supply = supply }
 
 // measure is the function measure, which also rejects AUTH before MQTT 5.

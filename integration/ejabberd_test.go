@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// ejabberdLibraries returns the folder of Erlang's packages in which Debian installs ejabberd, or "" if
-// ejabberd is not installed there.
+// ejabberdLibraries returns the folder of Erlang's packages in which Debian installs ejabberd, or
+// "" if ejabberd is not installed there.
 var ejabberdLibraries = sync.OnceValue(func() string {
 	found, _ := filepath.Glob("/usr/lib/*/ejabberd-*/ebin/mod_mqtt.beam")
 	if _, err := exec.LookPath("erl"); err != nil || len(found) == 0 {

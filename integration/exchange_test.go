@@ -40,8 +40,8 @@ func plugin(t *testing.T, source string) string {
 	return library
 }
 
-// withExchange starts a mosquitto that authenticates with the plugin exchange. It returns nil if the
-// plugin cannot be compiled.
+// withExchange starts a mosquitto that authenticates with the plugin exchange. It returns nil if
+// the plugin cannot be compiled.
 func withExchange(t *testing.T) *broker {
 	t.Parallel()
 	if mosquittoPath() == "" {
@@ -83,8 +83,8 @@ func (p *proof) Done(data []byte) error {
 	return nil
 }
 
-// V82: a client under load, which receives its own publications at every QoS, authenticates anew many
-// times on one connection.
+// V82: a client under load, which receives its own publications at every QoS, authenticates anew
+// many times on one connection.
 func TestReauthenticationUnderLoadKeepsTheConnection(t *testing.T) {
 	b := withExchange(t)
 	if b == nil {

@@ -11,8 +11,9 @@ import (
 // The tests have a short form, for go test work, and a long form, for the gate.
 var full = flag.Bool("full", false, "run the heavy tests at 3.1 too")
 
-// heavy returns the versions of a test that takes seconds. 3.1 differs from 3.1.1 only in CONNECT and
-// in the DUP flag of SUBSCRIBE, UNSUBSCRIBE and PUBREL, so only the long form runs such a test at 3.1.
+// heavy returns the versions of a test that takes seconds. 3.1 differs from 3.1.1 only in CONNECT
+// and in the DUP flag of SUBSCRIBE, UNSUBSCRIBE and PUBREL, so only the long form runs such a test
+// at 3.1.
 func heavy() []mqtt.Version {
 	if *full {
 		return versions
@@ -20,8 +21,8 @@ func heavy() []mqtt.Version {
 	return []mqtt.Version{mqtt.V311, mqtt.V5}
 }
 
-// runTogether lets more tests run at a time than there are processors, because most of them wait for
-// a network or a disk. -parallel overrides it. The race detector leaves no processor idle.
+// runTogether lets more tests run at a time than there are processors, because most of them wait
+// for a network or a disk. -parallel overrides it. The race detector leaves no processor idle.
 func runTogether() {
 	if raceDetector {
 		return

@@ -64,8 +64,8 @@ func startRabbitMQ(t *testing.T, s setup) *broker {
 	return rabbitMQ.rooms.enter(t, rabbitMQ.broker, func(room string) string { return room + ":" + everything().user })
 }
 
-// rabbitMQDefinitions returns the user and the virtual hosts of RabbitMQ. Only a RabbitMQ that knows
-// MQTT 5 has rooms.
+// rabbitMQDefinitions returns the user and the virtual hosts of RabbitMQ. Only a RabbitMQ that
+// knows MQTT 5 has rooms.
 func rabbitMQDefinitions() (string, error) {
 	type object map[string]any
 	s := everything()

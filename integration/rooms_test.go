@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// rooms hands out the virtual hosts of a broker that tests share. Topics and sessions of one virtual
-// host are not seen in another one, so that a test has its room for itself.
+// rooms hands out the virtual hosts of a broker that tests share. Topics and sessions of one
+// virtual host are not seen in another one, so that a test has its room for itself.
 type rooms struct{ used atomic.Int64 }
 
 // maxRooms is the number of virtual hosts of a shared broker.

@@ -197,8 +197,8 @@ func (f *traffic) offline() {
 	}
 }
 
-// noticed waits until both clients have lost a connection since began. They may be connected again by
-// then.
+// noticed waits until both clients have lost a connection since began. They may be connected again
+// by then.
 func (f *traffic) noticed(began time.Time) {
 	f.t.Helper()
 	for _, c := range []*mqtt.Client{f.publisher, f.subscriber} {

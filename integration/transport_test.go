@@ -213,8 +213,8 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// deaf returns an address at which nobody listens until the end of the test. It is the local address
-// of a connection, since a port that is free could be taken by another test.
+// deaf returns an address at which nobody listens until the end of the test. It is the local
+// address of a connection, since a port that is free could be taken by another test.
 func deaf(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,8 +15,9 @@ func credentials(id string, v mqtt.Version) mqtt.Options {
 	return mqtt.Options{ClientID: id, Username: s.user, Password: []byte(s.password), Version: v}
 }
 
-// V1, V4. NATS refuses MQTT 5 with the return code of 3.1.1, RabbitMQ 3.10 closes the connection, and
-// aedes 1 does as NATS. Each is spoken to at 3.1.1 within the first attempt, unless Version demands 5.
+// V1, V4. NATS refuses MQTT 5 with the return code of 3.1.1, RabbitMQ 3.10 closes the connection,
+// and aedes 1 does as NATS. Each is spoken to at 3.1.1 within the first attempt, unless Version
+// demands 5.
 func TestABrokerWithoutMQTT5IsSpokenToAt311(t *testing.T) {
 	t.Parallel()
 	for _, k := range allKinds(t) {

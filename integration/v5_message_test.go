@@ -11,8 +11,8 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Every property of a message comes through, user properties in their order and with repeated names.
-// aedes 2.0.0-beta.1 puts equal names together.
+// Every property of a message comes through, user properties in their order and with repeated
+// names. aedes 2.0.0-beta.1 puts equal names together.
 func TestPropertiesComeThroughInTheirOrder(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		c := dial(t, b.url, mqtt.Options{ClientID: "both"})
@@ -80,8 +80,8 @@ func TestAMessageExpiresAtTheBroker(t *testing.T) {
 	})
 }
 
-// V40. mosquitto, ejabberd and RabbitMQ tell that nobody has subscribed; at QoS 2 only ejabberd does.
-// mochi and aedes do not.
+// V40. mosquitto, ejabberd and RabbitMQ tell that nobody has subscribed; at QoS 2 only ejabberd
+// does. mochi and aedes do not.
 func TestTheReceiptTellsThatNobodyHasSubscribed(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		nobody := map[string][]mqtt.ReasonCode{

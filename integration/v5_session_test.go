@@ -71,7 +71,8 @@ func TestAnAssignedIdentifierIsUsedAgain(t *testing.T) {
 	})
 }
 
-// V14. RabbitMQ 4 and aedes 2 keep no session without a filter. A session ends when its expiry interval has passed without a connection.
+// V14. RabbitMQ 4 and aedes 2 keep no session without a filter. A session ends when its expiry
+// interval has passed without a connection.
 func TestASessionExpires(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		w := new(wire)

@@ -13,8 +13,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// V64. mosquitto, ejabberd and RabbitMQ send one copy for each filter that matches, mochi one for all
-// of them. Each Subscription gets the message once. aedes 2.0.0-beta.1 sends one copy with the
+// V64. mosquitto, ejabberd and RabbitMQ send one copy for each filter that matches, mochi one for
+// all of them. Each Subscription gets the message once. aedes 2.0.0-beta.1 sends one copy with the
 // identifier of the first Subscription, so that the others get none, and now and then swaps two
 // messages of different QoS.
 func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
@@ -28,7 +28,8 @@ func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 		if b.name == "aedes" {
 			subs = subs[:1]
 		}
-		// ejabberd sends a copy when the copy before it is acked, so that each Subscription needs a reader.
+		// ejabberd sends a copy when the copy before it is acked, so that each Subscription needs a
+		// reader.
 		got := make(chan string, len(subs))
 		const n = 20
 		for _, sub := range subs {
@@ -45,7 +46,8 @@ func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 				got <- strings.Join(all, " ")
 			}()
 		}
-		// mochi confuses a QoS 2 message with one that it sends to the same client under the same identifier.
+		// mochi confuses a QoS 2 message with one that it sends to the same client under the same
+		// identifier.
 		publisher := dial(t, b.url, mqtt.Options{ClientID: "publisher"})
 		var want []string
 		for i := range n {
@@ -108,8 +110,8 @@ func TestRetainHandlingAndRetainAsPublished(t *testing.T) {
 	})
 }
 
-// $share belongs to MQTT 5. Each message goes to one member. ejabberd, RabbitMQ 4 and aedes announce
-// that they do not have it; the client does not ask them.
+// $share belongs to MQTT 5. Each message goes to one member. ejabberd, RabbitMQ 4 and aedes
+// announce that they do not have it; the client does not ask them.
 func TestASharedSubscriptionDividesTheMessages(t *testing.T) {
 	withMQTT5(t, setup{}, func(t *testing.T, b *broker) {
 		if b.name != "mochi" && b.name != "mosquitto" {

@@ -42,8 +42,8 @@ func TestTheWillComesWhenTheClientDiesAndNotWhenItCloses(t *testing.T) {
 			if err := late.Unsubscribe(within(t)); err != nil {
 				t.Fatal(err)
 			}
-			// The broker also sent the retained will to the earlier Subscription, unless it tells by
-			// the subscription identifier that the will is for the other one.
+			// The broker also sent the retained will to the earlier Subscription, unless it tells
+			// by the subscription identifier that the will is for the other one.
 			if v < mqtt.V5 || b.process == nil {
 				expect(t, sub.Messages(), kept)
 			}
@@ -102,8 +102,8 @@ func TestAWillIsPublishedOnce(t *testing.T) {
 // [MQTT-3.14.4-3] A client that detects a protocol violation closes without DISCONNECT, so that the
 // broker publishes its will. After DISCONNECT the broker deletes the will.
 func TestAClientThatMeetsAViolationLeavesItsWill(t *testing.T) {
-	// At 5 the client sends DISCONNECT with a reason code, after which mosquitto 2.0.11 and mochi 2.7.9
-	// publish no will.
+	// At 5 the client sends DISCONNECT with a reason code, after which mosquitto 2.0.11 and mochi
+	// 2.7.9 publish no will.
 	withVersions(t, older, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		watcher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "watcher"})
 		sub := subscribe(t, watcher, mqtt.Filter{Topic: "will/#", QoS: mqtt.ExactlyOnce})

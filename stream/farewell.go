@@ -32,7 +32,8 @@ type Farewell struct {
 	unsaid error // why the connection ended without this DISCONNECT; set by the loop
 }
 
-// fault returns the reason why the connection ended without the DISCONNECT. A nil Farewell has none.
+// fault returns the reason why the connection ended without the DISCONNECT. A nil Farewell has
+// none.
 func (f *Farewell) fault() error {
 	if f == nil {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// V86: the will is published by DISCONNECT 0x04 on MQTT 5, and by a close without DISCONNECT before;
-// HangUp closes without DISCONNECT on every version.
+// V86: the will is published by DISCONNECT 0x04 on MQTT 5, and by a close without DISCONNECT
+// before; HangUp closes without DISCONNECT on every version.
 func TestShutdownWithTheWill(t *testing.T) {
 	for _, tt := range []struct {
 		version  frames.Version
@@ -62,7 +62,8 @@ func TestShutdownWithPropertiesOfDISCONNECT(t *testing.T) {
 	})
 }
 
-// V87: the end of the session empties the Store, and no Receipt says that the Store keeps a message.
+// V87: the end of the session empties the Store, and no Receipt says that the Store keeps a
+// message.
 func TestShutdownWithEndSessionEmptiesTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()

@@ -36,7 +36,8 @@ func inEachVersion(t *testing.T, script func(t *testing.T, b *streamtest.Broker,
 	inVersions(t, versions(), script)
 }
 
-// inVersions runs a script once for each of the given versions that belongs to this run of all tests.
+// inVersions runs a script once for each of the given versions that belongs to this run of all
+// tests.
 func inVersions(t *testing.T, wanted []frames.Version, script func(t *testing.T, b *streamtest.Broker, v frames.Version)) {
 	t.Helper()
 	for _, v := range versions() {

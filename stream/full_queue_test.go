@@ -240,8 +240,8 @@ func TestNothingIsEvictedWhileTheConnectionTakesIt(t *testing.T) {
 	}
 }
 
-// A batch that is longer than the queue is sent in parts, and a message that can never fit is refused
-// at its place.
+// A batch that is longer than the queue is sent in parts, and a message that can never fit is
+// refused at its place.
 func TestABatchIsRefusedOnlyWhereItNeverFits(t *testing.T) {
 	for _, full := range []flow.Full{flow.Refuse, flow.EvictOldest} {
 		for q := range frames.QoS(2) {

@@ -47,8 +47,8 @@ var codedPackets = []struct{ before, after string }{
 	{"\xf0\x18", ""},                 // AUTH
 }
 
-// addSeedsV5 adds streams of bytes of a broker of MQTT 5. CONNACK is the first packet of a stream, so
-// its seeds come without another one before it.
+// addSeedsV5 adds streams of bytes of a broker of MQTT 5. CONNACK is the first packet of a stream,
+// so its seeds come without another one before it.
 func addSeedsV5(f *testing.F, cuts []byte) {
 	connack := []byte("\x20\x03\x00\x00\x00")
 	for n, p := range codedPackets {
@@ -100,8 +100,8 @@ func everyConnackProperty(f *testing.F) []byte {
 	return b
 }
 
-// packetsV5 returns packets with reserved and unexpected reason codes, truncated ones, topic aliases
-// and many properties.
+// packetsV5 returns packets with reserved and unexpected reason codes, truncated ones, topic
+// aliases and many properties.
 func packetsV5() (seeds []string) {
 	for _, first := range []byte{0x40, 0x50, 0x62, 0x70} { // the code at each of its lengths
 		for _, code := range []string{"", "\x00", "\x01", "\x10", "\x7f", "\x87", "\x92", "\xff", "\x87\x00", "\x00\x00\x00"} {

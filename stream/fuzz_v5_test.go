@@ -10,8 +10,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// setupV5 is the bit of a fuzz input's setup that chooses MQTT 5. The bit 1, which chooses 3.1 below
-// it, allows the broker topic aliases there.
+// setupV5 is the bit of a fuzz input's setup that chooses MQTT 5. The bit 1, which chooses 3.1
+// below it, allows the broker topic aliases there.
 const setupV5 uint16 = 256
 
 // seedLevels returns the values of the bit setupV5 of the seeds: that of the present run of all
@@ -69,8 +69,8 @@ func (w *fuzzWire) alias(p *frames.Publish, alias uint16) {
 	}
 }
 
-// refused records an ack that refuses a publication, which ends the exchange. It reports false for a
-// PUBREL or a PUBCOMP, whose code does not refuse.
+// refused records an ack that refuses a publication, which ends the exchange. It reports false for
+// a PUBREL or a PUBCOMP, whose code does not refuse.
 func (w *fuzzWire) refused(a frames.Ack) bool {
 	switch a.Kind {
 	case pubrec: // for an identifier that the client does not know, PUBREL is the answer
@@ -86,8 +86,8 @@ func (w *fuzzWire) refused(a frames.Ack) bool {
 	return true
 }
 
-// ackWith returns an ack for the publication that arg selects. One of its bits selects a reason code
-// of MQTT 5.
+// ackWith returns an ack for the publication that arg selects. One of its bits selects a reason
+// code of MQTT 5.
 func (a *arena) ackWith(kind frames.Type, arg byte) frames.Ack {
 	p := ack(kind, a.id(arg))
 	if arg&32 != 0 && a.o.Version >= frames.V5 {
@@ -99,9 +99,9 @@ func (a *arena) ackWith(kind frames.Type, arg byte) frames.Ack {
 	return p
 }
 
-// answerBye closes a connection that the client has ended. At MQTT 5 the client waits for that after
-// DISCONNECT [MQTT-3.14.4-1], and after it has closed its side because a stalled write keeps it from
-// sending DISCONNECT.
+// answerBye closes a connection that the client has ended. At MQTT 5 the client waits for that
+// after DISCONNECT [MQTT-3.14.4-1], and after it has closed its side because a stalled write keeps
+// it from sending DISCONNECT.
 func (a *arena) answerBye() {
 	w := a.wire
 	ended := w.bye || w.client.half.Load()
@@ -182,7 +182,8 @@ var packetBodiesV5 = [][]byte{
 	{stepAuth, 0, stepConnect, 1, stepAuth, 1, stepConnect, 1, stepPublish, 1, stepAuth, 2, stepConnect, 0, stepAnswer, 0},
 	// Topic aliases: set, used, set anew, and used on the next connection.
 	{stepMessage0, 32, stepMessage1, 32, stepMessage1, 96, stepMessage2, 33, stepMessage2, 97, stepTake, 0, stepDrop, 0, stepConnect, 1, stepMessage0, 32, stepTake, 0},
-	// Limits in CONNACK: aliases, Receive Maximum, Maximum QoS, Maximum Packet Size, Server Keep Alive.
+	// Limits in CONNACK: aliases, Receive Maximum, Maximum QoS, Maximum Packet Size, Server Keep
+	// Alive.
 	{stepDrop, 0, stepConnect, 3, stepPublish, 1, stepPublish, 0, stepPublish, 2, stepAnswer, 0, stepAnswer, 0},
 	{stepPublish, 2, stepPublish, 2, stepPublish, 1, stepDrop, 0, stepConnect, 5, stepAnswer, 0, stepAnswer, 0, stepAnswer, 0},
 	{stepPublish, 2, stepPublish, 1, stepDrop, 0, stepConnect, 9, stepPublish, 2, stepAnswer, 0},

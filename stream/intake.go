@@ -13,8 +13,8 @@ import (
 //
 // Invariant: every publication that was received is accepted. So with flow.Block no publication is
 // received while the queue is full. If a run has more messages than the queue has room for, the
-// remaining messages wait in resting and are accepted before any publication that is received later.
-// In the other modes nothing waits here, since overflow finds room or refuses.
+// remaining messages wait in resting and are accepted before any publication that is received
+// later. In the other modes nothing waits here, since overflow finds room or refuses.
 type intake struct {
 	publishes chan Publishing // from users, unbuffered
 	runs      chan stageRun   // from stages, unbuffered; made with the first stage

@@ -20,9 +20,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(runs{m})
 }
 
-// A runs value runs all tests once for each protocol version. Fuzzing, benchmarks and lists of tests
-// take the first version only: fuzz inputs choose a version themselves, and the output of the others
-// does not name it.
+// A runs value runs all tests once for each protocol version. Fuzzing, benchmarks and lists of
+// tests take the first version only: fuzz inputs choose a version themselves, and the output of the
+// others does not name it.
 type runs struct{ m *testing.M }
 
 func (r runs) Run() int {

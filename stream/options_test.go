@@ -226,7 +226,8 @@ func TestOptionsAtTheirLimitsWork(t *testing.T) {
 	})
 }
 
-// announced returns the properties of CONNECT at MQTT 5 for Options without properties of their own.
+// announced returns the properties of CONNECT at MQTT 5 for Options without properties of their
+// own.
 func announced(o *stream.Options) *frames.ConnectProperties {
 	p := &frames.ConnectProperties{
 		ReceiveMaximum: 65535, MaximumPacket: 1 << 20, RequestResponseInformation: true,

@@ -33,8 +33,8 @@ type OptionsV5 struct {
 	ReceiveMaximum int
 
 	// TopicAliases is how many topic aliases each side may use on a connection (sections 3.1.2.11.5
-	// and 3.3.2.3.4). With 0 the client uses 16, and the broker none. A topic of fewer than 16 bytes
-	// gets no alias.
+	// and 3.3.2.3.4). With 0 the client uses 16, and the broker none. A topic of fewer than 16
+	// bytes gets no alias.
 	TopicAliases int
 
 	// Expiry is the message expiry interval of publications that have none (section 3.3.2.3.3).

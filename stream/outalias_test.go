@@ -43,7 +43,8 @@ func published(t *testing.T, s *stream.Session, c *streamtest.Conn, topic string
 	}
 }
 
-// V32: a topic gets an alias when it comes again, in as many as the broker takes on this connection.
+// V32: a topic gets an alias when it comes again, in as many as the broker takes on this
+// connection.
 func TestTopicAliasesAreThoseOfTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := aliasing(t, b, 10, stream.Options{})
@@ -126,7 +127,8 @@ func TestPublicationsInFlightCarryTheirTopicOnTheNextConnection(t *testing.T) {
 	}
 }
 
-// V34: an alias whose PUBLISH is refused stands for nothing, until one that sets it was acknowledged.
+// V34: an alias whose PUBLISH is refused stands for nothing, until one that sets it was
+// acknowledged.
 func TestARefusedPublicationSetsNoAlias(t *testing.T) {
 	for q, kind := range map[frames.QoS]frames.Type{frames.AtLeastOnce: puback, frames.ExactlyOnce: pubrec} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -157,8 +159,8 @@ func TestARefusedPublicationSetsNoAlias(t *testing.T) {
 	}
 }
 
-// V32: an alias does not make a PUBLISH larger than the broker takes, and a packet that it makes small
-// enough is not sent: the broker measures the message with its topic.
+// V32: an alias does not make a PUBLISH larger than the broker takes, and a packet that it makes
+// small enough is not sent: the broker measures the message with its topic.
 func TestAnAliasKeepsMaximumPacketSize(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, &stream.Options{Version: frames.V5})
@@ -218,8 +220,8 @@ func TestABrokenTopicAliasEndsTheConnection(t *testing.T) {
 	}
 }
 
-// V36, V39: an alias of the broker stands for the topic that came with it last, also if that message
-// was dropped.
+// V36, V39: an alias of the broker stands for the topic that came with it last, also if that
+// message was dropped.
 func TestAnAliasOfTheBrokerStandsForItsLastTopic(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Version: frames.V5, DiscardUnclaimed: true, V5: stream.OptionsV5{TopicAliases: 16}})

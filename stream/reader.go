@@ -74,7 +74,8 @@ func (r *reader) tell(e event) bool {
 }
 
 // follow reads from a connection until it ends, or until it is idle. Then another goroutine waits
-// for the next bytes: a new goroutine has a small stack, and parsing has grown the stack of this one.
+// for the next bytes: a new goroutine has a small stack, and parsing has grown the stack of this
+// one.
 func (r *reader) follow(c *link.Conn, in decoder) {
 	err := r.read(c, &in)
 	if err != nil {

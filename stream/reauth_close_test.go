@@ -131,7 +131,8 @@ func TestPublicationsWaitForTheFirstExchange(t *testing.T) {
 	})
 }
 
-// V84: Shutdown during a re-authentication waits for its end, sends everything, and then DISCONNECT.
+// V84: Shutdown during a re-authentication waits for its end, sends everything, and then
+// DISCONNECT.
 func TestShutdownWaitsForAReauthentication(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := authenticated(t, b, stream.Options{})
@@ -151,8 +152,8 @@ func TestShutdownWaitsForAReauthentication(t *testing.T) {
 	})
 }
 
-// V84: a connection that is cut during a re-authentication loses nothing: the packets that waited go out
-// on the next connection, and were never sent before.
+// V84: a connection that is cut during a re-authentication loses nothing: the packets that waited
+// go out on the next connection, and were never sent before.
 func TestACutDuringAReauthenticationLosesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := authenticated(t, b, stream.Options{})
@@ -195,8 +196,8 @@ func TestReauthenticateNeedsAConnection(t *testing.T) {
 }
 
 // While reading is paused for consumers the limit of a re-authentication does not count, since the
-// answer of the broker may lie unread. PINGREQ keeps the connection meanwhile [MQTT-3.1.2-20]. After
-// the pause the limit counts anew.
+// answer of the broker may lie unread. PINGREQ keeps the connection meanwhile [MQTT-3.1.2-20].
+// After the pause the limit counts anew.
 func TestTheLimitOfAReauthenticationDoesNotCountAPauseOfReading(t *testing.T) {
 	for _, answered := range []bool{true, false} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {

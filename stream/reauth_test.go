@@ -155,8 +155,8 @@ func TestNothingElseIsSentDuringAReauthentication(t *testing.T) {
 // nextOf returns the next packet of any type.
 func nextOf(c *streamtest.Conn) frames.Packet { return streamtest.Next[frames.Packet](c) }
 
-// V82: an AUTH waits for a commit of the Store that is under way, however long it takes, and packets
-// that overtake the commit come before the AUTH.
+// V82: an AUTH waits for a commit of the Store that is under way, however long it takes, and
+// packets that overtake the commit come before the AUTH.
 func TestTheFirstAUTHWaitsForACommitAndNotForItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := newStuckStore()
@@ -222,8 +222,8 @@ func TestPINGREQOfASilentBrokerComesAfterTheExchange(t *testing.T) {
 	})
 }
 
-// V81: a broker that does not end the exchange gets DISCONNECT 0x83 after ConnectTimeout, or half the
-// keep alive. The next connection has an exchange of its own.
+// V81: a broker that does not end the exchange gets DISCONNECT 0x83 after ConnectTimeout, or half
+// the keep alive. The next connection has an exchange of its own.
 func TestABrokerThatDoesNotEndAReauthenticationIsLeft(t *testing.T) {
 	for _, tt := range []struct{ connect, keepAlive, want time.Duration }{
 		{4 * time.Second, time.Minute, 4 * time.Second},
@@ -248,8 +248,8 @@ func TestABrokerThatDoesNotEndAReauthenticationIsLeft(t *testing.T) {
 	}
 }
 
-// V81: a fault in an Exchange at any step of a re-authentication ends the connection with 0x83, and a
-// new Exchange authenticates the next one.
+// V81: a fault in an Exchange at any step of a re-authentication ends the connection with 0x83, and
+// a new Exchange authenticates the next one.
 func TestAFaultInAReauthenticationEndsTheConnection(t *testing.T) {
 	fault := errors.New("fault")
 	for name, x := range map[string]*scripted{
@@ -364,7 +364,8 @@ func TestABrokerMayEndAReauthentication(t *testing.T) {
 	})
 }
 
-// V81: the method of a connection cannot change, and an Authenticate that fails ends the connection.
+// V81: the method of a connection cannot change, and an Authenticate that fails ends the
+// connection.
 func TestAReauthenticationKeepsItsMethod(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := authenticated(t, b, stream.Options{V5: stream.OptionsV5{Authenticate: exchanges(&scripted{}, &otherMethod{})}})
@@ -435,8 +436,8 @@ func TestALateResultOfAnExchangeHasNoEffect(t *testing.T) {
 	})
 }
 
-// An Exchange with a lifetime is renewed at nine tenths of it, at least a second later, and not at all
-// if it is the zero time or lies beyond all reach.
+// An Exchange with a lifetime is renewed at nine tenths of it, at least a second later, and not at
+// all if it is the zero time or lies beyond all reach.
 func TestAnExchangeIsRenewedBeforeItExpires(t *testing.T) {
 	expires := func(d time.Duration) *timedExchange {
 		return &timedExchange{expires: func() time.Time { return time.Now().Add(d) }}

@@ -40,8 +40,8 @@ func ask(ctx context.Context, s *stream.Session, m frames.Message) <-chan answer
 	return done
 }
 
-// granted grants the Subscription for the replies and returns the first request, which has its PUBACK
-// or PUBREC with a code, unless it is QoS 0.
+// granted grants the Subscription for the replies and returns the first request, which has its
+// PUBACK or PUBREC with a code, unless it is QoS 0.
 func granted(c *streamtest.Conn, code frames.ReasonCode) frames.Publish {
 	c.Grant(streamtest.Next[frames.Subscribe](c))
 	return requested(c, code)

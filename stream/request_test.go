@@ -445,8 +445,8 @@ func TestARequestOfAConsumerThatIsBehindEnds(t *testing.T) {
 	})
 }
 
-// The next client of a kept session subscribes to the same topic, so that no reply to the client before
-// stays unclaimed and holds back acks.
+// The next client of a kept session subscribes to the same topic, so that no reply to the client
+// before stays unclaimed and holds back acks.
 func TestTheReplyTopicOfAKeptSessionStays(t *testing.T) {
 	var topics []string
 	for range 2 {

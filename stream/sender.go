@@ -26,9 +26,9 @@ func (s *sender) send(o *outbox, asking bool, now time.Duration, misfit func(flo
 	}
 }
 
-// onTrial sends the suspected publication: after the answers to SUBSCRIBE and UNSUBSCRIBE, for which
-// it waits until longestRequest. It returns false if other publications may be sent, since none is
-// suspected.
+// onTrial sends the suspected publication: after the answers to SUBSCRIBE and UNSUBSCRIBE, for
+// which it waits until longestRequest. It returns false if other publications may be sent, since
+// none is suspected.
 func (s *sender) onTrial(o *outbox, asking bool, now time.Duration, misfit func(flow.Ended[owner], error)) bool {
 	suspect, ok := s.poison.Alone()
 	switch {

@@ -10,8 +10,8 @@ import (
 )
 
 // A stage is a call of PublishFrom or PublishBatches as the loop knows it. Its goroutine, which is
-// stageRunner.run, receives values from the user's channel, passes their messages to the loop in runs, and
-// sends the Receipts in the order of the messages.
+// stageRunner.run, receives values from the user's channel, passes their messages to the loop in
+// runs, and sends the Receipts in the order of the messages.
 type stage struct {
 	ctx   context.Context
 	limit int // the maximum number of messages without a Receipt

@@ -108,9 +108,9 @@ func (sub *Subscription) Deliveries() <-chan Delivery { return sub.set.inbox.Del
 // Batches returns a channel of Batches of at most max deliveries, at least 1, for a consumer that
 // does work for many messages at once, such as one transaction of a database. A Batch is handed
 // over when it is full or has 4 MiB, counted as for ReceiveBytes, and otherwise when the time wait
-// has passed since its first message was put into it; a wait of 0 is at once. While
-// nobody receives a Batch that is not full, further messages are added to it. The consumer may keep
-// a Batch. It acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
+// has passed since its first message was put into it; a wait of 0 is at once. While nobody receives
+// a Batch that is not full, further messages are added to it. The consumer may keep a Batch. It
+// acknowledges all its deliveries with Batch.Ack, or each with Delivery.Ack.
 //
 // A broker sends no more QoS 1 and 2 messages than it may have in flight, which is Receive Maximum
 // on MQTT 5 (256 unless OptionsV5.ReceiveMaximum is set) and a setting of the broker before
@@ -157,9 +157,9 @@ func (sub *Subscription) All(ctx context.Context) iter.Seq2[Delivery, error] {
 	return sub.set.inbox.All(ctx)
 }
 
-// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has the
-// messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes. The
-// Batch and the payloads in it are lent until the range loop asks for the next Batch, which
+// AllBatches returns an iterator over Batches of at most max deliveries, at least 1. A Batch has
+// the messages that are there, at least one and at most 4 MiB of them, counted as for ReceiveBytes.
+// The Batch and the payloads in it are lent until the range loop asks for the next Batch, which
 // acknowledges all its deliveries. Then their memory is used again, so receiving needs no copy and
 // no new memory, unless another Subscription has messages of the same read. To keep a message, keep
 // its Message.Clone; Requeue makes a copy by itself.

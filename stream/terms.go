@@ -79,8 +79,9 @@ func (t terms) agreed(c *link.Conn) terms {
 	return t
 }
 
-// record returns the record of a session that the broker keeps, for the Store. The parameter was is the
-// version that the session had before this connection. Without MQTT 5 a session needs no record.
+// record returns the record of a session that the broker keeps, for the Store. The parameter was is
+// the version that the session had before this connection. Without MQTT 5 a session needs no
+// record.
 func (t *terms) record(was frames.Version) (r flow.SessionRecord, ok bool) {
 	r = flow.SessionRecord{Version: t.version, Expiry: t.expiry, Seen: time.Now()}
 	if t.anonymous {
@@ -89,7 +90,8 @@ func (t *terms) record(was frames.Version) (r flow.SessionRecord, ok bool) {
 	return r, t.kept && max(t.version, was) >= frames.V5
 }
 
-// receiveMaximum returns how many QoS 1 and 2 messages the broker may send at a time, 0 for any number.
+// receiveMaximum returns how many QoS 1 and 2 messages the broker may send at a time, 0 for any
+// number.
 func (t *terms) receiveMaximum() uint16 {
 	if t.version < frames.V5 {
 		return 0
@@ -110,8 +112,8 @@ func (t *terms) request(number int, last error) link.Request {
 // mayHaveSession reports whether the broker may have state of our session.
 func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful() }
 
-// doubtful reports whether the session is kept, and CONNACK of this version does not say whether the
-// broker had it.
+// doubtful reports whether the session is kept, and CONNACK of this version does not say whether
+// the broker had it.
 func (t *terms) doubtful() bool { return t.kept && t.version == frames.V31 }
 
 // limited reports whether a valid message may break the terms.

@@ -164,8 +164,8 @@ func TestARejectedQoS2MessageFreesItsIdentifier(t *testing.T) {
 	})
 }
 
-// V28, V46. A reason string that does not fit the broker is left out, and so is one that is not valid.
-// Another code is sent as UnspecifiedError.
+// V28, V46. A reason string that does not fit the broker is left out, and so is one that is not
+// valid. Another code is sent as UnspecifiedError.
 func TestOnlyWhatThePacketMayHaveIsSentOfARejection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, largest(20))
@@ -192,8 +192,8 @@ func TestOnlyWhatThePacketMayHaveIsSentOfARejection(t *testing.T) {
 	})
 }
 
-// V47. Reject after Ack, after Reject and at QoS 0 does nothing. Of two Subscriptions, the ack leaves
-// after both have answered, with the highest code.
+// V47. Reject after Ack, after Reject and at QoS 0 does nothing. Of two Subscriptions, the ack
+// leaves after both have answered, with the highest code.
 func TestTheFirstAnswerOfEachSubscriptionCounts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)

@@ -39,8 +39,8 @@ func welcomed(t *testing.T, b *streamtest.Broker, o stream.Options, p *frames.Co
 
 func ptr[T any](v T) *T { return &v }
 
-// V5. A property that CONNACK does not have, a value out of range and a wrong length end the attempt
-// with the reason code.
+// V5. A property that CONNACK does not have, a value out of range and a wrong length end the
+// attempt with the reason code.
 func TestABadConnackIsAnsweredWithItsReason(t *testing.T) {
 	connack := func(properties ...byte) []byte {
 		b := append([]byte{0x20, byte(3 + len(properties)), 0, 0, byte(len(properties))}, properties...)
@@ -118,8 +118,8 @@ func TestAClientIdentifierIsAssignedOnlyToAClientWithoutOne(t *testing.T) {
 	})
 }
 
-// V7. The session goes on under the identifier that the broker has assigned: on the next connection,
-// and in the next process with the Store.
+// V7. The session goes on under the identifier that the broker has assigned: on the next
+// connection, and in the next process with the Store.
 func TestAnAssignedClientIdentifierIsKept(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()
@@ -217,8 +217,8 @@ func TestConnectAnnouncesTheLimitsOfTheOptions(t *testing.T) {
 	}
 }
 
-// V10, V30. The error of a refused connection has the reason and the user properties. The text quotes
-// at most 1,024 bytes of the reason.
+// V10, V30. The error of a refused connection has the reason and the user properties. The text
+// quotes at most 1,024 bytes of the reason.
 func TestARefusedConnectionTellsTheReason(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, five(stream.Options{}))
@@ -239,7 +239,8 @@ func TestARefusedConnectionTellsTheReason(t *testing.T) {
 	})
 }
 
-// V11, D-1. A session that the broker has and this client does not know is taken over, with one Warn.
+// V11, D-1. A session that the broker has and this client does not know is taken over, with one
+// Warn.
 func TestAnUnknownSessionOfTheBrokerIsTakenOver(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		book := &logbook{level: slog.LevelWarn}
@@ -262,8 +263,8 @@ func TestAnUnknownSessionOfTheBrokerIsTakenOver(t *testing.T) {
 	})
 }
 
-// V12, V14. When the broker has lost the session, a PUBLISH is sent as a new one. A publication past
-// PUBREC ends, and no PUBREL is sent. Identifiers of received QoS 2 messages are free.
+// V12, V14. When the broker has lost the session, a PUBLISH is sent as a new one. A publication
+// past PUBREC ends, and no PUBREL is sent. Identifiers of received QoS 2 messages are free.
 func TestALostSessionEndsExchangesPastPubrec(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 4)
@@ -297,8 +298,8 @@ func TestALostSessionEndsExchangesPastPubrec(t *testing.T) {
 	})
 }
 
-// V13. The session expiry of CONNACK counts. A DISCONNECT that ends the session is not sent where the
-// session ends anyway.
+// V13. The session expiry of CONNACK counts. A DISCONNECT that ends the session is not sent where
+// the session ends anyway.
 func TestTheSessionExpiryOfTheBrokerCounts(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		store := flow.NewMemoryStore()

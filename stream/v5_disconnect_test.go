@@ -43,8 +43,8 @@ func TestASessionThatIsTakenOverEndsWithNoReconnect(t *testing.T) {
 	})
 }
 
-// V73: the code of a DISCONNECT decides how soon the client comes back, and whether the log has it as
-// a mistake of this client.
+// V73: the code of a DISCONNECT decides how soon the client comes back, and whether the log has it
+// as a mistake of this client.
 func TestTheCodeOfDISCONNECTDecidesHowSoonTheClientComesBack(t *testing.T) {
 	for _, tt := range []struct {
 		codes   []frames.ReasonCode
@@ -192,8 +192,8 @@ func TestReasonStringsAreQuotedAndCut(t *testing.T) {
 	})
 }
 
-// With a will the connection is closed without DISCONNECT, which makes mosquitto and mochi discard the
-// will whatever its code is.
+// With a will the connection is closed without DISCONNECT, which makes mosquitto and mochi discard
+// the will whatever its code is.
 func TestAFaultOfTheBrokerLeavesTheWill(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		will := message("will", "x", 0)

@@ -44,8 +44,8 @@ func nextExpiry(t *testing.T, c *streamtest.Conn, payload string) time.Duration 
 	return p.Properties.Expiry
 }
 
-// V59. A publication that waits for a connection ends when it expires, at that moment, at each QoS and
-// in each version. The others stay.
+// V59. A publication that waits for a connection ends when it expires, at that moment, at each QoS
+// and in each version. The others stay.
 func TestAQueuedPublicationEndsWhenItExpires(t *testing.T) {
 	for _, v := range []frames.Version{frames.V311, frames.V5} {
 		for q := range frames.QoS(3) {
@@ -100,8 +100,8 @@ func TestAPublicationInFlightIsSentAgainWithTheRestOfItsInterval(t *testing.T) {
 	})
 }
 
-// V59, V62. A stored publication expires by the time of day in the next process, also where a queued
-// one waits again. A clock that was set back lengthens no interval.
+// V59, V62. A stored publication expires by the time of day in the next process, also where a
+// queued one waits again. A clock that was set back lengthens no interval.
 func TestAStoredPublicationExpiresByTheTimeOfDay(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 8)
@@ -144,8 +144,8 @@ func TestAStoredPublicationExpiresByTheTimeOfDay(t *testing.T) {
 	})
 }
 
-// V60, V61. The interval on the wire is the rest of it, rounded up. A received message that is passed on
-// keeps its deadline, and has expired if nothing is left.
+// V60, V61. The interval on the wire is the rest of it, rounded up. A received message that is
+// passed on keeps its deadline, and has expired if nothing is left.
 func TestTheIntervalOnTheWireIsTheRest(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, five(stream.Options{}))
@@ -229,7 +229,8 @@ func TestTheExpiryOfTheOptionsIsForMessagesWithoutOne(t *testing.T) {
 	})
 }
 
-// Messages of PublishFrom that expire while they wait end at their places, and end no run of others.
+// Messages of PublishFrom that expire while they wait end at their places, and end no run of
+// others.
 func TestMessagesOfARunExpireAtTheirPlaces(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s := open(t, b, five(stream.Options{Window: 100}))
@@ -290,8 +291,8 @@ func TestAWithdrawnPublicationDoesNotExpire(t *testing.T) {
 	})
 }
 
-// A QoS 0 message whose batch never reached the writer waits again after the connection is lost, and
-// then expires too.
+// A QoS 0 message whose batch never reached the writer waits again after the connection is lost,
+// and then expires too.
 func TestAnUnwrittenMessageExpiresAfterTheConnectionIsLost(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks := make(chan stream.Receipt, 4)

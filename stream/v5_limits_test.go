@@ -28,8 +28,8 @@ func wantLimit(t *testing.T, err error, field string, value, limit int) {
 	}
 }
 
-// V26, V29, V30. A new publication beyond a limit of the broker ends, and no byte of it is sent. One
-// at the limit goes out.
+// V26, V29, V30. A new publication beyond a limit of the broker ends, and no byte of it is sent.
+// One at the limit goes out.
 func TestAPublicationBeyondALimitIsNotSent(t *testing.T) {
 	retained := message("a", "r", 0)
 	retained.Retain = true
@@ -157,7 +157,8 @@ func TestThePacketSizeIsThatOfThePropertiesSent(t *testing.T) {
 	})
 }
 
-// Messages beyond a limit in a run of PublishFrom end at their places, and the others go out in order.
+// Messages beyond a limit in a run of PublishFrom end at their places, and the others go out in
+// order.
 func TestMessagesOfARunBeyondALimitEndAtTheirPlaces(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{Window: 100}, largest(20))
@@ -280,8 +281,9 @@ func TestASubscribeIsSplitToTheSizeOfTheBroker(t *testing.T) {
 	})
 }
 
-// A filter and an UNSUBSCRIBE are refused only if their packet is larger than the broker takes, to the
-// byte. The error has the size of the packet, with a subscription identifier only if it is sent.
+// A filter and an UNSUBSCRIBE are refused only if their packet is larger than the broker takes, to
+// the byte. The error has the size of the packet, with a subscription identifier only if it is
+// sent.
 func TestARequestIsRefusedFromTheFirstByteBeyondTheLimit(t *testing.T) {
 	for _, limits := range []frames.ConnackProperties{
 		{MaximumPacket: 100}, {MaximumPacket: 100, NoSubscriptionIDs: true}, {MaximumPacket: 200},

@@ -15,8 +15,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// V50, V51, V52, V55, V56. A PUBLISH with bad properties ends the connection with the reason code, and
-// is not delivered. The messages before it are.
+// V50, V51, V52, V55, V56. A PUBLISH with bad properties ends the connection with the reason code,
+// and is not delivered. The messages before it are.
 func TestAPublishWithBadPropertiesIsAnsweredWithItsReason(t *testing.T) {
 	const twice, malformed = frames.ProtocolViolation, frames.MalformedPacket
 	double := func(property ...byte) []byte { return append(property, property...) }
@@ -69,8 +69,8 @@ func TestAPublishWithBadPropertiesIsAnsweredWithItsReason(t *testing.T) {
 	}
 }
 
-// V51, V52, V54. A message with bad properties is refused at each way to publish, before any byte. The
-// error names the property, and the number of a user property.
+// V51, V52, V54. A message with bad properties is refused at each way to publish, before any byte.
+// The error names the property, and the number of a user property.
 func TestAMessageWithBadPropertiesIsRefused(t *testing.T) {
 	bad := map[string]frames.Properties{
 		"content type":             {ContentType: "\x00"},
@@ -213,8 +213,9 @@ func TestAnAckMayHaveAReasonString(t *testing.T) {
 	})
 }
 
-// V89. A session that was kept at 5 goes on at 3.1.1 with a broker that no longer knows 5: publications
-// with properties end with a *VersionError, or are sent without them if Lossy is set. The others go on.
+// V89. A session that was kept at 5 goes on at 3.1.1 with a broker that no longer knows 5:
+// publications with properties end with a *VersionError, or are sent without them if Lossy is set.
+// The others go on.
 func TestStoredPropertiesOnAConnectionOf311(t *testing.T) {
 	for name, lossy := range map[string]bool{"strict": false, "lossy": true} {
 		t.Run(name, func(t *testing.T) {

@@ -41,8 +41,8 @@ func TestTheReceiveMaximumOfTheBrokerBoundsTheWindow(t *testing.T) {
 	}
 }
 
-// V18. After a resume with a smaller Receive Maximum, resent and new publications share it, in their
-// order.
+// V18. After a resume with a smaller Receive Maximum, resent and new publications share it, in
+// their order.
 func TestASmallerReceiveMaximumHoldsForWhatIsSentAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{KeepSession: true, ClientID: "k", Window: 10}, nil)
@@ -252,7 +252,8 @@ func TestAViolationOnABusyWriterClosesTheConnection(t *testing.T) {
 	})
 }
 
-// The connection breaks, or the broker reads nothing, while the DISCONNECT with the reason is written.
+// The connection breaks, or the broker reads nothing, while the DISCONNECT with the reason is
+// written.
 func TestAStuckDisconnectDoesNotHoldUpTheNextConnection(t *testing.T) {
 	for name, cut := range map[string]func(*streamtest.Conn){"reset": (*streamtest.Conn).Abort, "stalled": func(*streamtest.Conn) {}} {
 		t.Run(name, func(t *testing.T) {

@@ -157,8 +157,8 @@ func TestFollowSecureNeedsTLS(t *testing.T) {
 	})
 }
 
-// V78: the broker that is referred to gets no credentials of the first one, unless the answer of the
-// policy has some.
+// V78: the broker that is referred to gets no credentials of the first one, unless the answer of
+// the policy has some.
 func TestAReferredBrokerGetsNoCredentialsUnlessThePolicySaysSo(t *testing.T) {
 	for url, want := range map[string]string{"mqtt://b": "", "mqtt://u2:p2@b": "u2"} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -30,8 +30,8 @@ func copyFor(topic, payload string, id uint16, subscriptions ...uint32) frames.P
 	return p
 }
 
-// V64. Of two Subscriptions whose filters match, each gets the message once: from one copy with both
-// identifiers, from two copies with one each, and from one without. Each copy has one ack.
+// V64. Of two Subscriptions whose filters match, each gets the message once: from one copy with
+// both identifiers, from two copies with one each, and from one without. Each copy has one ack.
 func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)
@@ -67,8 +67,8 @@ func TestOverlappingSubscriptionsGetEachMessageOnce(t *testing.T) {
 	})
 }
 
-// V65. Two Subscriptions with the same filter are one subscription for the broker. The identifier of
-// the last SUBSCRIBE stands for both.
+// V65. Two Subscriptions with the same filter are one subscription for the broker. The identifier
+// of the last SUBSCRIBE stands for both.
 func TestOneIdentifierStandsForTheSameFilterTwice(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)
@@ -85,8 +85,8 @@ func TestOneIdentifierStandsForTheSameFilterTwice(t *testing.T) {
 	})
 }
 
-// V66. A message with the identifier of a Subscription that has ended, or of another process, goes to
-// those whose filters match, and else is unclaimed.
+// V66. A message with the identifier of a Subscription that has ended, or of another process, goes
+// to those whose filters match, and else is unclaimed.
 func TestAnUnknownIdentifierIsIgnored(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)
@@ -129,8 +129,8 @@ func TestAFilterWithBadOptionsIsRefusedAtTheCall(t *testing.T) {
 	})
 }
 
-// V68. Each code of SUBACK from 0x80 is a refusal, and the error has it with the reason. A code that is
-// neither a QoS nor a refusal ends the connection.
+// V68. Each code of SUBACK from 0x80 is a refusal, and the error has it with the reason. A code
+// that is neither a QoS nor a refusal ends the connection.
 func TestARefusedFilterHasItsCode(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)
@@ -164,8 +164,8 @@ func TestARefusedFilterHasItsCode(t *testing.T) {
 	}
 }
 
-// V69. UNSUBACK with a refusal is the error of Unsubscribe. A code below 0x80 that UNSUBACK does not
-// have, and too few codes, end the connection.
+// V69. UNSUBACK with a refusal is the error of Unsubscribe. A code below 0x80 that UNSUBACK does
+// not have, and too few codes, end the connection.
 func TestTheCodesOfUnsuback(t *testing.T) {
 	for _, code := range []frames.ReasonCode{frames.Success, frames.NoSubscriptionExisted, frames.NotAuthorized, 0xC3} {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -208,8 +208,8 @@ func TestTheCodesOfUnsuback(t *testing.T) {
 	})
 }
 
-// V70. The options of a filter are those of the call, also when it is asked for again after the session
-// was lost.
+// V70. The options of a filter are those of the call, also when it is asked for again after the
+// session was lost.
 func TestTheOptionsOfAFilterAreAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{KeepSession: true, ClientID: "k"}, nil)
@@ -227,8 +227,8 @@ func TestTheOptionsOfAFilterAreAskedForAgain(t *testing.T) {
 	})
 }
 
-// V31. A filter that was granted, and that the broker of a later connection does not support, ends its
-// Subscription with the reason. The others stay.
+// V31. A filter that was granted, and that the broker of a later connection does not support, ends
+// its Subscription with the reason. The others stay.
 func TestAFilterThatTheNextBrokerDoesNotSupportEndsItsSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, nil)

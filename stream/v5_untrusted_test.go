@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// brokenPackets returns packets of a broker on MQTT 5: of each type, cut at each byte with a remaining
-// length to match, and with each property in each form of a value.
+// brokenPackets returns packets of a broker on MQTT 5: of each type, cut at each byte with a
+// remaining length to match, and with each property in each form of a value.
 func brokenPackets(t *testing.T) (packets [][]byte) {
 	properties := &frames.AckProperties{Reason: "why", User: []frames.UserProperty{{Name: "k", Value: "v"}}}
 	whole := [][]byte{
@@ -48,8 +48,8 @@ func brokenPackets(t *testing.T) (packets [][]byte) {
 	return packets
 }
 
-// V90: no packet of a broker, however broken, hangs or ends the client: it is taken, or the connection
-// ends and the next one works.
+// V90: no packet of a broker, however broken, hangs or ends the client: it is taken, or the
+// connection ends and the next one works.
 func TestNoBrokenPacketOfMQTT5EndsTheClient(t *testing.T) {
 	packets := brokenPackets(t)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

@@ -1,15 +1,15 @@
 // Batchinsert receives readings and writes them into a table of SQLite, many in one transaction. No
 // reading is lost if the process is killed at any moment.
 //
-// The program calls Batch.Ack only after the commit. Until the ack, the broker keeps the messages in
-// the session of the client, and it sends them again when the program starts again with the same
+// The program calls Batch.Ack only after the commit. Until the ack, the broker keeps the messages
+// in the session of the client, and it sends them again when the program starts again with the same
 // client identifier. So each reading is written at least once. If the program is killed after a
 // commit and before the ack, the broker sends readings that the table has already.
 //
-// That does no harm, because each reading has an identifier, which its publisher makes and puts into
-// the payload. It is the primary key of the table, and ON CONFLICT DO NOTHING skips a reading that
-// the table has. A reading that its publisher sent twice is skipped in the same way. The packet
-// identifier and the DUP flag cannot do this: both belong to one delivery, not to a reading.
+// That does no harm, because each reading has an identifier, which its publisher makes and puts
+// into the payload. It is the primary key of the table, and ON CONFLICT DO NOTHING skips a reading
+// that the table has. A reading that its publisher sent twice is skipped in the same way. The
+// packet identifier and the DUP flag cannot do this: both belong to one delivery, not to a reading.
 //
 // A payload that is no reading is rejected; otherwise the broker would send it for ever. If the
 // database fails, the program ends with an error and acknowledges nothing of the batch.
@@ -21,7 +21,8 @@
 // power cut. With synchronous=NORMAL in WAL mode, the last commits before the cut would be lost,
 // although their messages were acknowledged.
 //
-// The program is a module of its own, because SQLite takes a minute to compile. Run it in its folder:
+// The program is a module of its own, because SQLite takes a minute to compile. Run it in its
+// folder:
 //
 //	GOWORK=off go run . -broker mqtt://localhost -db readings.db
 package main

@@ -1,5 +1,6 @@
 // Rpc sends requests to a responder over a broker, while connections break and brokers lose their
-// sessions. Each request is answered, or ends with an error that tells why it is not. It needs MQTT 5.
+// sessions. Each request is answered, or ends with an error that tells why it is not. It needs MQTT
+// 5.
 package main
 
 import (
@@ -77,8 +78,8 @@ func awaitResponder(ctx context.Context, requester *mqtt.Client) error {
 }
 
 // square answers a request with the square of its number. The broker passes requests and replies on
-// at QoS 0, so that those which are on their way when a connection breaks get lost: the broker in this
-// process, mochi 2.7.9, can block for ever when it sends messages at QoS 1 to a client that is
+// at QoS 0, so that those which are on their way when a connection breaks get lost: the broker in
+// this process, mochi 2.7.9, can block for ever when it sends messages at QoS 1 to a client that is
 // sending too.
 func square(_ context.Context, d mqtt.Delivery) (mqtt.Message, error) {
 	n, err := strconv.Atoi(string(d.Payload))

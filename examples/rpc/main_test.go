@@ -28,7 +28,8 @@ func TestCtrlCTellsTheRequestsUnderWay(t *testing.T) {
 	wantAll(t, p.Interrupt(), 0)
 }
 
-// wantAll checks that the last line counts n requests, if n is not 0, and a result for each of them.
+// wantAll checks that the last line counts n requests, if n is not 0, and a result for each of
+// them.
 func wantAll(t *testing.T, out []string, n int) {
 	t.Helper()
 	last := out[len(out)-1]

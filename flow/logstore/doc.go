@@ -93,8 +93,8 @@
 //
 // # Errors
 //
-//   - [flow.ErrInUse]: from Open, if the folder is open in this process or another; from Attach, if a
-//     session is attached. Neither call waits.
+//   - [flow.ErrInUse]: from Open, if the folder is open in this process or another; from Attach, if
+//     a session is attached. Neither call waits.
 //   - [*flow.OwnerError], from Attach: the store holds the session of another client identifier. An
 //     empty store accepts any client identifier.
 //   - [*DamageError]: the content is damaged. The error lists the places. From Commit, if a record

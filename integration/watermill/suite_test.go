@@ -143,8 +143,8 @@ func TestTheSuitePassesWithDelayedNacks(t *testing.T) {
 // Without orderTakeovers, mochi loses messages that it has acknowledged, also where no connection
 // is cut. TestMochiLosesMessagesThatItHasAcknowledged has the trace.
 //
-// The counts are those of the short form, because the time that mochi needs grows with the square of
-// the number of messages in a session: with 10,000 it does not answer CONNECT within 200 ms.
+// The counts are those of the short form, because the time that mochi needs grows with the square
+// of the number of messages in a session: with 10,000 it does not answer CONNECT within 200 ms.
 func mochiFeatures() tests.Features {
 	f := features()
 	f.GuaranteedOrder = false

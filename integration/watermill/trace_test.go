@@ -104,8 +104,8 @@ func publish(t *testing.T, pub message.Publisher, topic string, n, goroutines in
 	return uuids
 }
 
-// receive acks messages until n different ones have come, or none has come for a while after settled
-// was closed. It returns the UUIDs without those of second copies.
+// receive acks messages until n different ones have come, or none has come for a while after
+// settled was closed. It returns the UUIDs without those of second copies.
 func receive(messages <-chan *message.Message, n int, settled <-chan struct{}) (uuids []string) {
 	seen := make(map[string]bool)
 	var quiet <-chan time.Time

@@ -140,8 +140,8 @@ func (s *sniffer) quotable() bool {
 	return s.n > 0 && s.head[0] != connect && s.head[0] != auth && !s.isPublish() // other flags are another protocol, such as a TLS alert
 }
 
-// isPublish reports whether the first bytes may be those of a PUBLISH. The greeting of a mail server
-// and HTML are not: they begin like one, with a topic that is longer than the packet.
+// isPublish reports whether the first bytes may be those of a PUBLISH. The greeting of a mail
+// server and HTML are not: they begin like one, with a topic that is longer than the packet.
 func (s *sniffer) isPublish() bool {
 	if s.head[0]>>4 != byte(frames.TypePublish) {
 		return false

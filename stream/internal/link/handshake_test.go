@@ -121,8 +121,8 @@ func TestTheFirstPacketOfMQTT5IsNamed(t *testing.T) {
 	}
 }
 
-// A PUBLISH before CONNACK, in the form of any version, damaged or cut short, does not make an error
-// show its payload, nor does one behind another packet.
+// A PUBLISH before CONNACK, in the form of any version, damaged or cut short, does not make an
+// error show its payload, nor does one behind another packet.
 func TestAPUBLISHBeforeCONNACKDoesNotShowItsPayload(t *testing.T) {
 	for _, version := range []frames.Version{frames.V311, frames.V5} {
 		for first, text := range map[string]string{
