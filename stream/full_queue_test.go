@@ -65,9 +65,11 @@ func wantSent(t *testing.T, got, want []string) {
 	}
 }
 
-// wantWarnings expects n records about a full queue since the last call.
+// wantWarnings expects n records about a full queue since the last call. The log handler runs on a
+// goroutine of its own.
 func wantWarnings(t *testing.T, book *logbook, n int) {
 	t.Helper()
+	synctest.Wait()
 	for _, e := range book.take() {
 		if _, ok := e.attrs["queued"]; ok && e.level == slog.LevelWarn {
 			n--
@@ -112,8 +114,9 @@ func TestAnOfflineClientKeepsWhatFullSays(t *testing.T) {
 			c := b.Handshake(false)
 			wantSent(t, completed(c, 4), numbers(0, 4))
 			synctest.Wait()
-			c.Drop()
 			b.Hold(1)
+			c.Drop()
+			synctest.Wait() // until the session is offline
 			sendAll(s, numberedAll(20, 30, q)...)
 			wantWarnings(t, book, 1) // of a new period
 		})
