@@ -846,8 +846,7 @@ type Options struct {
 	// 0 is no limit; a negative value is an error. Stats.QueuedBytes is the present number.
 	QueueBytes int
 
-	// Full says what becomes of a new publication for which Queue or QueueBytes has no room. 0 is
-	// Block.
+	// Full is the fate of a new publication for which Queue or QueueBytes has no room. 0 is Block.
 	//
 	//	Block        it waits. A send to Publishes blocks, and Publish waits until its ctx ends.
 	//	             The last message may exceed QueueBytes, as its size is not known before.

@@ -10,7 +10,7 @@ import (
 // This file has the queue of a Sender: the publications that await their first transmission, and
 // the limits of their number and their bytes.
 
-// Full says what becomes of a new publication for which the queue has no room.
+// Full is the fate of a new publication for which the queue has no room.
 type Full byte
 
 const (

@@ -91,7 +91,7 @@ type Options struct {
 	// QueueBytes bounds their bytes, counted as for ReceiveBytes.
 	QueueBytes int
 
-	// Full says what becomes of a new publication while Queue or QueueBytes is reached.
+	// Full is the fate of a new publication while Queue or QueueBytes is reached.
 	Full flow.Full
 
 	// ReceiveBytes bounds the QoS 0 messages that were received and not yet handed over, in bytes.

@@ -77,6 +77,19 @@ func Run(t *testing.T, open, again func(t *testing.T) flow.Store) {
 		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 1})
 		holds(t, &s, flow.Snapshot{})
 	})
+	t.Run("a publication without a topic takes the place of one that was given up", func(t *testing.T) {
+		s := open(t)
+		attach(t, s, "a")
+		commit(t, s, flow.Change{Kind: flow.Accepted, Seq: 1, Message: m(2, "x")}, flow.Change{Kind: flow.Assigned, Seq: 1, ID: 7})
+		blank := flow.Publication{Seq: 2, ID: 7, Message: frames.Message{QoS: frames.AtLeastOnce}}
+		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 1}, flow.Change{Kind: flow.Accepted, Seq: 2, Message: blank.Message},
+			flow.Change{Kind: flow.Assigned, Seq: 2, ID: 7})
+		if got := holds(t, &s, flow.Snapshot{Publications: []flow.Publication{blank}}); !got.Publications[0].GivenUp() {
+			t.Errorf("%+v is not one that was given up", got.Publications[0])
+		}
+		commit(t, s, flow.Change{Kind: flow.Completed, Seq: 2})
+		holds(t, &s, flow.Snapshot{})
+	})
 	t.Run("an identifier can be taken back", func(t *testing.T) {
 		s := open(t)
 		attach(t, s, "a")
