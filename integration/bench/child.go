@@ -152,6 +152,7 @@ func (c *child) begin() error {
 	if err := c.meter.prepare(&c.assignment); err != nil {
 		return err
 	}
+	c.meter.unseen = c.writes
 	if c.Scenario.Kind == receive {
 		c.meter.start()
 	}
@@ -163,6 +164,18 @@ func (c *child) begin() error {
 		c.meter.start()
 	}
 	return nil
+}
+
+// writes returns the sum of the writes of the sessions that count them.
+func (c *child) writes() (n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		if s, ok := s.(sender); ok {
+			n += s.writes()
+		}
+	}
+	return n
 }
 
 func (c *child) expect(word string) error {

@@ -40,6 +40,12 @@ type session interface {
 	Close() error
 }
 
+// A sender is a session of a client that may send with a system call that used does not see.
+type sender interface {
+	// writes returns how many writes the client has made. It may include writes that used sees.
+	writes() uint64
+}
+
 var errUnsupported = errors.New("the client does not support this scenario")
 
 // unsupported has the methods of a session, which all return errUnsupported. Sessions that support

@@ -14,7 +14,7 @@ import (
 // The scheduler latencies of runtime/metrics are unsuitable. They sample one event in eight, count
 // goroutines for which no thread had to wake, and exist only for clients written in Go. The numbers
 // of system calls come from /proc/self/io of Linux and include reads that found no data. They need
-// no wrapper around the connection and mean the same for every client.
+// no wrapper around the connection. They do not include sendmsg; see sender.
 func used() usage {
 	var u usage
 	var r syscall.Rusage
