@@ -1,6 +1,8 @@
-// Pubsub publishes to three topics, at QoS 0, 1 and 2, every five seconds, and receives the
-// messages over the same connection. It keeps up to three publications in flight, reconnects for
-// ever, and prints each change of the connection and the version of MQTT in use.
+// Pubsub publishes to three topics, at QoS 0, 1 and 2, every two seconds, and receives the messages
+// over the same connection. It keeps up to three publications in flight, reconnects for ever, and
+// prints each change of the connection, the version of MQTT in use, and every ten seconds a line of
+// figures. With -cut 10s the broker in this process cuts each connection after ten seconds, and
+// pubsub prints which parts of the session it restores.
 package main
 
 import (
@@ -15,7 +17,9 @@ import (
 )
 
 var (
-	every   = flag.Duration("every", 5*time.Second, "`interval` between two rounds")
+	every   = flag.Duration("every", 2*time.Second, "`interval` between two rounds")
+	figures = flag.Duration("figures", 10*time.Second, "`interval` between two lines of figures")
+	cut     = flag.Duration("cut", 0, "`time` after which the broker in this process cuts each connection; 0 is never")
 	version = flag.Int("version", 0, "protocol `level`: 3, 4 or 5; 0 is 5, or 4 if the broker does not know 5")
 )
 
@@ -25,12 +29,15 @@ var topics = []mqtt.Filter{
 	{Topic: "foo/bar/baz3", QoS: mqtt.ExactlyOnce},
 }
 
-func main() { demo.Main(run, demo.Feed{}) }
+func main() { demo.Main(run, demo.Feed{Cut: cut}) }
 
 func run(ctx context.Context, broker string) error {
 	options := &mqtt.Options{Window: 3, Version: mqtt.Version(*version)}
 	if options.Version == mqtt.V31 { // which has no empty client identifier
 		options.ClientID = "pubsub"
+	}
+	if *cut > 0 { // the session and its publications in flight outlive a connection
+		options.ClientID, options.KeepSession = "pubsub", true
 	}
 	client, err := mqtt.Open(broker, options)
 	if err != nil {
@@ -40,7 +47,8 @@ func run(ctx context.Context, broker string) error {
 
 	// When the client ends, it closes the channel of each loop, and the loop ends too.
 	var printing sync.WaitGroup
-	printing.Go(func() { demo.PrintStates(client.States(context.Background())) })
+	printing.Go(func() { printStates(client) })
+	printing.Go(func() { printFigures(client) })
 	sub, err := client.Subscribe(ctx, topics...)
 	if err != nil {
 		return err

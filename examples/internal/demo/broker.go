@@ -26,11 +26,15 @@ type Broker struct {
 	feeding sync.WaitGroup
 }
 
-// A Feed describes the messages that a Broker publishes by itself after the first subscription.
+// A Feed describes the messages that a Broker publishes by itself after the first subscription, and
+// when it cuts the connections of its clients.
 type Feed struct {
 	Round func(n int) []mqtt.Message // returns the messages of round n; nil: no messages
 	Every *time.Duration             // interval between two rounds; nil: a second
+	Cut   *time.Duration             // time from the last connection to a cut; nil or 0: no cuts
 }
+
+func (f Feed) cuts() bool { return f.Cut != nil && *f.Cut > 0 }
 
 func (f Feed) run(ctx context.Context, publish func(mqtt.Message)) {
 	interval := time.Second
@@ -64,9 +68,16 @@ func StartBroker(feed Feed) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	if err := server.AddListener(newDoor("loopback", l)); err != nil {
+	door := newDoor("loopback", l)
+	if err := server.AddListener(door); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if feed.cuts() {
+		if err := server.AddHook(newCutter(door, *feed.Cut), nil); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("broker: %w", err)
+		}
 	}
 	if err := server.Serve(); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)

@@ -52,6 +52,15 @@ func (d *door) Serve(establish listeners.EstablishFn) {
 	}
 }
 
+// cut closes all connections. Clients can connect again.
+func (d *door) cut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for conn := range d.conns {
+		conn.Close()
+	}
+}
+
 // Close closes all connections and waits until mochi has finished with them.
 func (d *door) Close(listeners.CloseFn) {
 	d.Listener.Close()

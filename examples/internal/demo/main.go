@@ -13,8 +13,9 @@ import (
 	"syscall"
 )
 
-// Main is the main function of an example. It parses the flags and calls run with the URL of the
-// broker and a context that Ctrl-C and SIGTERM end. It exits with code 1 if run returns an error
+// Main is the main function of an example. It parses the flags, prints how to choose the broker and
+// how to end the program, and calls run with the URL of the broker and a context that Ctrl-C and
+// SIGTERM end. It exits with code 1 if run returns an error
 // other than that of the ended context.
 //
 // Without -broker, Main starts a broker in the process. This broker publishes the messages of feed,
@@ -32,6 +33,9 @@ func start(run func(context.Context, string) error, url string, feed Feed) error
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	if url != "" && feed.cuts() {
+		return errors.New("-cut cuts the connections of the broker in this process, so it does not go with -broker")
+	}
 	if url == "" {
 		b, err := StartBroker(feed)
 		if err != nil {
@@ -39,8 +43,9 @@ func start(run func(context.Context, string) error, url string, feed Feed) error
 		}
 		defer b.Close()
 		url = b.URL
-		fmt.Printf("broker    %s, in this process\n", url)
+		fmt.Printf("broker    %s, in this process; -broker URL uses another one\n", url)
 	}
+	fmt.Println("running   Ctrl-C ends it")
 	err := run(ctx, url)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

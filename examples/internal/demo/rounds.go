@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,6 +41,8 @@ func PrintStates(states <-chan mqtt.State) {
 		switch {
 		case s.Online:
 			fmt.Printf("online    %s at MQTT %v\n", s.Endpoint, s.Version)
+		case errors.Is(s.Err, mqtt.ErrClosed):
+			fmt.Println("closed    the client has ended")
 		case s.Err != nil:
 			fmt.Println("offline  ", s.Err)
 		}
