@@ -36,6 +36,7 @@
 //	Batches              a feeder    the feeder                 none; a Batch needs its Ack
 //	Latest               a feeder    the feeder                 the newest N, acked on arrival
 //	Decode[T]            a feeder    the feeder                 256
+//	Merge                feeders     the last of them           none; each message needs its Ack
 //	States               the client  the client, when ctx ends  1; an unread State is replaced
 //	Online, Done         nobody      the client                 levels: closed or open
 //
@@ -968,8 +969,8 @@ type LatestOptions struct {
 
 // Subscription is a set of topic filters with receive channels of its own. Until Unsubscribe or
 // Drain is called, the client asks for the filters at every new connection. Messages, Deliveries,
-// Batches, Latest, All, AllBatches and Decode of one Subscription compete for its messages: use one
-// of them.
+// Batches, Latest, All, AllBatches, Decode and Merge of one Subscription compete for its messages:
+// use one of them.
 type Subscription struct{ s *stream.Subscription }
 
 // Messages returns a channel that acknowledges each message when the consumer receives it. A
@@ -1359,6 +1360,34 @@ func (c *Client) Close() error { return c.s.Close() }
 // client calls dec on one of its goroutines.
 func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
 	return stream.Decode(sub.s, dec)
+}
+
+// Merge returns a channel of the messages of all subs, which may belong to several clients. Ack
+// finds the client of each message.
+//
+// The messages of one Subscription come in order of arrival. The Subscriptions in which messages
+// wait take turns, with one message each, so none starves. The channel is unbuffered. While nobody
+// receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
+// client, and no client is blocked.
+//
+// When one of subs ends, the others go on. The channel is closed when all have ended and their
+// messages have been received or taken back, as at the end of Messages; then the Err of each has
+// its reason. Each Subscription needs a goroutine, which belongs to its client: a fan-in with one
+// goroutine for all could not end with each of several clients. It ends with the Subscription or
+// the client, also if nobody receives.
+//
+// Merge competes with the other ways to receive from subs. The channel is the same at every call
+// with the same arguments. It is closed from the start, and Err of each of subs returns an
+// *OptionError, if one of subs is nil, is there twice, is part of another Merge, has another
+// receive channel or is in a range loop. Without arguments it is closed too.
+func Merge(subs ...*Subscription) <-chan Delivery {
+	inner := make([]*stream.Subscription, len(subs))
+	for i, sub := range subs {
+		if sub != nil {
+			inner[i] = sub.s
+		}
+	}
+	return stream.Merge(inner...)
 }
 
 // PublishFrom is Client.PublishFrom for values of any type. If enc cannot encode a value, its

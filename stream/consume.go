@@ -32,56 +32,65 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	defer b.all.mu.Unlock()
 	if b.delivers == nil {
 		b.delivers = make(chan Delivery, deliveriesCap)
-		feed(b, b.delivers, func(d Delivery) (Delivery, bool) { return d, false }, func(d Delivery) Delivery { return d })
+		feed(b, b.delivers, acknowledgedByConsumer, func(d Delivery) Delivery { return d })
 	}
 	return b.delivers
 }
 
 // feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The
-// function convert returns the value to send, and whether a completed send acknowledges the
-// message. The function revert gets the message of a value from the buffer of ch; it is nil for a
-// channel without one.
+// arguments are those of handOver.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
 	ok := b.all.life.start(feeder, func() {
 		defer close(ch)
-		stop, leaving := b.all.stopping(), b.leavingChannel()
-		if revert != nil {
-			b.addBuffer(bufferOf(ch, revert))
-		}
-		chunk := make([]Delivery, 0, 8)
-		for chunk = b.take(nil, chunk); len(chunk) > 0; chunk = b.take(nil, chunk[:0]) {
-			sent := 0
-			for sent < len(chunk) && !b.left.Load() {
-				v, acks := convert(chunk[sent])
-				select {
-				case ch <- v:
-				default:
-					select {
-					case ch <- v:
-					case <-leaving:
-						continue
-					case <-stop:
-						b.done(chunk[sent:])
-						b.recall()
-						return
-					}
-				}
-				if acks {
-					chunk[sent].Ack()
-				}
-				sent++
-			}
-			b.done(chunk[sent:])
-			clear(chunk)
-		}
-		if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
-			b.recall()
-		}
+		handOver(b, ch, convert, revert)
 	})
 	if !ok {
 		close(ch)
 	}
 }
+
+// handOver sends the messages of an inbox to ch until the inbox or the session ends. The function
+// convert returns the value to send, and whether a completed send acknowledges the message. The
+// function revert gets the message of a value from the buffer of ch; it is nil for a channel
+// without one.
+func handOver[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
+	stop, leaving := b.all.stopping(), b.leavingChannel()
+	if revert != nil {
+		b.addBuffer(bufferOf(ch, revert))
+	}
+	chunk := make([]Delivery, 0, 8)
+	for chunk = b.take(nil, chunk); len(chunk) > 0; chunk = b.take(nil, chunk[:0]) {
+		sent := 0
+		for sent < len(chunk) && !b.left.Load() {
+			v, acks := convert(chunk[sent])
+			select {
+			case ch <- v:
+			default:
+				select {
+				case ch <- v:
+				case <-leaving:
+					continue
+				case <-stop:
+					b.done(chunk[sent:])
+					b.recall()
+					return
+				}
+			}
+			if acks {
+				chunk[sent].Ack()
+			}
+			sent++
+		}
+		b.done(chunk[sent:])
+		clear(chunk)
+	}
+	if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
+		b.recall()
+	}
+}
+
+// acknowledgedByConsumer converts a message for a channel whose consumer calls Ack.
+func acknowledgedByConsumer(d Delivery) (v Delivery, acks bool) { return d, false }
 
 func bufferOf[T any](ch chan T, revert func(T) Delivery) buffer {
 	return buffer{
@@ -108,6 +117,8 @@ func (b *inbox) All(ctx context.Context) iter.Seq2[Delivery, error] { return b.e
 // each is All. Unless acks is set, the consumer acknowledges each message.
 func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
+		b.rangeLoops(1)
+		defer b.rangeLoops(-1)
 		stop := b.all.stopping()
 		var chunk []Delivery
 		next := 0

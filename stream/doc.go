@@ -22,7 +22,7 @@
 // In addition there is one goroutine while the log handler runs, one while an Exchange of a
 // re-authentication works, one for the replies to requests, and one for each receive channel in
 // use, each PublishFrom, PublishBatches and Requests, and each Ack channel whose receiver lags
-// behind.
+// behind. A channel of Merge counts as one for each of its Subscriptions, at the session of each.
 //
 // # Owners
 //

@@ -29,6 +29,9 @@ type inbox struct {
 	delivers chan Delivery
 	batches  map[batching]chan Batch
 	latest   map[LatestOptions]chan frames.Message
+	merged   *merge
+	decoded  bool  // by Decode
+	ranges   int   // range loops that run
 	misuse   error // of a method that returns only a channel
 
 	left atomic.Bool // Unsubscribe was called: no message is handed over any more

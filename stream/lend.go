@@ -16,6 +16,8 @@ func (b *inbox) AllBatches(ctx context.Context, max int) iter.Seq2[Batch, error]
 			yield(nil, err)
 			return
 		}
+		b.rangeLoops(1)
+		defer b.rangeLoops(-1)
 		stop := b.all.stopping()
 		c := chunk{lends: true}
 		defer func() { // after a break, or a panic in the loop body

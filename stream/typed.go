@@ -24,6 +24,7 @@ func Decode[T any](sub *Subscription, dec func(frames.Message) (T, error)) <-cha
 		}
 	}
 	ch := make(chan Event[T], deliveriesCap)
+	sub.set.inbox.decode()
 	feed(sub.set.inbox, ch, func(d Delivery) (Event[T], bool) {
 		v, err := dec(d.Message)
 		return Event[T]{Delivery: d, Value: v, Err: err}, false

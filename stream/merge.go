@@ -1,0 +1,178 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/go-millrace/mqtt/stream/internal/link"
+)
+
+// A merge is a channel of Merge. Each Subscription has a feeder of its own that sends to the
+// channel. The feeder belongs to the session of the Subscription, so that the session can end while
+// the others go on, and takes back the messages that were not received.
+//
+// Invariant: running is one for each feeder that has not ended, and one while feeders are started.
+// The last one closes the channel.
+type merge struct {
+	inboxes []*inbox
+	ch      chan Delivery
+	running atomic.Int32
+}
+
+// Merge returns a channel of the messages of all subs, which may belong to several sessions. Ack
+// finds the session of each message.
+//
+// The messages of one Subscription come in order of arrival. The Subscriptions in which messages
+// wait take turns, with one message each, so none starves. The channel is unbuffered. While nobody
+// receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
+// session, and no session is blocked.
+//
+// When one of subs ends, the others go on. The channel is closed when all have ended and their
+// messages have been received or taken back, as at the end of Messages; then the Err of each has
+// its reason. Each Subscription needs a goroutine, which belongs to its session. It ends with the
+// Subscription or the session, also if nobody receives.
+//
+// Merge competes with the other ways to receive from subs. The channel is the same at every call
+// with the same arguments. It is closed from the start, and Err of each of subs returns an
+// *OptionError, if one of subs is nil, is there twice, is part of another Merge, has another
+// receive channel or is in a range loop. Without arguments it is closed too.
+func Merge(subs ...*Subscription) <-chan Delivery {
+	m := &merge{ch: make(chan Delivery)}
+	err := m.set(subs)
+	if err == nil {
+		if same := m.sameBefore(); same != nil {
+			return same.ch
+		}
+		err = m.claim()
+	}
+	if err != nil {
+		for _, b := range m.inboxes {
+			b.misused(err)
+		}
+		close(m.ch)
+		return m.ch
+	}
+	m.start()
+	return m.ch
+}
+
+// set sets the inboxes to those of subs that are not nil. Its error names the argument that is nil
+// or there twice.
+func (m *merge) set(subs []*Subscription) (err error) {
+	for i, sub := range subs {
+		if sub == nil || sub.set == nil {
+			err = badSub(i, "is nil")
+			continue
+		}
+		if j := slices.IndexFunc(subs[:i], func(s *Subscription) bool { return s != nil && s.set == sub.set }); j >= 0 {
+			err = badSub(i, "is the same Subscription as subs[%d]", j)
+		}
+		m.inboxes = append(m.inboxes, sub.set.inbox)
+	}
+	return err
+}
+
+func badSub(i int, format string, args ...any) error {
+	return link.BadOption(fmt.Sprintf("subs[%d]", i), format, args...)
+}
+
+// sameBefore returns the merge of an earlier call with the same Subscriptions, nil if none.
+func (m *merge) sameBefore() *merge {
+	if len(m.inboxes) == 0 {
+		return nil
+	}
+	b := m.inboxes[0]
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	if b.merged != nil && slices.Equal(b.merged.inboxes, m.inboxes) {
+		return b.merged
+	}
+	return nil
+}
+
+// claim makes m the consumer of its inboxes. If one of them has another consumer, m claims none,
+// and the error names it.
+func (m *merge) claim() error {
+	for i, b := range m.inboxes {
+		if other := b.join(m); other != "" {
+			for _, claimed := range m.inboxes[:i] {
+				claimed.leaveMerge()
+			}
+			return badSub(i, "is consumed by %s already", other)
+		}
+	}
+	return nil
+}
+
+func (m *merge) start() {
+	m.running.Store(int32(len(m.inboxes)) + 1)
+	for _, b := range m.inboxes {
+		ok := b.all.life.start(feeder, func() {
+			defer m.ended()
+			handOver(b, m.ch, acknowledgedByConsumer, nil)
+		})
+		if !ok {
+			m.ended()
+		}
+	}
+	m.ended()
+}
+
+func (m *merge) ended() {
+	if m.running.Add(-1) == 0 {
+		close(m.ch)
+	}
+}
+
+// join makes m the consumer of the inbox. If there is a consumer, it returns the name of its way to
+// consume instead.
+func (b *inbox) join(m *merge) (other string) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	switch {
+	case b.messages != nil:
+		return "Messages"
+	case b.delivers != nil:
+		return "Deliveries"
+	case b.batches != nil:
+		return "Batches"
+	case b.latest != nil:
+		return "Latest"
+	case b.decoded:
+		return "Decode"
+	case b.ranges > 0:
+		return "a range loop"
+	case b.merged != nil:
+		return "another Merge"
+	}
+	b.merged = m
+	return ""
+}
+
+func (b *inbox) leaveMerge() {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.merged = nil
+}
+
+// decode records that the inbox is consumed by Decode.
+func (b *inbox) decode() {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.decoded = true
+}
+
+// rangeLoops adds n to the number of range loops that run.
+func (b *inbox) rangeLoops(n int) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.ranges += n
+}
+
+// misused records an error that Err returns.
+func (b *inbox) misused(err error) {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	b.misuse = err
+}
