@@ -259,7 +259,7 @@ type (
 	ReasonCode = frames.ReasonCode
 )
 
-// Versions, QoS levels, ways of RetainHandling, and some reason codes.
+// Versions, QoS levels, ways of RetainHandling, some reason codes, and the buckets of a Histogram.
 const (
 	V31  = frames.V31
 	V311 = frames.V311
@@ -289,6 +289,10 @@ const (
 	TopicNameInvalid            = frames.TopicNameInvalid
 	QuotaExceeded               = frames.QuotaExceeded
 	PayloadFormatInvalid        = frames.PayloadFormatInvalid
+
+	HistogramBuckets = stream.HistogramBuckets
+	HistogramSchema  = stream.HistogramSchema
+	HistogramFirst   = stream.HistogramFirst
 )
 
 // Types of the library.
@@ -374,6 +378,8 @@ type (
 	//	Attempt   int        failed attempts since the last connection
 	//	Err       error      why the client is not online
 	//	Since     time.Time  of the change to this State
+	//	Next      time.Time  when the next attempt begins; in the past while it is under way, zero
+	//	                     while online and if there will be none
 	//	Version   Version    of the last connection; 0 before the first
 	//	Server    *Server    on MQTT 5 and while online: the limits of the broker
 	//	Endpoint  string     of the last connection, without user, password and query
@@ -488,6 +494,18 @@ type (
 	//	Writes         uint64         batches handed to the connection
 	//	Reads          uint64         batches received from the connection
 	//	Connections    uint64         connections established
+	//	Attempts       uint64         connection attempts begun
+	//	Lost           uint64         connections lost; the end of the client does not count
+	//	Resent         uint64         the part of Sent with the DUP flag
+	//	NotSent        uint64         publications that ended with ErrNotSent after they were
+	//	                              accepted, or were refused since the queue was full
+	//	Unconfirmed    uint64         publications that ended with ErrUnconfirmed
+	//	Failed         uint64         publications that ended with any other error: ErrRefused,
+	//	                              ErrKept, DowngradedError
+	//	HandedOver     uint64         messages that consumers took out of Inbox; each channel and
+	//	                              each range loop takes up to 64 ahead
+	//	Requeued       uint64         calls of Requeue that had an effect
+	//	Commits        uint64         commits of the Store that succeeded
 	//
 	//	Queued         int            publications accepted and not yet sent
 	//	QueuedBytes    int            their bytes, counted as for QueueBytes; 0 without it
@@ -511,6 +529,102 @@ type (
 	//	StoreWaiting   time.Duration  how long a commit to the Store has been under way
 	//	StoreFailing   bool           the last commit to the Store failed and will be repeated
 	Stats = stream.Stats
+
+	// Timings are the histograms that Client.Timings shows. Recording begins with its first call, so
+	// a client whose Timings nobody reads does not pay for them; then they take 8 KB. What began
+	// before that call is not recorded.
+	//
+	//	Published   [3]Histogram  publications that ended without an error, by QoS: from their
+	//	                          acceptance to their Receipt
+	//	HandedOver  Histogram     messages that consumers got: from the read that returned the
+	//	                          message to the hand-over; a requeued message begins again
+	//	Acked       Histogram     QoS 1 and 2 deliveries that their consumer acknowledged or
+	//	                          rejected: from the hand-over to the ack; 0 for Messages and
+	//	                          Latest, which acknowledge themselves
+	//	Connect     Histogram     connection attempts that succeeded: from the beginning of the
+	//	                          attempt, with the endpoints that failed first, to CONNACK
+	//	Commit      Histogram     commits of the Store that succeeded
+	//	Ping        Histogram     PINGREQ packets that were answered: until PINGRESP
+	Timings = stream.Timings
+
+	// Histogram counts durations in buckets that are a quarter of an octave wide. The first bucket
+	// counts everything up to 2^-20 s, which is 0.95 µs, and the last everything above 861 s. The
+	// buckets are those of a Prometheus native histogram with schema HistogramSchema; the first has
+	// the native index HistogramFirst. In an OpenTelemetry exponential histogram with scale
+	// HistogramSchema the index of each bucket is lower by 1.
+	//
+	//	Count    uint64                          of durations
+	//	Sum      time.Duration                   of all durations
+	//	Buckets  [HistogramBuckets]uint64        how many durations each bucket has
+	//	Bound(i int) time.Duration               the longest duration of bucket i
+	//	Native() iter.Seq2[int, uint64]          native index and count of the buckets in use
+	//	Quantile(q float64) time.Duration        an estimate, wrong by 19 % at most; q is 0 to 1
+	//	Mean() time.Duration
+	//	Sub(earlier *Histogram)                  leaves the durations recorded since
+	Histogram = stream.Histogram
+
+	// Observer has functions that a client calls for its events, each nil if the event is of no
+	// interest. They see events one after another, or a row of events at once. A slice is valid
+	// only during the call, and so are the payloads and properties in it: do not write to them, and
+	// clone what you keep.
+	//
+	// The functions run on the goroutines of the client, so they must return soon and must not wait
+	// for the client: a call that blocks stops publishing, keep alive and acks. Calls of one
+	// function may overlap, except for those of Published, Acked and Attempt. No lock is held. A
+	// function that panics ends nothing: the panic is recovered, and the first is logged at Error.
+	//
+	//	Published  func([]Published)     publications have ended; their Receipts follow
+	//	Delivered  func([]Delivered)     messages were handed over: sent to a channel, or passed to a
+	//	                                 range loop, on whose goroutine it runs for All and AllBatches
+	//	Acked      func([]Acked)         consumers have acknowledged or rejected QoS 1 and 2 deliveries
+	//	Attempt    func(Attempted)       a connection attempt has ended
+	//	Warned     func(slog.Record)     a record was logged at Warn or above, whatever the level of
+	//	                                 Options.Logger, and without a Logger too
+	Observer = stream.Observer
+
+	// Published is a publication that has ended, for Observer.
+	//
+	//	Receipt   Receipt        without the Tag of a request
+	//	Accepted  time.Time      when the client accepted the message, or refused it; for a
+	//	                         publication of a Store, when the client began
+	//	Took      time.Duration  from then to the end
+	//	Topic, Payload, QoS, Retain, Properties, Tag, ID, Code, Err    the fields of Receipt
+	//	Clone, Validate                                                the methods of Message
+	Published = stream.Published
+
+	// Delivered is a message that was handed over to a consumer, for Observer.
+	//
+	//	Topic, Payload, QoS, Retain, Properties    the fields of Message
+	//	Clone, Validate                            its methods
+	//	ID         uint16         the packet identifier; 0 at QoS 0
+	//	Duplicate  bool           the DUP flag
+	//	Received   time.Time      when the message was read, or put back by Requeue
+	//	Waited     time.Duration  from then to the hand-over
+	Delivered = stream.Delivered
+
+	// Acked is a QoS 1 or 2 delivery that its consumer has acknowledged or rejected, for Observer.
+	// Its ack leaves when all earlier deliveries are acknowledged too.
+	//
+	//	Topic       string
+	//	QoS         QoS
+	//	ID          uint16
+	//	Code        ReasonCode     Success, or the code of Reject
+	//	HandedOver  time.Time      to the consumer
+	//	Took        time.Duration  from then to the ack; 0 for Messages and Latest
+	Acked = stream.Acked
+
+	// Attempted is a connection attempt that has ended, for Observer. An attempt tries the endpoints
+	// one after another.
+	//
+	//	Endpoint  string         of the new connection, without user, password and query; after a
+	//	                         failure, of the last connection
+	//	Version   Version        of the new connection; 0 after a failure
+	//	Resumed   bool           the broker had the session
+	//	Number    int            1 for the first attempt since the last connection
+	//	Began     time.Time
+	//	Took      time.Duration  until CONNACK, or the failure
+	//	Err       error          nil for a new connection; otherwise it names endpoints and phases
+	Attempted = stream.Attempted
 
 	// Event is a Delivery with its decoded value.
 	//
@@ -951,6 +1065,10 @@ type Options struct {
 	// V5 has the options that only MQTT 5 has.
 	V5 OptionsV5
 
+	// Observer, if set, has functions that are called for the events of the client: publications that
+	// ended, deliveries, acks, connection attempts, and log records at Warn and above. It is copied.
+	Observer *Observer
+
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
 	// logs nothing. The log handler runs on a goroutine of its own, which exists while there are
 	// records, and may call the client. When 4,096 records wait for it, further ones are dropped,
@@ -1148,6 +1266,7 @@ type Lifecycle interface {
 	State() State
 	States(context.Context) <-chan State
 	Stats() Stats
+	Timings(*Timings)
 	Done() <-chan struct{}
 	Err() error
 	Shutdown(context.Context) error
@@ -1313,6 +1432,11 @@ func (c *Client) AwaitOnline(ctx context.Context) error { return c.s.AwaitOnline
 
 // Stats returns counters and gauges. After the end of the client, Stats returns their last values.
 func (c *Client) Stats() Stats { return c.s.Stats() }
+
+// Timings sets t to the durations recorded since the first call of Timings, which begins to record
+// and shows nothing. It neither allocates nor waits, and may be called at any time, also after the
+// end of the client.
+func (c *Client) Timings(t *Timings) { c.s.Timings(t) }
 
 // Done returns a channel that is closed when the client has ended, after all other channels are
 // closed and all goroutines of the client have returned.

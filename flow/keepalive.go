@@ -67,6 +67,9 @@ func (k *KeepAlive) Heard(now time.Duration, bytesIn uint64) { k.lastHeard, k.by
 // Resumed records that reading resumed after a pause, during which nothing could be received.
 func (k *KeepAlive) Resumed(now time.Duration) { k.lastHeard = now }
 
+// Pending returns when the last PINGREQ was sent, if it awaits its PINGRESP.
+func (k *KeepAlive) Pending() (sent time.Duration, ok bool) { return k.lastPing, k.pinged }
+
 // Answered records a PINGRESP.
 func (k *KeepAlive) Answered() { k.pinged, k.queued = false, false }
 

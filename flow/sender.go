@@ -102,7 +102,8 @@ type Ended[T any] struct {
 	Lowered bool              // by Lower
 	Sent    bool              // it may have been sent before its last transmission, perhaps in a session that the broker has lost
 	Owner   T
-	Run     *Run // set in place of Message for messages accepted by AddRun
+	At      time.Duration // when it was accepted; 0 for one that Restore has added
+	Run     *Run          // set in place of Message for messages accepted by AddRun
 }
 
 // Add accepts m at the time now, behind all other publications.

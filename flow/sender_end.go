@@ -90,7 +90,7 @@ func (s *Sender[T]) finishAs(i int32, code frames.ReasonCode) (ended Ended[T]) {
 
 func (e *entry[T]) ended() Ended[T] {
 	return Ended[T]{
-		Message: e.message, ID: e.id, Lowered: e.lowered, Sent: e.sent || e.earlier, Owner: e.owner, Run: e.run,
+		Message: e.message, ID: e.id, Lowered: e.lowered, Sent: e.sent || e.earlier, Owner: e.owner, At: e.at, Run: e.run,
 	}
 }
 

@@ -14,6 +14,7 @@ func newTestReceipts() *receipts {
 	l := newLife()
 	return &receipts{
 		counts: newReceiptCounts(), calls: &publishCalls{wake: l.wake}, life: l, log: slog.New(slog.DiscardHandler),
+		outcomes: outcomes{clock: new(clock), timings: new(timings)},
 	}
 }
 

@@ -60,6 +60,11 @@ func (g *commitGate) age(now time.Duration) time.Duration {
 	return max(1, now-g.began)
 }
 
+// commits reports whether w is the result of a commit that succeeded.
+func (o *outbox) commits(w written) bool {
+	return !w.early && w.commit == nil && len(o.current.changes) > 0
+}
+
 // overtake calls take if a commit is under way. The function take must not wait. It returns the
 // bytes that still wait for the commit, and whether an early write begins. If one begins, overtake
 // returns the channel to which its result must be sent; otherwise it returns nil.

@@ -44,6 +44,7 @@ type connection struct {
 
 	reader   *reader
 	cancel   context.CancelFunc // ends the attempt
+	dialed   time.Duration      // when the last attempt began
 	endpoint string             // of the present connection, or of the last one
 	states   *stateFeed
 	first    chan<- error // cap 1, the result of the first attempt, for Dial; nil when no Dial waits
@@ -91,12 +92,14 @@ func (c *connection) cannotTell() error {
 // due returns the time of the next attempt, 0 for none.
 func (c *connection) due() time.Duration { return c.backoff.Due() }
 
-// dial begins an attempt if one is due.
-func (c *connection) dial(now time.Duration) {
+// dial begins an attempt if one is due, and reports whether it has.
+func (c *connection) dial(now time.Duration) (begun bool) {
 	if c.phase != phaseWaiting || c.due() == 0 || now < c.due() {
-		return
+		return false
 	}
+	c.dialed = now
 	c.dialNow()
+	return true
 }
 
 func (c *connection) dialNow() {
@@ -108,11 +111,11 @@ func (c *connection) dialNow() {
 	c.reader.connect(ctx, c.terms.request(s.Attempt+1, s.Err))
 }
 
-// attemptFailed records that an attempt has failed.
-func (c *connection) attemptFailed(err error) {
+// attemptFailed records that an attempt has failed. The next one begins at the time next.
+func (c *connection) attemptFailed(err error, next time.Time) {
 	c.endAttempt()
 	c.phase = phaseWaiting
-	c.states.set(func(s *State) { s.Attempt++; s.Err = err })
+	c.states.set(func(s *State) { s.Attempt++; s.Err, s.Next = err, next })
 	c.firstResult(err)
 }
 
@@ -143,7 +146,7 @@ func (c *connection) begin(conn *link.Conn, now, sent time.Duration) {
 func (c *connection) announce() {
 	c.states.set(func(s *State) {
 		s.Online, s.Resumed, s.Attempt, s.Err, s.Endpoint = true, c.terms.resumed, 0, nil, c.endpoint
-		s.Version, s.Server = c.terms.version, c.terms.server
+		s.Version, s.Server, s.Next = c.terms.version, c.terms.server, time.Time{}
 	})
 	c.firstResult(nil)
 }
@@ -212,8 +215,11 @@ func (c *connection) readerGone(err error) {
 }
 
 // announceLost publishes the State of a session that has lost its connection because of err.
-func (c *connection) announceLost(err error) {
-	c.states.set(func(s *State) { s.Online, s.Resumed, s.Attempt, s.Err, s.Server = false, false, 0, err, nil })
+// The next attempt begins at the time next.
+func (c *connection) announceLost(err error, next time.Time) {
+	c.states.set(func(s *State) {
+		s.Online, s.Resumed, s.Attempt, s.Err, s.Server, s.Next = false, false, 0, err, nil, next
+	})
 }
 
 // reset forgets the connection.

@@ -86,7 +86,7 @@ func TestAConnectionGoesThroughItsPhases(t *testing.T) {
 			t.Fatalf("phase %d, cause %v", c.phase, c.cause)
 		}
 		c.reset()
-		c.announceLost(reason)
+		c.announceLost(reason, time.Time{})
 		if st := c.shown(); c.phase != phaseWaiting || c.conn != nil || c.cause != nil || st.Online || st.Err != reason {
 			t.Fatalf("phase %d, shown %+v", c.phase, st)
 		}
@@ -103,7 +103,7 @@ func TestAnAttemptThatFailsIsShownAndTriedAgainWhenDue(t *testing.T) {
 		for attempt := 1; attempt <= 2; attempt++ {
 			c.dialNow()
 			err := (<-c.reader.events).err
-			c.attemptFailed(err)
+			c.attemptFailed(err, time.Time{})
 			if st := c.shown(); c.phase != phaseWaiting || st.Attempt != attempt || !errors.Is(st.Err, b.refuse) {
 				t.Fatalf("phase %d, shown %+v", c.phase, st)
 			}

@@ -121,7 +121,8 @@ func (in *intake) takeRest() stageRun {
 // for these messages any more, only for publications up to seq, which was accepted last.
 func (in *intake) refuseRest(r *receipts, seq uint64, cause error) {
 	if run := in.takeRest(); len(run.messages) > 0 {
-		r.stageResult(run.stage, results{place: run.place, n: uint64(len(run.messages)), err: notSent(cause)})
+		o := owner{stage: run.stage, place: run.place}
+		r.complete(&flow.Ended[owner]{Run: &flow.Run{Messages: run.messages}, Owner: o, At: r.outcomes.clock.now}, notSent(cause))
 	}
 	for i, f := range in.flushes {
 		in.flushes[i].seq = min(f.seq, seq)
@@ -158,11 +159,11 @@ func (in *intake) dropFlush(flush chan<- error) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool { return f.reply == flush })
 }
 
-// refuseFirst removes the first message of a run, and returns its result.
-func (run *stageRun) refuseFirst(cause error) results {
-	r := results{place: run.place, n: 1, err: notSent(cause)}
+// first splits the first message off a run.
+func (run *stageRun) first() (part stageRun) {
+	part = stageRun{run.stage, run.place, run.messages[:1]}
 	run.messages, run.place = run.messages[1:], run.place+1
-	return r
+	return part
 }
 
 // take splits the first part off a run. The part takes no more than room, so it may be empty. It

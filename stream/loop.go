@@ -12,6 +12,8 @@ type loop struct {
 	clock    clock
 	log      packetLog
 	count    counters
+	timings  *timings
+	observer *observer // nil without Options.Observer
 
 	// Protocol state.
 	sender   sender
@@ -75,6 +77,7 @@ func (l *loop) snapshot() Stats {
 	st.Online = l.link.online()
 	st.StoreWaiting = l.outbox.committing(l.clock.now)
 	st.StoreFailing = l.outbox.failing() != nil
+	l.receipts.outcomes.snapshot(&st)
 	l.inboxes.snapshot(&st)
 	return st
 }

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream/internal/link"
@@ -13,7 +15,9 @@ func (l *loop) event(e event) {
 		l.connected(e.conn)
 	case e.err != nil && !l.link.online():
 		l.log.Info("connection failed", "endpoint", l.link.endpoint, "attempt", l.link.backoff.Failures()+1, "error", e.err)
-		l.link.attemptFailed(e.err)
+		l.attempted(nil, e.err)
+		next := l.schedule(e.err)
+		l.link.attemptFailed(e.err, next)
 		l.reconnect(e.err)
 	case e.err != nil:
 		if l.link.phase == phaseUp {
@@ -28,14 +32,34 @@ func (l *loop) event(e event) {
 	}
 }
 
-// reconnect schedules the next attempt, or ends the session if NoReconnect is set.
+// schedule plans the next attempt after a failure, and returns its time. With NoReconnect there is
+// none.
+func (l *loop) schedule(cause error) (next time.Time) {
+	if l.settings.noReconnect {
+		return next
+	}
+	l.link.backoff.Schedule(l.clock.now, link.Useless(cause))
+	return l.clock.epoch.Add(l.link.due())
+}
+
+// reconnect ends the session if NoReconnect is set.
 func (l *loop) reconnect(cause error) {
 	if l.settings.noReconnect {
 		l.life.fail(cause)
 		l.finish()
-		return
 	}
-	l.link.backoff.Schedule(l.clock.now, link.Useless(cause))
+}
+
+// attempted records the end of a connection attempt, which made c or failed.
+func (l *loop) attempted(c *link.Conn, err error) {
+	began, took := l.link.dialed, l.clock.now-l.link.dialed
+	a := Attempted{Endpoint: l.link.endpoint, Number: l.link.states.State().Attempt + 1,
+		Began: l.clock.epoch.Add(began), Took: took, Err: err}
+	if c != nil {
+		a.Endpoint, a.Version, a.Resumed = c.Endpoint, c.Version, l.link.terms.resumed
+		l.timings.connect(took)
+	}
+	l.observer.attempted(a)
 }
 
 // connected begins a connection. SUBSCRIBE packets go out first, then publications in flight, then
@@ -70,6 +94,7 @@ func (l *loop) connected(c *link.Conn) {
 	l.inboxes.reconnected(t.mayHaveSession())
 	l.subs.Connected(t.mayHaveSession(), t.resumed && l.settings.trustSession)
 	l.log.Info("connected", "endpoint", l.link.endpoint, "version", t.version.String(), "client", t.clientID, "resumed", t.resumed)
+	l.attempted(c, nil)
 	l.link.announce()
 }
 
@@ -82,7 +107,12 @@ func (l *loop) connectionLost() {
 	l.log.noteMistake(err)
 	l.sender.giveUp(err, &l.receipts)
 	l.disconnected(err)
-	l.link.announceLost(err)
+	l.count.lost++
+	var next time.Time
+	if l.ending != over {
+		next = l.schedule(err)
+	}
+	l.link.announceLost(err, next)
 	if l.ending != over {
 		l.reconnect(err)
 	}

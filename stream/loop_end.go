@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -61,7 +62,9 @@ func (l *loop) end() {
 	s.add(l.life.await(logWriter), "log handler")
 	l.life.endHelpers()
 	l.life.closeErr = errors.Join(l.link.farewell.fault(), closeError(l.settings.store, l.outbox.failing(), left, s))
-	l.link.states.set(func(s *State) { s.Online, s.Resumed, s.Err, s.Server = false, false, l.life.closed(), nil })
+	l.link.states.set(func(s *State) {
+		s.Online, s.Resumed, s.Err, s.Server, s.Next = false, false, l.life.closed(), nil, time.Time{}
+	})
 	l.link.states.close()
 	close(l.life.done)
 }

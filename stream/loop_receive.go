@@ -133,6 +133,9 @@ func (l *loop) control(p *packet) {
 			l.link.fail(err)
 		}
 	case frames.TypePingresp:
+		if sent, ok := l.link.keepAlive.Pending(); ok {
+			l.timings.ping(l.clock.now - sent)
+		}
 		l.link.keepAlive.Answered()
 		l.subs.Ponged()
 		l.shrink()

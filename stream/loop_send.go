@@ -22,7 +22,7 @@ func (l *loop) accept(p Publishing) {
 
 // add puts a publishing at the end of the queue.
 func (l *loop) add(p Publishing) {
-	o := owner{tag: p.Tag, ack: p.Ack}
+	o := owner{tag: p.Tag, ack: p.Ack, place: 1}
 	if o.ack == nil {
 		o.ack = l.settings.ack
 	}
@@ -34,7 +34,7 @@ func (l *loop) add(p Publishing) {
 		err = l.makeRoom(&p.Message)
 	}
 	if err != nil {
-		l.receipts.send(o, Receipt{Message: p.Message, Err: notSent(err)})
+		l.receipts.refuse(&p.Message, o, err)
 		return
 	}
 	l.sender.AddExpiring(p.Message, o, l.clock.now, l.clock.expiry(p.Properties, l.settings.expiry))
@@ -49,7 +49,7 @@ func (l *loop) acceptCalls() {
 	for _, call := range l.intake.takeCalls(l.sender.Room()) {
 		if err := l.makeRoom(&call.message); err != nil {
 			call.handle = flow.Handle{}
-			l.receipts.calls.answer(call, Receipt{Message: call.message, Err: notSent(err)})
+			l.receipts.refuse(&call.message, owner{tag: call}, err)
 			continue
 		}
 		expiry := l.clock.expiry(call.message.Properties, l.settings.expiry)
@@ -65,7 +65,8 @@ func (l *loop) admit(run stageRun) {
 		if len(part.messages) == 0 {
 			if l.intake.overflows {
 				if err := l.makeRoom(&run.messages[0]); err != nil {
-					l.receipts.stageResult(run.stage, run.refuseFirst(err))
+					first := run.first()
+					l.receipts.refuse(&first.messages[0], owner{stage: first.stage, place: first.place}, err)
 				}
 				continue
 			}
@@ -175,6 +176,9 @@ func (l *loop) written(w written) {
 	}
 	if !w.early {
 		l.link.lateAck.written(l.clock.now, l.outbox.age(l.clock.now))
+	}
+	if l.outbox.commits(w) {
+		l.count.commits++
 	}
 	number, hadBytes, ping := l.outbox.done(w)
 	if ping && w.write == nil {

@@ -112,8 +112,8 @@ func (l *loop) turn() {
 	if len(l.intake.flushes) > 0 {
 		l.intake.flushed(l.sender.Oldest())
 	}
-	if l.ending != over {
-		l.link.dial(l.clock.now)
+	if l.ending != over && l.link.dial(l.clock.now) {
+		l.count.attempts++
 	}
 	l.throttleReading()
 	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {

@@ -45,6 +45,7 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 		return nil, err
 	}
 	l.link.dialNow()
+	l.count.attempts++
 	l.clock.arm(l.sender.ExpiresAt()) // publications of a Store
 	go l.run()
 	return s, nil
@@ -73,6 +74,8 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 			overflow: overflow{full: o.Full, limit: o.QueueBytes, log: o.Logger},
 		},
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
+		timings:  &s.timings,
+		observer: newObserver(o.Observer, o.Logger),
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
 		intake:   newIntake(o.Full != flow.Block, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
@@ -80,8 +83,10 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		throttle: throttle{limit: o.ReceiveBytes, maxUnread: o.MaxUnread},
 		link:     newConnection(newReader(dialer, o.V5.inboundAliases(), &s.inboxes.spares), wantedTerms(o), backoff, shown, first),
 	}
+	l.receipts.outcomes = outcomes{clock: &l.clock, timings: l.timings, observer: l.observer}
 	l.sender.Limit(flow.QueueLimit{Messages: o.Queue, Bytes: o.QueueBytes, Full: o.Full})
 	l.outbox = newOutbox(&l.log, o.Store, journal)
+	l.outbox.writer.timings = l.timings
 	l.subs.Identify(rand.Uint32())
 	if o.V5.Authenticate != nil {
 		l.link.reauth = &reauth{authenticate: o.V5.Authenticate, limit: o.ConnectTimeout, life: s.life, tell: s.authenticated}

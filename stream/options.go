@@ -139,6 +139,9 @@ type Options struct {
 	// V5 has the options that only MQTT 5 has.
 	V5 OptionsV5
 
+	// Observer, if set, has functions that are called for the events of the session.
+	Observer *Observer
+
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
 	// logs nothing.
 	Logger *slog.Logger

@@ -5,15 +5,21 @@ import (
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
+	"github.com/go-millrace/mqtt/frames"
 )
 
-// owner says where the Receipt of a publication goes. For the zero owner the Receipt is dropped.
+// owner says where the Receipt of a publication goes. The zero owner is that of a publication whose
+// owner has withdrawn it; its Receipt is dropped.
 type owner struct {
 	tag any            // the Tag of the Receipt; or a *publishCall or receiptTag, which gets the Receipt in place of ack
 	ack chan<- Receipt // nil drops the Receipt
 
 	stage *stage // set for PublishFrom and PublishBatches, and used in place of ack
-	place uint64 // of the message in the stage
+	place uint64 // of the message in the stage; 1 without a stage
+}
+
+func (o *owner) withdrawn() bool {
+	return o.place == 0 && o.stage == nil && o.tag == nil && o.ack == nil
 }
 
 // A receiptTag gets the Receipt of its publication, on the loop. It must not wait.
@@ -27,19 +33,21 @@ type receiptTag interface {
 // which the publications ended. No channel delays another, since a full channel gets a queue and a
 // goroutine of its own.
 type receipts struct {
-	counts  *receiptCounts
-	calls   *publishCalls
-	life    *life
-	log     *slog.Logger
-	lagging map[chan<- Receipt]*ackQueue
-	failed  uint64   // publications that ended with an error and have no Ack channel
-	stages  []*stage // that have results in this turn
-	replies *replies // of requests; nil before the first request
+	counts   *receiptCounts
+	calls    *publishCalls
+	life     *life
+	log      *slog.Logger
+	lagging  map[chan<- Receipt]*ackQueue
+	failed   uint64   // publications that ended with an error and have no Ack channel
+	stages   []*stage // that have results in this turn
+	replies  *replies // of requests; nil before the first request
+	outcomes outcomes
 }
 
 // complete passes the result of a publication, or of a part of a run, to its owner. A stage makes
 // its Receipts itself.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
+	r.outcomes.ended(e, err)
 	if e.Owner.stage != nil {
 		res := results{e.Owner.place, 1, e.ID, e.Code, err}
 		if e.Run != nil {
@@ -54,6 +62,11 @@ func (r *receipts) complete(e *flow.Ended[owner], err error) {
 		return
 	}
 	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
+}
+
+// refuse passes on the result of a message that is not accepted.
+func (r *receipts) refuse(m *frames.Message, o owner, cause error) {
+	r.complete(&flow.Ended[owner]{Message: *m, Owner: o, At: r.outcomes.clock.now}, notSent(cause))
 }
 
 // misfit passes on the result of a publication that the connection cannot carry.

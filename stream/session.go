@@ -19,6 +19,7 @@ type Session struct {
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
 	states    *stateFeed
 	requests  atomic.Pointer[replies] // made with the first request
+	timings   timings
 	life      *life
 }
 

@@ -23,6 +23,15 @@ type Stats struct {
 	Writes       uint64 // batches handed to the connection
 	Reads        uint64 // batches received from the connection
 	Connections  uint64 // connections established
+	Attempts     uint64 // connection attempts begun
+	Lost         uint64 // connections lost; a connection that the end of the session closes does not count
+	Resent       uint64 // the part of Sent with the DUP flag (section 3.3.1.1)
+	NotSent      uint64 // publications that ended with ErrNotSent after they were accepted, or were refused because the queue was full
+	Unconfirmed  uint64 // publications that ended with ErrUnconfirmed
+	Failed       uint64 // publications that ended with any other error: ErrRefused, ErrKept, DowngradedError
+	HandedOver   uint64 // messages that consumers took out of Inbox; each channel and each range loop takes up to 64 ahead
+	Requeued     uint64 // calls of Requeue that had an effect
+	Commits      uint64 // commits of the Store that succeeded
 
 	// Gauges.
 	Queued         int           // publications accepted and not yet sent
@@ -55,6 +64,8 @@ type counters struct {
 	tooLarge, discarded        uint64
 	bytesIn, bytesOut          uint64
 	writes, reads, connections uint64
+	attempts, lost, requeued   uint64
+	commits                    uint64
 }
 
 // stats returns Stats with these counters.
@@ -63,6 +74,7 @@ func (c *counters) stats() Stats {
 		Acknowledged: c.acknowledged, Received: c.received, TooLarge: c.tooLarge, Discarded: c.discarded,
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		Writes: c.writes, Reads: c.reads, Connections: c.connections,
+		Attempts: c.attempts, Lost: c.lost, Requeued: c.requeued, Commits: c.commits,
 	}
 }
 

@@ -52,6 +52,7 @@ type written struct {
 // early write.
 type writer struct {
 	store   flow.Store
+	timings *timings
 	gate    *commitGate  // made with the first goroutine that has a Store
 	jobs    chan job     // cap 1; nil while there is no goroutine
 	answers chan written // cap 2; nil while there is no goroutine
@@ -66,8 +67,8 @@ func (w *writer) write(j job, now time.Duration) {
 		if w.store != nil && w.gate == nil {
 			w.gate = new(commitGate)
 		}
-		store, gate := w.store, w.gate
-		w.running.Go(func() { runWriter(store, gate, jobs, answers) })
+		store, gate, timings := w.store, w.gate, w.timings
+		w.running.Go(func() { runWriter(store, gate, timings, jobs, answers) })
 	}
 	if len(j.changes) > 0 {
 		w.gate.enter(j.bytes, now)
@@ -94,12 +95,15 @@ func (w *writer) rest() {
 	}
 }
 
-func runWriter(store flow.Store, gate *commitGate, jobs <-chan job, answers chan<- written) {
+func runWriter(store flow.Store, gate *commitGate, t *timings, jobs <-chan job, answers chan<- written) {
 	for j := range jobs {
 		var w written
 		if len(j.changes) > 0 {
+			began := t.committing()
 			if err := store.Commit(j.changes); err != nil {
 				w.commit = fmt.Errorf("mqtt: store: %w", err)
+			} else {
+				t.committed(began)
 			}
 			var early error
 			if j.bytes, early = gate.leave(); w.commit == nil {

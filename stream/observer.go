@@ -1,0 +1,115 @@
+package stream
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Observer has functions that a session calls for its events, each nil if the event is of no
+// interest. They see events one after another, or a row of events at once. A slice is valid only
+// during the call, and so are the payloads and properties in it: do not write to them, and clone
+// what you keep.
+//
+// The functions run on the goroutines of the session, so they must return soon and must not wait
+// for the session: a call that blocks stops publishing, keep alive and acks. Calls of one function
+// may overlap, except for those of Published, Acked and Attempt. No lock is held. A function that
+// panics ends nothing: the panic is recovered, and the first is logged at Error.
+type Observer struct {
+	// Published is called when publications have ended, just before their Receipts are passed on.
+	Published func([]Published)
+
+	// Delivered is called when messages were handed over to a consumer: sent to a channel, or
+	// passed to a range loop. For All and AllBatches it runs on the goroutine of the range loop.
+	Delivered func([]Delivered)
+
+	// Acked is called when consumers have acknowledged or rejected QoS 1 and 2 deliveries.
+	Acked func([]Acked)
+
+	// Attempt is called when a connection attempt has ended.
+	Attempt func(Attempted)
+
+	// Warned is called for each record that the session logs at Warn or above, whatever the level of
+	// Options.Logger, and without a Logger too.
+	Warned func(slog.Record)
+}
+
+// Published is a publication that has ended.
+type Published struct {
+	Receipt                // without the Tag of a request
+	Accepted time.Time     // when the session accepted the message, or refused it; for a publication of a Store, when the session began
+	Took     time.Duration // from then to the end
+}
+
+// Delivered is a message that was handed over to a consumer.
+type Delivered struct {
+	frames.Message
+	ID        uint16        // the packet identifier; 0 at QoS 0
+	Duplicate bool          // the DUP flag
+	Received  time.Time     // when the read that returned the message had ended; for a requeued message, when it was put back
+	Waited    time.Duration // from then to the hand-over
+}
+
+// Acked is a QoS 1 or 2 delivery that its consumer has acknowledged or rejected. Its ack leaves when
+// all earlier deliveries are acknowledged too.
+type Acked struct {
+	Topic      string
+	QoS        frames.QoS
+	ID         uint16
+	Code       frames.ReasonCode // Success, or the code of Reject
+	HandedOver time.Time         // to the consumer
+	Took       time.Duration     // from then to the ack; 0 for Messages and Latest, which acknowledge themselves
+}
+
+// Attempted is a connection attempt that has ended. An attempt tries the endpoints one after
+// another.
+type Attempted struct {
+	Endpoint string         // of the new connection, without user, password and query; after a failure, of the last connection
+	Version  frames.Version // of the new connection; 0 after a failure
+	Resumed  bool           // the broker had our session
+	Number   int            // 1 for the first attempt since the last connection
+	Began    time.Time
+	Took     time.Duration // until CONNACK, or the failure
+	Err      error         // nil for a new connection; otherwise it names the endpoints and phases
+}
+
+// An observer calls the functions of an Observer and recovers their panics. A nil observer has no
+// functions.
+type observer struct {
+	Observer
+	log      *slog.Logger
+	panicked atomic.Bool // a panic was logged
+}
+
+// newObserver returns an observer for a copy of o, nil if o is nil.
+func newObserver(o *Observer, log *slog.Logger) *observer {
+	if o == nil {
+		return nil
+	}
+	return &observer{Observer: *o, log: log}
+}
+
+func (o *observer) seesPublished() bool { return o != nil && o.Published != nil }
+
+func (o *observer) published(row []Published) {
+	defer o.recovered("Published")
+	o.Published(row)
+}
+
+// recovered ends a panic of a function of the user. It must be deferred.
+func (o *observer) recovered(function string) {
+	if v := recover(); v != nil && !o.panicked.Swap(true) {
+		o.log.Error("a function of Options.Observer panicked; later panics of Observer are not logged", "function", function, "panic", v)
+	}
+}
+
+// attempted shows the end of a connection attempt.
+func (o *observer) attempted(a Attempted) {
+	if o == nil || o.Attempt == nil {
+		return
+	}
+	defer o.recovered("Attempt")
+	o.Attempt(a)
+}

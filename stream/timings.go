@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Timings are the histograms of a session. Recording begins with the first call of Session.Timings,
+// so a session whose Timings nobody reads does not pay for them. What began before that call is not
+// recorded.
+//
+// The times are those of the turns of the session's own goroutine, which handles all events of one
+// read or write at the same time. A hand-over to a consumer has a time of its own.
+type Timings struct {
+	// Published are the publications that ended without an error, by QoS: from their acceptance to
+	// their Receipt.
+	Published [3]Histogram
+
+	// HandedOver are the messages that consumers got: from the read that returned the message to the
+	// hand-over. The time of a requeued message begins when it was put back.
+	HandedOver Histogram
+
+	// Acked are the QoS 1 and 2 deliveries that their consumer acknowledged or rejected: from the
+	// hand-over to the ack. It is 0 for Messages and Latest, which acknowledge themselves.
+	Acked Histogram
+
+	// Connect are the connection attempts that succeeded: from the beginning of the attempt, with
+	// the endpoints that failed first, to CONNACK.
+	Connect Histogram
+
+	// Commit are the commits of the Store that succeeded.
+	Commit Histogram
+
+	// Ping are the PINGREQ packets that were answered: until PINGRESP.
+	Ping Histogram
+}
+
+// recordings are the histograms that Timings shows.
+type recordings struct {
+	published                                [3]histogram
+	handedOver, acked, connect, commit, ping histogram
+}
+
+// timings have the recordings of a session, from the first call of Session.Timings. Any goroutine
+// may record.
+type timings struct{ made atomic.Pointer[recordings] }
+
+// begun returns the recordings, nil if Session.Timings was not called yet.
+func (t *timings) begun() *recordings {
+	if t == nil { // in tests of other owners
+		return nil
+	}
+	return t.made.Load()
+}
+
+// published records n publications that took d each.
+func (t *timings) published(q frames.QoS, d time.Duration, n int) {
+	if r := t.begun(); r != nil {
+		r.published[q].record(d, uint64(n))
+	}
+}
+
+func (t *timings) connect(d time.Duration) {
+	if r := t.begun(); r != nil {
+		r.connect.record(d, 1)
+	}
+}
+
+// committing returns the time at which a commit begins, zero if nothing is recorded.
+func (t *timings) committing() (began time.Time) {
+	if t.begun() != nil {
+		began = time.Now()
+	}
+	return began
+}
+
+// committed records a commit that began at the time began.
+func (t *timings) committed(began time.Time) {
+	if r := t.begun(); r != nil && !began.IsZero() {
+		r.commit.record(time.Since(began), 1)
+	}
+}
+
+func (t *timings) ping(d time.Duration) {
+	if r := t.begun(); r != nil {
+		r.ping.record(d, 1)
+	}
+}
+
+// read sets to the present values, and begins to record if that was not done before.
+func (t *timings) read(to *Timings) {
+	r := t.made.Load()
+	if r == nil {
+		t.made.CompareAndSwap(nil, new(recordings))
+		r = t.made.Load()
+	}
+	for q := range r.published {
+		r.published[q].read(&to.Published[q])
+	}
+	r.handedOver.read(&to.HandedOver)
+	r.acked.read(&to.Acked)
+	r.connect.read(&to.Connect)
+	r.commit.read(&to.Commit)
+	r.ping.read(&to.Ping)
+}
+
+// Timings sets t to the durations recorded since the first call of Timings, which begins to record
+// and shows nothing. It neither allocates nor waits, and may be called at any time, also after the
+// end of the session.
+func (s *Session) Timings(t *Timings) { s.timings.read(t) }
