@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,18 @@ func (p *Program) Expect(patterns ...string) {
 			p.fail("the program did not print %q", missing)
 		}
 	}
+}
+
+// Find returns the part of a line that the parentheses in pattern match. It searches the lines that
+// were read before the call first.
+func (p *Program) Find(pattern string) string {
+	p.t.Helper()
+	wanted := regexp.MustCompile(pattern)
+	if !slices.ContainsFunc(p.seen, wanted.MatchString) {
+		p.Expect(pattern)
+	}
+	i := slices.IndexFunc(p.seen, wanted.MatchString)
+	return wanted.FindStringSubmatch(p.seen[i])[1]
 }
 
 // ExpectTogether waits until n lines of all programs together have matched pattern. Lines that were
