@@ -61,6 +61,8 @@ var aliases = map[string]reflect.Type{
 	"ProtocolError":   reflect.TypeFor[mqtt.ProtocolError](),
 	"TooLargeError":   reflect.TypeFor[mqtt.TooLargeError](),
 	"OwnerError":      reflect.TypeFor[mqtt.OwnerError](),
+
+	"SubscriptionInfo": reflect.TypeFor[mqtt.SubscriptionInfo](),
 }
 
 // go doc shows neither the fields nor the methods of an alias, so its comment lists them.

@@ -625,6 +625,20 @@ type (
 	//	Took      time.Duration  until CONNACK, or the failure
 	//	Err       error          nil for a new connection; otherwise it names endpoints and phases
 	Attempted = stream.Attempted
+	// SubscriptionInfo describes a Subscription at one moment, for Client.Subscriptions.
+	//
+	//	Filters        []Filter
+	//	Granted        []QoS          by the broker, one for each filter; 0 for one that is
+	//	                              refused or not answered yet
+	//	Refused        []Filter       by the broker in its last answers
+	//	Asking         bool           the broker has not answered every filter yet
+	//	Leaving        bool           Unsubscribe or Drain waits for the broker's UNSUBACK
+	//	Inbox          int            messages received and not yet handed over; without Latest
+	//	InboxBytes     int            their bytes, counted as for ReceiveBytes
+	//	Unacked        int            QoS 1 and 2 deliveries of this connection that no consumer
+	//	                              has acknowledged, those in Inbox included
+	//	OldestUnacked  time.Duration  the age of the oldest of them
+	SubscriptionInfo = stream.SubscriptionInfo
 
 	// Event is a Delivery with its decoded value.
 	//
@@ -1253,6 +1267,7 @@ type Publisher interface {
 type Subscriber interface {
 	Subscribe(context.Context, ...Filter) (*Subscription, error)
 	Declare(...Filter) (*Subscription, error)
+	Subscriptions() []SubscriptionInfo
 	Messages() <-chan Message
 	Deliveries() <-chan Delivery
 	All(context.Context) iter.Seq2[Delivery, error]
@@ -1374,6 +1389,12 @@ func (c *Client) Subscribe(ctx context.Context, f ...Filter) (*Subscription, err
 func (c *Client) Declare(f ...Filter) (*Subscription, error) {
 	return subscription(c.s.Declare(f...))
 }
+
+// Subscriptions describes the Subscriptions of the client, with the messages that wait for the
+// consumers of each: those that the client asks for or has, in the order in which they were made,
+// then those that it leaves. It looks at each unacknowledged delivery, so its cost grows with
+// Stats.Unacked: 0.3 ms for 10,000. After the end of the client it returns nil.
+func (c *Client) Subscriptions() []SubscriptionInfo { return c.s.Subscriptions() }
 
 func subscription(s *stream.Subscription, err error) (*Subscription, error) {
 	if err != nil {
