@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Each code block of the README that names a file of examples/ is an exact copy of that file.
@@ -22,6 +23,16 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 	}
 	if n := strings.Count(readme, "\n"); n >= 200 {
 		t.Errorf("README.md has %d lines, want fewer than 200", n)
+	}
+}
+
+// withinWidth checks that no line outside tables has more than 100 columns.
+func withinWidth(t *testing.T, file, text string) {
+	t.Helper()
+	for i, line := range strings.Split(text, "\n") {
+		if n := utf8.RuneCountInString(line); n > 100 && !strings.HasPrefix(line, "|") {
+			t.Errorf("%s:%d has %d columns, want at most 100", file, i+1, n)
+		}
 	}
 }
 
