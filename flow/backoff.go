@@ -23,21 +23,27 @@ type Backoff struct {
 	upSince  time.Duration
 }
 
-// NewBackoff takes ownership of policy. If the policy asks for jitter, random(n) must return a
-// random time from 0 up to n exclusive.
+// NewBackoff only reads policy, so several Backoffs may share it. If the policy asks for jitter,
+// random(n) must return a random time from 0 up to n exclusive.
 func NewBackoff(policy *backoff.Backoff, random func(n time.Duration) time.Duration) *Backoff {
 	b := &Backoff{policy: policy}
 	if policy.Jitter {
-		b.jitter, policy.Jitter = random, false
+		b.jitter = random
 	}
-	b.max = policy.ForAttempt(1 << 20)
+	b.max = b.exact(1 << 20)
 	return b
+}
+
+// exact returns the interval of the policy after a number of failures, without jitter.
+func (b *Backoff) exact(failures int) time.Duration {
+	p := backoff.Backoff{Min: b.policy.Min, Max: b.policy.Max, Factor: b.policy.Factor}
+	return p.ForAttempt(float64(failures))
 }
 
 // Schedule plans the next attempt after a failure. If slowest is set, the attempt waits for the
 // longest interval.
 func (b *Backoff) Schedule(now time.Duration, slowest bool) {
-	b.delay = b.policy.ForAttempt(float64(b.failures))
+	b.delay = b.exact(b.failures)
 	if slowest {
 		b.delay = b.max
 	}

@@ -160,6 +160,13 @@ const (
 	defaultMaxPacket      = 1 << 20
 )
 
+// Sessions share these defaults, which nobody changes.
+var (
+	noLogger         = slog.New(slog.DiscardHandler)
+	dialContext      = new(net.Dialer).DialContext
+	defaultReconnect = &backoff.Backoff{Min: 100 * time.Millisecond, Max: time.Minute, Jitter: true}
+)
+
 // withDefaults returns a checked copy of o. In the copy, defaults replace zero values, and 0
 // switches a time limit off.
 func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
@@ -189,13 +196,13 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	c.Password = bytes.Clone(c.Password)
 	c.TLS = c.TLS.Clone()
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = noLogger
 	}
 	if c.DialContext == nil {
-		c.DialContext = new(net.Dialer).DialContext
+		c.DialContext = dialContext
 	}
 	if c.Reconnect == nil {
-		c.Reconnect = &backoff.Backoff{Min: 100 * time.Millisecond, Max: time.Minute, Jitter: true}
+		c.Reconnect = defaultReconnect
 	} else {
 		c.Reconnect = c.Reconnect.Copy()
 	}
