@@ -38,19 +38,19 @@
 //	channel           from -> to              closed by  bound
 //	publishes, runs   users, stages -> loop   nobody     unbuffered; nil to the loop while the
 //	                                                     queue is full
-//	commands          users -> loop           nobody     unbuffered
 //	wakeups           anyone -> loop          nobody     1: look at the shared lists, and whether
 //	                                                     Close was called
 //	events            dialer, reader -> loop  nobody     unbuffered; nil to the loop while
 //	                                                     reading pauses
 //	jobs, answers     loop -> writer -> loop  loop 1 and 2: at most one batch and, among the
 //	                                                     answers, one early write
-//	ending, quit, done                        loop       levels, in this order
+//	ending, done                              loop       levels, in this order; made when somebody
+//	                                                     waits
 //
 // # Locks
 //
 // Consumers and publishers share small lists with the loop, each with a lock of its own: the
-// inboxes, the acknowledged deliveries (ackList), the calls of Publish (publishCalls), the newest
-// State (stateFeed). No lock is held across a channel operation that can wait, a read, a write, or
+// inboxes, the acknowledged deliveries (ackList), the calls of Publish (publishCalls), the commands,
+// the newest State (stateFeed). No lock is held across a channel operation that can wait, a read, a write, or
 // a call into code of the user.
 package stream

@@ -29,7 +29,7 @@ func (sub *Subscription) Drain(ctx context.Context) error {
 	case <-box.servedChannel():
 	case <-ctx.Done():
 		return gaveUp(ctx, errNotReceived)
-	case <-life.done:
+	case <-life.done.passed():
 		return life.closed()
 	}
 	poll := time.NewTicker(drainPoll)
@@ -39,7 +39,7 @@ func (sub *Subscription) Drain(ctx context.Context) error {
 		case <-poll.C:
 		case <-ctx.Done():
 			return gaveUp(ctx, errNotReceived)
-		case <-life.done:
+		case <-life.done.passed():
 			return life.closed()
 		}
 	}

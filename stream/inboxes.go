@@ -54,7 +54,7 @@ type losses struct {
 func newInboxes(limit, highWater int, l *life) *inboxes {
 	b := &inboxes{limit: limit, highWater: highWater, life: l, wakeAt: noUsage}
 	b.unclaimed = b.newInbox()
-	b.acks = &ackList{wake: l.wake}
+	b.acks = &ackList{wake: l.waker}
 	return b
 }
 

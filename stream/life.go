@@ -22,32 +22,33 @@ const (
 // attempt, when code of the user does not return.
 const endGrace = time.Second
 
-// life is shared by all parts of a session. It has the channels that mark the steps to the end, the
+// life is shared by all parts of a session. It has the gates that mark the steps to the end, the
 // goroutines that Close waits for, and the channel that wakes the loop. The steps are closing,
 // intakeEnds, ending and done, in this order. Close makes the first, and the loop the other three.
 type life struct {
 	wakeups    chan struct{} // cap 1, from anyone to the loop
-	closing    atomic.Bool   // Close was called
+	waker      func()        // the method value wake, made once
 	intakeEnds gate          // opens when no more publishings are accepted
 	ending     gate          // opens when the loop takes no more commands
-	done       chan struct{} // every goroutine is gone
+	done       gate          // opens when every goroutine is gone
 
 	mu            sync.Mutex
 	err           error          // why the session ended by itself
-	running       [helpers]int32 // how many helpers run, of each kind
 	ended         chan struct{}  // closed when a helper ends; nil while nobody waits for that
+	running       [helpers]int32 // how many helpers run, of each kind
 	noMoreHelpers bool
 
-	// Set before done is closed.
+	closing atomic.Bool // Close was called
+
+	// Set before done opens.
 	closeErr error
 	last     *Stats
 }
 
 func newLife() *life {
-	return &life{
-		wakeups: make(chan struct{}, 1),
-		done:    make(chan struct{}),
-	}
+	l := &life{wakeups: make(chan struct{}, 1)}
+	l.waker = l.wake
+	return l
 }
 
 // close asks the loop to end the session. It can be called any number of times.

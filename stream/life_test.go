@@ -23,7 +23,7 @@ func TestCloseAndTheEndOfTheIntakeComeOnce(t *testing.T) {
 		l.close()
 		l.endIntake()
 	}
-	if !l.closing.Load() || l.intakeEnds.wait() != nil || isClosed(l.ending.passed()) || isClosed(l.done) {
+	if !l.closing.Load() || l.intakeEnds.wait() != nil || isClosed(l.ending.passed()) || isClosed(l.done.passed()) {
 		t.Error("close and endIntake close their own levels and no other")
 	}
 }

@@ -7,7 +7,7 @@ import "github.com/go-millrace/mqtt/flow"
 // full channel wait in a list.
 type loop struct {
 	settings *settings
-	commands <-chan command
+	commands *commands
 	life     *life
 	clock    clock
 	log      packetLog
@@ -31,9 +31,6 @@ type loop struct {
 
 	renew bool // after this turn another goroutine runs the loop
 }
-
-// A command is a function that a method of Session runs on the loop.
-type command func(*loop)
 
 // tick begins a turn.
 func (l *loop) tick() {

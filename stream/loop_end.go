@@ -36,6 +36,7 @@ func (l *loop) finish() {
 // that does not return holds up each step for endGrace.
 func (l *loop) end() {
 	l.life.ending.set(true)
+	l.commands.close()
 	l.link.reauth.stop(l.life.closed())
 	l.intake.end(l.life)
 	l.inboxes.stopAll()
@@ -43,7 +44,6 @@ func (l *loop) end() {
 	s.add(l.life.await(feeder), "Decoder")
 	s.add(l.life.await(authHelper), "Exchange of Options.V5.Authenticate")
 	l.hangUp()
-	l.link.reader.stop()
 	l.outbox.end()
 	if !l.link.reader.wait() {
 		s.add(1, "connection attempt (DialContext or a hook of Options)")
@@ -66,7 +66,7 @@ func (l *loop) end() {
 		s.Online, s.Resumed, s.Err, s.Server, s.Next = false, false, l.life.closed(), nil, time.Time{}
 	})
 	l.link.states.close()
-	close(l.life.done)
+	l.life.done.set(true)
 }
 
 // stuck names the code of the user that has not returned at the end of the session.

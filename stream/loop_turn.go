@@ -52,16 +52,14 @@ func (l *loop) wait() {
 	case w := <-l.outbox.answers():
 		l.tick()
 		l.written(w)
-	case f := <-l.commands:
-		l.tick()
-		f(l)
 	case <-l.life.wakeups:
 		l.tick()
 		l.woken()
 	}
 }
 
-// woken checks the lists that the loop shares with other goroutines.
+// woken checks the lists that the loop shares with other goroutines. The calls of Publish come before
+// the commands, so that Flush waits for those that began before it.
 func (l *loop) woken() {
 	if l.life.closing.Load() {
 		l.ending.advance(over)
@@ -69,6 +67,9 @@ func (l *loop) woken() {
 	l.takeAcks()
 	l.acceptCalls()
 	l.receipts.sweep()
+	if l.commands.runNext(l) {
+		l.life.wake()
+	}
 }
 
 // turn does everything that the last event made possible, and flushes the batch.

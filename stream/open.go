@@ -28,12 +28,11 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 	}
 	s := &Session{
 		settings: options.settings(),
-		commands: make(chan command),
 		counts:   newReceiptCounts(),
 		life:     newLife(),
 	}
 	options.Logger = logThrough(options.Logger, s.life)
-	s.calls = &publishCalls{wake: s.life.wake}
+	s.calls = &publishCalls{wake: s.life.waker}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
 	l := newLoop(s, &options, endpoints, first)
 	s.publishes, s.states = l.intake.publishes, l.link.states
@@ -65,9 +64,9 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 	backoff := flow.NewBackoff(o.Reconnect, func(n time.Duration) time.Duration { return rand.N(n) })
 	l := &loop{
 		settings: &s.settings,
-		commands: s.commands,
+		commands: &s.commands,
 		life:     s.life,
-		clock:    newClock(s.life.wake),
+		clock:    newClock(s.life.waker),
 		log:      packetLog{Logger: o.Logger},
 		sender: sender{
 			Sender: flow.NewSender[owner](o.Window, ids, o.Retry, journal), poison: flow.NewPoison(o.GiveUp),

@@ -21,8 +21,7 @@ type reader struct {
 	aliases int           // how many topic aliases the broker may set
 	spares  *spareBuffers
 
-	events  chan event    // unbuffered, never closed
-	quit    chan struct{} // closed when the loop receives no more events
+	events  chan event // unbuffered, never closed
 	running sync.WaitGroup
 }
 
@@ -36,7 +35,7 @@ type event struct {
 }
 
 func newReader(d *link.Dialer, aliases int, spares *spareBuffers) *reader {
-	return &reader{dialer: d, aliases: aliases, spares: spares, events: make(chan event), quit: make(chan struct{})}
+	return &reader{dialer: d, aliases: aliases, spares: spares, events: make(chan event)}
 }
 
 // connect starts an attempt. ctx ends the attempt, not the connection.
@@ -48,30 +47,19 @@ func (r *reader) connect(ctx context.Context, q link.Request) {
 // is small, while dialing has grown the stack of this one.
 func (r *reader) run(ctx context.Context, q link.Request) {
 	c, err := r.dialer.Dial(ctx, q)
-	ok := r.tell(event{conn: c, err: err})
-	switch {
-	case c == nil:
-	case ok:
+	r.tell(event{conn: c, err: err})
+	if c != nil {
 		c.Reader.Supply(r.spares.get)
 		r.running.Go(func() { r.follow(c, r.decoder(c.Version)) })
-	default:
-		c.Abort()
 	}
 }
 
-// tell sends an event to the loop. It returns false after stop. If tell were inlined, it would take
-// room on the stack of a goroutine that waits for the network, and the runtime halves only a stack
-// of which little is used.
+// tell sends an event to the loop, which receives until the end, see wait. If tell were inlined, it
+// would take room on the stack of a goroutine that waits for the network, and the runtime halves
+// only a stack of which little is used.
 //
 //go:noinline
-func (r *reader) tell(e event) bool {
-	select {
-	case r.events <- e:
-		return true
-	case <-r.quit:
-		return false
-	}
-}
+func (r *reader) tell(e event) { r.events <- e }
 
 // follow reads from a connection until it ends, or until it is idle. Then another goroutine waits
 // for the next bytes: a new goroutine has a small stack, and parsing has grown the stack of this
@@ -116,9 +104,7 @@ func (r *reader) read(c *link.Conn, in *decoder) error {
 			if number, whole := c.Reader.Buffer(); number != last {
 				e.buffer, last = whole, number
 			}
-			if !r.tell(e) {
-				return context.Canceled
-			}
+			r.tell(e)
 			batch, other = other, batch
 		}
 		if err != nil {
@@ -144,12 +130,10 @@ func readError(err error) error {
 	return fmt.Errorf("mqtt: read: %w", err)
 }
 
-// stop ends the reader and drops its events. The connection must have been closed before.
-func (r *reader) stop() { close(r.quit) }
-
-// wait waits until the goroutines of the reader are gone, and at most for endGrace, since
-// DialContext and the hooks of Options are code of the user. It returns false if one of them still
-// runs. Its connection, if there will be one, is closed at once.
+// wait drops events until the goroutines of the reader are gone, and at most for endGrace, since
+// DialContext and the hooks of Options are code of the user. The connection must have been closed
+// before. It returns false if one of them still runs. Its connection, if there will be one, is
+// closed at once.
 func (r *reader) wait() bool {
 	gone, grace := make(chan struct{}), time.NewTimer(endGrace)
 	defer grace.Stop()
@@ -157,10 +141,26 @@ func (r *reader) wait() bool {
 		r.running.Wait()
 		close(gone)
 	}()
-	select {
-	case <-gone:
+	if r.drop(gone, grace.C) {
 		return true
-	case <-grace.C:
-		return false
+	}
+	go r.drop(gone, nil)
+	return false
+}
+
+// drop drops events and closes new connections until gone is closed. It returns false at the end of
+// the grace.
+func (r *reader) drop(gone <-chan struct{}, grace <-chan time.Time) bool {
+	for {
+		select {
+		case e := <-r.events:
+			if e.conn != nil {
+				e.conn.Abort()
+			}
+		case <-gone:
+			return true
+		case <-grace:
+			return false
+		}
 	}
 }

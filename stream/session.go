@@ -12,7 +12,7 @@ import (
 // use.
 type Session struct {
 	settings  settings
-	commands  chan command      // unbuffered, to the loop, never closed
+	commands  commands          // for the loop
 	publishes chan<- Publishing // to the loop, never closed
 	calls     *publishCalls     // calls of Publish that the loop has not accepted
 	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
@@ -26,14 +26,12 @@ type Session struct {
 // call runs f on the loop and waits until f has returned. It returns false, without running f, when
 // the session is ending.
 func (s *Session) call(f command) bool {
-	ran := make(chan struct{})
-	select {
-	case s.commands <- func(l *loop) { f(l); close(ran) }:
-		<-ran
-		return true
-	case <-s.life.ending.passed():
+	ran := make(chan bool, 1)
+	if !s.commands.add(waitingCommand{f, ran}) {
 		return false
 	}
+	s.life.wake()
+	return <-ran
 }
 
 // Err returns the reason why the session ended by itself. It returns nil while the session runs,
@@ -42,7 +40,7 @@ func (s *Session) Err() error { return s.life.Err() }
 
 // Done returns a channel that is closed when the session has ended. By then all receive channels
 // are closed and all goroutines of the session are gone.
-func (s *Session) Done() <-chan struct{} { return s.life.done }
+func (s *Session) Done() <-chan struct{} { return s.life.done.passed() }
 
 // Messages returns a channel like Subscription.Messages, for the messages that no Subscription
 // claims.
@@ -77,7 +75,7 @@ func (s *Session) AwaitOnline(ctx context.Context) error {
 	select {
 	case <-online:
 		return nil
-	case <-s.life.done:
+	case <-s.life.done.passed():
 		return s.life.closed()
 	case <-ctx.Done():
 		return gaveUp(ctx, s.states.reason("the connection has just been made"))

@@ -20,7 +20,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		l.inboxes.recallClosed()
 	})
 	select {
-	case <-s.life.done:
+	case <-s.life.done.passed():
 		return s.Close()
 	case <-ctx.Done():
 	}
@@ -70,7 +70,7 @@ func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 // limit for Store.Commit, since a Receipt must not say that a message is stored when it is not.
 func (s *Session) Close() error {
 	s.life.close()
-	<-s.life.done
+	<-s.life.done.passed()
 	return s.life.closeErr
 }
 
@@ -79,7 +79,7 @@ func (s *Session) Close() error {
 func (s *Session) Stats() Stats {
 	var st Stats
 	if !s.call(func(l *loop) { st = l.snapshot() }) {
-		<-s.life.done
+		<-s.life.done.passed()
 		return *s.life.last
 	}
 	return st

@@ -29,16 +29,13 @@ type stateFeed struct {
 	mu      sync.Mutex
 	state   State
 	failure error         // the last Err of a State
-	online  chan struct{} // closed while online
+	online  chan struct{} // closed while online; made when somebody waits
 	readers map[chan State]func() bool
 	closed  bool
 }
 
 func newStateFeed(endpoint string) *stateFeed {
-	return &stateFeed{
-		state:  State{Since: time.Now(), Endpoint: endpoint},
-		online: make(chan struct{}),
-	}
+	return &stateFeed{state: State{Since: time.Now(), Endpoint: endpoint}}
 }
 
 // set sends a new State to the readers. A reader that has not received the previous State gets the
@@ -53,10 +50,10 @@ func (f *stateFeed) set(change func(*State)) {
 	}
 	f.state.Since = time.Now()
 	switch {
-	case f.state.Online && !was:
+	case f.state.Online && !was && f.online != nil:
 		close(f.online)
 	case was && !f.state.Online:
-		f.online = make(chan struct{})
+		f.online = nil
 	}
 	for ch := range f.readers {
 		replace(ch, f.state)
@@ -82,6 +79,12 @@ func replace(ch chan State, s State) {
 func (f *stateFeed) Online() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	switch {
+	case f.online == nil && f.state.Online:
+		return always
+	case f.online == nil:
+		f.online = make(chan struct{})
+	}
 	return f.online
 }
 

@@ -43,7 +43,7 @@ func (s *Session) Subscribe(ctx context.Context, filters ...frames.Filter) (*Sub
 	case err := <-sub.set.reply:
 		return sub.orError(err)
 	case <-ctx.Done():
-	case <-s.life.done:
+	case <-s.life.done.passed():
 	}
 	s.call(func(l *loop) { l.abandon(sub.set, gaveUpRequest(l, ctx, sub.set, frames.TypeSubscribe)) })
 	select {
@@ -205,7 +205,7 @@ func (sub *Subscription) end(ctx context.Context, discard bool) error {
 	case err := <-reply:
 		return err
 	case <-ctx.Done():
-	case <-s.life.done:
+	case <-s.life.done.passed():
 	}
 	var gaveUp error
 	s.call(func(l *loop) {
