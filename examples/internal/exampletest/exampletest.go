@@ -186,6 +186,16 @@ func (p *Program) Fail(pattern string) {
 	}
 }
 
+// FailAtInterrupt ends the program like Ctrl-C. The program must exit with code 1 and an error that
+// matches pattern.
+func (p *Program) FailAtInterrupt(pattern string) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.fail("the program could not be interrupted: %v", err)
+	}
+	p.Fail(pattern)
+}
+
 // Kill ends the program with SIGKILL and returns all lines that it has printed. A program that has
 // ended before is a failure.
 func (p *Program) Kill() []string {
