@@ -89,18 +89,19 @@ func (b *inbox) Batches(max int, wait time.Duration) <-chan Batch {
 // feedBatches sends Batches to ch, and closes ch at the end.
 func (b *inbox) feedBatches(ch chan<- Batch, g batching) {
 	defer close(ch)
-	size := 0 // of the last Batch
+	var c chunk
 	for {
-		c := chunk{deliveries: make([]Delivery, 0, size), messages: g.max, bytes: fullBatch}
+		c.deliveries = make([]Delivery, 0, len(c.deliveries))
+		c.empty(g.max, fullBatch)
 		if b.takeInto(nil, &c); len(c.deliveries) == 0 {
 			return
 		}
-		sent := b.offer(ch, &c, g.wait)
-		if size = len(c.deliveries); sent {
-			b.done(nil)
-		} else {
-			b.done(c.deliveries)
+		handed := 0
+		if b.offer(ch, &c, g.wait) {
+			handed = len(c.deliveries)
 		}
+		b.all.hands.over(&c, 0, handed)
+		b.done(&c, handed)
 	}
 }
 
@@ -116,6 +117,9 @@ func (b *inbox) offer(ch chan<- Batch, c *chunk, wait time.Duration) (sent bool)
 		var out chan<- Batch
 		if due = due || c.full() || over == nil; due {
 			out = ch
+		}
+		if t := c.times; t != nil {
+			t.copies = append(t.copies, c.deliveries[len(t.copies):]...)
 		}
 		select {
 		case out <- c.deliveries:

@@ -20,7 +20,9 @@ type bench struct {
 	conn *streamtest.PipeConn
 }
 
-func newBench(tb testing.TB, window int) *bench {
+func newBench(tb testing.TB, window int) *bench { return newBenchWith(tb, window, nil) }
+
+func newBenchWith(tb testing.TB, window int, o *stream.Observer) *bench {
 	tb.Helper()
 	b := streamtest.New(tb)
 	r := &streamtest.Responder{Window: window}
@@ -32,7 +34,7 @@ func newBench(tb testing.TB, window int) *bench {
 			c, err := b.Dial(ctx, n, a)
 			rig.conn = c.(*streamtest.PipeConn)
 			return c, err
-		}, Version: version, Window: window, Queue: max(1024, window), ReceiveBytes: 64 << 20,
+		}, Version: version, Window: window, Queue: max(1024, window), ReceiveBytes: 64 << 20, Observer: o,
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -58,31 +58,32 @@ func handOver[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool
 	if revert != nil {
 		b.addBuffer(bufferOf(ch, revert))
 	}
-	chunk := make([]Delivery, 0, 8)
-	for chunk = b.take(nil, chunk); len(chunk) > 0; chunk = b.take(nil, chunk[:0]) {
-		sent := 0
-		for sent < len(chunk) && !b.left.Load() {
-			v, acks := convert(chunk[sent])
+	for c := (chunk{deliveries: make([]Delivery, 0, 8)}); b.take(nil, &c); clear(c.deliveries) {
+		sent, recorded := 0, 0
+		for sent < len(c.deliveries) && !b.left.Load() {
+			v, acks := convert(c.deliveries[sent])
 			select {
 			case ch <- v:
 			default:
+				b.all.hands.over(&c, recorded, sent)
+				recorded = sent
 				select {
 				case ch <- v:
 				case <-leaving:
 					continue
 				case <-stop:
-					b.done(chunk[sent:])
+					b.done(&c, sent)
 					b.recall()
 					return
 				}
 			}
 			if acks {
-				chunk[sent].Ack()
+				c.deliveries[sent].Ack()
 			}
 			sent++
 		}
-		b.done(chunk[sent:])
-		clear(chunk)
+		b.all.hands.over(&c, recorded, sent)
+		b.done(&c, sent)
 	}
 	if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
 		b.recall()
@@ -120,23 +121,23 @@ func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] 
 		b.rangeLoops(1)
 		defer b.rangeLoops(-1)
 		stop := b.all.stopping()
-		var chunk []Delivery
+		var c chunk
 		next := 0
 		leave := func() {
-			if len(chunk) > 0 {
-				b.done(chunk[next:])
-				clear(chunk)
-				chunk = chunk[:0]
+			if len(c.deliveries) > 0 {
+				b.done(&c, next)
+				clear(c.deliveries)
+				c.deliveries = c.deliveries[:0]
 			}
 		}
 		defer leave() // deferred, since the loop body may panic
 		for !isOver(stop, ctx) {
-			chunk, next = b.take(ctx.Done(), chunk), 0
-			if len(chunk) == 0 {
+			if next = 0; !b.take(ctx.Done(), &c) {
 				break
 			}
-			for next < len(chunk) && !b.left.Load() && (next == 0 || !isOver(stop, ctx)) {
-				d := chunk[next]
+			for next < len(c.deliveries) && !b.left.Load() && (next == 0 || !isOver(stop, ctx)) {
+				d := c.deliveries[next]
+				b.all.hands.over(&c, next, next+1)
 				next++
 				if !yield(d, nil) {
 					return

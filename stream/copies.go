@@ -57,12 +57,14 @@ func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers
 			continue
 		}
 		if mine := &b.slots[i].delivery; mine.seq == seq && mine.takeOver(d) {
+			b.renumbered(seq, mine)
 			return
 		}
 	}
 	for i, list := 0, b.postponed.all(); i < len(list); i++ {
 		mine := &list[i].delivery
-		if was.From <= mine.seq && mine.seq < was.To && mine.from == box && mine.takeOver(d) {
+		if seq := mine.seq; was.From <= seq && seq < was.To && mine.from == box && mine.takeOver(d) {
+			b.renumbered(seq, mine)
 			return
 		}
 	}
@@ -75,6 +77,14 @@ func (b *inboxes) putCopy(box *inbox, d *Delivery, shared bool, was flow.Numbers
 		box.line.Remove(b.byInbox, i)
 		box.line.InsertBefore(b.byInbox, i, at)
 		b.slots[i].delivery.order = b.slots[at].delivery.order
+	}
+}
+
+// renumbered records that d has a new number in place of was.
+func (b *inboxes) renumbered(was uint64, d *Delivery) {
+	if b.arrivesAt != 0 {
+		b.hands.forget(was)
+		b.hands.expect(d)
 	}
 }
 

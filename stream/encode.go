@@ -19,6 +19,9 @@ func (o *outbox) publish(p *frames.Publish) {
 	bytes, err := p.Append(o.filling.bytes, o.terms.version)
 	if p.Topic = topic; o.added(before, bytes, err) {
 		o.sent++
+		if p.DUP {
+			o.resent++
+		}
 		o.log.sentPublish(p, len(bytes)-before)
 	}
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
@@ -92,6 +93,7 @@ type chunk struct {
 	messages, bytes int  // for which there is room
 	lends           bool // the consumer gives the messages back
 	loans           []loan
+	times           *chunkTimes // nil if they are not wanted
 }
 
 // A loan is a number of messages in a read buffer that are lent to a consumer.
@@ -122,11 +124,35 @@ const (
 
 func (c *chunk) full() bool { return c.messages <= 0 || c.bytes <= 0 }
 
-// take is takeInto for a chunk of the usual size, which it adds to dst.
-func (b *inbox) take(cancel <-chan struct{}, dst []Delivery) []Delivery {
-	c := chunk{deliveries: dst, messages: chunkMessages - len(dst), bytes: chunkBytes}
-	b.takeInto(cancel, &c)
-	return c.deliveries
+// empty makes room in a chunk for a number of messages, in place of those that it has.
+func (c *chunk) empty(messages, bytes int) {
+	c.deliveries, c.messages, c.bytes = c.deliveries[:0], messages, bytes
+	if t := c.times; t != nil {
+		clear(t.copies)
+		t.arrived, t.copies = t.arrived[:0], t.copies[:0]
+	}
+}
+
+// stamp records when the newest message of the chunk arrived, 0 if that is not wanted.
+func (c *chunk) stamp(at time.Duration) {
+	if c.times == nil {
+		if at == 0 {
+			return
+		}
+		c.times = new(chunkTimes)
+	}
+	for len(c.times.arrived) < len(c.deliveries)-1 {
+		c.times.arrived = append(c.times.arrived, 0)
+	}
+	c.times.arrived = append(c.times.arrived, at)
+}
+
+// take is takeInto for a chunk of the usual size, without the messages that it has. It reports
+// whether there are messages.
+func (b *inbox) take(cancel <-chan struct{}, c *chunk) bool {
+	c.empty(chunkMessages, chunkBytes)
+	b.takeInto(cancel, c)
+	return len(c.deliveries) > 0
 }
 
 // takeInto waits for messages and moves them to c, as many as there is room for. It adds no message
@@ -200,12 +226,16 @@ func (b *inbox) fill(c *chunk) {
 	if b.used.qos0 > x.highWater/2 {
 		x.consumed++
 	}
+	before, timed := len(c.deliveries), len(x.times) > 0 || c.times != nil
 	for b.line.Head != 0 && !c.full() {
 		s := &x.slots[b.line.Head]
 		n := cost(&s.delivery)
 		c.messages--
 		c.bytes -= n
 		c.deliveries = append(c.deliveries, s.delivery)
+		if timed {
+			c.stamp(x.arrivedAt(b.line.Head))
+		}
 		if c.lends {
 			x.buffers.lend(s.buffer, len(s.delivery.Payload))
 			c.borrow(x.buffers, s.buffer)
@@ -214,6 +244,7 @@ func (b *inbox) fill(c *chunk) {
 		}
 		x.unlink(b.line.Head, n)
 	}
+	x.handedOver += uint64(len(c.deliveries) - before)
 }
 
 // wakeOther wakes a consumer that waits for requeued messages, since there are none left.
@@ -236,13 +267,18 @@ func (b *inbox) wakeNext() {
 	}
 }
 
-// done ends the use of a chunk. The messages in rest were not handed over and return to the inbox.
-func (b *inbox) done(rest []Delivery) {
+// done ends the use of a chunk, of which the first messages were handed over. The others return to
+// the inbox.
+func (b *inbox) done(c *chunk, handed int) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
 	b.holders--
 	b.all.holders--
-	b.putBack(rest)
+	if rest := c.deliveries[handed:]; c.times == nil {
+		b.putBack(rest, nil)
+	} else {
+		b.putBack(rest, c.times.arrived[handed:])
+	}
 	b.checkServed()
 	if b.finished && b.all.holders == 0 {
 		b.all.life.wake() // the session may end now
@@ -251,21 +287,29 @@ func (b *inbox) done(rest []Delivery) {
 
 // putBack returns messages that were taken and not handed over to the inbox. Each gets its place by
 // order of arrival, since another consumer may have put back earlier ones. After Unsubscribe the
-// messages are acknowledged and dropped. The caller holds the lock.
-func (b *inbox) putBack(rest []Delivery) {
+// messages are acknowledged and dropped. They keep the times at which they arrived, if these are
+// known. The caller holds the lock.
+func (b *inbox) putBack(rest []Delivery, arrived []time.Duration) {
 	if len(rest) == 0 {
 		return
 	}
 	x := b.all
+	x.handedOver -= uint64(len(rest))
 	if b.left.Load() {
 		for i := range rest {
 			x.discarded++
+			x.hands.forget(rest[i].seq)
 			rest[i].Ack()
 		}
 		return
 	}
 	for k := len(rest) - 1; k >= 0; k-- {
 		i := x.alloc(b, &rest[k], cost(&rest[k]))
+		if len(arrived) > 0 {
+			x.stamp(i, arrived[k])
+		} else if x.hands.wanted() { // the message was in the buffer of a channel
+			x.stamp(i, x.hands.now())
+		}
 		x.insert(&b.line, x.byInbox, i)
 		if rest[k].QoS == frames.AtMostOnce {
 			x.insert(&x.qos0, x.byAge, i)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync"
+	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -33,6 +34,8 @@ type inboxes struct {
 	earlier    earlierSlots // of messages that the broker may send again
 	postponed  *postponed   // made with the first call of Requeue
 	latest     latestFigures
+	hands      *handovers
+	arrivesAt  time.Duration // the time of the messages being pushed, 0 if it is not wanted
 	handing
 }
 
@@ -44,8 +47,9 @@ type handing struct {
 	closed  []*inbox      // whose channels may be closed with messages in their buffers
 }
 
-// losses count messages that were not handed over.
+// losses count messages that were handed over, or will never be.
 type losses struct {
+	handedOver uint64 // messages that consumers took; less those that they have returned
 	dropped    uint64 // QoS 0, for lack of room
 	discarded  uint64 // of a Subscription that was unsubscribed, or of Latest at its end
 	superseded uint64 // by newer messages of a channel of Latest
@@ -55,11 +59,18 @@ func newInboxes(limit, highWater int, l *life) *inboxes {
 	b := &inboxes{limit: limit, highWater: highWater, life: l, wakeAt: noUsage}
 	b.unclaimed = b.newInbox()
 	b.acks = &ackList{wake: l.waker}
+	b.hands = new(handovers)
 	return b
 }
 
 // lock acquires the lock of the inboxes, so that the loop can push the messages of a read.
 func (b *inboxes) lock() { b.mu.Lock() }
+
+// lockAt is lock for messages that arrive at the time now.
+func (b *inboxes) lockAt(now time.Duration) {
+	b.mu.Lock()
+	b.arrivesAt = b.hands.arrivesAt(now)
+}
 
 // readInto records that the payloads that arrive from now on lie in a new read buffer, and that the
 // reader does not use the buffer before it any more.
@@ -111,6 +122,10 @@ func (b *inboxes) push(box *inbox, d *Delivery, shared bool) (ok bool) {
 	box.line.PushBack(b.byInbox, i)
 	if d.QoS == frames.AtMostOnce {
 		b.qos0.PushBack(b.byAge, i)
+	}
+	if b.arrivesAt != 0 {
+		b.stamp(i, b.arrivesAt)
+		b.hands.expect(d)
 	}
 	b.wakeLater(box)
 	return true
@@ -271,7 +286,7 @@ func (b *inboxes) waiting() int {
 func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st.Dropped, st.Superseded = b.dropped, b.superseded
+	st.HandedOver, st.Dropped, st.Superseded = b.handedOver, b.dropped, b.superseded
 	st.Discarded += b.discarded
 	st.Inbox, st.InboxBytes = b.count+b.latest.count, b.used.total()+b.latest.bytes
 	st.UnreadBytes, st.InboxMemory = b.used.unread, st.InboxBytes+b.buffers.unused()

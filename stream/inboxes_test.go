@@ -91,6 +91,13 @@ func (m *inboxModel) forget(name string) {
 	m.age = slices.DeleteFunc(m.age, func(x string) bool { return x == name })
 }
 
+// takeUsual takes a chunk of the usual size.
+func takeUsual(b *inbox, cancel <-chan struct{}) []Delivery {
+	var c chunk
+	b.take(cancel, &c)
+	return c.deliveries
+}
+
 func (m *inboxModel) take(t *rapid.T) {
 	i := rapid.IntRange(0, 2).Draw(t, "inbox")
 	if len(m.lines[i]) == 0 || len(m.taken[i]) > 2 {
@@ -98,7 +105,7 @@ func (m *inboxModel) take(t *rapid.T) {
 	}
 	canceled := make(chan struct{})
 	close(canceled)
-	got := m.boxes[i].take(canceled, nil)
+	got := takeUsual(m.boxes[i], canceled)
 	for k, d := range got {
 		if want := m.lines[i][k].name; d.Topic != want {
 			t.Fatalf("message %d of inbox %d is %s, want %s", k, i, d.Topic, want)
@@ -118,7 +125,7 @@ func (m *inboxModel) putBack(t *rapid.T) {
 	rest := m.taken[i][k]
 	rest = rest[min(len(rest), rapid.IntRange(0, 5).Draw(t, "handed over")):]
 	m.taken[i] = slices.Delete(m.taken[i], k, k+1)
-	m.boxes[i].done(rest)
+	m.boxes[i].done(&chunk{deliveries: rest}, 0)
 	var line []modelMessage
 	var names []string
 	for k := range rest {
@@ -274,7 +281,7 @@ func TestTheLoopIsWokenOnceWhenThereIsRoom(t *testing.T) {
 			return mark
 		})
 		for i, wakes := range []int{0, 1, 0} {
-			b.unclaimed.take(nil, nil)
+			takeUsual(b.unclaimed, nil)
 			if got := len(l.wakeups); got != wakes {
 				t.Errorf("%v: %d wake-ups after chunk %d", q, got, i+1)
 			}
@@ -289,7 +296,7 @@ func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
 	b := newInboxes(1000, 500, newLife())
 	got := make(chan []Delivery)
 	for range 2 {
-		go func() { got <- b.unclaimed.take(nil, make([]Delivery, 0, 1)) }()
+		go func() { got <- takeUsual(b.unclaimed, nil) }()
 	}
 	for _, name := range []string{"a", "b"} {
 		b.lock()
@@ -301,7 +308,7 @@ func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
 		t.Errorf("two consumers took %d messages of 2", n)
 	}
 	b.stopAll()
-	if rest := b.unclaimed.take(nil, nil); len(rest) != 0 {
+	if rest := takeUsual(b.unclaimed, nil); len(rest) != 0 {
 		t.Errorf("%d messages after the end", len(rest))
 	}
 }
@@ -313,7 +320,7 @@ func TestAConsumerThatTakesAPartWakesAnother(t *testing.T) {
 		b := newInboxes(1<<20, 1<<19, newLife())
 		got := make(chan int, 2)
 		for range 2 {
-			go func() { got <- len(b.unclaimed.take(nil, nil)) }()
+			go func() { got <- len(takeUsual(b.unclaimed, nil)) }()
 		}
 		synctest.Wait()
 		b.lock()

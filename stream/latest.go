@@ -78,7 +78,7 @@ func (f *latestFeed) run() {
 			f.held = newNewest(f.held.max, f.held.limit, f.held.perTopic)
 			f.count(losses{discarded: uint64(n)})
 		}
-		f.inbox.done(nil)
+		f.inbox.done(&f.chunk, 0)
 	}
 }
 
@@ -119,28 +119,32 @@ func (f *latestFeed) offer() {
 	}
 }
 
-func (f *latestFeed) makeRoom() { f.chunk.messages, f.chunk.bytes = chunkMessages, chunkBytes }
+func (f *latestFeed) makeRoom() { f.chunk.empty(chunkMessages, chunkBytes) }
 
 // keep acknowledges the messages of the chunk and keeps the newest. Only those are copied, and the
 // read buffers are given back.
 func (f *latestFeed) keep() {
-	c, superseded := &f.chunk, 0
+	c, taken, superseded := &f.chunk, len(f.chunk.deliveries), 0
 	Batch(c.deliveries).Ack()
 	for i := range c.deliveries {
 		d := &c.deliveries[i]
 		superseded += f.held.add(&d.Message, cost(d))
+		if f.chunk.times != nil {
+			f.held.last().arrived = f.chunk.times.arrived[i]
+		}
 	}
 	f.held.cloneBorrowed()
 	f.inbox.giveBack(c, false)
 	clear(c.deliveries)
 	c.deliveries = c.deliveries[:0]
-	f.count(losses{superseded: uint64(superseded)})
+	f.count(losses{handedOver: -uint64(taken), superseded: uint64(superseded)})
 }
 
 // sent removes the message that was received.
 func (f *latestFeed) sent() {
-	f.held.pop()
-	f.count(losses{})
+	sent := f.held.pop()
+	f.inbox.all.hands.message(f.chunk.times, &sent)
+	f.count(losses{handedOver: 1})
 }
 
 // count adds to the losses of the session, and brings its figures up to date.
@@ -148,6 +152,7 @@ func (f *latestFeed) count(lost losses) {
 	x := f.inbox.all
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.handedOver += lost.handedOver
 	x.superseded += lost.superseded
 	x.discarded += lost.discarded
 	x.latest.count += f.held.count - f.counted.count

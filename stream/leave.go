@@ -98,7 +98,7 @@ func (b *inbox) recall() {
 	defer b.all.mu.Unlock()
 	for _, f := range b.exits().buffers {
 		for d, ok := f.next(); ok; d, ok = f.next() {
-			b.putBack([]Delivery{d})
+			b.putBack([]Delivery{d}, nil)
 		}
 	}
 }

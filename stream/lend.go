@@ -23,27 +23,27 @@ func (b *inbox) AllBatches(ctx context.Context, max int) iter.Seq2[Batch, error]
 		defer func() { // after a break, or a panic in the loop body
 			if len(c.deliveries) > 0 {
 				b.giveBack(&c, true)
-				b.done(nil)
+				b.done(&c, len(c.deliveries))
 			}
 		}()
 		for !isOver(stop, ctx) {
-			c.messages, c.bytes = max, fullBatch
+			c.empty(max, fullBatch)
 			if b.takeInto(ctx.Done(), &c); len(c.deliveries) == 0 {
 				break
 			}
 			if b.left.Load() {
-				rest := c.deliveries
 				b.giveBack(&c, true)
-				b.done(rest)
+				b.done(&c, 0)
 				c.deliveries = nil
 				break
 			}
+			b.all.hands.over(&c, 0, len(c.deliveries))
 			if !yield(c.deliveries, nil) {
 				return
 			}
 			Batch(c.deliveries).Ack()
 			b.giveBack(&c, false)
-			b.done(nil)
+			b.done(&c, len(c.deliveries))
 			clear(c.deliveries)
 			c.deliveries = c.deliveries[:0]
 		}

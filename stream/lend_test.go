@@ -82,7 +82,7 @@ func (m *lendModel) take(t *rapid.T) {
 		m.lent = append(m.lent, lentChunk{box, c})
 		return
 	}
-	box.done(nil)
+	box.done(&c, len(c.deliveries))
 	m.kept = append(m.kept, c.deliveries...)
 }
 
@@ -97,14 +97,14 @@ func (m *lendModel) giveBack(t *rapid.T) {
 	switch rapid.IntRange(0, 9).Draw(t, "end") {
 	case 0:
 		l.of.giveBack(&l.chunk, true)
-		l.of.done(nil)
+		l.of.done(&l.chunk, len(l.deliveries))
 		m.kept = append(m.kept, l.deliveries...)
 	case 1:
 		l.of.giveBack(&l.chunk, true)
-		l.of.done(l.deliveries)
+		l.of.done(&l.chunk, 0)
 	default:
 		l.of.giveBack(&l.chunk, false)
-		l.of.done(nil)
+		l.of.done(&l.chunk, len(l.deliveries))
 	}
 }
 

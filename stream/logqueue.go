@@ -84,6 +84,35 @@ func (q *logQueue) take(spare []logRecord) []logRecord {
 	return records
 }
 
+// A warnings handler passes the records at Warn and above to Options.Observer, and all records to
+// the handler of the user.
+type warnings struct {
+	slog.Handler // of the user
+	observer     *observer
+}
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn || h.Handler.Enabled(ctx, level)
+}
+
+func (h warnings) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		h.observer.warned(r)
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs), h.observer}
+}
+
+func (h warnings) WithGroup(name string) slog.Handler {
+	return warnings{h.Handler.WithGroup(name), h.observer}
+}
+
 // A queueHandler is the handler of the session's own logger.
 type queueHandler struct {
 	slog.Handler // of the user

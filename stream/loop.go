@@ -51,7 +51,7 @@ func (l *loop) progress() progress {
 // snapshot returns the counters and the present values of the gauges.
 func (l *loop) snapshot() Stats {
 	st := l.count.stats()
-	st.Sent = l.outbox.sent
+	st.Sent, st.Resent = l.outbox.sent, l.outbox.resent
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
 	st.QueuedBytes = int(l.sender.QueuedBytes())
 	st.NotQueued, st.Evicted, st.GivenUp = l.sender.overflow.refused, l.sender.overflow.evicted, l.sender.givenUp
@@ -90,6 +90,8 @@ func (l *loop) shrink() {
 	l.receiver.Shrink()
 	l.receiver.waits.shrink()
 	l.inboxes.shrink()
+	oldest, _ := l.receiver.Waits()
+	l.inboxes.hands.shrink(oldest)
 	l.intake.shrink()
 	l.clock.burst.freed(l.clock.now, l.count.packets(l.outbox.sent, l.sender.Len()), !unused || l.inboxes.waiting() > 0)
 	l.renew = true

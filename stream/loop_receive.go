@@ -26,7 +26,7 @@ func (l *loop) receive(packets []packet) {
 
 // deliverRun delivers the PUBLISH packets at the beginning of packets, and returns their number.
 func (l *loop) deliverRun(packets []packet) (n int) {
-	l.inboxes.lock()
+	l.inboxes.lockAt(l.clock.now)
 	defer l.inboxes.unlock()
 	for n < len(packets) && packets[n].kind == frames.TypePublish && l.link.phase == phaseUp {
 		p := &packets[n]
@@ -153,5 +153,7 @@ func (l *loop) takeAcks() {
 			l.receiver.Ack(seq)
 		}
 	}
-	l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open)
+	oldest, _ := l.receiver.Waits()
+	l.inboxes.hands.acked(seqs, rejected, oldest, l.clock.now)
+	l.count.requeued += uint64(l.inboxes.postpone(requeues, l.clock.now, l.receiver.Open))
 }

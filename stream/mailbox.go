@@ -82,13 +82,12 @@ func (s *Session) subscribeMailbox(ctx context.Context, box *mailbox, topic stri
 // readMailbox passes on the replies, on a goroutine of its own, until no more can come.
 func (s *Session) readMailbox(box *mailbox, sub *Subscription) {
 	inbox := sub.set.inbox
-	var chunk []Delivery
-	for chunk = inbox.take(nil, chunk); len(chunk) > 0; chunk = inbox.take(nil, chunk[:0]) {
-		for i := range chunk {
-			s.replies().deliver(&chunk[i])
+	for c := (chunk{}); inbox.take(nil, &c); clear(c.deliveries) {
+		s.inboxes.hands.over(&c, 0, len(c.deliveries))
+		for i := range c.deliveries {
+			s.replies().deliver(&c.deliveries[i])
 		}
-		inbox.done(nil)
-		clear(chunk)
+		inbox.done(&c, len(c.deliveries))
 	}
 	cause := sub.Err()
 	if cause == nil || s.life.Err() != nil {

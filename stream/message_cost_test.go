@@ -43,7 +43,11 @@ func TestLatestCostsFewAllocations(t *testing.T) {
 // Several goroutines take part, so wantCost counts all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
-	rig := newBench(t, 1000)
+	wantCostOf(t, newBench(t, 1000), name, q, n, bound, run)
+}
+
+func wantCostOf(t *testing.T, rig *bench, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
+	t.Helper()
 	run(rig) // buffers grow to their final size
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
 )
@@ -37,7 +39,8 @@ type newestTopic struct {
 
 type newestValue struct {
 	message  frames.Message
-	bytes    int
+	arrived  time.Duration // 0 if it is not known
+	bytes    int32
 	borrowed bool // the payload lies in a read buffer
 }
 
@@ -57,7 +60,7 @@ func (b *newest) add(m *frames.Message, size int) (superseded int) {
 		b.dropFirst(t)
 		superseded++
 	}
-	t.values = append(t.values, newestValue{*m, size, true})
+	t.values = append(t.values, newestValue{message: *m, bytes: int32(size), borrowed: true})
 	b.count++
 	b.bytes += size
 	b.updated.Remove(b.updates, i)
@@ -112,19 +115,27 @@ func (b *newest) cloneBorrowed() {
 // first returns the message whose turn it is. There must be one.
 func (b *newest) first() frames.Message { return b.topics[b.line.Head].values[0].message }
 
-// pop removes the message that first returns.
-func (b *newest) pop() {
+// last returns the message that was added last.
+func (b *newest) last() *newestValue {
+	values := b.topics[b.updated.Tail].values
+	return &values[len(values)-1]
+}
+
+// pop removes and returns the message that first returns.
+func (b *newest) pop() (v newestValue) {
 	i := b.line.Head
+	v = b.topics[i].values[0]
 	b.dropFirst(&b.topics[i])
 	if !b.removeEmpty(i) {
 		b.line.Remove(b.turns, i)
 		b.line.PushBack(b.turns, i)
 	}
+	return v
 }
 
 func (b *newest) dropFirst(t *newestTopic) {
 	b.count--
-	b.bytes -= t.values[0].bytes
+	b.bytes -= int(t.values[0].bytes)
 	t.values = removeFirst(t.values)
 }
 

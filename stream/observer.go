@@ -79,16 +79,22 @@ type Attempted struct {
 // functions.
 type observer struct {
 	Observer
-	log      *slog.Logger
-	panicked atomic.Bool // a panic was logged
+	log      *slog.Logger // of the session
+	panicked atomic.Bool  // a panic was logged
 }
 
-// newObserver returns an observer for a copy of o, nil if o is nil.
-func newObserver(o *Observer, log *slog.Logger) *observer {
+// newObserver returns an observer for a copy of o, nil if o is nil, and the logger of the session,
+// whose records pass through a queue to the observer and to the logger of the user.
+func newObserver(o *Observer, user *slog.Logger, life *life) (*observer, *slog.Logger) {
 	if o == nil {
-		return nil
+		return nil, logThrough(user, life)
 	}
-	return &observer{Observer: *o, log: log}
+	made := &observer{Observer: *o}
+	if o.Warned != nil {
+		user = slog.New(warnings{user.Handler(), made})
+	}
+	made.log = logThrough(user, life)
+	return made, made.log
 }
 
 func (o *observer) seesPublished() bool { return o != nil && o.Published != nil }
@@ -96,6 +102,28 @@ func (o *observer) seesPublished() bool { return o != nil && o.Published != nil 
 func (o *observer) published(row []Published) {
 	defer o.recovered("Published")
 	o.Published(row)
+}
+
+func (o *observer) seesDelivered() bool { return o != nil && o.Delivered != nil }
+
+func (o *observer) delivered(row []Delivered) {
+	defer o.recovered("Delivered")
+	o.Delivered(row)
+}
+
+func (o *observer) seesAcked() bool { return o != nil && o.Acked != nil }
+
+func (o *observer) acked(row []Acked) {
+	defer o.recovered("Acked")
+	o.Acked(row)
+}
+
+// seesDeliveries reports whether the times of deliveries are wanted.
+func (o *observer) seesDeliveries() bool { return o.seesDelivered() || o.seesAcked() }
+
+func (o *observer) warned(r slog.Record) {
+	defer o.recovered("Warned")
+	o.Warned(r)
 }
 
 // recovered ends a panic of a function of the user. It must be deferred.

@@ -31,10 +31,11 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 		counts:   newReceiptCounts(),
 		life:     newLife(),
 	}
-	options.Logger = logThrough(options.Logger, s.life)
+	var watching *observer
+	watching, options.Logger = newObserver(options.Observer, options.Logger, s.life)
 	s.calls = &publishCalls{wake: s.life.waker}
 	s.inboxes = newInboxes(options.ReceiveBytes, highWater(options.ReceiveBytes), s.life)
-	l := newLoop(s, &options, endpoints, first)
+	l := newLoop(s, &options, endpoints, watching, first)
 	s.publishes, s.states = l.intake.publishes, l.link.states
 	if base := options.V5.ReplyTopic; base != "" {
 		l.receipts.replies = &replies{base: base}
@@ -51,7 +52,7 @@ func openSession(rawURL string, o *Options, first chan<- error) (*Session, error
 }
 
 // newLoop makes the loop of a session and its owners.
-func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- error) *loop {
+func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, watching *observer, first chan<- error) *loop {
 	var journal *flow.Journal
 	if o.KeepSession && o.Store != nil {
 		journal = new(flow.Journal)
@@ -74,7 +75,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 		},
 		receiver: receiver{Receiver: flow.NewReceiver(journal), slowConsumer: o.SlowConsumer},
 		timings:  &s.timings,
-		observer: newObserver(o.Observer, o.Logger),
+		observer: watching,
 		subs:     flow.NewSubscriptions[*filterSet](ids, o.Retry, o.KeepSession),
 		intake:   newIntake(o.Full != flow.Block, s.calls),
 		receipts: receipts{counts: s.counts, calls: s.calls, life: s.life, log: o.Logger},
@@ -86,6 +87,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, first chan<- er
 	l.sender.Limit(flow.QueueLimit{Messages: o.Queue, Bytes: o.QueueBytes, Full: o.Full})
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.outbox.writer.timings = l.timings
+	*s.inboxes.hands = handovers{clock: &l.clock, timings: l.timings, observer: l.observer}
 	l.subs.Identify(rand.Uint32())
 	if o.V5.Authenticate != nil {
 		l.link.reauth = &reauth{authenticate: o.V5.Authenticate, limit: o.ConnectTimeout, life: s.life, tell: s.authenticated}

@@ -16,11 +16,11 @@ import (
 // written, except for packets that depend on no uncommitted change, which overtake a slow commit.
 // The changes of a failed commit are committed again, alone and before any other batch.
 type outbox struct {
-	log   *packetLog
-	terms *terms // of the connection, only read
-	conn  wire   // nil without a connection
-	err   error  // a packet could not be encoded for the connection
-	sent  uint64 // PUBLISH packets
+	log          *packetLog
+	terms        *terms // of the connection, only read
+	conn         wire   // nil without a connection
+	err          error  // a packet could not be encoded for the connection
+	sent, resent uint64 // PUBLISH packets, and those of them with DUP
 
 	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling     batch

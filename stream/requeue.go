@@ -33,8 +33,8 @@ func (d Delivery) Requeue(after time.Duration) {
 }
 
 // postpone keeps the requeued deliveries until they are due. It ignores deliveries that were
-// acknowledged before, for which open returns false.
-func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq uint64) bool) {
+// acknowledged before, for which open returns false, and returns the number of the others.
+func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq uint64) bool) (n int) {
 	for i := range requeues {
 		r := &requeues[i]
 		if d := &r.delivery; d.seq != 0 && !open(d.seq) {
@@ -43,7 +43,9 @@ func (b *inboxes) postpone(requeues []requeue, now time.Duration, open func(seq 
 		}
 		r.due = max(1, now+r.after) // 0 is none
 		b.keepUntilDue(*r)
+		n++
 	}
+	return n
 }
 
 // keepUntilDue keeps a delivery, which counts as a message of its inbox. When there is no room for
@@ -90,7 +92,7 @@ func (b *inboxes) resume(now time.Duration, dropped func(seq uint64)) {
 	if due := b.requeueDue(); due == 0 || due > now {
 		return
 	}
-	b.lock()
+	b.lockAt(now)
 	defer b.unlock()
 	due := b.postponed.takeDue(now)
 	for i := range due {

@@ -1,6 +1,10 @@
 package stream
 
-import "github.com/go-millrace/mqtt/flow/list"
+import (
+	"time"
+
+	"github.com/go-millrace/mqtt/flow/list"
+)
 
 // A slab is the array of slots that the inboxes of a session share. A message keeps its slot while
 // it waits, and lists link the slots by their numbers.
@@ -12,7 +16,8 @@ type slab struct {
 	byInbox []list.Links
 	byAge   []list.Links
 	free    []int32
-	qos0    list.List // of all inboxes, oldest first
+	qos0    list.List       // of all inboxes, oldest first
+	times   []time.Duration // when the message of each slot arrived, 0 or beyond the end if that is not wanted
 }
 
 // A slot holds one waiting message.
@@ -52,7 +57,26 @@ func (b *slab) grow() int32 {
 // release clears slot i, which is in no list, for later use.
 func (b *slab) release(i int32) {
 	b.slots[i] = slot{}
+	if int(i) < len(b.times) {
+		b.times[i] = 0
+	}
 	b.free = append(b.free, i)
+}
+
+// stamp records when the message in slot i arrived.
+func (b *slab) stamp(i int32, at time.Duration) {
+	for len(b.times) <= int(i) {
+		b.times = append(b.times, 0)
+	}
+	b.times[i] = at
+}
+
+// arrivedAt returns when the message in slot i arrived, 0 if that is not known.
+func (b *slab) arrivedAt(i int32) time.Duration {
+	if int(i) < len(b.times) {
+		return b.times[i]
+	}
+	return 0
 }
 
 // insert puts slot i at its place by order of arrival into a list that begins with later messages,

@@ -68,6 +68,19 @@ func (t *timings) connect(d time.Duration) {
 	}
 }
 
+// handedOver records n messages that arrived at the same time, 0 if that is not known.
+func (t *timings) handedOver(now, arrived time.Duration, n int) {
+	if r := t.begun(); r != nil && arrived != 0 {
+		r.handedOver.record(now-arrived, uint64(n))
+	}
+}
+
+func (t *timings) acked(d time.Duration) {
+	if r := t.begun(); r != nil {
+		r.acked.record(d, 1)
+	}
+}
+
 // committing returns the time at which a commit begins, zero if nothing is recorded.
 func (t *timings) committing() (began time.Time) {
 	if t.begun() != nil {
