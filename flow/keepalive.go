@@ -25,7 +25,8 @@ type KeepAlive struct {
 	lastHeard time.Duration
 	lastPing  time.Duration
 	bytesIn   uint64 // the count of received bytes at the last check
-	pinged    bool   // a PINGREQ awaits its PINGRESP
+
+	pinged bool // a PINGREQ awaits its PINGRESP
 
 	// The send queue, while the PINGREQ may be in it.
 	queued    bool          // the last byte of the PINGREQ has not left the queue

@@ -35,20 +35,20 @@ const maxEmptyReads = 100
 // at a time may use a Reader.
 type Reader struct {
 	src   io.Reader
-	limit int  // largest accepted frame, in bytes
-	auth  bool // AUTH is accepted
+	limit int // largest accepted frame, in bytes
 
 	buf  []byte // filled from the front; Keep removes the bytes of kept frames
 	r, w int    // buf[r:w] has arrived; Next has not returned it yet
 	size int    // size of the next buffer, from idleBuffer to maxBuffer
-	full bool   // the last read filled buf
 	skip int    // bytes of a skipped frame that have not arrived yet
 
 	buffers int                   // used so far
 	whole   []byte                // the last one, whose rest buf may be
 	supply  func(size int) []byte // nil makes each buffer
 
-	empty int   // consecutive reads that returned neither bytes nor an error
+	auth  bool  // AUTH is accepted
+	full  bool  // the last read filled buf
+	empty uint8 // consecutive reads that returned neither bytes nor an error
 	err   error // the source returned it together with bytes; the next Fill returns it
 }
 

@@ -70,6 +70,12 @@ func (c *connection) restored(snap flow.Snapshot) {
 // online reports whether the session counts as connected: from begin until reset.
 func (c *connection) online() bool { return c.phase >= phaseUp }
 
+// awaitsPingresp reports whether a PINGREQ was sent that has no answer yet.
+func (c *connection) awaitsPingresp() bool {
+	_, awaits := c.keepAlive.Pending()
+	return awaits && c.phase == phaseUp
+}
+
 // lost returns the reason why the session is not connected, nil while it is.
 func (c *connection) lost() error {
 	if c.phase == phaseUp {

@@ -19,19 +19,19 @@ type inbox struct {
 	over chan struct{} // closed by the loop: no more messages come
 	tally
 	line     list.List
-	idle     int // number of waiting consumers
-	waking   bool
+	idle     int   // number of waiting consumers
 	later    int   // messages in count that were requeued and not put back yet
-	ended    bool  // a consumer was told the end
 	holders  int   // consumers that hold a chunk
+	waking   bool  // the inbox is in wakeable
+	ended    bool  // a consumer was told the end
 	finished bool  // no more messages come
+	decoded  bool  // by Decode
 	err      error // why
 	messages chan frames.Message
 	delivers chan Delivery
 	batches  map[batching]chan Batch
 	latest   map[LatestOptions]chan frames.Message
 	merged   *merge
-	decoded  bool  // by Decode
 	ranges   int   // range loops that run
 	misuse   error // of a method that returns only a channel
 

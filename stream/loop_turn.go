@@ -7,12 +7,13 @@ import (
 )
 
 // run is the body of the loop's goroutine. At deadlines and after shrink another goroutine goes on.
-// Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait.
+// Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait. While
+// a PINGRESP is awaited, this goroutine stays, since shrink follows soon.
 func (l *loop) run() {
 	for l.ending != over {
 		l.wait()
 		l.turn()
-		if l.renew {
+		if l.renew && !l.link.awaitsPingresp() {
 			l.renew = false
 			go l.run()
 			return

@@ -33,23 +33,14 @@ type outbox struct {
 	began       time.Duration // when current became busy
 	spare       buffers       // of the last batch, to be used again
 
-	handed uint64       // the number of the last batch whose bytes were handed to the connection
-	failed failedCommit // err is nil if the last commit succeeded
+	handed uint64        // the number of the last batch whose bytes were handed to the connection
+	failed *failedCommit // nil if the last commit succeeded
 
 	writer writer
 	syncs  []syncCall
 
 	properties *frames.Properties // of the message that is being encoded
 	aliases    *outAliases        // nil if the broker takes no aliases
-}
-
-// A failedCommit is a commit to be repeated.
-type failedCommit struct {
-	number  uint64 // of the batch
-	changes []flow.Change
-	kinds   flow.ChangeKinds // of the changes
-	err     error
-	retryAt time.Duration
 }
 
 // A syncCall waits for the commit of a batch.
@@ -68,8 +59,6 @@ const (
 	// for both switches, which costs a fifth of the time. A larger batch is worth the switches,
 	// since the loop fills the next batch meanwhile.
 	smallBatch = 16 << 10
-
-	commitRetry = time.Second
 )
 
 func newOutbox(log *packetLog, store flow.Store, journal *flow.Journal) outbox {
@@ -123,7 +112,7 @@ func (o *outbox) sending(now time.Duration) bool {
 
 // empty reports whether nothing waits for the Store or the connection.
 func (o *outbox) empty() bool {
-	return !o.busy && len(o.filling.bytes) == 0 && len(o.failed.changes)+o.journal.Len() == 0
+	return !o.busy && len(o.filling.bytes) == 0 && !o.failed.waits() && o.journal.Len() == 0
 }
 
 // flush passes the batch being filled to the Store and the connection, unless another batch is
@@ -135,13 +124,11 @@ func (o *outbox) flush(now time.Duration) (bytes int, done bool) {
 		return 0, false
 	case o.busy:
 		return o.overtake(now), false
-	case now < o.failed.retryAt:
+	case now < o.retryAt():
 		return 0, false
 	}
-	if len(o.failed.changes) > 0 {
-		changes := o.failed.changes
-		o.failed.changes = nil
-		return 0, o.write(batch{number: o.failed.number, kinds: o.failed.kinds, buffers: buffers{changes: changes}}, now)
+	if o.failed.waits() {
+		return 0, o.write(o.failed.again(), now)
 	}
 	o.filling.kinds, o.filling.examined = o.journal.Kinds(), 0
 	o.filling.changes = o.journal.MoveTo(o.filling.changes)
@@ -242,12 +229,6 @@ func (o *outbox) warnOfSlowCommit(now, keepAlive time.Duration) {
 // answers returns the channel of the writer's answers, nil while there is no writer.
 func (o *outbox) answers() <-chan written { return o.writer.answers }
 
-// failing returns the error of the last commit, nil if that commit succeeded.
-func (o *outbox) failing() error { return o.failed.err }
-
-// retryAt returns the time at which a failed commit is repeated.
-func (o *outbox) retryAt() time.Duration { return o.failed.retryAt }
-
 // done records the result of a batch whose commit has not failed, or of an early write. It returns
 // the number of the batch, and whether bytes and a PINGREQ were written.
 func (o *outbox) done(w written) (number uint64, bytes, ping bool) {
@@ -265,8 +246,8 @@ func (o *outbox) done(w written) (number uint64, bytes, ping bool) {
 // the number of the batch and whether the batch had bytes.
 func (o *outbox) committed() (number uint64, hadBytes bool) {
 	number, hadBytes = o.current.number, len(o.current.bytes) > 0
-	if len(o.failed.changes) == 0 { // otherwise this is a packet that was written alone
-		o.failed.err = nil
+	if !o.failed.waits() { // otherwise this is a packet that was written alone
+		o.failed = nil
 	}
 	o.answerSyncs(number, nil)
 	o.release()
@@ -278,7 +259,7 @@ func (o *outbox) committed() (number uint64, hadBytes bool) {
 func (o *outbox) uncommitted(err error, now time.Duration, revise func([]flow.Change) []flow.Change) {
 	number := o.current.number
 	o.handed = min(o.handed, number-1)
-	o.failed = failedCommit{number, revise(o.current.changes), o.current.kinds, err, now + commitRetry}
+	o.failed = &failedCommit{number, revise(o.current.changes), o.current.kinds, err, now + commitRetry}
 	o.answerSyncs(math.MaxUint64, err)
 	o.current.changes = nil
 	o.release()
@@ -299,7 +280,7 @@ func (o *outbox) sync(reply chan<- error) {
 	switch {
 	case o.journal.Len() > 0:
 		o.syncs = append(o.syncs, syncCall{o.filling.number, reply})
-	case len(o.failed.changes) > 0:
+	case o.failed.waits():
 		o.syncs = append(o.syncs, syncCall{o.failed.number, reply})
 	case o.busy && len(o.current.changes) > 0:
 		o.syncs = append(o.syncs, syncCall{o.current.number, reply})
@@ -322,9 +303,6 @@ func (o *outbox) answerSyncs(number uint64, err error) {
 	}
 	o.syncs = slices.Delete(o.syncs, 0, done)
 }
-
-// retryNow makes the next flush repeat a failed commit without waiting.
-func (o *outbox) retryNow() { o.failed.retryAt = 0 }
 
 // shrink frees the memory of an idle session. The writer ends after its next answer.
 func (o *outbox) shrink(unused bool) {

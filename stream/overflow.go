@@ -12,10 +12,10 @@ import (
 // each period in which the queue is full. A period ends when half of the queue is free.
 type overflow struct {
 	full    flow.Full // Options.Full
+	warned  bool      // in this period
 	limit   int       // Options.QueueBytes
 	refused uint64
 	evicted uint64
-	warned  bool // in this period
 	log     *slog.Logger
 }
 

@@ -16,7 +16,8 @@ import (
 
 // A Conn is one connection to a broker, after CONNECT and CONNACK. Only one goroutine reads,
 // through Reader. Only one goroutine at a time writes, with Write or TryWrite. All other methods
-// are safe for concurrent use.
+// are safe for concurrent use. Its parts are values, since a Conn that is idle for long needs less
+// memory as one object.
 type Conn struct {
 	Endpoint string // the broker's URL without user, password and query
 	Version  frames.Version
@@ -27,21 +28,22 @@ type Conn struct {
 	Reader   *frames.Reader
 	Auth     *Authentication // nil without one
 
-	net.Conn               // the connection with TLS and WebSocket, if used
-	raw      *deadlineConn // the network connection under TLS and WebSocket
-	socket   *socket       // the socket of raw, if there is one and neither TLS nor WebSocket is used
+	net.Conn              // the connection with TLS and WebSocket, if used
+	raw      deadlineConn // the network connection under TLS and WebSocket
+	socket   socket       // the socket of raw, if there is one and neither TLS nor WebSocket is used
 	bytesIn  atomic.Uint64
+	first    *firstBytes // during the handshake; nil afterwards
 }
 
 // secure adds TLS and WebSocket if the scheme of e demands them. TLS has verified the broker before
 // any MQTT packet is written.
 func (c *Conn) secure(ctx context.Context, e *Endpoint, a *Attempt, config *Config) (err error) {
-	c.Conn = c.raw
+	c.Conn = &c.raw
 	if !e.tls && !e.WebSocket() {
-		c.socket = socketOf(c.raw.Conn)
+		c.socket.open(c.raw.Conn)
 	}
 	if e.tls {
-		secured := tls.Client(c.raw, tlsConfig(e, a.TLS))
+		secured := tls.Client(&c.raw, tlsConfig(e, a.TLS))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return wrap("TLS: ", err)
 		}
@@ -51,6 +53,18 @@ func (c *Conn) secure(ctx context.Context, e *Endpoint, a *Attempt, config *Conf
 		c.Conn, err = dialWebSocket(ctx, c.Conn, e, a.Header, config)
 	}
 	return err
+}
+
+// A source is a Conn as its Reader sees it: it counts the bytes read.
+type source Conn
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.bytesIn.Add(uint64(n))
+	if s.first != nil {
+		s.first.add(p[:n])
+	}
+	return n, err
 }
 
 // BytesIn returns the number of bytes read since the connection began. Incomplete packets are
@@ -67,7 +81,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 // TryWrite writes as many bytes of p as the connection accepts without waiting, and returns their
 // number, which may be 0.
 func (c *Conn) TryWrite(p []byte) int {
-	if c.socket == nil || c.raw.isClosing() {
+	if !c.socket.isOpen() || c.raw.isClosing() {
 		return 0
 	}
 	n := c.socket.try(p)

@@ -57,14 +57,18 @@ func slow(pause time.Duration, stop int) *slowConn {
 	return &slowConn{pause: pause, stop: stop, closed: make(chan struct{})}
 }
 
-// packets returns a connection that writes MQTT packets over c.
-func packets(c *deadlineConn) *Conn { return &Conn{Conn: c, raw: c} }
+// limited returns a connection over raw, which writes MQTT packets, and the part that limits writes.
+func limited(raw net.Conn, timeout time.Duration) (packets *Conn, c *deadlineConn) {
+	packets = &Conn{raw: deadlineConn{Conn: raw, timeout: timeout}}
+	packets.Conn = &packets.raw
+	return packets, &packets.raw
+}
 
 // WriteTimeout bounds a write that makes no progress, however long one takes that does.
 func TestProgressRenewsTheWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(700*time.Millisecond, 20)
-		c := &deadlineConn{Conn: raw, timeout: time.Second}
+		_, c := limited(raw, time.Second)
 		began := time.Now()
 		if n, err := c.Write(make([]byte, 20)); n != 20 || err != nil {
 			t.Errorf("wrote %d after %v: %v", n, time.Since(began), err)
@@ -84,11 +88,11 @@ func TestProgressRenewsTheWriteTimeout(t *testing.T) {
 func TestClosingHasOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 100)
-		c := &deadlineConn{Conn: raw, timeout: time.Minute}
+		packets, c := limited(raw, time.Minute)
 		c.startClosing()
 		<-time.After(5 * time.Second) // a slow commit comes before
 		began := time.Now()
-		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+		if n, err := packets.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
 			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
 		}
 		<-raw.closed
@@ -106,8 +110,8 @@ func TestClosingHasOneSecond(t *testing.T) {
 func TestClosingBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 100)
-		c := &deadlineConn{Conn: raw}
-		go packets(c).Write([]byte("x"))
+		packets, c := limited(raw, 0)
+		go packets.Write([]byte("x"))
 		synctest.Wait()
 		c.startClosing()
 		<-time.After(600 * time.Millisecond)
@@ -117,7 +121,7 @@ func TestClosingBeginsAnew(t *testing.T) {
 			t.Errorf("the first limit reaches a pong after the second: %d, %v", n, err)
 		}
 		began := time.Now()
-		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+		if n, err := packets.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
 			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
 		}
 	})
@@ -128,7 +132,7 @@ func TestClosingBeginsAnew(t *testing.T) {
 func TestAPongDoesNotBeginTheLastSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(400*time.Millisecond, 13)
-		c := &deadlineConn{Conn: raw, timeout: 2 * time.Second}
+		packets, c := limited(raw, 2*time.Second)
 		go c.Write(make([]byte, 3)) // under way when the end begins
 		synctest.Wait()
 		c.startClosing()
@@ -137,7 +141,7 @@ func TestAPongDoesNotBeginTheLastSecond(t *testing.T) {
 			t.Errorf("wrote %d: %v; the deadline is %v", n, err, raw.deadline)
 		}
 		began := time.Now()
-		if n, err := packets(c).Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
+		if n, err := packets.Write(make([]byte, 10)); n != 2 || err == nil || time.Since(began) != closeLimit {
 			t.Errorf("wrote %d in %v: %v", n, time.Since(began), err)
 		}
 		<-raw.closed
@@ -148,7 +152,7 @@ func TestAPongDoesNotBeginTheLastSecond(t *testing.T) {
 func TestTheWaitForTheBrokerIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(time.Millisecond, 100)
-		c := packets(&deadlineConn{Conn: raw})
+		c, _ := limited(raw, 0)
 		c.LimitClose()
 		began := time.Now()
 		c.CloseWrite()
@@ -162,9 +166,9 @@ func TestTheWaitForTheBrokerIsLimited(t *testing.T) {
 func TestAnOrderlyCloseStopsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raw := slow(time.Millisecond, 100)
-		c := &deadlineConn{Conn: raw}
+		packets, c := limited(raw, 0)
 		c.startClosing()
-		packets(c).Write([]byte("x"))
+		packets.Write([]byte("x"))
 		c.stopClosing()
 		<-time.After(2 * closeLimit)
 		if isDone(raw.closed) {

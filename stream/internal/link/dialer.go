@@ -135,7 +135,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (c *Conn, re
 		}
 		return nil, false, wrap(step, err)
 	}
-	raw, err := d.config.DialContext(ctx, e.network, e.addr)
+	raw, err := d.config.DialContext(ctx, e.network(), e.addr)
 	if err == nil && raw == nil {
 		err = errNoConn
 	}
@@ -144,7 +144,7 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (c *Conn, re
 	}
 	c = &Conn{
 		Endpoint: e.String(), Version: a.Version,
-		raw: &deadlineConn{Conn: raw, timeout: d.config.WriteTimeout, pace: d.config.CountEvery},
+		raw: deadlineConn{Conn: raw, timeout: d.config.WriteTimeout, pace: d.config.CountEvery},
 	}
 	// From here on the end of ctx closes the connection, which ends every wait on it.
 	release := context.AfterFunc(ctx, func() { raw.Close() })

@@ -8,32 +8,41 @@ import (
 	"strings"
 )
 
+const unix = "unix" // the scheme of a unix socket
+
 // An Endpoint is the parsed URL of a broker.
 type Endpoint struct {
-	scheme  string
-	network string // tcp or unix
-	addr    string // host:port, or the path of a unix socket
-	host    string // the name that TLS verifies
-	tls     bool
-	path    string // of a WebSocket, escaped; empty for other schemes
-	query   string // of a WebSocket; the query may hold a token
-	user    *url.Userinfo
+	scheme string
+	addr   string // host:port, or the path of a unix socket
+	host   string // the name that TLS verifies
+	path   string // of a WebSocket, escaped; empty for other schemes
+	query  string // of a WebSocket; the query may hold a token
+	user   *url.Userinfo
 
+	tls      bool
 	referred bool // another broker has referred to it
 }
 
 // String returns the URL as logs, States and errors may show it: without user name, password and
 // query.
 func (e *Endpoint) String() string {
-	if e.network == "unix" {
+	if e.scheme == unix {
 		return "unix://" + e.addr
 	}
 	return e.scheme + "://" + e.addr + e.path
 }
 
+// network returns the network of the address, as package net names it.
+func (e *Endpoint) network() string {
+	if e.scheme == unix {
+		return "unix"
+	}
+	return "tcp"
+}
+
 // place returns the same text for all URLs of one broker.
 func (e *Endpoint) place() string {
-	if e.network == "unix" {
+	if e.scheme == unix {
 		return e.String()
 	}
 	return fmt.Sprint(e.tls, " ", strings.ToLower(e.addr), e.path)
@@ -41,7 +50,7 @@ func (e *Endpoint) place() string {
 
 // url returns the URL without user name and password.
 func (e *Endpoint) url() *url.URL {
-	if e.network == "unix" {
+	if e.scheme == unix {
 		return &url.URL{Scheme: e.scheme, Path: e.addr}
 	}
 	path, _ := url.PathUnescape(e.path) // e.path comes from url.URL.EscapedPath
@@ -152,12 +161,12 @@ func checkUnambiguous(field, raw string) error {
 
 // newEndpoint returns the endpoint that u names. Errors name field, not the URL.
 func newEndpoint(field string, u *url.URL) (*Endpoint, error) {
-	e := &Endpoint{scheme: strings.ToLower(u.Scheme), network: "tcp", user: u.User, host: u.Hostname()}
-	if e.scheme == "unix" {
+	e := &Endpoint{scheme: strings.ToLower(u.Scheme), user: u.User, host: u.Hostname()}
+	if e.scheme == unix {
 		if u.Path == "" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, BadOption(field, "of scheme unix needs the form unix:///path")
 		}
-		e.network, e.addr = "unix", u.Path
+		e.addr = u.Path
 		return e, nil
 	}
 	scheme, known := schemes[e.scheme]

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -23,8 +22,10 @@ func (c *Conn) handshake(ctx context.Context, hello []byte, a *Attempt, config *
 	c.ClientID, c.HasWill = connect.ClientID, connect.Will != nil
 	log := config.Logger
 	log.Debug("sent", "type", frames.TypeConnect.String(), "client", c.ClientID, "size", len(hello))
-	first := &sniffer{Reader: c.Conn, bytes: &c.bytesIn}
-	c.Reader = frames.NewReader(first, config.MaxPacket)
+	first := new(firstBytes)
+	c.first = first
+	defer func() { c.first = nil }()
+	c.Reader = frames.NewReader((*source)(c), config.MaxPacket)
 	c.Reader.SetVersion(c.Version)
 	f, err := frames.ReadFrame(c.Reader)
 	for err == nil && f.Type() == frames.TypeAuth && a.exchange != nil {
@@ -115,34 +116,27 @@ var errSessionPresent = &frames.ProtocolError{
 	Reason: "has session present set for a clean session [MQTT-3.2.2-1]",
 }
 
-// A sniffer counts the bytes read and keeps the first bytes. If the first packet is not CONNACK,
-// the error quotes these bytes.
-type sniffer struct {
-	io.Reader
-	bytes *atomic.Uint64
-	head  [24]byte
-	n     int
+// firstBytes keeps the first bytes that were read. If the first packet is not CONNACK, the error
+// quotes these bytes.
+type firstBytes struct {
+	head [24]byte
+	n    int
 }
 
-func (s *sniffer) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	s.bytes.Add(uint64(n))
-	s.n += copy(s.head[s.n:], p[:n])
-	return n, err
-}
+func (s *firstBytes) add(p []byte) { s.n += copy(s.head[s.n:], p) }
 
-func (s *sniffer) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
+func (s *firstBytes) isConnack() bool { return s.head[0]>>4 == byte(frames.TypeConnack) }
 
 // quotable reports whether an error may quote the first bytes. Our own CONNECT may have come back
 // with its password, an AUTH holds authentication data, and a PUBLISH a payload.
-func (s *sniffer) quotable() bool {
+func (s *firstBytes) quotable() bool {
 	const connect, auth = byte(frames.TypeConnect) << 4, byte(frames.TypeAuth) << 4
 	return s.n > 0 && s.head[0] != connect && s.head[0] != auth && !s.isPublish() // other flags are another protocol, such as a TLS alert
 }
 
 // isPublish reports whether the first bytes may be those of a PUBLISH. The greeting of a mail
 // server and HTML are not: they begin like one, with a topic that is longer than the packet.
-func (s *sniffer) isPublish() bool {
+func (s *firstBytes) isPublish() bool {
 	if s.head[0]>>4 != byte(frames.TypePublish) {
 		return false
 	}
@@ -157,7 +151,7 @@ func (s *sniffer) isPublish() bool {
 // notConnack returns the error for a packet in place of CONNACK. The error names the type of the
 // packet and does not show its payload. For bytes that are not an MQTT packet, the error quotes the
 // first bytes, without those behind their packet.
-func (s *sniffer) notConnack(f frames.Frame, err error, v frames.Version) error {
+func (s *firstBytes) notConnack(f frames.Frame, err error, v frames.Version) error {
 	head := s.head[:s.n]
 	if err == nil {
 		if _, err := frames.Parse(f, v); err == nil || !s.quotable() {

@@ -17,9 +17,9 @@ type socket struct {
 	n     int
 }
 
-// socketOf returns the socket of a connection of package net. It returns nil for any other
-// connection, since the Write method of a wrapper must not be bypassed.
-func socketOf(c net.Conn) *socket {
+// open makes s the socket of a connection of package net. It does nothing for any other connection,
+// since the Write method of a wrapper must not be bypassed.
+func (s *socket) open(c net.Conn) {
 	var raw syscall.RawConn
 	var err error
 	switch c := c.(type) {
@@ -28,13 +28,12 @@ func socketOf(c net.Conn) *socket {
 	case *net.UnixConn:
 		raw, err = c.SyscallConn()
 	}
-	if raw == nil || err != nil {
-		return nil
+	if raw != nil && err == nil {
+		s.raw, s.write = raw, s.once
 	}
-	s := &socket{raw: raw}
-	s.write = s.once
-	return s
 }
+
+func (s *socket) isOpen() bool { return s.raw != nil }
 
 // try writes the beginning of p and returns the number of bytes written. If an error stops the
 // write, the next blocking write reports that error.
