@@ -1,6 +1,9 @@
 package mqtt_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"regexp"
 	"strings"
@@ -8,22 +11,60 @@ import (
 	"unicode/utf8"
 )
 
-// Each code block of the README that names a file of examples/ is an exact copy of that file.
+// Each code block of the README that names a file of examples/, or a function in it, is an exact
+// copy. So the README shows only code that is compiled and tested.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme := read(t, "README.md")
-	snippet := regexp.MustCompile("(?s)<!-- (examples/\\S+) -->\n```go\n(.*?)```\n")
+	snippet := regexp.MustCompile("(?s)<!-- (examples/\\S+\\.go)(?:: (\\w+))? -->\n```go\n(.*?)```\n")
 	found := snippet.FindAllStringSubmatch(readme, -1)
-	if len(found) < 3 {
-		t.Fatalf("%d snippets that name their file, want the range loop, the select loop and the pipeline", len(found))
+	if n := strings.Count(readme, "```go\n"); n != len(found) || n < 5 {
+		t.Errorf("%d code blocks, %d of them name their file, want all of at least 5", n, len(found))
 	}
 	for _, f := range found {
-		if f[2] != read(t, f[1]) {
-			t.Errorf("the snippet of %s is not the file's text", f[1])
+		want := read(t, f[1])
+		if f[2] != "" {
+			want = function(t, f[1], f[2])
+		}
+		if f[3] != want {
+			t.Errorf("the snippet of %s %s is not the text of the file", f[1], f[2])
 		}
 	}
-	if n := strings.Count(readme, "\n"); n >= 200 {
-		t.Errorf("README.md has %d lines, want fewer than 200", n)
+	if n := strings.Count(readme, "\n"); n > 350 {
+		t.Errorf("README.md has %d lines, want at most 350", n)
 	}
+	withinWidth(t, "README.md", readme)
+}
+
+// Each link of the README and of OPERATIONS.md to a file leads to one.
+func TestLinksOfTheDocumentsLeadToFiles(t *testing.T) {
+	for _, file := range []string{"README.md", "OPERATIONS.md"} {
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`).FindAllStringSubmatch(read(t, file), -1) {
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+// function returns the text of a function, with its comment.
+func function(t *testing.T, file, name string) string {
+	t.Helper()
+	text, files := read(t, file), token.NewFileSet()
+	f, err := parser.ParseFile(files, file, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Decls {
+		if d, ok := d.(*ast.FuncDecl); ok && d.Name.Name == name {
+			begin := d.Pos()
+			if d.Doc != nil {
+				begin = d.Doc.Pos()
+			}
+			return text[files.Position(begin).Offset:files.Position(d.End()).Offset] + "\n"
+		}
+	}
+	t.Fatalf("%s has no function %s", file, name)
+	return ""
 }
 
 // withinWidth checks that no line outside tables has more than 100 columns.

@@ -2,11 +2,22 @@
 package main
 
 import (
+	"context"
+
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-func main() { demo.Main(selectLoop, demo.Feed{Round: commands}) }
+func main() { demo.Main(run, demo.Feed{Round: commands}) }
+
+func run(ctx context.Context, broker string) error {
+	client, err := mqtt.Dial(ctx, broker, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return selectLoop(ctx, client)
+}
 
 // commands returns the messages that the broker in this process publishes in one round.
 func commands(n int) []mqtt.Message {

@@ -8,20 +8,16 @@ import (
 )
 
 // selectLoop switches a lamp and sends a heartbeat until ctx ends.
-func selectLoop(ctx context.Context, broker string) error {
-	client, err := mqtt.Dial(ctx, broker, nil)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func selectLoop(ctx context.Context, client *mqtt.Client) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "lamp/set", QoS: mqtt.ExactlyOnce})
 	if err != nil {
 		return err
 	}
-
-	commands, ticks, receipts := sub.Messages(), time.Tick(time.Second), make(chan mqtt.Receipt, 1)
+	commands, ticks := sub.Messages(), time.Tick(time.Second)
+	receipts := make(chan mqtt.Receipt, 1)
 	var publishes chan<- mqtt.Publishing // nil while there is nothing to publish
-	beat := mqtt.Publishing{Message: mqtt.Message{Topic: "lamp/alive", QoS: mqtt.AtLeastOnce}, Ack: receipts}
+	beat := mqtt.Publishing{Ack: receipts}
+	beat.Topic, beat.QoS = "lamp/alive", mqtt.AtLeastOnce
 	for {
 		select {
 		case m, ok := <-commands:
