@@ -12,19 +12,19 @@ import (
 // printStates prints each change of the connection. For each connection after the first one it
 // prints which parts of the session the client has restored.
 func printStates(client *mqtt.Client) {
-	connections, inFlight := 0, 0
+	resent := uint64(0)
 	for s := range client.States(context.Background()) {
 		switch {
 		case s.Online:
 			fmt.Printf("online    %s at MQTT %v\n", s.Endpoint, s.Version)
-			if connections++; connections > 1 && client.Flush(context.Background()) == nil {
-				fmt.Printf("restored  the connection and %d topic filters; %d publications were sent again\n", len(topics), inFlight)
+			if client.Stats().Connections > 1 && client.Flush(context.Background()) == nil {
+				before := resent
+				resent = client.Stats().Resent
+				fmt.Printf("restored  the connection and %d topic filters; publications sent again: %d\n", len(topics), resent-before)
 			}
-			inFlight = 0
 		case errors.Is(s.Err, mqtt.ErrClosed):
 			fmt.Println("closed    the client has ended")
 		case s.Err != nil:
-			inFlight = max(inFlight, client.Stats().InFlight)
 			fmt.Println("offline  ", s.Err)
 		}
 	}
