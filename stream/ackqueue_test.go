@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-millrace/mqtt/flow"
-	"github.com/go-millrace/mqtt/frames"
 )
 
 func newTestReceipts() *receipts {
@@ -95,7 +94,7 @@ func TestEachOwnerHearsOfItsEnd(t *testing.T) {
 	if got := <-ack; got.ID != 4 || got.Tag != "t" || got.Err != ErrNotSent {
 		t.Errorf("the channel took %+v", got)
 	}
-	call := r.calls.begin(frames.Message{Topic: "x"})
+	call := begin(r.calls, "x")
 	r.complete(&flow.Ended[owner]{ID: 5, Owner: owner{tag: call}}, nil)
 	if got := <-call.receipt; got.ID != 5 || got.Tag != nil {
 		t.Errorf("the call took %+v", got)

@@ -21,10 +21,15 @@ const (
 	burstPeriod = 10 * time.Second
 )
 
+// begins reports whether the next call of over sets freeAt.
+func (b *burst) begins(packets uint64) bool {
+	return b.freeAt == 0 && packets >= b.before+burstPackets
+}
+
 // over reports whether memory must be freed. The parameter packets is the count of packets that
 // have passed. It may fall, since publications that wait to be sent count too.
 func (b *burst) over(now time.Duration, packets uint64) bool {
-	if b.freeAt == 0 && packets >= b.before+burstPackets {
+	if b.begins(packets) {
 		b.freeAt = now + burstPeriod
 	}
 	return b.freeAt != 0 && now >= b.freeAt

@@ -9,7 +9,8 @@
 //
 //   - The loop owns all protocol state (package flow). It runs one select statement, and never
 //     waits for a user, the network or a disk. The loop itself writes a small batch without Store
-//     changes, as far as the socket accepts the bytes at once.
+//     changes, as far as the socket accepts the bytes at once. While it sleeps with nothing to
+//     send, a caller of Publish takes its place for one such write at QoS 0 (lonePath).
 //   - The reader of a connection decodes all packets that one read returned, and passes them to the
 //     loop as one batch. The goroutine of the dialer, which makes the connection, ends when the
 //     reader starts.
@@ -51,6 +52,7 @@
 //
 // Consumers and publishers share small lists with the loop, each with a lock of its own: the
 // inboxes, the acknowledged deliveries (ackList), the calls of Publish (publishCalls), the commands,
-// the newest State (stateFeed). No lock is held across a channel operation that can wait, a read, a write, or
-// a call into code of the user.
+// the newest State (stateFeed). No lock is held across a channel operation that can wait, a read, a
+// write, or a call into code of the user. The token of lonePath, which a caller of Publish takes for
+// one write that does not wait, is the only exception.
 package stream

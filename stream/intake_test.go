@@ -70,7 +70,7 @@ func TestTheRestOfARunWaitsForRoom(t *testing.T) {
 func TestCallsThatFoundNoRoomAreReadyWhenThereIs(t *testing.T) {
 	in := newTestIntake()
 	for range 4 {
-		in.calls.leave(in.calls.begin(frames.Message{}))
+		in.calls.leave(begin(in.calls, ""))
 	}
 	if n := len(in.takeCalls(room(2))); n != 2 {
 		t.Fatalf("took %d calls into room for 2", n)

@@ -9,6 +9,7 @@ type loop struct {
 	settings *settings
 	commands *commands
 	life     *life
+	lone     *lonePath
 	clock    clock
 	log      packetLog
 	count    counters
@@ -34,6 +35,7 @@ type loop struct {
 
 // tick begins a turn.
 func (l *loop) tick() {
+	l.lone.takeBack()
 	l.renew = l.clock.tick()
 	l.log.refresh()
 }

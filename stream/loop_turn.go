@@ -40,6 +40,10 @@ func (l *loop) wait() {
 	if l.link.phase == phaseUp && !l.throttle.reads(l.clock.now) {
 		events = nil
 	}
+	answers := l.outbox.answers()
+	if l.hasNothingToSend() {
+		l.lone.lend() // from here to tick, the state may belong to a caller of Publish
+	}
 	select {
 	case p := <-publishes:
 		l.tick()
@@ -50,7 +54,7 @@ func (l *loop) wait() {
 	case e := <-events:
 		l.tick()
 		l.event(e)
-	case w := <-l.outbox.answers():
+	case w := <-answers:
 		l.tick()
 		l.written(w)
 	case <-l.life.wakeups:

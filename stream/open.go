@@ -67,6 +67,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, watching *obser
 		settings: &s.settings,
 		commands: &s.commands,
 		life:     s.life,
+		lone:     &s.lone,
 		clock:    newClock(s.life.waker),
 		log:      packetLog{Logger: o.Logger},
 		sender: sender{
@@ -88,6 +89,7 @@ func newLoop(s *Session, o *Options, endpoints []*link.Endpoint, watching *obser
 	l.outbox = newOutbox(&l.log, o.Store, journal)
 	l.outbox.writer.timings = l.timings
 	*s.inboxes.hands = handovers{clock: &l.clock, timings: l.timings, observer: l.observer}
+	l.lone.begin(o.Logger, l.writeLone)
 	l.subs.Identify(rand.Uint32())
 	if o.V5.Authenticate != nil {
 		l.link.reauth = &reauth{authenticate: o.V5.Authenticate, limit: o.ConnectTimeout, life: s.life, tell: s.authenticated}

@@ -17,9 +17,21 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 	if ctx.Err() != nil {
 		return notSent(context.Cause(ctx))
 	}
-	call := s.calls.begin(m)
-	if !s.calls.leave(call) {
-		return notSent(s.life.closed())
+	call, alone := s.calls.begin(m)
+	result := loneRefused
+	if alone {
+		result = s.lone.publish(call)
+	}
+	switch result {
+	case loneWritten:
+		s.calls.end(call)
+		return nil
+	case loneAccepted:
+		s.calls.accepted()
+	default:
+		if !s.calls.leave(call) {
+			return notSent(s.life.closed())
+		}
 	}
 	select {
 	case r := <-call.receipt:
@@ -41,7 +53,10 @@ func (s *Session) Publish(ctx context.Context, m frames.Message) error {
 // Publishes returns the channel that accepts publishings. The channel is unbuffered: when the send
 // returns, the session has accepted the publishing, which gets exactly one Receipt. The channel is
 // never closed, so use it in a select together with Done.
-func (s *Session) Publishes() chan<- Publishing { return s.publishes }
+func (s *Session) Publishes() chan<- Publishing {
+	s.lone.close()
+	return s.publishes
+}
 
 // PublishFrom publishes the messages of in and returns the Receipts, in the order of the messages.
 // PublishFrom stops receiving from the channel in when that channel is closed, or when ctx or the

@@ -50,18 +50,20 @@ type publishCalls struct {
 // A package-level pool would carry the channels of spare calls from one synctest bubble to another.
 const maxSpareCalls = 64
 
-// begin returns a running call for m.
-func (p *publishCalls) begin(m frames.Message) *publishCall {
-	p.running.Add(1)
+// begin returns a running call for m, and whether it is alone: no other call runs or waits, and the
+// list is not closed.
+func (p *publishCalls) begin(m frames.Message) (call *publishCall, alone bool) {
+	first := p.running.Add(1) == 1
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	alone = first && len(p.waiting) == 0 && !p.closed
 	if n := len(p.spare); n > 0 {
-		call := p.spare[n-1]
+		call = p.spare[n-1]
 		p.spare = p.spare[:n-1]
 		call.message = m
-		return call
+		return call, alone
 	}
-	return &publishCall{message: m, receipt: make(chan Receipt, 1)}
+	return &publishCall{message: m, receipt: make(chan Receipt, 1)}, alone
 }
 
 // leave appends a running call to the waiting calls, and the call stops running. It returns false
@@ -77,6 +79,13 @@ func (p *publishCalls) leave(call *publishCall) bool {
 		p.wake()
 	}
 	return !closed
+}
+
+// accepted records that the message of a running call was accepted without waiting. The call stops
+// running, and the loop is woken.
+func (p *publishCalls) accepted() {
+	p.running.Add(-1)
+	p.wake()
 }
 
 // answer passes the Receipt r to its call, which counts as running again.

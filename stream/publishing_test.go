@@ -17,7 +17,10 @@ func newCalls() (p *publishCalls, wakes *int) {
 	return &publishCalls{wake: func() { *wakes++ }}, wakes
 }
 
-func begin(p *publishCalls, topic string) *publishCall { return p.begin(frames.Message{Topic: topic}) }
+func begin(p *publishCalls, topic string) *publishCall {
+	call, _ := p.begin(frames.Message{Topic: topic})
+	return call
+}
 
 func topics(calls []*publishCall) (names []string) {
 	for _, call := range calls {

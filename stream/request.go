@@ -25,7 +25,7 @@ func (s *Session) Request(ctx context.Context, m frames.Message) (frames.Message
 		err = s.life.closed()
 	default:
 		select {
-		case s.publishes <- q.publishing():
+		case s.Publishes() <- q.publishing():
 		case <-ctx.Done():
 			err = gaveUp(ctx, s.states.reason("the queue is full"))
 		case <-behind:

@@ -167,7 +167,7 @@ func (st *requestStage) send() (chan<- Publishing, Publishing) {
 	if st.next == nil {
 		return nil, Publishing{}
 	}
-	return st.session.publishes, st.next.publishing()
+	return st.session.Publishes(), st.next.publishing()
 }
 
 // first returns the first result, and the channel for it, nil if there is none.

@@ -53,11 +53,11 @@ func (s *Session) answer(ctx context.Context, d Delivery, serve func(context.Con
 	}
 	p := Publishing{Message: reply, Tag: &servedRequest{d}}
 	select {
-	case s.publishes <- p:
+	case s.Publishes() <- p:
 	case <-intakeEnds:
 	case <-ctx.Done():
 		select { // a ready result beats an ended context, unless the queue is full
-		case s.publishes <- p:
+		case s.Publishes() <- p:
 		case <-intakeEnds:
 		case <-time.After(receiptGrace):
 			d.Reject(frames.ImplementationSpecificError, "the responder has ended")

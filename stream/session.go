@@ -15,6 +15,7 @@ type Session struct {
 	commands  commands          // for the loop
 	publishes chan<- Publishing // to the loop, never closed
 	calls     *publishCalls     // calls of Publish that the loop has not accepted
+	lone      lonePath          // for a call of Publish that is alone
 	counts    *receiptCounts    // shared with the stages of PublishFrom and lagging Ack channels
 	inboxes   *inboxes          // of Subscriptions, and of messages that none claims
 	states    *stateFeed

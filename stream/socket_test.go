@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The loop writes as many bytes as the socket accepts at once. The writer goroutine writes the
+// The loop, or a caller of Publish, writes as many bytes as the socket accepts at once. The writer goroutine writes the
 // remaining bytes. When the socket buffer holds only part of each packet, no byte is lost, repeated
 // or out of order.
 func TestASocketThatTakesPartOfABatch(t *testing.T) {
@@ -49,6 +50,12 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
+			var parts atomic.Int64
+			s.WatchLone(func(r stream.LoneResult) {
+				if r == stream.LoneAccepted {
+					parts.Add(1)
+				}
+			})
 			for i := range n {
 				payload := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(i))
 				if err := s.Publish(t.Context(), frames.Message{Topic: "t", Payload: payload[:size]}); err != nil {
@@ -57,6 +64,9 @@ func TestASocketThatTakesPartOfABatch(t *testing.T) {
 			}
 			if err := <-got; err != nil {
 				t.Error(err)
+			}
+			if parts.Load() == 0 {
+				t.Error("no caller of Publish has left a part of its message to the writer")
 			}
 		})
 	}

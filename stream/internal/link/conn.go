@@ -89,6 +89,9 @@ func (c *Conn) TryWrite(p []byte) int {
 	return n
 }
 
+// Direct reports whether TryWrite may write anything.
+func (c *Conn) Direct() bool { return c.socket.isOpen() }
+
 // Abort closes the network connection under TLS, without the close message of TLS. It does not wait
 // for the broker, which sees that the connection was broken off.
 func (c *Conn) Abort() { c.raw.Close() }
