@@ -88,22 +88,22 @@ func (in *intake) ready(room flow.Room) bool { return in.rests() && room.Left() 
 func (in *intake) callsReady(room flow.Room) bool { return in.callsLeft && room.Left() }
 
 // refuseCalls ends the calls that find no room while the session is behind.
-func (in *intake) refuseCalls(cause error) {
+func (in *intake) refuseCalls(r *receipts, cause error) {
 	if in.callsLeft {
-		in.refuse(in.calls.takeAll(nil), cause)
+		in.refuse(r, in.calls.takeAll(nil), cause)
 	}
 }
 
 // end refuses all publishings from now on, and ends the calls that wait.
-func (in *intake) end(life *life) {
+func (in *intake) end(life *life, r *receipts) {
 	life.endIntake()
-	in.refuse(in.calls.close(), life.closed())
+	in.refuse(r, in.calls.close(), life.closed())
 }
 
-func (in *intake) refuse(calls []*publishCall, cause error) {
+func (in *intake) refuse(r *receipts, calls []*publishCall, cause error) {
 	in.callsLeft = false
 	for _, call := range calls {
-		in.calls.answer(call, Receipt{Message: call.message, Err: notSent(cause)})
+		r.refuse(&call.message, owner{tag: call}, cause)
 	}
 }
 

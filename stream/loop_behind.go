@@ -33,7 +33,7 @@ func (l *loop) endWaits(began bool) {
 			l.withdraw(h, ErrBehind)
 		}
 	}
-	l.intake.refuseCalls(ErrBehind)
+	l.intake.refuseCalls(&l.receipts, ErrBehind)
 	l.intake.endFlushes(ErrBehind)
 	l.link.reauth.answer(ErrBehind)
 	for _, set := range l.subs.Leaving() {

@@ -20,7 +20,7 @@ func (l *loop) finish() {
 		return
 	}
 	l.ending.advance(finishing)
-	l.intake.end(l.life)
+	l.intake.end(l.life, &l.receipts)
 	l.hangUp()
 	l.endPublications()
 	l.endCalls()
@@ -38,7 +38,7 @@ func (l *loop) end() {
 	l.life.ending.set(true)
 	l.commands.close()
 	l.link.reauth.stop(l.life.closed())
-	l.intake.end(l.life)
+	l.intake.end(l.life, &l.receipts)
 	l.inboxes.stopAll()
 	var s stuck
 	s.add(l.life.await(feeder), "Decoder")

@@ -123,7 +123,7 @@ func (l *loop) turn() {
 	}
 	l.throttleReading()
 	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
-		l.intake.end(l.life)
+		l.intake.end(l.life, &l.receipts)
 	}
 	if l.intake.callsReady(l.sender.Room()) {
 		l.life.wake() // select is fair: the calls compete with everything else

@@ -198,3 +198,66 @@ func TestAPanicOfTheObserverEndsNothing(t *testing.T) {
 		}
 	})
 }
+
+// Serve and Requests record their messages too. A request and its reply have no Tag of the user.
+func TestTheObserverSeesRequestsAndReplies(t *testing.T) {
+	if version < frames.V5 {
+		return
+	}
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var seen observed
+		s, c := requester(t, b, &stream.Options{Observer: seen.observer()})
+		serving(t.Context(), s, c, echo)
+		elapse(time.Second)
+		asked := c.Publish(inquiry("one", 1))
+		reply := streamtest.Next[frames.Publish](c)
+		elapse(time.Second)
+		c.Complete(reply)
+		c.ExpectAck(asked...)
+		synctest.Wait()
+		if len(seen.delivered) != 1 || string(seen.delivered[0].Payload) != "one" || seen.delivered[0].Properties.ResponseTopic != "back" {
+			t.Errorf("delivered: %+v", seen.delivered)
+		}
+		if len(seen.published) != 1 || seen.published[0].Topic != "back" || seen.published[0].Tag != nil || seen.published[0].Took != time.Second {
+			t.Errorf("published: %+v", seen.published)
+		}
+		if len(seen.acked) != 1 || seen.acked[0].Topic != "q" || seen.acked[0].Took != time.Second {
+			t.Errorf("acked: %+v", seen.acked)
+		}
+	})
+}
+
+func TestTheObserverSeesRejectionsAndUnclaimedMessages(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var seen observed
+		s, c := connected(t, b, &stream.Options{Observer: seen.observer()})
+		c.Send(inboundRun("a", exactly, 1, 1)...)
+		takeFrom(t, s.Deliveries()).Reject(frames.QuotaExceeded, "")
+		synctest.Wait()
+		if len(seen.delivered) != 1 || len(seen.acked) != 1 || seen.acked[0].Code != frames.QuotaExceeded || seen.acked[0].QoS != exactly {
+			t.Errorf("delivered %+v, acked %+v", seen.delivered, seen.acked)
+		}
+	})
+}
+
+// A message that Unsubscribe drops is neither handed over nor acknowledged by a consumer.
+func TestADroppedMessageIsNotHandedOver(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var seen observed
+		s, c := connected(t, b, &stream.Options{Observer: seen.observer()})
+		sub := subscribed(t, s, c, "a", atLeast)
+		c.Send(inboundRun("a", atLeast, 1, 3)...)
+		messages := sub.Messages()
+		takeFrom(t, messages)
+		c.Expect(ack(puback, 1))
+		left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+		c.Send(unsuback(streamtest.Next[frames.Unsubscribe](c)))
+		if err := <-left; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.HandedOver != 1 || st.Discarded != 2 || len(seen.delivered) != 1 || len(seen.acked) != 1 {
+			t.Errorf("%d handed over, %d discarded, %d seen, %d acks seen", st.HandedOver, st.Discarded, len(seen.delivered), len(seen.acked))
+		}
+	})
+}
