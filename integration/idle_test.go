@@ -15,8 +15,8 @@ import (
 var fleetSize = flag.Int("fleet", 5000, "how many clients TestManyIdleClientsAreSmallAndReturnSpreadOverTime has")
 
 const (
-	fleetMemory = 13 << 10 // allowed bytes for each client
-	fleetRace   = 1000     // maximum number of clients with the race detector
+	fleetMemory = 12<<10 + 512 // allowed bytes for each client and its member
+	fleetRace   = 1000         // maximum number of clients with the race detector
 )
 
 // An idle client needs little memory, and many idle clients do not all reconnect at the same time.
