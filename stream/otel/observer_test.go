@@ -8,6 +8,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/go-millrace/mqtt"
@@ -134,4 +135,33 @@ func TestASpanHasTheTimesOfItsEvent(t *testing.T) {
 			t.Errorf("%s took from %v to %v, want a second from %v", name, s.StartTime, s.EndTime, began)
 		}
 	}
+}
+
+// stuck is an exporter that does not return before its channel is closed.
+type stuck chan struct{}
+
+func (s stuck) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
+	<-s
+	return nil
+}
+
+func (stuck) Shutdown(context.Context) error { return nil }
+
+func TestAnExporterThatHangsDoesNotHoldUpTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exporter := make(stuck)
+		provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter, sdktrace.WithMaxQueueSize(4), sdktrace.WithMaxExportBatchSize(1)))
+		defer provider.Shutdown(context.Background())
+		defer close(exporter)
+		tracing := mqttotel.NewTracing(&mqttotel.TracingOptions{TracerProvider: provider})
+		client, b := open(t, mqtt.V5, tracing.Observer())
+		c := b.Handshake(false)
+		began := time.Now()
+		for range 50 {
+			publish(t, client, c, mqtt.Message{Topic: "level", QoS: mqtt.AtLeastOnce}, func(p frames.Publish) { c.Complete(p) })
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("50 publications took %v", took)
+		}
+	})
 }
