@@ -15,12 +15,13 @@ func publisher(tb testing.TB, qos frames.QoS, window int) (step func()) {
 	m := message(qos, 1)
 	inFlight := make([]uint16, window)
 	send := func() uint16 {
-		s.Add(m, 1, 0)
-		out, ok := s.Next(1, 0)
+		s.Add(m, 1, 0, Expiry{})
+		out, ok := s.Next()
 		if !ok {
 			tb.Fatal("nothing to send")
 		}
-		return out.Publish.ID
+		s.Transmitted(1, 1, 0)
+		return out.ID
 	}
 	for i := range inFlight {
 		inFlight[i] = send()
@@ -52,10 +53,11 @@ func writer(tb testing.TB, unwritten int) (step func()) {
 	end := func(Ended[int]) { ended++ }
 	send := func() {
 		batch++
-		s.Add(m, 1, 0)
-		if _, ok := s.Next(batch, 0); !ok {
+		s.Add(m, 1, 0, Expiry{})
+		if _, ok := s.Next(); !ok {
 			tb.Fatal("nothing to send")
 		}
+		s.Transmitted(1, batch, 0)
 	}
 	for range unwritten {
 		send()

@@ -21,7 +21,7 @@ type exchange struct {
 	sJournal *Journal
 	sStore   *MemoryStore
 	sBatch   uint64
-	sOut     []any // Outgoing packets of the current batch
+	sOut     []any // Single packets of the current batch
 
 	r        *Receiver
 	rJournal *Journal
@@ -86,9 +86,9 @@ func (x *exchange) step(faults bool) {
 		x.tokens++
 		qos := frames.QoS(1 + x.rnd.IntN(2))
 		x.qos = append(x.qos, qos)
-		x.s.Add(message(qos, x.tokens), x.tokens, 0)
+		x.s.Add(message(qos, x.tokens), x.tokens, 0, Expiry{})
 	case op < 30:
-		if out, ok := x.s.Next(x.sBatch, 0); ok {
+		if out, ok := x.s.Send(x.sBatch, 0); ok {
 			x.sOut = append(x.sOut, out)
 		}
 	case op < 45:
@@ -103,7 +103,7 @@ func (x *exchange) step(faults bool) {
 		}
 		x.unstoredAcks = nil
 	case op < 75 && len(x.toR) > 0:
-		out := x.toR[0].(Outgoing)
+		out := x.toR[0].(Single)
 		x.toR = x.toR[1:]
 		x.receive(out)
 	case op < 85 && len(x.toS) > 0:
@@ -129,7 +129,7 @@ func (x *exchange) step(faults bool) {
 	}
 }
 
-func (x *exchange) receive(out Outgoing) {
+func (x *exchange) receive(out Single) {
 	if out.Type == frames.TypePubrel {
 		x.r.Release(out.Publish.ID)
 		x.rOut = append(x.rOut, frames.Ack{Kind: pubcomp, ID: out.Publish.ID})
@@ -156,7 +156,7 @@ func (x *exchange) acknowledge(ack frames.Ack) {
 		}
 		x.ended[e.Owner] = true
 	case Release, ReleaseUnknown:
-		x.sOut = append(x.sOut, Outgoing{Type: frames.TypePubrel, Publish: frames.Publish{ID: ack.ID}})
+		x.sOut = append(x.sOut, Single{Type: frames.TypePubrel, Publish: frames.Publish{ID: ack.ID}})
 	case Violation, Downgraded:
 		x.Fatalf("%v#%d between a sender and a receiver that conform: outcome %d", ack.Kind, ack.ID, outcome)
 	}

@@ -83,7 +83,7 @@ func (c *client) turn() {
 	for a, ok := c.receiver.Next(); ok; a, ok = c.receiver.Next() {
 		c.filling = append(c.filling, packet{kind: a.Kind, id: a.ID, code: a.Code})
 	}
-	for out, ok := c.sender.Next(c.batch, 0); ok; out, ok = c.sender.Next(c.batch, 0) {
+	for out, ok := c.sender.Send(c.batch, 0); ok; out, ok = c.sender.Send(c.batch, 0) {
 		p := packet{kind: out.Type, id: out.Publish.ID, dup: out.Publish.DUP}
 		if p.kind == frames.TypePublish {
 			p.msg = int(out.Publish.Payload[0])

@@ -156,7 +156,7 @@ func (w *world) accept() {
 	k := w.added
 	w.added++
 	w.owed[k] = true
-	w.sender.Add(frames.Message{Topic: "t", QoS: w.plan.out[k], Payload: []byte{byte(k)}}, k, 0)
+	w.sender.Add(frames.Message{Topic: "t", QoS: w.plan.out[k], Payload: []byte{byte(k)}}, k, 0, flow.Expiry{})
 	w.afterEvent()
 }
 

@@ -4,7 +4,37 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"time"
+
+	"github.com/go-millrace/mqtt/frames"
 )
+
+// Single is a packet of Outgoing, as tests keep it.
+type Single struct {
+	Type    frames.Type
+	Publish frames.Publish
+	Until   time.Duration
+}
+
+// Single returns packet k of an Outgoing.
+func (o *Outgoing) Single(k int) Single {
+	one := Single{Type: o.Type, Publish: frames.Publish{ID: o.ID, DUP: o.DUP}, Until: o.Until}
+	if o.Type == frames.TypePublish {
+		one.Publish.Message = o.Messages[k]
+	}
+	return one
+}
+
+// Send transmits the next packet alone.
+func (s *Sender[T]) Send(batch uint64, now time.Duration) (Single, bool) {
+	out, ok := s.Next()
+	if !ok {
+		return Single{}, false
+	}
+	one := out.Single(0)
+	s.Transmitted(1, batch, now)
+	return one, true
+}
 
 // The functions here let the exploration copy and compare states.
 
@@ -29,7 +59,7 @@ func (s *MemoryStore) Clone() *MemoryStore {
 
 func (s *Sender[T]) Clone(ids *Identifiers, j *Journal) *Sender[T] {
 	c := *s
-	c.ids, c.journal = ids, j
+	c.window.ids, c.journal = ids, j
 	c.entries, c.links, c.free = slices.Clone(s.entries), slices.Clone(s.links), slices.Clone(s.free)
 	return &c
 }
@@ -46,8 +76,8 @@ func (r *Receiver) Clone(j *Journal) *Receiver {
 // AppendState appends the state of a sender, its identifiers and its journal to b. Two states whose
 // encodings are equal behave alike.
 func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
-	b = append(b, byte(s.ids.last), byte(s.outstanding), byte(s.inFlight), byte(s.queued), byte(s.seq))
-	for _, head := range []int32{s.publications.Head, s.unwritten.Head} {
+	b = append(b, byte(s.window.ids.last), byte(s.window.outstanding), byte(s.window.inFlight), byte(s.waiting), byte(s.seq))
+	for _, head := range []int32{s.order.Head, s.unwritten.Head} {
 		for i := head; i != 0; i = s.links[i].Next {
 			e := &s.entries[i]
 			batch := byte(0)
@@ -57,8 +87,8 @@ func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
 			case e.batch > 0:
 				batch = 1
 			}
-			b = append(b, byte(e.seq), byte(e.id), byte(e.state), bit(e.sent)|bit(e.resumed)<<1|bit(e.lowered)<<2, batch,
-				bit(i == s.cursor), byte(e.code), byte(e.message.QoS), bit(e.until != 0))
+			b = append(b, byte(e.seq), byte(e.id), byte(e.state), bit(e.sent == sentNow)|bit(e.resumed)<<1|bit(e.lowered)<<2, batch,
+				bit(i == s.cursor), byte(e.code), byte(e.first().QoS), bit(e.until != 0))
 		}
 		b = append(b, 0xFF)
 	}

@@ -28,13 +28,13 @@ func (r *poisonRun) end(owner int, poison bool) {
 }
 
 // next returns the packets that the client sends now.
-func (r *poisonRun) next() (packets []Outgoing) {
+func (r *poisonRun) next() (packets []Single) {
 	seq, alone := r.p.Alone()
 	if alone && r.s.Oldest() != seq {
 		r.Fatalf("%d is suspected, and %d is the oldest", seq, r.s.Oldest())
 	}
 	for !alone || !r.p.WasSent() {
-		o, ok := r.s.Next(1, 0)
+		o, ok := r.s.Send(1, 0)
 		if !ok {
 			break
 		}
@@ -47,7 +47,7 @@ func (r *poisonRun) next() (packets []Outgoing) {
 }
 
 // answer returns the acks of the broker, and whether it closes.
-func (r *poisonRun) answer(packets []Outgoing) (acks []frames.Ack, closed bool) {
+func (r *poisonRun) answer(packets []Single) (acks []frames.Ack, closed bool) {
 	for _, o := range packets {
 		id := o.Publish.ID
 		switch {
@@ -116,7 +116,7 @@ func TestPoisonModel(t *testing.T) {
 		for i := range n {
 			r.bad[i] = rapid.IntRange(0, 3).Draw(t, "bad") == 0
 			qos := frames.QoS(rapid.IntRange(1, 2).Draw(t, "QoS"))
-			r.s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte{byte(i)}}, i, 0)
+			r.s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte{byte(i)}}, i, 0, Expiry{})
 		}
 		for range 2000 {
 			r.connect()

@@ -23,13 +23,12 @@ const (
 )
 
 // Acknowledge handles a PUBACK, PUBREC or PUBCOMP with its reason code, which is Success before
-// MQTT
-// 5. The parameter handed is the number of the last batch passed to the writer; later batches were
-// not sent, so no ack can be for a publication in them. The returned Ended is valid if the Outcome
-// is Confirmed, Downgraded, Refused or Mismatched.
+// MQTT 5. The parameter handed is the number of the last batch passed to the writer; later batches
+// were not sent, so no ack can be for a publication in them. The returned Ended is valid if the
+// Outcome is Confirmed, Downgraded, Refused or Mismatched.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonCode, handed uint64, now time.Duration) (Ended[T], Outcome) {
-	i, ok := s.ids.Lookup(id)
-	if !ok || i <= 0 || !s.entries[i].sentBy(handed) { // unknown, used by a SUBSCRIBE or UNSUBSCRIBE, or not sent yet
+	i, ok := s.window.slot(id)
+	if !ok || !s.entries[i].sentBy(handed) { // no publication has it, or not sent yet
 		if kind == frames.TypePubrec && code < frames.UnspecifiedError {
 			return Ended[T]{}, ReleaseUnknown // the broker waits for PUBREL, even if the identifier is unknown here
 		}
@@ -43,18 +42,18 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 		switch {
 		case refused:
 			outcome = Refused
-		case e.message.QoS == frames.ExactlyOnce:
+		case e.first().QoS == frames.ExactlyOnce:
 			outcome = Downgraded
 		}
-		return s.finishAs(i, code), outcome
-	case kind == frames.TypePubrec && refused && e.message.QoS == frames.ExactlyOnce:
+		return s.end(i, code), outcome
+	case kind == frames.TypePubrec && refused && e.first().QoS == frames.ExactlyOnce:
 		if e.state == released {
 			return Ended[T]{}, Ignored // PUBCOMP ends it, for the PUBREC before
 		}
-		return s.finishAs(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
-	case kind == frames.TypePubrec && e.message.QoS == frames.ExactlyOnce:
+		return s.end(i, code), Refused // without PUBREL [MQTT-4.3.3-4]
+	case kind == frames.TypePubrec && e.first().QoS == frames.ExactlyOnce:
 		if e.state == published {
-			e.state, e.sent, e.attempts, e.code = released, true, 0, code
+			e.state, e.sent, e.attempts, e.code = released, sentNow, 0, code
 			s.schedule(e, now)
 			s.journal.progress(Released, e.seq, 0)
 		}
@@ -63,16 +62,18 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 		// A broker that does not know the identifier has finished the exchange, if PUBREL was sent
 		// before (section 3.7.2.1).
 		if refused && !e.resumed {
-			return s.finishAs(i, code), Mismatched
+			return s.end(i, code), Mismatched
 		}
-		return s.finishAs(i, e.code), Confirmed
+		return s.end(i, e.code), Confirmed
 	}
 	return Ended[T]{}, Violation
 }
 
 // sentBy reports whether the broker may have the publication, because it was sent before or is in a
 // batch up to handed.
-func (e *entry[T]) sentBy(handed uint64) bool { return e.sent || e.batch != 0 && e.batch <= handed }
+func (e *entry[T]) sentBy(handed uint64) bool {
+	return e.sent == sentNow || e.batch != 0 && e.batch <= handed
+}
 
 // Lost resets per-connection state. The parameter handed is the number of the last batch passed to
 // the writer of the lost connection; later batches were never sent. If keep is set, publications in
@@ -81,60 +82,31 @@ func (e *entry[T]) sentBy(handed uint64) bool { return e.sent || e.batch != 0 &&
 // never sent twice [MQTT-4.3.1-1].
 func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	s.Written(handed, end)
-	s.requeueUnwritten()
-	for i := s.publications.Head; i != 0; {
-		next := s.links[i].Next
-		e := &s.entries[i]
+	s.putBack(&s.unwritten)
+	s.window.reset()
+	for i, e := range s.all {
 		if e.batch != 0 && e.batch <= handed {
-			e.sent = true
+			e.sent = sentNow
 		}
-		e.resumed = e.state == released
+		e.batch, e.resumed = 0, e.state == released
 		switch {
-		case e.state == queued:
-		case e.message.QoS == frames.AtMostOnce:
-			e.state = queued
-			s.queue(e)
-			s.expireBy(e.until)
-		case keep:
-		case e.sent:
-			end(s.finish(i))
-			i = next
-			continue
+		case e.state == queued, keep:
+		case e.sent == sentNow:
+			end(s.end(i, frames.Success))
 		default:
 			s.unassign(e)
 			s.journal.progress(Assigned, e.seq, 0)
 		}
-		e.batch = 0
-		i = next
 	}
-	s.outstanding = 0
-	s.cursor, s.queueHead = s.publications.Head, 0
+	s.rewind()
 }
 
 // unassign takes the identifier from a publication that was not sent.
 func (s *Sender[T]) unassign(e *entry[T]) {
-	s.ids.Release(e.id)
-	s.inFlight--
-	s.queue(e)
-	s.queueHead = 0
+	s.window.freeID(e.id, false)
 	e.id, e.state = 0, queued
-	s.expireBy(e.until)
-}
-
-// requeueUnwritten requeues unwritten QoS 0 messages in order of acceptance.
-func (s *Sender[T]) requeueUnwritten() {
-	at := s.publications.Tail
-	for i := s.unwritten.Tail; i != 0; i = s.unwritten.Tail {
-		s.unwritten.Remove(s.links, i)
-		for at != 0 && s.entries[at].seq > s.entries[i].seq {
-			at = s.links[at].Prev
-		}
-		before := s.publications.Head
-		if at != 0 {
-			before = s.links[at].Next
-		}
-		s.publications.InsertBefore(s.links, i, before)
-	}
+	s.count(e, 1)
+	s.head = 0
 }
 
 // SessionLost handles a broker that has no session for this client. Call it before the first Next
@@ -143,15 +115,13 @@ func (s *Sender[T]) requeueUnwritten() {
 // the message.
 func (s *Sender[T]) SessionLost(end func(Ended[T])) {
 	s.freeReserved()
-	for i := s.publications.Head; i != 0; {
-		next := s.links[i].Next
-		switch e := &s.entries[i]; e.state {
+	for i, e := range s.all {
+		switch e.state {
 		case published:
-			e.sent, e.earlier = false, e.sent || e.earlier
+			e.sent = min(e.sent, sentEarlier)
 		case released:
-			end(s.finish(i))
+			end(s.end(i, frames.Success))
 		}
-		i = next
 	}
 }
 
@@ -161,7 +131,7 @@ func (s *Sender[T]) schedule(e *entry[T], now time.Duration) {
 	case e.state == released:
 		e.due = now + s.retry.Control(int(e.attempts))
 	default:
-		e.due = now + s.retry.Publish(len(e.message.Payload), int(e.attempts))
+		e.due = now + s.retry.Publish(len(e.first().Payload), int(e.attempts))
 	}
 }
 
@@ -171,11 +141,11 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	if s.retry == nil {
 		return 0, false
 	}
-	for i := s.publications.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
+	for i := s.order.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
 		e := &s.entries[i]
 		if e.due <= now {
 			if e.batch < batch { // otherwise the packet is in this batch already, and not sent
-				e.sent, e.batch, e.resumed = true, batch, e.state == released
+				e.sent, e.batch, e.resumed = sentNow, batch, e.state == released
 				e.attempts = min(e.attempts+1, 63)
 				send(e.packet())
 			}

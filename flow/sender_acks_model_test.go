@@ -159,7 +159,8 @@ func (r *senderRun) overdue() {
 			wantNext, waited = p.due, true
 		}
 	}
-	next, ok := r.s.Overdue(r.batch, r.now, func(out Outgoing) {
+	next, ok := r.s.Overdue(r.batch, r.now, func(o Outgoing) {
+		out := o.Single(0)
 		r.logf("overdue at %v: %s", r.now, packetText(out))
 		if len(want) == 0 {
 			r.fail("%s is not overdue", packetText(out))

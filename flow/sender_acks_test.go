@@ -275,7 +275,7 @@ func TestAckOfWhatWaitsToBeSentAgainCounts(t *testing.T) {
 func (s *script) overdue(wantNext time.Duration, wantOK bool, want ...string) {
 	s.t.Helper()
 	var got []string
-	next, ok := s.Overdue(s.batch, s.now, func(o Outgoing) { got = append(got, packetText(o)) })
+	next, ok := s.Overdue(s.batch, s.now, func(o Outgoing) { got = append(got, packetText(o.Single(0))) })
 	s.same("overdue", got, want)
 	if next != wantNext || ok != wantOK {
 		s.t.Errorf("next at %v, %v, want %v, %v", next, ok, wantNext, wantOK)

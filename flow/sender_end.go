@@ -5,34 +5,22 @@ import "github.com/go-millrace/mqtt/frames"
 // This file ends publications for all reasons other than an acknowledgment, and has the code common
 // to all ends.
 
-// Withdraw takes a publication, or a part of a run, from its owner. If the publication was not
-// sent, it ends and gone is true. Otherwise the exchange continues without the owner, with a copy
-// of the payload. The result ok is false if the publication had ended before the call.
+// Withdraw takes a run from its owner. If it was not sent, it ends and gone is true. Otherwise the
+// exchange continues without the owner, with copies of the payloads. The result ok is false if the
+// run had ended before the call.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
-	if _, ok := s.Find(h); !ok {
+	e := s.find(h)
+	if e == nil {
 		return false, false
 	}
-	e := &s.entries[h.slot]
 	if e.state == queued {
-		s.remove(h.slot)
+		s.end(h.slot, frames.Success)
 		return true, true
 	}
 	var none T
 	e.owner = none
-	e.message = e.message.Clone() // also at QoS 0, since Lost requeues a message whose batch never reached the writer
-	e.run = e.run.clone()
+	e.own() // also at QoS 0, since Lost puts messages back whose batch never reached the writer
 	return false, true
-}
-
-// remove ends a publication that is queued.
-func (s *Sender[T]) remove(i int32) Ended[T] {
-	e := &s.entries[i]
-	if e.message.QoS > frames.AtMostOnce && s.journal.withdraw(e.seq) {
-		ended := e.ended()
-		s.unlink(i) // the store never hears of it
-		return ended
-	}
-	return s.finish(i)
 }
 
 // CommitFailed handles a failed commit: it ends the publications accepted by changes. They were
@@ -47,12 +35,12 @@ func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 			changes[i] = Change{Kind: Completed, Seq: c.Seq}
 		}
 	}
-	for i := s.publications.Head; i != 0 && len(accepted) > 0; {
-		next := s.links[i].Next
-		if accepted[s.entries[i].seq] {
-			end(s.finish(i))
+	for i, e := range s.all {
+		if accepted[e.seq] { // and so all messages of the run, which were accepted together
+			ended := e.ended()
+			s.unlink(i)
+			end(ended)
 		}
-		i = next
 	}
 	s.journal.removePublications(accepted)
 }
@@ -65,7 +53,7 @@ func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.
 // whether the publication may have left this process. Drain writes nothing to the journal, so the
 // store keeps its content.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
-	for i := s.publications.Head; i != 0; i = s.publications.Head {
+	for i := s.order.Head; i != 0; i = s.order.Head {
 		e := &s.entries[i]
 		ended, sent := e.ended(), e.state != queued
 		s.unlink(i)
@@ -73,57 +61,33 @@ func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	}
 }
 
-// finish removes publication i from all state and from the store.
-func (s *Sender[T]) finish(i int32) Ended[T] { return s.finishAs(i, frames.Success) }
-
-// finishAs is finish for an ack with a reason code.
-func (s *Sender[T]) finishAs(i int32, code frames.ReasonCode) (ended Ended[T]) {
+// end ends the run in slot i with the reason code of an ack. The store never hears of a publication
+// that is queued and whose Accepted is still in the journal.
+func (s *Sender[T]) end(i int32, code frames.ReasonCode) (ended Ended[T]) {
 	e := &s.entries[i]
 	ended = e.ended()
 	ended.Code = code
-	if e.message.QoS > frames.AtMostOnce {
-		s.journal.progress(Completed, e.seq, 0)
+	for seq := e.seq; seq < e.seq+uint64(e.len()) && !e.qos0(); seq++ {
+		if e.state != queued || !s.journal.withdraw(seq) {
+			s.journal.progress(Completed, seq, 0)
+		}
 	}
 	s.unlink(i)
 	return ended
 }
 
-func (e *entry[T]) ended() Ended[T] {
-	return Ended[T]{
-		Message: e.message, ID: e.id, Lowered: e.lowered, Sent: e.sent || e.earlier, Owner: e.owner, At: e.at, Run: e.run,
-	}
-}
-
-// unlink removes publication i from the lists and the counts.
+// unlink removes the run in slot i from its owner and from the slab.
 func (s *Sender[T]) unlink(i int32) {
 	e := &s.entries[i]
-	s.runExtra -= e.run.Len() - 1
 	switch {
 	case e.state == queued:
-		s.dequeue(e)
-	case e.message.QoS > frames.AtMostOnce:
-		s.inFlight--
-		s.ids.Release(e.id)
-		if e.batch != 0 {
-			s.outstanding--
-		}
-	}
-	if e.message.QoS == frames.AtMostOnce && e.state == published {
-		s.unwritten.Remove(s.links, i)
-	} else {
 		s.leave(i)
+		s.count(e, -1)
+	case e.qos0():
+		s.unwritten.remove(&s.slab, i)
+	default:
+		s.leave(i)
+		s.window.freeID(e.id, e.batch != 0)
 	}
-	s.freeSlot(i)
-}
-
-// leave removes i from publications.
-func (s *Sender[T]) leave(i int32) {
-	next := s.links[i].Next
-	if s.cursor == i {
-		s.cursor = next
-	}
-	if s.queueHead == i {
-		s.queueHead = next
-	}
-	s.publications.Remove(s.links, i)
+	s.release(i)
 }

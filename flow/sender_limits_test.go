@@ -10,7 +10,7 @@ import (
 // addExpiring adds a publication that expires at the time at.
 func (s *script) addExpiring(qos frames.QoS, name string, at time.Duration) {
 	m := frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}
-	s.AddExpiring(m, name, s.now, Expiry{At: at, Wall: time.Unix(0, 0).Add(at)})
+	s.Add(m, name, s.now, Expiry{At: at, Wall: time.Unix(0, 0).Add(at)})
 }
 
 // expires checks that the publications of want expire at the time now, and when Expire is due next.
@@ -26,26 +26,19 @@ func (s *script) expires(now, next time.Duration, want ...string) {
 // drops checks that name is the next publication, and drops it.
 func (s *script) drops(name string, sent bool) {
 	s.t.Helper()
-	m, was := s.First()
+	m, _, was := s.First()
 	if m == nil || string(m.Payload) != name || was != sent {
 		s.t.Fatalf("first is %v, sent %v, want %s, %v", m, was, name, sent)
 	}
-	if e := s.Drop(); string(endedMessage(e).Payload) != name {
-		s.t.Errorf("dropped %q, want %q", endedMessage(e).Payload, name)
+	if e := s.Drop(); string(e.Message.Payload) != name || e.Len() != 1 {
+		s.t.Errorf("dropped %q, want %q", e.Message.Payload, name)
 	}
-}
-
-func endedMessage(e Ended[string]) frames.Message {
-	if e.Run != nil {
-		return e.Run.Messages[0]
-	}
-	return e.Message
 }
 
 // outstands checks how many publications count in the window.
 func (s *script) outstands(want int) {
 	s.t.Helper()
-	equal(s.t, "outstanding", s.outstanding, want)
+	equal(s.t, "outstanding", s.window.outstanding, want)
 }
 
 // journalKinds checks the kinds of the changes in the journal, and empties the journal.
@@ -117,7 +110,7 @@ func TestARequeuedPublicationExpires(t *testing.T) {
 		s := newScript(t, 9, nil)
 		s.addExpiring(qos, "a", time.Second)
 		s.addExpiring(1, "b", 5*time.Second)
-		s.Next(s.batch, 0)
+		s.Send(s.batch, 0)
 		s.expires(2*time.Second, 5*time.Second)
 		s.lost(false)
 		equal(t, "the next expiry", s.ExpiresAt(), time.Second)
@@ -136,15 +129,15 @@ func TestARestoredPublicationExpiresUnlessItWasInFlight(t *testing.T) {
 }
 
 // V59
-func TestTheStoreKeepsTheDeadlineAndTheOutgoingPacketTheTime(t *testing.T) {
+func TestTheStoreKeepsTheDeadlineAndTheSinglePacketTheTime(t *testing.T) {
 	s := newScript(t, 9, nil)
 	s.addExpiring(1, "a", time.Minute)
 	s.add(1, "b")
 	changes := s.journal.MoveTo(nil)
 	equal(t, "deadline", changes[0].Deadline, time.Unix(60, 0))
 	equal(t, "no deadline", changes[1].Deadline.IsZero(), true)
-	a, _ := s.Next(1, 0)
-	b, _ := s.Next(1, 0)
+	a, _ := s.Send(1, 0)
+	b, _ := s.Send(1, 0)
 	equal(t, "until", a.Until, time.Minute)
 	equal(t, "never", b.Until, 0)
 }
@@ -159,15 +152,15 @@ func TestAPublicationThatTheConnectionCannotCarryIsDropped(t *testing.T) {
 	s.ack(pubrec, 1, Release, "")
 	s.take()
 	s.lost(true, "d")
-	m, sent := s.First()
+	m, _, sent := s.First()
 	equal(t, "PUBREL is next", m == nil && !sent, true)
-	s.Next(s.batch, 0)
+	s.Send(s.batch, 0)
 	s.drops("c", true)
 	s.counts(0, 1, 1)
 	s.outstands(1)
 	s.ack(pubcomp, 1, Confirmed, "b")
 	equal(t, "identifiers", s.ids.Len(), 0)
-	m, _ = s.First()
+	m, _, _ = s.First()
 	equal(t, "nothing is left", m == nil, true)
 	s.journalKinds(Accepted, Accepted, Assigned, Assigned, Released, Completed, Completed) // without a
 }
@@ -175,15 +168,10 @@ func TestAPublicationThatTheConnectionCannotCarryIsDropped(t *testing.T) {
 // V30
 func TestTheFirstMessageOfARunIsDroppedAlone(t *testing.T) {
 	s := newScript(t, 2, nil)
-	s.AddRun([]frames.Message{message(0, 1), message(0, 2), message(0, 3)}, "run", 0)
+	s.AddRun([]frames.Message{message(0, 1), message(0, 2), message(0, 3)}, "run", 0, Expiry{})
 	s.drops("1", false)
 	s.counts(2, 0, 2)
-	var got []int
-	s.NextRun(1, func(m *frames.Message) (ok, more bool) {
-		got = append(got, token(*m))
-		return token(*m) != 3, true
-	})
-	equal(t, "stopped before the third", len(got), 2)
+	s.Transmitted(1, 1, 0)
 	s.drops("3", false)
 	s.written(1, "run")
 	s.counts(0, 0, 0)
@@ -229,7 +217,7 @@ func TestAPublicationThatNeverLeftLosesItsIdentifierWhenItIsLoweredToQoS0(t *tes
 		if sessionLost {
 			s.sessionLost()
 		}
-		_, sent := s.First()
+		_, _, sent := s.First()
 		equal(t, "sent", sent, false)
 		s.Lower(0)
 		s.journalKinds(Completed)

@@ -55,7 +55,7 @@ func (r *senderRun) checkExpiry() {
 // first compares the message that First returns with the first publication that was not
 // transmitted.
 func (r *senderRun) first() *pub {
-	m, sent := r.s.First()
+	m, until, sent := r.s.First()
 	i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.batch == 0 })
 	if i < 0 || r.pubs[i].released {
 		if m != nil || sent {
@@ -64,8 +64,8 @@ func (r *senderRun) first() *pub {
 		return nil
 	}
 	p := r.pubs[i]
-	if m == nil || token(*m) != p.token || m.QoS != p.qos || sent != p.sent {
-		r.fail("first is %v, sent %v, want %+v", m, sent, *p)
+	if m == nil || token(*m) != p.token || m.QoS != p.qos || until != p.until || sent != p.sent {
+		r.fail("first is %v until %v, sent %v, want %+v", m, until, sent, *p)
 	}
 	return p
 }

@@ -134,7 +134,7 @@ func (r *senderRun) check() {
 	visited := 0
 	r.s.Each(func(h Handle, _ int) {
 		e, _ := r.s.Find(h)
-		visited += e.Run.Len()
+		visited += e.Len()
 	})
 	queued, inFlight := 0, 0
 	for _, p := range r.pubs {
@@ -150,8 +150,8 @@ func (r *senderRun) check() {
 		r.fail("queued %d, in flight %d, all %d, identifiers %d; want %d, %d, %d, %d", r.s.Queued(), r.s.InFlight(),
 			r.s.Len(), r.ids.Len(), queued, inFlight, len(r.pubs), inFlight+len(r.foreign))
 	}
-	if n := r.outstanding(); r.s.outstanding != n || n > r.window {
-		r.fail("%d outstanding, want %d, window %d", r.s.outstanding, n, r.window)
+	if n := r.outstanding(); r.s.window.outstanding != n || n > r.window {
+		r.fail("%d outstanding, want %d, window %d", r.s.window.outstanding, n, r.window)
 	}
 	r.checkExpiry()
 	r.checkRoom()

@@ -71,6 +71,7 @@ type senderRun struct {
 	ended   map[int]bool
 	lastSeq uint64 // the last seq transmitted on this connection
 	wires   map[int]*wire
+	runs    map[int][]frames.Message // the slices of AddRun, by their first token
 
 	mirror      *MemoryStore // receives every journaled change
 	store       *MemoryStore // receives changes when the writer commits
@@ -81,7 +82,7 @@ type senderRun struct {
 func newSenderRun(t *testing.T, rnd *rand.Rand) *senderRun {
 	r := &senderRun{
 		T: t, rnd: rnd, batch: 1, window: 1 + rnd.IntN(1+rnd.IntN(12)), ended: map[int]bool{},
-		wires: map[int]*wire{}, mirror: NewMemoryStore(), store: NewMemoryStore(),
+		wires: map[int]*wire{}, runs: map[int][]frames.Message{}, mirror: NewMemoryStore(), store: NewMemoryStore(),
 	}
 	r.limit = QueueLimit{Messages: 1 + rnd.IntN(8), Bytes: rnd.IntN(3) * 300, Full: Full(rnd.IntN(3))}
 	if rnd.IntN(2) == 0 {
@@ -187,7 +188,7 @@ func (r *senderRun) add() {
 		p.until = r.now + time.Duration(1+r.rnd.IntN(4000))*time.Millisecond
 	}
 	r.logf("add %d at QoS %d, until %v", p.token, p.qos, p.until)
-	p.handle = r.s.AddExpiring(message(p.qos, p.token), p.token, r.now, p.expiry())
+	p.handle = r.s.Add(message(p.qos, p.token), p.token, r.now, p.expiry())
 	p.seq = p.handle.seq
 	if n := len(r.pubs); n > 0 && p.seq <= r.pubs[n-1].seq {
 		r.fail("seq %d behind seq %d", p.seq, r.pubs[n-1].seq)
@@ -202,37 +203,44 @@ func (r *senderRun) next() {
 	for range 1 + r.rnd.IntN(4) {
 		i := slices.IndexFunc(r.pubs, func(p *pub) bool { return p.batch == 0 })
 		want := i >= 0 && (r.pubs[i].qos == 0 || r.outstanding() < r.window)
-		if i >= 0 && r.pubs[i].run != 0 {
-			r.nextRun(i)
-			continue
+		r.s.Next()
+		out, ok := r.s.Next() // returns the same again
+		n := 1
+		if most := len(out.Messages); most > 0 {
+			n += r.rnd.IntN(most)
 		}
-		out, ok := r.s.Next(r.batch, r.now)
-		r.logf("next: %v %s", ok, packetText(out))
+		r.logf("next: %v, %d of %d", ok, n, len(out.Messages))
 		if ok != want {
 			r.fail("something to send: %v, want %v", ok, want)
 		}
 		if !ok {
 			return
 		}
-		p := r.pubs[i]
-		if p.seq <= r.lastSeq {
-			r.fail("seq %d after seq %d", p.seq, r.lastSeq)
+		for k, p := range r.pubs[i:][:n] {
+			r.transmit(p, out.Single(k))
 		}
-		r.lastSeq = p.seq
-		if p.qos > 0 && p.id == 0 {
-			p.id = out.Publish.ID
-			if p.id == 0 || slices.Contains(r.foreign, p.id) || r.find(p.id) != p {
-				r.fail("identifier %d is in use", p.id)
-			}
-		}
-		p.batch, p.attempts, p.due = r.batch, 0, r.now
-		r.wait(p)
-		r.send(p, out)
+		r.s.Transmitted(n, r.batch, r.now)
 	}
 }
 
+func (r *senderRun) transmit(p *pub, out Single) {
+	if p.seq <= r.lastSeq {
+		r.fail("seq %d after seq %d", p.seq, r.lastSeq)
+	}
+	r.lastSeq = p.seq
+	if p.qos > 0 && p.id == 0 {
+		p.id = out.Publish.ID
+		if p.id == 0 || slices.Contains(r.foreign, p.id) || r.find(p.id) != p {
+			r.fail("identifier %d is in use", p.id)
+		}
+	}
+	p.batch, p.attempts, p.due = r.batch, 0, r.now
+	r.wait(p)
+	r.send(p, out)
+}
+
 // send compares out with the packet that p must send, and adds out to the batch.
-func (r *senderRun) send(p *pub, out Outgoing) {
+func (r *senderRun) send(p *pub, out Single) {
 	if p.released {
 		if out.Type != frames.TypePubrel || out.Publish.ID != p.id {
 			r.fail("sends %s in place of PUBREL#%d", packetText(out), p.id)
@@ -265,7 +273,7 @@ func (r *senderRun) find(id uint16) *pub {
 
 // end checks that e fits p, and that p ends only once.
 func (r *senderRun) end(p *pub, e Ended[int]) {
-	if e.Owner != p.owner() || e.ID != p.id || token(e.Message) != p.token || e.Lowered != p.lowered || e.Message.QoS != p.qos {
+	if e.Owner != p.owner() || e.Seq != p.seq || e.ID != p.id || token(e.Message) != p.token || e.Lowered != p.lowered || e.Message.QoS != p.qos {
 		r.fail("%d of %d ended with identifier %d in place of %+v", token(e.Message), e.Owner, e.ID, *p)
 	}
 	if r.ended[p.token] {

@@ -32,12 +32,12 @@ func newScript(t *testing.T, window int, retry *Retry) *script {
 
 func (s *script) add(qos frames.QoS, names ...string) (h Handle) {
 	for _, name := range names {
-		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name, 0)
+		h = s.Add(frames.Message{Topic: "t", QoS: qos, Payload: []byte(name)}, name, 0, Expiry{})
 	}
 	return h
 }
 
-func packetText(o Outgoing) string {
+func packetText(o Single) string {
 	if o.Type == frames.TypePubrel {
 		return fmt.Sprintf("PUBREL#%d", o.Publish.ID)
 	}
@@ -63,7 +63,7 @@ func (s *script) sends(want ...string) {
 	s.t.Helper()
 	var got []string
 	for {
-		o, ok := s.Next(s.batch, s.now)
+		o, ok := s.Send(s.batch, s.now)
 		if !ok {
 			break
 		}

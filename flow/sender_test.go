@@ -133,8 +133,8 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 	for qos := range frames.QoS(3) {
 		s := newScript(t, 1, nil)
 		payload := []byte("right")
-		h := s.Add(frames.Message{Topic: "t", QoS: qos, Payload: payload}, "owner", 0)
-		s.Next(s.batch, 0)
+		h := s.Add(frames.Message{Topic: "t", QoS: qos, Payload: payload}, "owner", 0, Expiry{})
+		s.Send(s.batch, 0)
 		if gone, ok := s.Withdraw(h); gone || !ok {
 			t.Errorf("QoS %d: gone %v, ok %v", qos, gone, ok)
 		}
@@ -143,7 +143,7 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 			t.Errorf("QoS %d: found %q of %q, %v", qos, e.Message.Payload, e.Owner, ok)
 		}
 		s.lost(true) // the batch was not passed to the writer
-		if o, ok := s.Next(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
+		if o, ok := s.Send(s.batch, 0); !ok || string(o.Publish.Payload) != "right" || o.Publish.DUP {
 			t.Errorf("QoS %d: sends %q, %v", qos, packetText(o), ok)
 		}
 		if got := s.journal.MoveTo(nil); qos > 0 && string(got[0].Message.Payload) != "right" {
@@ -208,7 +208,7 @@ func TestPublicationWaitsWhileAllIdentifiersAreInUse(t *testing.T) {
 	}
 	n := 0
 	for ; ; n++ {
-		if _, ok := s.Next(1, 0); !ok {
+		if _, ok := s.Send(1, 0); !ok {
 			break
 		}
 	}
@@ -329,7 +329,7 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	s.Shrink()
 	s.counts(1000, 0, 1000)
 	for range 1000 {
-		s.Next(1, 0)
+		s.Send(1, 0)
 	}
 	for id := range uint16(1000) {
 		s.ack(puback, id+1, Confirmed, "x")

@@ -100,9 +100,9 @@ func TestWithdrawnPublicationsLeaveTheJournal(t *testing.T) {
 		s := NewSender[int](1, new(Identifiers), nil, j)
 		var handles []Handle
 		for i := range 1000 {
-			handles = append(handles, s.Add(message(frames.QoS(1+i%2), i), i, 0))
+			handles = append(handles, s.Add(message(frames.QoS(1+i%2), i), i, 0, Expiry{}))
 			if i == 0 {
-				s.Next(1, 0) // assigns an identifier, so that another change is between them
+				s.Send(1, 0) // assigns an identifier, so that another change is between them
 			}
 		}
 		if !inTheirOrder {
@@ -127,10 +127,10 @@ func TestWithdrawnPublicationsLeaveTheJournal(t *testing.T) {
 func TestWithdrawnPublicationThatTheStoreMayHaveIsCompleted(t *testing.T) {
 	j := new(Journal)
 	s := NewSender[int](1, new(Identifiers), nil, j)
-	early := s.Add(message(1, 1), 1, 0)
+	early := s.Add(message(1, 1), 1, 0, Expiry{})
 	j.MoveTo(nil) // a commit takes it
-	late := s.Add(message(1, 2), 2, 0)
-	last := s.Add(message(1, 3), 3, 0)
+	late := s.Add(message(1, 2), 2, 0, Expiry{})
+	last := s.Add(message(1, 3), 3, 0, Expiry{})
 	for _, h := range []Handle{late, early} {
 		if gone, _ := s.Withdraw(h); !gone {
 			t.Fatal("not withdrawn")

@@ -100,8 +100,8 @@ func TestEachOwnerHearsOfItsEnd(t *testing.T) {
 		t.Errorf("the call took %+v", got)
 	}
 	st := newStage(t.Context(), 10)
-	r.complete(&flow.Ended[owner]{ID: 6, Owner: owner{stage: st, place: 1}}, nil)
-	r.complete(&flow.Ended[owner]{ID: 7, Owner: owner{stage: st, place: 2}}, nil)
+	r.complete(&flow.Ended[owner]{Seq: 6, ID: 6, Owner: owner{tag: st, shift: ^uint64(4)}}, nil)
+	r.complete(&flow.Ended[owner]{Seq: 7, ID: 7, Owner: owner{tag: st, shift: ^uint64(4)}}, nil)
 	r.wakeStages()
 	if want := (results{place: 1, n: 2, id: 6}); len(st.ended) != 1 || st.ended[0] != want || len(st.wake) != 1 {
 		t.Errorf("the stage has %+v", st.ended)

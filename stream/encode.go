@@ -26,27 +26,26 @@ func (o *outbox) publish(p *frames.Publish) {
 	}
 }
 
-// publishNext adds a message of a run, unless the connection cannot carry it. The result more is
-// false when the batch is full.
-func (o *outbox) publishNext(m *frames.Message) (ok, more bool) {
-	if o.terms.limited() && o.terms.check(m) != nil {
-		return false, false
-	}
-	p := frames.Publish{Message: *m}
-	o.publish(&p)
-	return true, !o.full()
-}
-
-// transmit adds a PUBLISH or a PUBREL that flow.Sender returned.
-func (o *outbox) transmit(out *flow.Outgoing, now time.Duration) {
+// transmit adds a PUBREL, or a PUBLISH for each message of out, until the batch is full or the
+// connection cannot carry a message. It returns the number of messages; the first one is added in
+// any case.
+func (o *outbox) transmit(out *flow.Outgoing, now time.Duration) (n int) {
 	if out.Type == frames.TypePubrel {
-		o.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.Publish.ID})
-		return
+		o.ack(frames.Ack{Kind: frames.TypePubrel, ID: out.ID})
+		return 0
 	}
-	if out.Until != 0 || out.Publish.Properties != nil {
-		out.Publish.Properties = o.outgoing(out.Publish.Properties, out.Until, now)
+	for ; n < len(out.Messages); n++ {
+		m := &out.Messages[n]
+		if n > 0 && (o.full() || o.terms.limited(m) && o.check(m, out.Until, now) != nil) {
+			break
+		}
+		p := frames.Publish{Message: *m, ID: out.ID, DUP: out.DUP}
+		if out.Until != 0 || p.Properties != nil {
+			p.Properties = o.outgoing(p.Properties, out.Until, now)
+		}
+		o.publish(&p)
 	}
-	o.publish(&out.Publish)
+	return n
 }
 
 // outgoing returns the properties of a message as they are sent now: with the part of the message
@@ -86,35 +85,30 @@ func (o *outbox) ack(a frames.Ack) {
 // publications adds publications until the batch or the in-flight window is full. A publication
 // that the connection cannot carry ends with misfit.
 func (o *outbox) publications(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], err error)) {
-	limited := o.terms.limited()
 	for !o.full() {
-		if limited && !o.fits(s, now, misfit) {
+		if !o.fits(s, now, misfit) {
 			continue
 		}
-		if s.AtRun() {
-			s.NextRun(o.number(), o.publishNext)
-			continue
-		}
-		out, ok := s.Next(o.number(), now)
+		out, ok := s.Next()
 		if !ok {
 			return
 		}
-		o.transmit(&out, now)
+		s.Transmitted(o.transmit(&out, now), o.number(), now)
 	}
 }
 
 // fits ends the next publication and returns false if the connection cannot carry it. If the user
 // allows it, the publication is sent at a lower QoS instead.
 func (o *outbox) fits(s *flow.Sender[owner], now time.Duration, misfit func(e flow.Ended[owner], err error)) bool {
-	m, sent := s.First()
-	if m == nil {
+	m, until, sent := s.First()
+	if m == nil || !o.terms.limited(m) {
 		return true
 	}
 	if q := o.terms.maxQoS; m.QoS > q && o.terms.lowerQoS && !(sent && q == frames.AtMostOnce) {
 		s.Lower(q)
-		m, _ = s.First()
+		m, _, _ = s.First()
 	}
-	err := o.check(m, s.FirstUntil(), now)
+	err := o.check(m, until, now)
 	if err == nil {
 		return true
 	}

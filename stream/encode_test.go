@@ -23,19 +23,14 @@ func TestEncodedPackets(t *testing.T) {
 	}{
 		{"publish", func(o *outbox) { o.publish(&publish) }, publish, 1},
 		{"transmit PUBLISH", func(o *outbox) {
-			o.transmit(&flow.Outgoing{Type: frames.TypePublish, Publish: again}, 0)
+			o.transmit(&flow.Outgoing{Type: frames.TypePublish, Messages: []frames.Message{again.Message}, ID: 3, DUP: true}, 0)
 		}, again, 1},
 		{"transmit PUBREL", func(o *outbox) {
-			o.transmit(&flow.Outgoing{Type: frames.TypePubrel, Publish: again}, 0)
+			o.transmit(&flow.Outgoing{Type: frames.TypePubrel, ID: 3}, 0)
 		}, frames.Ack{Kind: frames.TypePubrel, ID: 3}, 0},
 		{"ack", func(o *outbox) { o.ack(frames.Ack{Kind: frames.TypePubcomp, ID: 9}) },
 			frames.Ack{Kind: frames.TypePubcomp, ID: 9}, 0},
 		{"packet", func(o *outbox) { o.packet(frames.Pingreq{}) }, frames.Pingreq{}, 0},
-		{"publishNext", func(o *outbox) {
-			if ok, more := o.publishNext(&frames.Message{Topic: "a"}); !ok || !more {
-				t.Error("publishNext says that the batch is full")
-			}
-		}, frames.Publish{Message: frames.Message{Topic: "a"}}, 1},
 	} {
 		for _, v := range []frames.Version{frames.V31, frames.V311} {
 			o := newOutbox(quietLog(), nil, nil)
@@ -148,11 +143,13 @@ func TestPacketThatCannotBeEncodedIsNotAdded(t *testing.T) {
 func TestFullBatchTakesNoMorePublications(t *testing.T) {
 	r := newOutboxRig(t)
 	m := frames.Message{Topic: "t", Payload: make([]byte, batchBytes/2)}
-	if _, more := r.publishNext(&m); !more || r.full() {
+	out := flow.Outgoing{Type: frames.TypePublish, Messages: []frames.Message{m}}
+	if r.transmit(&out, 0); r.full() {
 		t.Fatal("full at half its size")
 	}
-	if _, more := r.publishNext(&m); more || !r.full() {
-		t.Fatal("not full")
+	out.Messages = []frames.Message{m, m, m}
+	if n := r.transmit(&out, 0); n != 1 || !r.full() {
+		t.Fatalf("took %d messages, full: %v", n, r.full())
 	}
 	before := r.backlog()
 	r.puback(1)

@@ -103,7 +103,7 @@ func (in *intake) end(life *life, r *receipts) {
 func (in *intake) refuse(r *receipts, calls []*publishCall, cause error) {
 	in.callsLeft = false
 	for _, call := range calls {
-		r.refuse(&call.message, owner{tag: call}, cause)
+		r.refuse([]frames.Message{call.message}, owner{tag: call}, cause)
 	}
 }
 
@@ -121,8 +121,7 @@ func (in *intake) takeRest() stageRun {
 // for these messages any more, only for publications up to seq, which was accepted last.
 func (in *intake) refuseRest(r *receipts, seq uint64, cause error) {
 	if run := in.takeRest(); len(run.messages) > 0 {
-		o := owner{stage: run.stage, place: run.place}
-		r.complete(&flow.Ended[owner]{Run: &flow.Run{Messages: run.messages}, Owner: o, At: r.outcomes.clock.now}, notSent(cause))
+		r.refuse(run.messages, run.owner(0), cause)
 	}
 	for i, f := range in.flushes {
 		in.flushes[i].seq = min(f.seq, seq)
@@ -159,6 +158,10 @@ func (in *intake) dropFlush(flush chan<- error) {
 	in.flushes = slices.DeleteFunc(in.flushes, func(f flushCall) bool { return f.reply == flush })
 }
 
+// owner returns the owner of the messages in flow.Sender, where the first has the sequence number
+// seq.
+func (run *stageRun) owner(seq uint64) owner { return owner{tag: run.stage, shift: run.place - seq} }
+
 // first splits the first message off a run.
 func (run *stageRun) first() (part stageRun) {
 	part = stageRun{run.stage, run.place, run.messages[:1]}
@@ -166,21 +169,28 @@ func (run *stageRun) first() (part stageRun) {
 	return part
 }
 
-// take splits the first part off a run. The part takes no more than room, so it may be empty. It
-// does not mix plain QoS 0 messages with others: those at QoS 1 and 2, and those with properties.
-// The parameter expires says that all messages expire, so that none is plain. worthRun reports
-// whether the messages are plain and enough for a flow.Run.
-func (run *stageRun) take(room flow.Room, expires bool) (part stageRun, worthRun bool) {
-	plain := func(m *frames.Message) bool {
-		return m.QoS == frames.AtMostOnce && m.Properties == nil && !expires
-	}
-	qos0, n := plain(&run.messages[0]), 0
-	for n < len(run.messages) && plain(&run.messages[n]) == qos0 && room.Take(&run.messages[n]) {
-		n++
+// take splits the first part off a run, for flow.Sender.AddRun: its messages are all at QoS 0 or all
+// above, and expire at the same time. The part takes no more than room, so it may be empty.
+func (run *stageRun) take(room flow.Room) (part stageRun) {
+	first, n := &run.messages[0], 0
+	alone, qos0 := expires(first), first.QoS == frames.AtMostOnce
+	for ; n < len(run.messages); n++ {
+		m := &run.messages[n]
+		if n > 0 && (alone || (m.QoS == frames.AtMostOnce) != qos0 || expires(m)) || !room.Take(m) {
+			break
+		}
 	}
 	part = stageRun{run.stage, run.place, run.messages[:n]}
 	run.messages, run.place = run.messages[n:], run.place+uint64(n)
-	return part, qos0 && n >= flow.MinRun
+	return part
+}
+
+// expires reports whether m has an expiry interval of its own.
+func expires(m *frames.Message) (ok bool) {
+	if m.Properties != nil {
+		_, ok = m.Properties.Left(time.Time{})
+	}
+	return ok
 }
 
 // acceptBatch is the maximum number of publishings that the loop receives before a turn.

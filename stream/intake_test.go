@@ -2,6 +2,7 @@ package stream
 
 import (
 	"testing"
+	"time"
 
 	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
@@ -125,30 +126,34 @@ func TestFlushDoesNotWaitForARefusedRest(t *testing.T) {
 	}
 }
 
-// A run is split where QoS 0 messages begin and end, and where the room in the queue ends. The
-// places of the parts stay consecutive.
-func TestARunIsSplitByQoSAndRoom(t *testing.T) {
-	qos := append(repeat(0, flow.MinRun+5), 1, 2, 1)
-	qos = append(qos, repeat(0, flow.MinRun-1)...)
+// A run is split where QoS 0 messages begin and end, around a message with an expiry interval of its
+// own, and where the room in the queue ends. The places of the parts stay consecutive.
+func TestARunIsSplitByQoSExpiryAndRoom(t *testing.T) {
+	qos := append(repeat(0, 5), 1, 2, 1)
+	qos = append(qos, repeat(0, 4)...)
 	type part struct {
-		place    uint64
-		n        int
-		worthRun bool
+		place uint64
+		n     int
 	}
 	for name, c := range map[string]struct {
-		room int
-		want []part
+		room, expires int
+		want          []part
 	}{
-		"room for all": {100, []part{
-			{7, flow.MinRun + 5, true}, {7 + flow.MinRun + 5, 3, false}, {7 + flow.MinRun + 8, flow.MinRun - 1, false},
-		}},
-		"room for a run": {flow.MinRun, []part{{7, flow.MinRun, true}, {7 + flow.MinRun, 5, false}}},
-		"room for one":   {1, []part{{7, 1, false}, {8, 1, false}}},
+		"room for all":         {100, -1, []part{{7, 5}, {12, 3}, {15, 4}}},
+		"room for a part":      {3, -1, []part{{7, 3}, {10, 2}, {12, 3}}},
+		"room for one":         {1, -1, []part{{7, 1}, {8, 1}}},
+		"no room":              {0, -1, []part{{7, 0}}},
+		"the first expires":    {100, 0, []part{{7, 1}, {8, 4}, {12, 3}}},
+		"one within expires":   {100, 6, []part{{7, 5}, {12, 1}, {13, 1}, {14, 1}, {15, 4}}},
+		"the last one expires": {100, 11, []part{{7, 5}, {12, 3}, {15, 3}, {18, 1}}},
 	} {
 		run := mixed(7, qos...)
+		if c.expires >= 0 {
+			run.messages[c.expires].Properties = &frames.Properties{Expiry: time.Second}
+		}
 		for _, want := range c.want {
-			p, worth := run.take(room(c.room), false)
-			if got := (part{p.place, len(p.messages), worth}); got != want {
+			p := run.take(room(c.room))
+			if got := (part{p.place, len(p.messages)}); got != want {
 				t.Errorf("%s: took %+v, want %+v", name, got, want)
 			}
 		}

@@ -87,7 +87,7 @@ func (l *loop) hasNothingToSend() bool {
 // writeLone writes the message of a call, whose caller holds the token.
 func (l *loop) writeLone(call *publishCall) loneResult {
 	m, now := &call.message, time.Since(l.clock.epoch)
-	if l.outbox.busy || l.link.terms.limited() && l.link.terms.check(m) != nil {
+	if l.outbox.busy || l.link.terms.limited(m) && l.link.terms.check(m) != nil {
 		return loneRefused
 	}
 	number := l.outbox.number()
@@ -100,8 +100,9 @@ func (l *loop) writeLone(call *publishCall) loneResult {
 	l.count.writes++
 	l.count.bytesOut += uint64(bytes)
 	if !done {
-		call.handle = l.sender.Add(*m, owner{tag: call}, now)
-		l.sender.Next(number, now)
+		call.handle = l.sender.Add(*m, owner{tag: call}, now, flow.Expiry{})
+		l.sender.Next()
+		l.sender.Transmitted(1, number, now)
 		return loneAccepted
 	}
 	l.outbox.committed()

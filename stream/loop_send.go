@@ -22,7 +22,7 @@ func (l *loop) accept(p Publishing) {
 
 // add puts a publishing at the end of the queue.
 func (l *loop) add(p Publishing) {
-	o := owner{tag: p.Tag, ack: p.Ack, place: 1}
+	o := owner{tag: p.Tag, ack: p.Ack, shift: 1}
 	if o.ack == nil {
 		o.ack = l.settings.ack
 	}
@@ -34,10 +34,10 @@ func (l *loop) add(p Publishing) {
 		err = l.makeRoom(&p.Message)
 	}
 	if err != nil {
-		l.receipts.refuse(&p.Message, o, err)
+		l.receipts.refuse([]frames.Message{p.Message}, o, err)
 		return
 	}
-	l.sender.AddExpiring(p.Message, o, l.clock.now, l.clock.expiry(p.Properties, l.settings.expiry))
+	l.sender.Add(p.Message, o, l.clock.now, l.clock.expiry(p.Properties, l.settings.expiry))
 }
 
 // acceptCalls puts the messages of Publish calls at the end of the queue. The calls have validated
@@ -49,11 +49,11 @@ func (l *loop) acceptCalls() {
 	for _, call := range l.intake.takeCalls(l.sender.Room()) {
 		if err := l.makeRoom(&call.message); err != nil {
 			call.handle = flow.Handle{}
-			l.receipts.refuse(&call.message, owner{tag: call}, err)
+			l.receipts.refuse([]frames.Message{call.message}, owner{tag: call}, err)
 			continue
 		}
 		expiry := l.clock.expiry(call.message.Properties, l.settings.expiry)
-		call.handle = l.sender.AddExpiring(call.message, owner{tag: call}, l.clock.now, expiry)
+		call.handle = l.sender.Add(call.message, owner{tag: call}, l.clock.now, expiry)
 	}
 }
 
@@ -61,12 +61,12 @@ func (l *loop) acceptCalls() {
 // remaining messages wait at the intake, and are accepted before any later publishing.
 func (l *loop) admit(run stageRun) {
 	for len(run.messages) > 0 {
-		part, worthRun := run.take(l.sender.Room(), l.settings.expiry > 0)
+		part := run.take(l.sender.Room())
 		if len(part.messages) == 0 {
 			if l.intake.overflows {
 				if err := l.makeRoom(&run.messages[0]); err != nil {
 					first := run.first()
-					l.receipts.refuse(&first.messages[0], owner{stage: first.stage, place: first.place}, err)
+					l.receipts.refuse(first.messages, first.owner(0), err)
 				}
 				continue
 			}
@@ -76,15 +76,8 @@ func (l *loop) admit(run stageRun) {
 			}
 			return
 		}
-		o := owner{stage: part.stage, place: part.place}
-		if worthRun {
-			l.sender.AddRun(part.messages, o, l.clock.now)
-			continue
-		}
-		for _, m := range part.messages {
-			l.sender.AddExpiring(m, o, l.clock.now, l.clock.expiry(m.Properties, l.settings.expiry))
-			o.place++
-		}
+		expiry := l.clock.expiry(part.messages[0].Properties, l.settings.expiry)
+		l.sender.AddRun(part.messages, part.owner(l.sender.Accepted()+1), l.clock.now, expiry)
 	}
 }
 
@@ -293,7 +286,7 @@ func (l *loop) withdrawStage(st *stage) {
 	}
 	var pending []flow.Handle
 	l.sender.Each(func(h flow.Handle, o owner) {
-		if o.stage == st {
+		if o.tag == st {
 			pending = append(pending, h)
 		}
 	})

@@ -22,7 +22,7 @@ type outcomes struct {
 	row []Published // scratch
 }
 
-// ended records the end of a publication, or of a part of a run. It is called before the Receipt is
+// ended records the end of a run. It is called before the Receipt is
 // passed on, since the user may write to the payload after that.
 func (o *outcomes) ended(e *flow.Ended[owner], err error) {
 	if e.Owner.withdrawn() {
@@ -30,9 +30,9 @@ func (o *outcomes) ended(e *flow.Ended[owner], err error) {
 	}
 	took := o.clock.now - e.At
 	if err != nil {
-		o.count(err, uint64(e.Run.Len()))
+		o.count(err, uint64(e.Len()))
 	} else {
-		o.timings.published(e.Message.QoS, took, e.Run.Len())
+		o.timings.published(e.Message.QoS, took, e.Len())
 	}
 	if o.observer.seesPublished() {
 		o.show(e, err, took)
@@ -55,17 +55,13 @@ func (o *outcomes) show(e *flow.Ended[owner], err error, took time.Duration) {
 	p := Published{Receipt: Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err},
 		Accepted: o.clock.epoch.Add(e.At), Took: took}
 	switch e.Owner.tag.(type) {
-	case *publishCall, receiptTag:
+	case *stage, *publishCall, receiptTag:
 	default:
 		p.Tag = e.Owner.tag
 	}
-	if e.Run == nil {
+	o.row = append(o.row, p)
+	for _, p.Message = range e.Rest {
 		o.row = append(o.row, p)
-	} else {
-		for i := range e.Run.Messages {
-			p.Message = e.Run.Messages[i]
-			o.row = append(o.row, p)
-		}
 	}
 	o.observer.published(o.row)
 	clear(o.row)

@@ -18,18 +18,18 @@ func TestOutcomesCountEachPublicationOnce(t *testing.T) {
 	o := outcomes{clock: &clock{epoch: epoch, now: 5 * time.Second}, timings: recorded, observer: &observer{Observer: Observer{
 		Published: func(row []Published) { rows = append(rows, append([]Published(nil), row...)) },
 	}}}
-	run := &flow.Run{Messages: []frames.Message{{Topic: "one"}, {Topic: "two"}, {Topic: "three"}}, From: 4}
-	stage := owner{stage: new(stage), place: 0}
+	rest := []frames.Message{{Topic: "two"}, {Topic: "three"}}
+	run := owner{tag: new(stage)}
 	for _, e := range []struct {
 		owner
-		run *flow.Run
-		err error
+		rest []frames.Message
+		err  error
 	}{
-		{owner: stage, run: run}, {owner: stage, run: run, err: notSent(ErrFull)}, {owner: owner{tag: "mine", place: 1}},
-		{owner: owner{tag: new(publishCall)}, err: unconfirmed(ErrSessionLost)}, {owner: owner{place: 1}, err: ErrRefused},
+		{owner: run, rest: rest}, {owner: run, rest: rest, err: notSent(ErrFull)}, {owner: owner{tag: "mine", shift: 1}},
+		{owner: owner{tag: new(publishCall)}, err: unconfirmed(ErrSessionLost)}, {owner: owner{shift: 1}, err: ErrRefused},
 		{owner: owner{}, err: ErrRefused}, // withdrawn
 	} {
-		o.ended(&flow.Ended[owner]{Owner: e.owner, Run: e.run, At: 3 * time.Second, ID: 7}, e.err)
+		o.ended(&flow.Ended[owner]{Owner: e.owner, Rest: e.rest, At: 3 * time.Second, ID: 7}, e.err)
 	}
 	var st Stats
 	if o.snapshot(&st); st.NotSent != 3 || st.Unconfirmed != 1 || st.Failed != 1 {

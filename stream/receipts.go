@@ -11,15 +11,13 @@ import (
 // owner says where the Receipt of a publication goes. The zero owner is that of a publication whose
 // owner has withdrawn it; its Receipt is dropped.
 type owner struct {
-	tag any            // the Tag of the Receipt; or a *publishCall or receiptTag, which gets the Receipt in place of ack
-	ack chan<- Receipt // nil drops the Receipt
-
-	stage *stage // set for PublishFrom and PublishBatches, and used in place of ack
-	place uint64 // of the message in the stage; 1 without a stage
+	tag   any            // the Tag of the Receipt; or a *stage, *publishCall or receiptTag, which gets the result in place of ack
+	ack   chan<- Receipt // nil drops the Receipt
+	shift uint64         // of a stage: the place of a message less its sequence number; without a stage 1
 }
 
 func (o *owner) withdrawn() bool {
-	return o.place == 0 && o.stage == nil && o.tag == nil && o.ack == nil
+	return o.shift == 0 && o.tag == nil && o.ack == nil
 }
 
 // A receiptTag gets the Receipt of its publication, on the loop. It must not wait.
@@ -44,29 +42,22 @@ type receipts struct {
 	outcomes outcomes
 }
 
-// complete passes the result of a publication, or of a part of a run, to its owner. A stage makes
-// its Receipts itself.
+// complete passes the result of a run to its owner. A stage makes its Receipts itself.
 func (r *receipts) complete(e *flow.Ended[owner], err error) {
 	r.outcomes.ended(e, err)
-	if e.Owner.stage != nil {
-		res := results{e.Owner.place, 1, e.ID, e.Code, err}
-		if e.Run != nil {
-			res.place += uint64(e.Run.From)
-			res.n = uint64(e.Run.Len())
-		}
-		r.stageResult(e.Owner.stage, res)
-		return
+	switch to := e.Owner.tag.(type) {
+	case *stage:
+		r.stageResult(to, results{e.Seq + e.Owner.shift, uint64(e.Len()), e.ID, e.Code, err})
+	case *publishCall:
+		r.calls.answer(to, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
+	default:
+		r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
 	}
-	if call, ok := e.Owner.tag.(*publishCall); ok {
-		r.calls.answer(call, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
-		return
-	}
-	r.send(e.Owner, Receipt{Message: e.Message, ID: e.ID, Code: e.Code, Err: err})
 }
 
-// refuse passes on the result of a message that is not accepted.
-func (r *receipts) refuse(m *frames.Message, o owner, cause error) {
-	r.complete(&flow.Ended[owner]{Message: *m, Owner: o, At: r.outcomes.clock.now}, notSent(cause))
+// refuse passes on the result of a run that is not accepted. Its sequence numbers begin at 0.
+func (r *receipts) refuse(run []frames.Message, o owner, cause error) {
+	r.complete(&flow.Ended[owner]{Message: run[0], Rest: run[1:], Owner: o, At: r.outcomes.clock.now}, notSent(cause))
 }
 
 // misfit passes on the result of a publication that the connection cannot carry.

@@ -26,7 +26,7 @@ func restore(o *Options, sender *flow.Sender[owner], receiver *flow.Receiver, r 
 		if p.GivenUp() || hasError[*VersionError](err) {
 			err = nil // the connection decides
 		}
-		if err == nil && !sender.Restore(p, owner{ack: o.Ack, place: 1}, untilDeadline(p, o.V5.Expiry)) {
+		if err == nil && !sender.Restore(p, owner{ack: o.Ack, shift: 1}, untilDeadline(p, o.V5.Expiry)) {
 			err = errors.New("its place, QoS or packet identifier cannot occur in an intact store")
 		}
 		if err != nil {
@@ -79,7 +79,7 @@ func discardSession(o *Options, snap flow.Snapshot, r *receipts) error {
 		if p.ID != 0 {
 			fate = unconfirmed(errDiscarded)
 		}
-		r.complete(&flow.Ended[owner]{Message: p.Message, ID: p.ID, Owner: owner{ack: o.Ack, place: 1}}, fate)
+		r.complete(&flow.Ended[owner]{Message: p.Message, ID: p.ID, Owner: owner{ack: o.Ack, shift: 1}}, fate)
 	}
 	return nil
 }

@@ -40,12 +40,12 @@ func (s *sender) onTrial(o *outbox, asking bool, now time.Duration, misfit func(
 	case s.poison.WasSent(), now < s.trialAt(asking):
 		return true
 	}
-	if o.terms.limited() && !o.fits(s.Sender, now, misfit) {
+	if !o.fits(s.Sender, now, misfit) {
 		s.poison.Forget()
 		return false
 	}
-	if out, ok := s.Next(o.number(), now); ok {
-		o.transmit(&out, now)
+	if out, ok := s.Next(); ok {
+		s.Transmitted(o.transmit(&out, now), o.number(), now)
 		s.poison.Sent()
 	}
 	return true

@@ -116,9 +116,12 @@ func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful() }
 // the broker had it.
 func (t *terms) doubtful() bool { return t.kept && t.version == frames.V31 }
 
-// limited reports whether a valid message may break the terms.
-func (t *terms) limited() bool {
-	return t.version < frames.V5 || t.maxPacket < frames.MaxPacket || t.maxQoS < frames.ExactlyOnce || !t.server.Retain
+// limited reports whether a valid message may break the terms. Before MQTT 5 only its properties can.
+func (t *terms) limited(m *frames.Message) bool {
+	if t.version < frames.V5 {
+		return m.Properties != nil
+	}
+	return t.maxPacket < frames.MaxPacket || t.maxQoS < frames.ExactlyOnce || !t.server.Retain
 }
 
 // check returns the reason why a message cannot be sent on the connection: a *LimitError or a

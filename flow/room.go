@@ -1,0 +1,55 @@
+package flow
+
+import (
+	"math"
+
+	"github.com/go-millrace/mqtt/frames"
+)
+
+// Overhead is counted for each message in addition to its topic, payload and properties, in bytes.
+const Overhead = 128
+
+// Cost returns the number of bytes that a waiting message counts with.
+func Cost(m *frames.Message) int {
+	n := len(m.Payload) + len(m.Topic) + Overhead
+	if m.Properties != nil {
+		n += frames.PropertiesMemory(m.Properties)
+	}
+	return n
+}
+
+// cost returns the number of bytes that messages count with.
+func cost(messages []frames.Message) (n int64) {
+	for i := range messages {
+		n += int64(Cost(&messages[i]))
+	}
+	return n
+}
+
+// Room is the room that is left in a queue.
+type Room struct {
+	messages int
+	bytes    int64 // math.MaxInt64: not limited
+	whole    bool  // a message takes room only as a whole, so not with Block
+}
+
+// Left reports whether there is room for a message of some size.
+func (r Room) Left() bool { return r.messages > 0 && r.bytes > 0 }
+
+// Take reports whether there is room for m, and subtracts the room that m takes.
+func (r *Room) Take(m *frames.Message) bool {
+	if r.messages > 0 && (r.bytes == math.MaxInt64 || r.takeBytes(m)) {
+		r.messages--
+		return true
+	}
+	return false
+}
+
+func (r *Room) takeBytes(m *frames.Message) bool {
+	left := r.bytes - int64(Cost(m))
+	if r.bytes <= 0 || r.whole && left < 0 {
+		return false
+	}
+	r.bytes = left
+	return true
+}
