@@ -106,7 +106,7 @@ func (l *loop) writeLone(call *publishCall) loneResult {
 		return loneAccepted
 	}
 	l.outbox.committed()
-	l.receipts.outcomes.ended(&flow.Ended[owner]{Message: *m, At: l.clock.now}, nil)
+	l.receipts.outcomes.ended(&flow.Ended[owner]{Message: *m, Owner: owner{tag: call}, At: l.clock.now - l.timings.elapsed(now, &l.clock)}, nil)
 	if l.clock.burst.begins(l.count.packets(l.outbox.sent, 0)) {
 		l.life.wake()
 	}

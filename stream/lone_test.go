@@ -247,3 +247,33 @@ func TestALonePublishIsLoggedAtDebug(t *testing.T) {
 		t.Errorf("logged %q", topic)
 	}
 }
+
+// The figures count a message that its caller writes, and its time is that of the write.
+func TestALonePublishIsTimed(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	s, _ := connected(t, b, nil)
+	var before, after stream.Timings
+	s.Timings(&before)
+	n := alone(t, s, 10)
+	s.Timings(&after)
+	if h := &after.Published[0]; h.Count != uint64(n) || h.Sum <= 0 {
+		t.Errorf("%d publications of %v in sum, want %d", h.Count, h.Sum, n)
+	}
+}
+
+// An Observer of publications sees each message, so the loop writes it.
+func TestALonePublishIsObserved(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	var seen atomic.Int64
+	s, _ := connected(t, b, &stream.Options{Observer: &stream.Observer{
+		Published: func(row []stream.Published) { seen.Add(int64(len(row))) },
+	}})
+	for range 10 {
+		if err := s.Publish(t.Context(), message("t", "x", 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := seen.Load(); n != 10 {
+		t.Errorf("the Observer saw %d publications, want 10", n)
+	}
+}

@@ -81,6 +81,14 @@ func (t *timings) acked(d time.Duration) {
 	}
 }
 
+// elapsed returns the time since began on a clock of the loop, 0 if it is not wanted.
+func (t *timings) elapsed(began time.Duration, c *clock) time.Duration {
+	if t.begun() == nil {
+		return 0
+	}
+	return time.Since(c.epoch) - began
+}
+
 // committing returns the time at which a commit begins, zero if nothing is recorded.
 func (t *timings) committing() (began time.Time) {
 	if t.begun() != nil {
