@@ -102,9 +102,10 @@ func (r *all) Echo(rtt []time.Duration) error {
 	if err != nil {
 		return err
 	}
-	p := mqtt.Publishing{Message: r.message()}
-	i, sent := 0, time.Now()
-	r.client.Publishes() <- p
+	i, sent, send := 0, time.Now(), r.sender()
+	if err := send(); err != nil {
+		return err
+	}
 	for _, err := range sub.All(background) {
 		if err != nil {
 			return err
@@ -114,7 +115,9 @@ func (r *all) Echo(rtt []time.Duration) error {
 		if i++; i == len(rtt) {
 			return nil
 		}
-		r.client.Publishes() <- p
+		if err := send(); err != nil {
+			return err
+		}
 	}
 	return r.ended(sub)
 }
@@ -143,11 +146,28 @@ func (r *allBatches) Receive(n int, subscribed func()) error {
 	return r.ended(sub)
 }
 
-func (m *mill) echo(sub *mqtt.Subscription, rtt []time.Duration, receive func() bool) error {
+// sender returns a function that publishes a message of an echo. At QoS 0 it calls Publish, which
+// writes a lone message itself. At QoS 1 and 2 it sends on Publishes, since Publish would wait for
+// the ack, and the message may come back before the ack.
+func (m *mill) sender() func() error {
 	p := mqtt.Publishing{Message: m.message()}
+	if p.QoS == mqtt.AtMostOnce {
+		return func() error { return m.client.Publish(background, p.Message) }
+	}
+	publishes := m.client.Publishes()
+	return func() error {
+		publishes <- p
+		return nil
+	}
+}
+
+func (m *mill) echo(sub *mqtt.Subscription, rtt []time.Duration, receive func() bool) error {
+	send := m.sender()
 	for i := range rtt {
 		sent := time.Now()
-		m.client.Publishes() <- p
+		if err := send(); err != nil {
+			return err
+		}
 		if !receive() {
 			return m.ended(sub)
 		}
