@@ -204,6 +204,35 @@ func TestMergeIsTheSameAtEveryCall(t *testing.T) {
 	})
 }
 
+func TestMergeNeedsAGoroutineForEachSubscriptionUntilItsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		p := peers(t, b, 2, nil)
+		more := subscribed(t, p[1].Session, p[1].conn, "b", atLeast)
+		before := goroutines()
+		check := func(moment string, want int) {
+			t.Helper()
+			if got := goroutines() - before; got != want {
+				t.Errorf("%s: %d goroutines more, want %d", moment, got, want)
+			}
+		}
+		stream.Merge(p[0].sub, p[1].sub, more)
+		check("merged", 3)
+		stream.Merge(p[0].sub, p[1].sub, more)
+		check("the same again", 3)
+		p[0].conn.Send(inboundRun("a", atLeast, 1, 3)...)
+		check("with messages that nobody receives", 3)
+		done := inBackground(func() error { return more.Unsubscribe(t.Context()) })
+		p[1].conn.Unsuback(streamtest.Next[frames.Unsubscribe](p[1].conn))
+		if err := takeFrom(t, done); err != nil {
+			t.Error(err)
+		}
+		check("after Unsubscribe", 2)
+		p[0].Close()
+		p[1].Close()
+		check("after Close", -before)
+	})
+}
+
 func TestMergeOfNothingIsClosed(t *testing.T) {
 	wantClosed := func(ch <-chan stream.Delivery) {
 		t.Helper()
