@@ -25,8 +25,8 @@ type Source interface {
 }
 
 // Register makes instruments with p for all fields of c.Stats; nil is the global MeterProvider. The
-// attributes belong to every metric, and tell clients of one program apart: of clients without
-// attributes the SDK adds up the values.
+// attributes belong to every metric, and tell clients of one program apart. Of clients with the
+// same attributes the SDK shows the sum of each number, and the ages of one client.
 //
 // The client is read once for each collection, also after its end, until Unregister of the
 // Registration. Register returns an error only if p does not make an instrument.

@@ -32,8 +32,9 @@ type produced struct {
 }
 
 // Add shows the histograms of c, and begins to record its durations, as mqtt.Client.Timings
-// describes. The attributes belong to every metric and tell clients of one program apart. The
-// client is shown, also after its end, until remove is called.
+// describes. The attributes belong to every metric and tell clients of one program apart: clients
+// of one Producer must have different attributes, or backends reject the metrics. The client is
+// shown, also after its end, until remove is called.
 func (p *Producer) Add(c Source, attributes ...attribute.KeyValue) (remove func()) {
 	added := &produced{c, slices.Clone(attributes), time.Now()}
 	c.Timings(new(mqtt.Timings))
