@@ -12,8 +12,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// A situation is a row of OPERATIONS.md: what a program or its broker does, the record of the log
-// that it causes, and the fields that show it.
+// A situation is a row of OPERATIONS.md: an act of a program or of its broker, the record of the
+// log that it causes, and the fields that show it.
 type situation struct {
 	record  string
 	options mqtt.Options
