@@ -42,7 +42,7 @@ func TestAViewerThatDoesNotReadHoldsUpNobody(t *testing.T) {
 		p := Handler(c)
 		gate := make(chan struct{})
 		stuck, good := watchGated(t, p, gate), watch(t, p)
-		for range 60 {
+		for range 8 {
 			good.next(t)
 		}
 		synctest.Wait()
@@ -54,6 +54,18 @@ func TestAViewerThatDoesNotReadHoldsUpNobody(t *testing.T) {
 		stuck.next(t)
 		if s := stuck.next(t); s.At < time.Now().Add(-time.Second).UnixMilli() {
 			t.Errorf("a viewer that reads again gets a snapshot of %v", time.UnixMilli(s.At))
+		}
+	})
+}
+
+func TestAViewerThatDoesNotReadForTenSecondsIsGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		p := Handler()
+		begin := time.Now()
+		stuck := watchGated(t, p, make(chan struct{}))
+		<-stuck.done
+		if d := time.Since(begin); d != patience {
+			t.Errorf("it is given up after %v, want %v", d, patience)
 		}
 	})
 }

@@ -5,9 +5,9 @@
 //
 // # What it needs
 //
-// The page is one file without a build step and without the internet; its charts are drawn by uPlot
-// (assets/uplot.js, version 1.6.32, from the npm package uplot; MIT licence in assets/uplot.LICENSE).
-// Everything is served from the path at which the handler is mounted, also below [http.StripPrefix].
+// The page needs no build step and no internet. Its charts are drawn by uPlot (assets/uplot.js,
+// version 1.6.32, from the npm package uplot; MIT licence in assets/uplot.LICENSE). Everything is
+// served from the path at which the handler is mounted, also below [http.StripPrefix].
 //
 // Rates by topic, and a history of connections that goes back to before the page was opened, need
 // the events of the client. [Page.Observer] gets them:
@@ -20,17 +20,19 @@
 //
 // # What it costs
 //
-// Nothing is sampled while nobody watches. An Observer then costs the client its calls, and the page
-// returns from them at once. The first viewer starts one goroutine, which takes one snapshot a second
-// for all viewers and ends with the last viewer. From then on the clients record Timings.
+// Nothing is sampled while nobody watches. An Observer then costs the client its calls, and the
+// page returns from them at once. The first viewer starts one goroutine, which takes one snapshot a
+// second for all viewers and ends with the last viewer. From then on the clients record Timings.
+// For a client that publishes 100,000 messages a second to 1,000 topics, all of it takes 1 to 2 %
+// of a core. While a client closes, its figures come when it has closed, and the page waits.
 //
 // # What it shows, and to whom
 //
-// The page is read-only: it answers GET and HEAD, and has no action. It shows no payload, no password
-// and no user information of a URL. It shows topics, filters, broker addresses and error texts, so
-// mount it where only operators get, and set Topics to -1 where topics are confidential. Its
-// Content-Security-Policy permits no inline script and no other origin, and topics and errors are
-// only ever inserted as text.
+// The page is read-only: it answers GET and HEAD, and has no action. It shows no payload, no
+// password and no user information of a URL. It shows topics, filters, broker addresses and error
+// texts, so mount it where only operators get, and set Topics to -1 where topics are confidential.
+// Its Content-Security-Policy permits no inline script and no other origin, and topics and errors
+// are only ever inserted as text.
 package live
 
 import (
@@ -76,7 +78,7 @@ func Handler(clients ...*mqtt.Client) *Page {
 	return p
 }
 
-// Add shows c under name. It replaces an earlier client of this name, whose topics and history stay.
+// Add shows c under name. It replaces an earlier client of this name, whose history stays.
 func (p *Page) Add(name string, c *mqtt.Client) {
 	shown := p.client(name)
 	p.mu.Lock()

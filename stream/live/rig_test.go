@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -73,6 +74,13 @@ type viewer struct {
 	gate   chan struct{} // if not nil, each Write waits for it
 	quit   context.CancelFunc
 	done   chan struct{}
+
+	deadline time.Time
+}
+
+func (v *viewer) SetWriteDeadline(t time.Time) error {
+	v.deadline = t
+	return nil
 }
 
 func (v *viewer) Write(b []byte) (int, error) {
@@ -84,6 +92,8 @@ func (v *viewer) Write(b []byte) (int, error) {
 	if v.gate != nil {
 		select {
 		case <-v.gate:
+		case <-time.After(time.Until(v.deadline)):
+			return 0, os.ErrDeadlineExceeded
 		case <-v.ctx.Done():
 			return 0, v.ctx.Err()
 		}
@@ -96,7 +106,8 @@ func watch(t *testing.T, p *Page) *viewer { return watchGated(t, p, nil) }
 
 func watchGated(t *testing.T, p *Page, gate chan struct{}) *viewer {
 	ctx, quit := context.WithCancel(context.Background())
-	v := &viewer{httptest.NewRecorder(), ctx, make(chan string, 1000), gate, quit, make(chan struct{})}
+	v := &viewer{ResponseRecorder: httptest.NewRecorder(), ctx: ctx, quit: quit,
+		events: make(chan string, 1000), gate: gate, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
 		p.ServeHTTP(v, httptest.NewRequestWithContext(ctx, http.MethodGet, "/debug/mqtt?get=events", nil))

@@ -87,10 +87,35 @@ func TestTopicsAreCountedOnlyWhileSomebodyWatches(t *testing.T) {
 		}
 		v.leave()
 		send()
-		v = watch(t, p)
+		if n := p.client("a").topics.list[0].out; n != 0 {
+			t.Errorf("%d messages were counted while nobody watched", n)
+		}
+	})
+}
+
+func TestTopicsOfReceivedMessagesAreCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		p := &Page{}
+		c, conn := connected(t, b, mqtt.Options{Observer: p.Observer("a")})
+		p.Add("a", c)
+		sub := declared(t, c, conn, "level/+")
+		v := watch(t, p)
 		v.next(t)
-		if got := v.next(t).Clients[0]; len(got.Topics) != 0 {
-			t.Errorf("counted while nobody watched: %+v", got.Topics)
+		conn.Send(publish("level/1", 1), publish("level/2", 2), publish("level/1", 3))
+		for range 3 {
+			(<-sub.Deliveries()).Ack()
+			conn.ExpectType(frames.TypePuback)
+		}
+		got := v.next(t).Clients[0]
+		if fmt.Sprint(got.Topics) != "[{level/1 0.6 0} {level/2 0.3 0}]" {
+			t.Errorf("%+v", got.Topics)
+		}
+		names := make([]string, 0, 3)
+		for _, l := range got.Latency {
+			names = append(names, fmt.Sprint(l.Name, " ", l.Count))
+		}
+		if s := strings.Join(names, ", "); s != "received to handed over 3, handed over to acked 3" {
+			t.Errorf("latencies: %s", s)
 		}
 	})
 }
