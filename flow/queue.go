@@ -134,7 +134,9 @@ func (q *queue[T]) count(e *entry[T], sign int) {
 	if q.waiting += n; q.waiting == 0 {
 		q.bytes = 0 // also if the user has changed properties meanwhile
 	} else if q.limit.Bytes > 0 {
-		q.bytes += int64(sign) * cost(e.messages())
+		for k := range e.messages() {
+			q.bytes += int64(sign * Cost(&e.messages()[k]))
+		}
 	}
 	if e.until == 0 {
 		return
@@ -197,20 +199,16 @@ func (q *queue[T]) split(i int32, n int) int32 {
 // rewind begins a connection, on which nothing was transmitted.
 func (q *queue[T]) rewind() { q.cursor, q.head = q.order.Head, 0 }
 
-// putBack moves the entries of u, which were not sent, to their places in the order.
+// putBack moves the runs of u, which were not sent, to their places in the order.
 func (q *queue[T]) putBack(u *unwritten[T]) {
-	at := q.order.Tail
-	for i := u.Tail; i != 0; i = u.Tail {
+	at := q.order.Head
+	for i := u.Head; i != 0; i = u.Head {
 		u.remove(&q.slab, i)
-		for at != 0 && q.entries[at].seq > q.entries[i].seq {
-			at = q.links[at].Prev
-		}
-		before := q.order.Head
-		if at != 0 {
-			before = q.links[at].Next
-		}
-		q.order.InsertBefore(q.links, i, before)
 		e := &q.entries[i]
+		for at != 0 && q.entries[at].seq < e.seq {
+			at = q.links[at].Next
+		}
+		q.order.InsertBefore(q.links, i, at)
 		e.state, e.batch = queued, 0
 		q.count(e, 1)
 	}

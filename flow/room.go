@@ -18,14 +18,6 @@ func Cost(m *frames.Message) int {
 	return n
 }
 
-// cost returns the number of bytes that messages count with.
-func cost(messages []frames.Message) (n int64) {
-	for i := range messages {
-		n += int64(Cost(&messages[i]))
-	}
-	return n
-}
-
 // Room is the room that is left in a queue.
 type Room struct {
 	messages int

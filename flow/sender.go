@@ -209,9 +209,9 @@ func (s *Sender[T]) Accepted() uint64 { return s.seq }
 // Accepted if there is none.
 func (s *Sender[T]) Oldest() uint64 {
 	oldest := s.seq + 1
-	for _, l := range []list.List{s.order, s.unwritten.List} {
-		if l.Head != 0 {
-			oldest = min(oldest, s.entries[l.Head].seq)
+	for _, i := range []int32{s.order.Head, s.unwritten.Head} {
+		if i != 0 {
+			oldest = min(oldest, s.entries[i].seq)
 		}
 	}
 	return oldest

@@ -1,9 +1,10 @@
 package flow
 
-import "github.com/go-millrace/mqtt/frames"
+import (
+	"slices"
 
-// This file ends publications for all reasons other than an acknowledgment, and has the code common
-// to all ends.
+	"github.com/go-millrace/mqtt/frames"
+)
 
 // Withdraw takes a run from its owner. If it was not sent, it ends and gone is true. Otherwise the
 // exchange continues without the owner, with copies of the payloads. The result ok is false if the
@@ -18,8 +19,11 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 		return true, true
 	}
 	var none T
-	e.owner = none
-	e.own() // also at QoS 0, since Lost puts messages back whose batch never reached the writer
+	e.owner, e.run = none, slices.Clone(e.messages())
+	for k, m := range e.run {
+		e.run[k] = m.Clone() // also at QoS 0, since Lost puts messages back whose batch never reached the writer
+	}
+	e.lone[0] = frames.Message{}
 	return false, true
 }
 

@@ -6,8 +6,6 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// This file ends publications that the connection cannot carry, and those that expire.
-
 // Expiry is the time at which a publication expires, on the clock of the session and as the time of
 // day, which a store needs. The zero value is never.
 type Expiry struct {

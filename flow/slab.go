@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"slices"
 	"time"
 
 	"github.com/go-millrace/mqtt/flow/list"
@@ -72,15 +71,6 @@ func (e *entry[T]) len() int { return max(1, len(e.run)) }
 // qos0 reports whether the messages are at QoS 0, so that neither the window nor the store counts
 // them.
 func (e *entry[T]) qos0() bool { return e.first().QoS == frames.AtMostOnce }
-
-// own copies the messages with their payloads, so that the caller may change its memory.
-func (e *entry[T]) own() {
-	e.run = slices.Clone(e.messages())
-	for i := range e.run {
-		e.run[i] = e.run[i].Clone()
-	}
-	e.lone[0] = frames.Message{}
-}
 
 // ended returns the run as one that has ended.
 func (e *entry[T]) ended() Ended[T] {
