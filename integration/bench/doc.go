@@ -58,10 +58,10 @@
 // # The clients
 //
 // The program uses each client in the fastest way that its documents describe. PublishFrom reads
-// from a buffered channel. Publishes has one buffered Ack channel. An echo of millrace publishes with
-// Publish at QoS 0 and with Publishes at QoS 1 and 2. As many goroutines as the window allows call
-// Publish. paho.mqtt.golang publishes without waiting; at QoS 1 and 2 another goroutine waits for the
-// tokens. SetOrderMatters is false, except at QoS 0, where true is faster.
+// from a buffered channel. Publishes has one buffered Ack channel. An echo of millrace publishes
+// with Publish at QoS 0 and with Publishes at QoS 1 and 2. As many goroutines as the window allows
+// call Publish. paho.mqtt.golang publishes without waiting; at QoS 1 and 2 another goroutine waits
+// for the tokens. SetOrderMatters is false, except at QoS 0, where true is faster.
 //
 // The rows of millrace have the names of its methods. It speaks 3.1.1, and with a 5 behind the name
 // MQTT 5, like paho.golang. In the scenarios named durable it syncs the session to the store behind
