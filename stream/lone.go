@@ -87,7 +87,7 @@ func (l *loop) hasNothingToSend() bool {
 // writeLone writes the message of a call, whose caller holds the token.
 func (l *loop) writeLone(call *publishCall) loneResult {
 	m, now := &call.message, time.Since(l.clock.epoch)
-	if l.outbox.busy || l.link.terms.limited(m) && l.link.terms.check(m) != nil {
+	if l.outbox.busy || !l.sender.Fits(m) || l.link.terms.limited(m) && l.link.terms.check(m) != nil {
 		return loneRefused
 	}
 	number := l.outbox.number()

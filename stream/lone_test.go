@@ -17,6 +17,7 @@ import (
 
 	"github.com/jpillora/backoff"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -275,5 +276,17 @@ func TestALonePublishIsObserved(t *testing.T) {
 	}
 	if n := seen.Load(); n != 10 {
 		t.Errorf("the Observer saw %d publications, want 10", n)
+	}
+}
+
+func TestALonePublishAboveQueueBytesIsRefused(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	s, _ := connected(t, b, &stream.Options{Full: flow.Refuse, QueueBytes: 1000})
+	alone(t, s, 1)
+	for range 10 {
+		err := s.Publish(t.Context(), frames.Message{Topic: "t", Payload: make([]byte, 1000)})
+		if !errors.Is(err, stream.ErrFull) {
+			t.Fatalf("the publication ended with %v", err)
+		}
 	}
 }

@@ -101,9 +101,10 @@ func (p *publishCalls) end(call *publishCall) {
 	if len(p.spare) < maxSpareCalls {
 		p.spare = append(p.spare, call)
 	}
-	wait := len(p.waiting) > 0
+	// Under the lock, or a call that begins to wait now would leave the wake-up to this one.
+	wake := p.running.Add(-1) == 0 && len(p.waiting) > 0
 	p.mu.Unlock()
-	if p.running.Add(-1) == 0 && wait {
+	if wake {
 		p.wake()
 	}
 }
