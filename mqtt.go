@@ -566,7 +566,7 @@ type (
 	// Observer has functions that a client calls for its events, each nil if the event is of no
 	// interest. They see events one after another, or a row of events at once. A slice is valid
 	// only during the call, and so are the payloads and properties in it: do not write to them, and
-	// clone what you keep.
+	// clone the parts that you keep.
 	//
 	// The functions run on the goroutines of the client, so they must return soon and must not wait
 	// for the client: a call that blocks stops publishing, keep alive and acks. Calls of one

@@ -129,7 +129,7 @@ func (s *Sender[T]) Restore(p Publication, owner T, until time.Duration) bool {
 	return true
 }
 
-// Outgoing is what to transmit now: a PUBLISH for each message, or a PUBREL.
+// Outgoing has the next packets to transmit: a PUBLISH for each message, or a PUBREL.
 type Outgoing struct {
 	Type     frames.Type
 	Messages []frames.Message // one, or several at QoS 0; valid until the next call of the Sender
@@ -138,7 +138,7 @@ type Outgoing struct {
 	Until    time.Duration // when the messages expire; 0: never
 }
 
-// Next returns what to transmit next, until the caller says with Transmitted that it does so. It
+// Next returns the next packets to transmit, until the caller calls Transmitted for them. It
 // returns false when the window is full or nothing is queued. Packets come in order of acceptance,
 // retransmissions included [MQTT-4.6.0-1].
 func (s *Sender[T]) Next() (Outgoing, bool) {

@@ -42,7 +42,7 @@ const (
 
 	// maxAckBytes is how many bytes of acks may wait for a busy writer. It keeps acks from piling
 	// up for a broker that does not read. Publications do not count: a broker may read them only
-	// after we have read what it writes.
+	// after we have read its bytes.
 	maxAckBytes = 1 << 20
 
 	// maxHighWater is enough to keep consumers busy during a rest. More in the inboxes has no use.

@@ -33,7 +33,7 @@ func (t *tally) add(q frames.QoS, n int) {
 	t.used.add(q, n)
 }
 
-// subtract ends what add began.
+// subtract reverses add for one message.
 func (t *tally) subtract(q frames.QoS, n int) {
 	t.count--
 	t.used.add(q, -n)

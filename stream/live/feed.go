@@ -57,7 +57,7 @@ func (f *feed) join(limit int, produce func(*running)) (snapshots chan []byte, c
 	return v, f.closing
 }
 
-// leave ends what join began.
+// leave reverses join.
 func (f *feed) leave(v chan []byte) {
 	f.mu.Lock()
 	delete(f.viewers, v)
