@@ -33,6 +33,6 @@ func run(ctx context.Context, broker, folder string) error {
 		return err
 	}
 	// Now the reading is on disk, and kill -9 does not lose it. Flush waits until the broker has
-	// acknowledged it, and all readings of the processes before.
+	// acknowledged this reading and all readings of earlier processes.
 	return client.Flush(ctx)
 }
