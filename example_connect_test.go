@@ -100,7 +100,7 @@ func ExampleOptions_will() {
 	// Output: status/pump-1 is online
 }
 
-// States has the newest state of the connection, for a program that shows it.
+// States sends each new State of the connection to a program that shows it.
 func ExampleClient_States() {
 	client, err := mqtt.Open(brokerURL, options)
 	if err != nil {
@@ -138,7 +138,7 @@ func ExampleClient_Shutdown() {
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
-				fmt.Println(client.Err()) // why the client has ended
+				fmt.Println(client.Err()) // the reason for the end
 				return
 			}
 			fmt.Printf("level %s\n", d.Payload)

@@ -17,7 +17,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// Publish returns when the exchange of the QoS is complete. Its error tells the fate of the message.
+// Publish returns when the exchange of the QoS is complete. Its error tells the fate of the
+// message.
 func ExampleClient_Publish() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -27,7 +28,7 @@ func ExampleClient_Publish() {
 	}
 	defer client.Close()
 
-	once, cancel := context.WithTimeout(ctx, 10*time.Second) // how long to wait, also for a connection
+	once, cancel := context.WithTimeout(ctx, 10*time.Second) // bounds the wait, also for a connection
 	defer cancel()
 	err = client.Publish(once, mqtt.Message{Topic: "level", Payload: []byte("4.2"), QoS: mqtt.ExactlyOnce})
 	switch {
@@ -44,7 +45,7 @@ func ExampleClient_Publish() {
 	// Output: the broker has it
 }
 
-// Retryable tells whether a failed call left nothing behind, and trying it again can help.
+// Retryable tells whether it is useful to try a failed call again.
 func ExampleRetryable() {
 	client, err := mqtt.Open(brokerURL, &mqtt.Options{DialContext: noBroker})
 	if err != nil {
@@ -106,8 +107,8 @@ func ExampleStore() {
 	// sent: <nil>
 }
 
-// A broker of MQTT 3.1.1 that cannot take a message closes the connection, and would do so each
-// time that the message is sent again. GiveUp ends that.
+// A broker of MQTT 3.1.1 that cannot process a message closes the connection, and closes each new
+// connection when the message is sent again. GiveUp ends the repetition.
 func ExampleOptions_giveUp() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, &mqtt.Options{

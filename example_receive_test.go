@@ -27,14 +27,14 @@ func ExampleClient_Declare() {
 	case <-sub.Ready():
 		fmt.Println("granted:", sub.Granted(), "refused:", sub.Refused())
 	case <-time.After(time.Minute):
-		fmt.Println(client.State().Err) // why there is no connection yet
+		fmt.Println(client.State().Err) // the error of the last attempt
 	}
 
 	// Output: granted: [exactly once] refused: []
 }
 
-// A consumer that works on many messages at once gets them in batches. The Ack of a Batch follows
-// the work, so that no message is lost if the program ends in between.
+// A consumer that processes many messages at once receives them in batches. The Ack of a Batch
+// follows the processing, so that no message is lost if the program ends in between.
 func ExampleSubscription_Batches() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)
@@ -144,7 +144,7 @@ func ExampleDelivery_requeue() {
 	// job/print is done
 }
 
-// Drain ends a Subscription without the loss of a message that has arrived.
+// Drain ends a Subscription, and loses none of the messages that have arrived.
 func ExampleSubscription_Drain() {
 	ctx := context.Background()
 	client, err := mqtt.Dial(ctx, brokerURL, options)

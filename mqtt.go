@@ -64,7 +64,7 @@
 //	nil               QoS 0 was written to the connection; QoS 1 has its PUBACK, QoS 2 its PUBCOMP
 //	ErrNotSent        it was not sent and never will be; you can publish it again
 //	ErrUnconfirmed    it may have arrived
-//	ErrKept           the client has ended; the next client with its Store sends it, or goes on
+//	ErrKept           the client ended first; the next client with the Store sends or completes it
 //	ErrRefused        the broker refused it (MQTT 5)
 //	*DowngradedError  it arrived with a lower QoS than requested
 //
@@ -378,8 +378,8 @@ type (
 	//	Attempt   int        failed attempts since the last connection
 	//	Err       error      why the client is not online
 	//	Since     time.Time  of the change to this State
-	//	Next      time.Time  when the next attempt begins; in the past while it is under way, zero
-	//	                     while online and if there will be none
+	//	Next      time.Time  of the beginning of the next attempt; in the past while the attempt is
+	//	                     under way; zero while online, and if no attempt follows
 	//	Version   Version    of the last connection; 0 before the first
 	//	Server    *Server    on MQTT 5 and while online: the limits of the broker
 	//	Endpoint  string     of the last connection, without user, password and query
@@ -498,7 +498,7 @@ type (
 	//	Lost           uint64         connections lost; the end of the client does not count
 	//	Resent         uint64         the part of Sent with the DUP flag
 	//	NotSent        uint64         publications that ended with ErrNotSent after they were
-	//	                              accepted, or were refused since the queue was full
+	//	                              accepted, or because the queue had no room for them
 	//	Unconfirmed    uint64         publications that ended with ErrUnconfirmed
 	//	Failed         uint64         publications that ended with any other error: ErrRefused,
 	//	                              ErrKept, DowngradedError
@@ -530,17 +530,17 @@ type (
 	//	StoreFailing   bool           the last commit to the Store failed and will be repeated
 	Stats = stream.Stats
 
-	// Timings are the histograms that Client.Timings shows. Recording begins with its first call, so
-	// a client whose Timings nobody reads does not pay for them; then they take 8 KB. What began
-	// before that call is not recorded.
+	// Timings are the histograms of Client.Timings. Recording begins with the first call of that
+	// method. From then on it takes 8 KB of memory; before, it costs nothing. Durations that began
+	// before that call are not recorded.
 	//
 	//	Published   [3]Histogram  publications that ended without an error, by QoS: from their
 	//	                          acceptance to their Receipt
-	//	HandedOver  Histogram     messages that consumers got: from the read that returned the
-	//	                          message to the hand-over; a requeued message begins again
+	//	HandedOver  Histogram     messages that consumers received: from the read that returned the
+	//	                          message to the hand-over; Requeue begins the time anew
 	//	Acked       Histogram     QoS 1 and 2 deliveries that their consumer acknowledged or
 	//	                          rejected: from the hand-over to the ack; 0 for Messages and
-	//	                          Latest, which acknowledge themselves
+	//	                          Latest, which ack each message at its hand-over
 	//	Connect     Histogram     connection attempts that succeeded: from the beginning of the
 	//	                          attempt, with the endpoints that failed first, to CONNACK
 	//	Commit      Histogram     commits of the Store that succeeded
@@ -555,39 +555,38 @@ type (
 	//
 	//	Count    uint64                          of durations
 	//	Sum      time.Duration                   of all durations
-	//	Buckets  [HistogramBuckets]uint64        how many durations each bucket has
+	//	Buckets  [HistogramBuckets]uint64        the number of durations in each bucket
 	//	Bound(i int) time.Duration               the longest duration of bucket i
 	//	Native() iter.Seq2[int, uint64]          native index and count of the buckets in use
 	//	Quantile(q float64) time.Duration        an estimate, wrong by 19 % at most; q is 0 to 1
 	//	Mean() time.Duration
-	//	Sub(earlier *Histogram)                  leaves the durations recorded since
+	//	Sub(earlier *Histogram)                  subtracts an earlier state of the histogram
 	Histogram = stream.Histogram
 
-	// Observer has functions that a client calls for its events, each nil if the event is of no
-	// interest. They see events one after another, or a row of events at once. A slice is valid
-	// only during the call, and so are the payloads and properties in it: do not write to them, and
-	// clone the parts that you keep.
+	// Observer has functions that a client calls for its events. A nil function is not called. A
+	// slice has one or more events. The slice, and the payloads and properties in it, are valid
+	// only during the call: do not write to them, and clone the parts that you keep.
 	//
-	// The functions run on the goroutines of the client, so they must return soon and must not wait
-	// for the client: a call that blocks stops publishing, keep alive and acks. Calls of one
-	// function may overlap, except for those of Published, Acked and Attempt. No lock is held. A
-	// function that panics ends nothing: the panic is recovered, and the first is logged at Error.
+	// The functions run on the goroutines of the client. They must return soon and must not wait
+	// for the client: a call that blocks stops publishing, keep alive and acks. Calls of Delivered
+	// may overlap, and so may calls of Warned; calls of each other function do not. The client
+	// holds no lock during a call, and recovers a panic. It logs the first panic at Error.
 	//
 	//	Published  func([]Published)     publications have ended; their Receipts follow
 	//	Delivered  func([]Delivered)     messages were handed over: sent to a channel, or passed to a
-	//	                                 range loop, on whose goroutine it runs for All and AllBatches
+	//	                                 range loop; for All and AllBatches it runs in that loop
 	//	Acked      func([]Acked)         consumers have acknowledged or rejected QoS 1 and 2 deliveries
 	//	Attempt    func(Attempted)       a connection attempt has ended
-	//	Warned     func(slog.Record)     a record was logged at Warn or above, whatever the level of
-	//	                                 Options.Logger, and without a Logger too
+	//	Warned     func(slog.Record)     a record was logged at Warn or above; it is called for any
+	//	                                 level of Options.Logger, and without a Logger too
 	Observer = stream.Observer
 
 	// Published is a publication that has ended, for Observer.
 	//
 	//	Receipt   Receipt        without the Tag of a request
 	//	Accepted  time.Time      when the client accepted the message, or refused it; for a
-	//	                         publication of a Store, when the client began
-	//	Took      time.Duration  from then to the end
+	//	                         publication from a Store, when the client began
+	//	Took      time.Duration  from Accepted to the end of the publication
 	//	Topic, Payload, QoS, Retain, Properties, Tag, ID, Code, Err    the fields of Receipt
 	//	Clone, Validate                                                the methods of Message
 	Published = stream.Published
@@ -599,22 +598,22 @@ type (
 	//	ID         uint16         the packet identifier; 0 at QoS 0
 	//	Duplicate  bool           the DUP flag
 	//	Received   time.Time      when the message was read, or put back by Requeue
-	//	Waited     time.Duration  from then to the hand-over
+	//	Waited     time.Duration  from Received to the hand-over
 	Delivered = stream.Delivered
 
 	// Acked is a QoS 1 or 2 delivery that its consumer has acknowledged or rejected, for Observer.
-	// Its ack leaves when all earlier deliveries are acknowledged too.
+	// Its ack is sent when all earlier deliveries are acknowledged too.
 	//
 	//	Topic       string
 	//	QoS         QoS
 	//	ID          uint16
 	//	Code        ReasonCode     Success, or the code of Reject
 	//	HandedOver  time.Time      to the consumer
-	//	Took        time.Duration  from then to the ack; 0 for Messages and Latest
+	//	Took        time.Duration  from HandedOver to the ack; 0 for Messages and Latest
 	Acked = stream.Acked
 
-	// Attempted is a connection attempt that has ended, for Observer. An attempt tries the endpoints
-	// one after another.
+	// Attempted is a connection attempt that has ended, for Observer. An attempt tries the
+	// endpoints one after another.
 	//
 	//	Endpoint  string         of the new connection, without user, password and query; after a
 	//	                         failure, of the last connection
@@ -622,13 +621,14 @@ type (
 	//	Resumed   bool           the broker had the session
 	//	Number    int            1 for the first attempt since the last connection
 	//	Began     time.Time
-	//	Took      time.Duration  until CONNACK, or the failure
+	//	Took      time.Duration  from Began to CONNACK, or to the failure
 	//	Err       error          nil for a new connection; otherwise it names endpoints and phases
 	Attempted = stream.Attempted
+
 	// SubscriptionInfo describes a Subscription at one moment, for Client.Subscriptions.
 	//
 	//	Filters        []Filter
-	//	Granted        []QoS          by the broker, one for each filter; 0 for one that is
+	//	Granted        []QoS          by the broker, one for each filter; 0 for a filter that is
 	//	                              refused or not answered yet
 	//	Refused        []Filter       by the broker in its last answers
 	//	Asking         bool           the broker has not answered every filter yet
@@ -636,7 +636,7 @@ type (
 	//	Inbox          int            messages received and not yet handed over; without Latest
 	//	InboxBytes     int            their bytes, counted as for ReceiveBytes
 	//	Unacked        int            QoS 1 and 2 deliveries of this connection that no consumer
-	//	                              has acknowledged, those in Inbox included
+	//	                              has acknowledged, including the messages in Inbox
 	//	OldestUnacked  time.Duration  the age of the oldest of them
 	SubscriptionInfo = stream.SubscriptionInfo
 
@@ -1079,8 +1079,9 @@ type Options struct {
 	// V5 has the options that only MQTT 5 has.
 	V5 OptionsV5
 
-	// Observer, if set, has functions that are called for the events of the client: publications that
-	// ended, deliveries, acks, connection attempts, and log records at Warn and above. It is copied.
+	// Observer, if set, has functions that the client calls for its events: publications that
+	// ended, deliveries, acks, connection attempts, and log records at Warn and above. Open copies
+	// it.
 	Observer *Observer
 
 	// Logger gets connection changes at Info and packets at Debug, never a payload or a secret. nil
@@ -1390,10 +1391,10 @@ func (c *Client) Declare(f ...Filter) (*Subscription, error) {
 	return subscription(c.s.Declare(f...))
 }
 
-// Subscriptions describes the Subscriptions of the client, with the messages that wait for the
-// consumers of each: those that the client asks for or has, in the order in which they were made,
-// then those that it leaves. It looks at each unacknowledged delivery, so its cost grows with
-// Stats.Unacked: 0.3 ms for 10,000. After the end of the client it returns nil.
+// Subscriptions describes the Subscriptions of the client, and the messages that wait for their
+// consumers. First come the Subscriptions that are granted or asked for, in the order in which they
+// were made. Then come the Subscriptions that wait for their UNSUBACK. The cost grows with
+// Stats.Unacked: 0.3 ms for 10,000 deliveries. After the end of the client it returns nil.
 func (c *Client) Subscriptions() []SubscriptionInfo { return c.s.Subscriptions() }
 
 func subscription(s *stream.Subscription, err error) (*Subscription, error) {
@@ -1454,9 +1455,9 @@ func (c *Client) AwaitOnline(ctx context.Context) error { return c.s.AwaitOnline
 // Stats returns counters and gauges. After the end of the client, Stats returns their last values.
 func (c *Client) Stats() Stats { return c.s.Stats() }
 
-// Timings sets t to the durations recorded since the first call of Timings, which begins to record
-// and shows nothing. It neither allocates nor waits, and may be called at any time, also after the
-// end of the client.
+// Timings sets t to the durations recorded since its first call. The first call begins the
+// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
+// called at any time, also after the end of the client.
 func (c *Client) Timings(t *Timings) { c.s.Timings(t) }
 
 // Done returns a channel that is closed when the client has ended, after all other channels are
@@ -1515,16 +1516,17 @@ func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
 // receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
 // client, and no client is blocked.
 //
-// When one of subs ends, the others go on. The channel is closed when all have ended and their
-// messages have been received or taken back, as at the end of Messages; then the Err of each has
-// its reason. Each Subscription needs a goroutine, which belongs to its client: a fan-in with one
-// goroutine for all could not end with each of several clients. It ends with the Subscription or
-// the client, also if nobody receives.
+// When one of subs ends, the others go on. The channel is closed when all of them have ended and
+// their messages have been received or taken back, as at the end of Messages. Then Err of each
+// Subscription returns its reason. Merge starts one goroutine for each Subscription. The goroutine
+// belongs to the client of the Subscription, and ends with the Subscription or the client, also if
+// nobody receives.
 //
-// Merge competes with the other ways to receive from subs. The channel is the same at every call
-// with the same arguments. It is closed from the start, and Err of each of subs returns an
-// *OptionError, if one of subs is nil, is there twice, is part of another Merge, has another
-// receive channel or is in a range loop. Without arguments it is closed too.
+// Merge competes with the other ways to receive from subs. Calls with the same arguments return the
+// same channel. Each of subs must occur once, must not be nil, and must have no other consumer: no
+// other Merge, no receive channel and no range loop. Otherwise the channel is closed from the
+// start, and Err of each Subscription returns an *OptionError. Without arguments the channel is
+// closed too.
 func Merge(subs ...*Subscription) <-chan Delivery {
 	inner := make([]*stream.Subscription, len(subs))
 	for i, sub := range subs {

@@ -22,8 +22,8 @@ type queue[T any] struct {
 
 	waiting  int           // messages that await their first transmission
 	bytes    int64         // their bytes, if the limit has bytes
-	expiring int           // the part of them that expires
-	expireAt time.Duration // not after their first deadline; 0: none expires
+	expiring int           // the number of them that have a deadline
+	expireAt time.Duration // at or before their first deadline; 0: none has one
 }
 
 // Full is the fate of a new publication for which the queue has no room.
@@ -127,8 +127,7 @@ func (q *queue[T]) evictable() int32 {
 	return i
 }
 
-// count adds the messages of an entry to those that wait, with sign 1, or subtracts them, with sign
-// -1.
+// count adds the messages of an entry to the waiting messages, or subtracts them if sign is -1.
 func (q *queue[T]) count(e *entry[T], sign int) {
 	n := sign * e.len()
 	if q.waiting += n; q.waiting == 0 {
@@ -148,7 +147,7 @@ func (q *queue[T]) count(e *entry[T], sign int) {
 	}
 }
 
-// expireBy records that a publication that waits expires at the time at.
+// expireBy records the deadline of a waiting publication.
 func (q *queue[T]) expireBy(at time.Duration) {
 	if q.expireAt == 0 || at < q.expireAt {
 		q.expireAt = at
@@ -163,7 +162,7 @@ func (q *queue[T]) push(i int32) {
 	}
 }
 
-// leave takes the entry in slot i out.
+// leave removes the entry in slot i.
 func (q *queue[T]) leave(i int32) {
 	next := q.links[i].Next
 	if q.cursor == i {
@@ -175,8 +174,8 @@ func (q *queue[T]) leave(i int32) {
 	q.order.Remove(q.links, i)
 }
 
-// split makes the first n messages of the run in slot i an entry of its own, before the others, and
-// returns its slot. It may move the entries.
+// split moves the first n messages of the run in slot i to an entry of their own in front of it,
+// and returns its slot. It may move the entries in memory.
 func (q *queue[T]) split(i int32, n int) int32 {
 	if n == q.entries[i].len() {
 		return i
@@ -196,10 +195,10 @@ func (q *queue[T]) split(i int32, n int) int32 {
 	return part
 }
 
-// rewind begins a connection, on which nothing was transmitted.
+// rewind moves the cursor to the first entry, for a new connection.
 func (q *queue[T]) rewind() { q.cursor, q.head = q.order.Head, 0 }
 
-// putBack moves the runs of u, which were not sent, to their places in the order.
+// putBack moves the runs of u, which were not sent, back to their places in the order.
 func (q *queue[T]) putBack(u *unwritten[T]) {
 	at := q.order.Head
 	for i := u.Head; i != 0; i = u.Head {

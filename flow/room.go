@@ -6,10 +6,10 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Overhead is counted for each message in addition to its topic, payload and properties, in bytes.
+// Overhead is the number of bytes that Cost adds to the topic, payload and properties of a message.
 const Overhead = 128
 
-// Cost returns the number of bytes that a waiting message counts with.
+// Cost returns the bytes that a waiting message counts for, such as in QueueLimit.Bytes.
 func Cost(m *frames.Message) int {
 	n := len(m.Payload) + len(m.Topic) + Overhead
 	if m.Properties != nil {
@@ -22,7 +22,7 @@ func Cost(m *frames.Message) int {
 type Room struct {
 	messages int
 	bytes    int64 // math.MaxInt64: not limited
-	whole    bool  // a message takes room only as a whole, so not with Block
+	whole    bool  // a message must fit completely; false with Block
 }
 
 // Left reports whether there is room for a message of some size.

@@ -67,10 +67,10 @@ func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration, x Expiry) 
 	return Handle{slot: i, seq: s.seq}
 }
 
-// AddRun is Add for one or more messages, which are all at QoS 0, or all above. They get consecutive
-// sequence numbers, after Accepted, and wait as a single entry. QoS 0 messages are also sent and
-// end as one, so far as they are in one batch. The Sender keeps the slice, so the caller must not
-// change a message until it has ended or was withdrawn.
+// AddRun is Add for one or more messages, which are all at QoS 0, or all above. They get
+// consecutive sequence numbers, after Accepted, and wait as a single entry. QoS 0 messages are also
+// sent and end as one, so far as they are in one batch. The Sender keeps the slice, so the caller
+// must not change a message until it has ended or was withdrawn.
 func (s *Sender[T]) AddRun(messages []frames.Message, owner T, now time.Duration, x Expiry) {
 	i := s.alloc()
 	s.entries[i].run = messages

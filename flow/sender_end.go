@@ -65,8 +65,8 @@ func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 	}
 }
 
-// end ends the run in slot i with the reason code of an ack. The store never hears of a publication
-// that is queued and whose Accepted is still in the journal.
+// end ends the run in slot i with the reason code of an ack. If the publication is queued and its
+// Accepted is still in the journal, the store gets no change for it.
 func (s *Sender[T]) end(i int32, code frames.ReasonCode) (ended Ended[T]) {
 	e := &s.entries[i]
 	ended = e.ended()

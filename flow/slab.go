@@ -88,7 +88,7 @@ type slab[T any] struct {
 	free    []int32      // the slots that may be used again
 }
 
-// alloc returns the slot of a zero entry. It may move the entries.
+// alloc returns the slot of a zero entry. It may move the entries in memory.
 func (s *slab[T]) alloc() int32 {
 	if n := len(s.free); n > 0 {
 		i := s.free[n-1]

@@ -19,13 +19,13 @@ func (u *unwritten[T]) push(s *slab[T], i int32, batch uint64) {
 	u.messages += e.len()
 }
 
-// remove takes the run in slot i out.
+// remove removes the run in slot i.
 func (u *unwritten[T]) remove(s *slab[T], i int32) {
 	u.List.Remove(s.links, i)
 	u.messages -= s.entries[i].len()
 }
 
-// written returns the slot of the first run if its batch is not after batch, else 0.
+// written returns the slot of the first run if its batch number is at most batch, otherwise 0.
 func (u *unwritten[T]) written(s *slab[T], batch uint64) int32 {
 	if u.Head == 0 || s.entries[u.Head].batch > batch {
 		return 0

@@ -40,7 +40,7 @@ func (w *window) slot(id uint16) (i int32, ok bool) {
 // add counts a publication that was transmitted on this connection.
 func (w *window) add() { w.outstanding++ }
 
-// freeID takes the identifier from a publication. The parameter added reports whether add counted it.
+// freeID takes the identifier from a publication, and added reports whether add counted it.
 func (w *window) freeID(id uint16, added bool) {
 	w.ids.Release(id)
 	w.inFlight--

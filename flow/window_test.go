@@ -45,7 +45,7 @@ func TestAnIdentifierOfAnotherPacketIsOfNoPublication(t *testing.T) {
 	}
 }
 
-// The model has the identifiers in flight, with their slots, and whether they are outstanding.
+// The model has the slot of each identifier in flight, and whether the publication is outstanding.
 func TestWindowModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := window{size: rapid.IntRange(1, 4).Draw(t, "size"), ids: new(Identifiers)}

@@ -42,7 +42,7 @@ func BenchmarkWindow(b *testing.B) {
 	}
 }
 
-// distant starts a proxy to a broker, which delays the bytes of each direction by half a round trip.
+// distant starts a proxy to a broker. It delays the bytes of each direction by half a round trip.
 func distant(b *testing.B, broker string) (addr string) {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

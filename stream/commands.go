@@ -5,11 +5,11 @@ import "sync"
 // A command is a function that a method of Session runs on the loop.
 type command func(*loop)
 
-// commands are the commands that wait for the loop. They are a list and not a channel, because an
-// idle session has a channel, and the record with which the loop waits for it, in memory: 224 bytes.
+// commands are the commands that wait for the loop. They are a list, because a channel, and the
+// record with which the loop waits for it, would take 224 bytes of each idle session.
 //
-// Invariant: commands run in the order in which they were added, one in each turn of the loop. After
-// close none is added, and none waits.
+// Invariant: commands run in the order in which they were added, one in each turn of the loop.
+// After close none is added, and none waits.
 type commands struct {
 	mu      sync.Mutex
 	waiting []waitingCommand
@@ -56,7 +56,7 @@ func (c *commands) runNext(l *loop) (more bool) {
 	return more
 }
 
-// close refuses all commands from now on, those that wait included.
+// close refuses all commands from now on, including the commands that wait.
 func (c *commands) close() {
 	c.mu.Lock()
 	refused := c.waiting

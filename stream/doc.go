@@ -51,8 +51,8 @@
 // # Locks
 //
 // Consumers and publishers share small lists with the loop, each with a lock of its own: the
-// inboxes, the acknowledged deliveries (ackList), the calls of Publish (publishCalls), the commands,
-// the newest State (stateFeed). No lock is held across a channel operation that can wait, a read, a
-// write, or a call into code of the user. The token of lonePath, which a caller of Publish takes for
-// one write that does not wait, is the only exception.
+// inboxes, the acknowledged deliveries (ackList), the calls of Publish (publishCalls), the
+// commands, the newest State (stateFeed). No lock is held across a channel operation that can wait,
+// a read, a write, or a call into code of the user. The token of lonePath, which a caller of
+// Publish takes for one write that does not wait, is the only exception.
 package stream

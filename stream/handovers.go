@@ -7,8 +7,9 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handovers time the hand-over of messages to consumers, and the acks that follow, for Timings and
-// for the Observer. Consumers record hand-overs on their own goroutines, and the loop records acks.
+// handovers record the times of the hand-overs to consumers, and of the acks that follow, for
+// Timings and for the Observer. Hand-overs are recorded on the goroutines of the consumers and
+// feeders, acks on the loop.
 //
 // Invariant: ring has the deliveries with the numbers from first up to next that were put into an
 // inbox and not acknowledged since, each at its number modulo the length of ring.
@@ -39,10 +40,10 @@ type handedOver struct {
 	qos   frames.QoS // 0: there is no such delivery
 }
 
-// wanted reports whether anybody wants to know times.
+// wanted reports whether Timings or the Observer need times.
 func (h *handovers) wanted() bool { return h.timings.begun() != nil || h.observer.seesDeliveries() }
 
-// arrivesAt returns the time for messages that arrive now, 0 if it is not wanted.
+// arrivesAt returns the time of arrival for messages that arrive now, 0 if no times are wanted.
 func (h *handovers) arrivesAt(now time.Duration) time.Duration {
 	if !h.wanted() {
 		return 0
@@ -53,7 +54,8 @@ func (h *handovers) arrivesAt(now time.Duration) time.Duration {
 // now reads the clock.
 func (h *handovers) now() time.Duration { return max(1, time.Since(h.clock.epoch)) }
 
-// expect adds a delivery that is put into an inbox. One that is put back has no hand-over again.
+// expect adds a delivery that is put into an inbox. A delivery that was put back loses the time of
+// its hand-over.
 func (h *handovers) expect(d *Delivery) {
 	if d.seq == 0 {
 		return
@@ -163,8 +165,8 @@ func (h *handovers) number(handed []Delivery, now time.Duration) {
 }
 
 // acked records that consumers have acknowledged the deliveries with the numbers in seqs, or
-// rejected them. The acks of all deliveries with numbers below oldest were sent before. The loop
-// learns of an ack that was given at once maybe before the hand-over is recorded, and takes 0.
+// rejected them. The acks of all deliveries with numbers below oldest were sent before. If an ack
+// comes before its hand-over is recorded, its duration is 0.
 func (h *handovers) acked(seqs []uint64, rejected map[uint64]rejection, oldest uint64, now time.Duration) {
 	if len(seqs) == 0 || !h.wanted() {
 		return
@@ -194,8 +196,8 @@ func (h *handovers) acked(seqs []uint64, rejected map[uint64]rejection, oldest u
 	}
 }
 
-// shrink frees the memory of an idle session, in which the acks of all deliveries with numbers below
-// oldest were sent.
+// shrink frees the memory of an idle session, in which the acks of all deliveries with numbers
+// below oldest were sent.
 func (h *handovers) shrink(oldest uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

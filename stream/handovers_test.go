@@ -37,7 +37,7 @@ func (m *handoversModel) arrive(t *rapid.T) {
 	m.waits[m.last] = 0
 }
 
-// some draws a number that is in use, was, or never will be.
+// some draws a number that is in use, was in use, or never will be.
 func (m *handoversModel) some(t *rapid.T) uint64 {
 	return uint64(rapid.IntRange(max(0, int(m.oldest)-3), int(m.last)+2).Draw(t, "number"))
 }
@@ -112,7 +112,7 @@ func TestHandoversAreTimedAsInAModel(t *testing.T) {
 	})
 }
 
-// Deliveries cost nothing while nobody wants to know times.
+// Deliveries cost nothing while neither Timings nor an Observer need times.
 func TestNobodyWantsTimesByDefault(t *testing.T) {
 	h := handovers{timings: new(timings)}
 	if h.wanted() || h.arrivesAt(5) != 0 {

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The buckets of a Histogram are those of a Prometheus native histogram with schema HistogramSchema:
-// the bucket with the native index k counts durations above 2^((k-1)/4) seconds and up to 2^(k/4)
-// seconds. Bucket 0 has the native index HistogramFirst. In an OpenTelemetry exponential histogram
-// with scale HistogramSchema the index of each bucket is lower by 1.
+// The buckets of a Histogram are those of a Prometheus native histogram with schema
+// HistogramSchema: the bucket with the native index k counts durations above 2^((k-1)/4) seconds
+// and up to 2^(k/4) seconds. Bucket 0 has the native index HistogramFirst. In an OpenTelemetry
+// exponential histogram with scale HistogramSchema the index of each bucket is lower by 1.
 const (
 	HistogramBuckets = 121
 	HistogramSchema  = 2
@@ -23,7 +23,7 @@ const (
 type Histogram struct {
 	Count   uint64                   // of durations: the sum of Buckets
 	Sum     time.Duration            // of all durations
-	Buckets [HistogramBuckets]uint64 // how many durations each bucket has, without those of other buckets
+	Buckets [HistogramBuckets]uint64 // the number of durations in each bucket; not cumulative
 }
 
 // bucketBounds has the longest duration of each bucket.
@@ -35,8 +35,8 @@ var bucketBounds = func() (bounds [HistogramBuckets]time.Duration) {
 	return bounds
 }()
 
-// bucketOf returns the bucket of d. Four buckets at most end between a power of two nanoseconds and
-// the next, so the search from the first of them is short.
+// bucketOf returns the bucket of d. At most four buckets end between two powers of two nanoseconds,
+// so the search from the first of them is short.
 func bucketOf(d time.Duration) int {
 	if d <= bucketBounds[0] {
 		return 0
@@ -64,9 +64,9 @@ func (h *Histogram) Native() iter.Seq2[int, uint64] {
 	}
 }
 
-// Quantile returns an estimate of the duration that the part q of all durations does not exceed; q
-// is 0 to 1. It lies in the same bucket as the exact value, so it is wrong by 19 % at most, between
-// 0.95 µs and 861 s. Above that it is 861 s. Quantile returns 0 if the Histogram is empty.
+// Quantile returns an estimate of the q-quantile of all durations; q is 0 to 1. The estimate lies
+// in the same bucket as the exact value, so between 0.95 µs and 861 s it is wrong by 19 % at most.
+// For longer durations it is 861 s. Quantile returns 0 if the Histogram is empty.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := max(1, uint64(math.Ceil(min(max(q, 0), 1)*float64(h.Count))))
 	for i, n := range h.Buckets {
@@ -94,8 +94,8 @@ func (h *Histogram) Mean() time.Duration {
 	return time.Duration(float64(h.Sum) / float64(h.Count))
 }
 
-// Sub subtracts an earlier Histogram of the same client, so that h has only the durations recorded
-// since.
+// Sub subtracts an earlier state of the same Histogram, so that h has only the durations recorded
+// since then.
 func (h *Histogram) Sub(earlier *Histogram) {
 	h.Count -= earlier.Count
 	h.Sum -= earlier.Sum
@@ -117,7 +117,7 @@ func (h *histogram) record(d time.Duration, n uint64) {
 	h.sum.Add(int64(d) * int64(n))
 }
 
-// read sets to the present values.
+// read copies the present values to to.
 func (h *histogram) read(to *Histogram) {
 	to.Count = 0
 	for i := range h.buckets {

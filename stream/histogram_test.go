@@ -9,7 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// durations are mostly in the range of the buckets, and sometimes at or beside a bound.
+// durations draws a duration, mostly in the range of the buckets, and sometimes at or beside a
+// bound.
 func durations() *rapid.Generator[time.Duration] {
 	return rapid.OneOf(
 		rapid.Map(rapid.Float64Range(0, 45), func(x float64) time.Duration { return time.Duration(math.Exp2(x)) }),

@@ -169,8 +169,8 @@ func (run *stageRun) first() (part stageRun) {
 	return part
 }
 
-// take splits the first part off a run, for flow.Sender.AddRun: its messages are all at QoS 0 or all
-// above, and expire at the same time. The part takes no more than room, so it may be empty.
+// take splits the first part off a run, for flow.Sender.AddRun: its messages are all at QoS 0 or
+// all above, and expire at the same time. The part takes no more than room, so it may be empty.
 func (run *stageRun) take(room flow.Room) (part stageRun) {
 	first, n := &run.messages[0], 0
 	alone, qos0 := expires(first), first.QoS == frames.AtMostOnce

@@ -126,8 +126,8 @@ func TestFlushDoesNotWaitForARefusedRest(t *testing.T) {
 	}
 }
 
-// A run is split where QoS 0 messages begin and end, around a message with an expiry interval of its
-// own, and where the room in the queue ends. The places of the parts stay consecutive.
+// A run is split where QoS 0 messages begin and end, around a message with an expiry interval of
+// its own, and where the room in the queue ends. The places of the parts stay consecutive.
 func TestARunIsSplitByQoSExpiryAndRoom(t *testing.T) {
 	qos := append(repeat(0, 5), 1, 2, 1)
 	qos = append(qos, repeat(0, 4)...)

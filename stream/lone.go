@@ -11,15 +11,15 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A lonePath saves a lone message at QoS 0 two switches between goroutines: while the loop sleeps
-// with nothing to send, the caller of Publish takes the place of the loop for one write. One
-// goroutine that calls Publish so publishes twice as many messages in half of the CPU time.
+// A lonePath saves a lone message at QoS 0 two switches between goroutines. While the loop sleeps
+// with nothing to send, the caller of Publish takes the place of the loop for one write. A single
+// goroutine that calls Publish publishes twice as many messages that way, in half of the CPU time.
 //
 // Invariant: the holder of the token owns the state of the loop. The loop holds the token while it
 // is awake, and lends it while it sleeps with nothing to send. A caller holds it for one write that
-// does not wait, and meanwhile runs no code of the user and waits for no channel. After close no
-// caller gets the token: a send on the channel Publishes may return before the loop has woken, and
-// a message that the sender wrote then would overtake the one that it had sent.
+// does not wait. Meanwhile the caller runs no code of the user and waits for no channel. After
+// close no caller gets the token: a send on the channel Publishes may return before the loop has
+// woken, and a message that the same goroutine publishes next would overtake the message of that send.
 type lonePath struct {
 	log *slog.Logger
 
@@ -33,9 +33,9 @@ type lonePath struct {
 type loneResult byte
 
 const (
-	loneRefused  loneResult = iota // nothing has happened
-	loneAccepted                   // the writer has the rest of the bytes, and the loop answers the call
-	loneWritten                    // completely
+	loneRefused  loneResult = iota // nothing was written; the loop must send the message
+	loneAccepted                   // the writer has the remaining bytes, and the loop answers the call
+	loneWritten                    // the message was written completely
 )
 
 // loneBytes bounds topic and payload together, so that the packet is a small batch.
@@ -61,11 +61,11 @@ func (p *lonePath) takeBack() {
 	}
 }
 
-// close lets no caller take the token from now on.
+// close keeps callers from taking the token from now on.
 func (p *lonePath) close() { p.closed.Store(true) }
 
 // publish writes the message of a call, if the message is plain and the loop lends the token. If
-// Debug is enabled, the loop writes and logs the message.
+// Debug is enabled, publish refuses, so that the loop writes and logs the message.
 func (p *lonePath) publish(call *publishCall) loneResult {
 	m := &call.message
 	if m.QoS != frames.AtMostOnce || m.Properties != nil || len(m.Topic)+len(m.Payload) > loneBytes || p.closed.Load() ||
@@ -76,8 +76,8 @@ func (p *lonePath) publish(call *publishCall) loneResult {
 	return p.write(call)
 }
 
-// hasNothingToSend reports whether the loop, if it were woken for a plain message at QoS 0, would
-// only write that message.
+// hasNothingToSend reports whether the loop, woken for a plain message at QoS 0, would write that
+// message and nothing else.
 func (l *loop) hasNothingToSend() bool {
 	return l.link.phase == phaseUp && l.link.conn.Direct() && l.ending.accepts() && l.sender.Len() == 0 &&
 		l.outbox.empty() && !l.outbox.quiet && l.outbox.err == nil && l.settings.expiry == 0 &&

@@ -136,8 +136,8 @@ func TestALonePublishKeepsTheOrderOfOneGoroutine(t *testing.T) {
 	}
 }
 
-// A publication whose bytes the socket takes only in part ends with ctx, and its packet is completed
-// when the broker reads on.
+// The socket accepts only a part of a publication. The publication ends with ctx, and its packet is
+// completed when the broker reads on.
 func TestALonePublishToABrokerThatStopsReading(t *testing.T) {
 	b := streamtest.New(t, streamtest.TCP())
 	s, c := connected(t, b, nil)
@@ -249,7 +249,7 @@ func TestALonePublishIsLoggedAtDebug(t *testing.T) {
 	}
 }
 
-// The figures count a message that its caller writes, and its time is that of the write.
+// A message that its caller writes counts in Stats and Timings, with the time of the write.
 func TestALonePublishIsTimed(t *testing.T) {
 	b := streamtest.New(t, streamtest.TCP())
 	s, _ := connected(t, b, nil)

@@ -6,9 +6,9 @@ import (
 	"github.com/go-millrace/mqtt/flow"
 )
 
-// run is the body of the loop's goroutine. At deadlines and after shrink another goroutine goes on.
-// Turns grow the stack, and the runtime does not shrink it to the size that suffices to wait. While
-// a PINGRESP is awaited, this goroutine stays, since shrink follows soon.
+// run is the body of the loop's goroutine. At deadlines and after shrink it starts another
+// goroutine in its place: turns grow the stack, and the runtime does not shrink it to the size that
+// a waiting goroutine needs. While a PINGRESP is awaited it does not, since shrink follows soon.
 func (l *loop) run() {
 	for l.ending != over {
 		l.wait()
@@ -63,8 +63,8 @@ func (l *loop) wait() {
 	}
 }
 
-// woken checks the lists that the loop shares with other goroutines. The calls of Publish come before
-// the commands, so that Flush waits for those that began before it.
+// woken checks the lists that the loop shares with other goroutines. The calls of Publish come
+// before the commands, so that Flush waits for those that began before it.
 func (l *loop) woken() {
 	if l.life.closing.Load() {
 		l.ending.advance(over)

@@ -12,8 +12,8 @@ import (
 // channel. The feeder belongs to the session of the Subscription, so that the session can end while
 // the others go on, and takes back the messages that were not received.
 //
-// Invariant: running is one for each feeder that has not ended, and one while feeders are started.
-// The last one closes the channel.
+// Invariant: running is the number of feeders that have not ended, plus 1 while feeders are
+// started. The feeder that brings it to 0 closes the channel.
 type merge struct {
 	inboxes []*inbox
 	ch      chan Delivery
@@ -28,15 +28,17 @@ type merge struct {
 // receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
 // session, and no session is blocked.
 //
-// When one of subs ends, the others go on. The channel is closed when all have ended and their
-// messages have been received or taken back, as at the end of Messages; then the Err of each has
-// its reason. Each Subscription needs a goroutine, which belongs to its session. It ends with the
-// Subscription or the session, also if nobody receives.
+// When one of subs ends, the others go on. The channel is closed when all of them have ended and
+// their messages have been received or taken back, as at the end of Messages. Then Err of each
+// Subscription returns its reason. Merge starts one goroutine for each Subscription. The goroutine
+// belongs to the session of the Subscription, and ends with the Subscription or the session, also
+// if nobody receives.
 //
-// Merge competes with the other ways to receive from subs. The channel is the same at every call
-// with the same arguments. It is closed from the start, and Err of each of subs returns an
-// *OptionError, if one of subs is nil, is there twice, is part of another Merge, has another
-// receive channel or is in a range loop. Without arguments it is closed too.
+// Merge competes with the other ways to receive from subs. Calls with the same arguments return the
+// same channel. Each of subs must occur once, must not be nil, and must have no other consumer: no
+// other Merge, no receive channel and no range loop. Otherwise the channel is closed from the
+// start, and Err of each Subscription returns an *OptionError. Without arguments the channel is
+// closed too.
 func Merge(subs ...*Subscription) <-chan Delivery {
 	m := &merge{ch: make(chan Delivery)}
 	err := m.set(subs)
@@ -57,8 +59,7 @@ func Merge(subs ...*Subscription) <-chan Delivery {
 	return m.ch
 }
 
-// set sets the inboxes to those of subs that are not nil. Its error names the argument that is nil
-// or there twice.
+// set collects the inboxes of subs. Its error names an argument that is nil or occurs twice.
 func (m *merge) set(subs []*Subscription) (err error) {
 	for i, sub := range subs {
 		if sub == nil || sub.set == nil {
@@ -125,8 +126,8 @@ func (m *merge) ended() {
 	}
 }
 
-// join makes m the consumer of the inbox. If there is a consumer, it returns the name of its way to
-// consume instead.
+// join makes m the consumer of the inbox. If the inbox has another consumer, join changes nothing
+// and returns the name of that consumer's method.
 func (b *inbox) join(m *merge) (other string) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
@@ -163,7 +164,7 @@ func (b *inbox) decode() {
 	b.decoded = true
 }
 
-// rangeLoops adds n to the number of range loops that run.
+// rangeLoops adds n to the number of running range loops.
 func (b *inbox) rangeLoops(n int) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()

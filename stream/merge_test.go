@@ -249,7 +249,7 @@ func TestMergeOfNothingIsClosed(t *testing.T) {
 type mergeStep struct {
 	client  int
 	arrive  int // number of messages that the broker sends
-	receive int // number of messages that the consumer asks for, of any client
+	receive int // number of messages that the consumer asks for, from any client
 	close   bool
 }
 

@@ -40,8 +40,9 @@ func TestLatestCostsFewAllocations(t *testing.T) {
 	}
 }
 
-// wantCost calls run twice and measures the second call, and up to two more if that costs too much. Each call sends or receives n messages.
-// Several goroutines take part, so wantCost counts all allocations of the process.
+// wantCost calls run once, then measures up to three further calls until one costs no more than
+// bound. Each call sends or receives n messages. Several goroutines take part, so wantCost counts
+// all allocations of the process.
 func wantCost(t *testing.T, name string, q frames.QoS, n int, bound float64, run func(*bench)) {
 	t.Helper()
 	wantCostOf(t, newBench(t, 1000), name, q, n, bound, run)

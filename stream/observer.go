@@ -8,15 +8,14 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Observer has functions that a session calls for its events, each nil if the event is of no
-// interest. They see events one after another, or a row of events at once. A slice is valid only
-// during the call, and so are the payloads and properties in it: do not write to them, and clone
-// the parts that you keep.
+// Observer has functions that a session calls for its events. A nil function is not called. A slice
+// has one or more events. The slice, and the payloads and properties in it, are valid only during
+// the call: do not write to them, and clone the parts that you keep.
 //
-// The functions run on the goroutines of the session, so they must return soon and must not wait
-// for the session: a call that blocks stops publishing, keep alive and acks. Calls of one function
-// may overlap, except for those of Published, Acked and Attempt. No lock is held. A function that
-// panics ends nothing: the panic is recovered, and the first is logged at Error.
+// The functions run on the goroutines of the session. They must return soon and must not wait for
+// the session: a call that blocks stops publishing, keep alive and acks. Calls of Delivered may
+// overlap, and so may calls of Warned; calls of each other function do not. The session holds no
+// lock during a call, and recovers a panic. It logs the first panic at Error.
 type Observer struct {
 	// Published is called when publications have ended, just before their Receipts are passed on.
 	Published func([]Published)
@@ -31,7 +30,7 @@ type Observer struct {
 	// Attempt is called when a connection attempt has ended.
 	Attempt func(Attempted)
 
-	// Warned is called for each record that the session logs at Warn or above, whatever the level of
+	// Warned is called for each record that the session logs at Warn or above, at any level of
 	// Options.Logger, and without a Logger too.
 	Warned func(slog.Record)
 }
@@ -39,8 +38,8 @@ type Observer struct {
 // Published is a publication that has ended.
 type Published struct {
 	Receipt                // without the Tag of a request
-	Accepted time.Time     // when the session accepted the message, or refused it; for a publication of a Store, when the session began
-	Took     time.Duration // from then to the end
+	Accepted time.Time     // when the session accepted the message, or refused it; for a publication from a Store, when the session began
+	Took     time.Duration // from Accepted to the end of the publication
 }
 
 // Delivered is a message that was handed over to a consumer.
@@ -49,18 +48,18 @@ type Delivered struct {
 	ID        uint16        // the packet identifier; 0 at QoS 0
 	Duplicate bool          // the DUP flag
 	Received  time.Time     // when the read that returned the message had ended; for a requeued message, when it was put back
-	Waited    time.Duration // from then to the hand-over
+	Waited    time.Duration // from Received to the hand-over
 }
 
-// Acked is a QoS 1 or 2 delivery that its consumer has acknowledged or rejected. Its ack leaves when
-// all earlier deliveries are acknowledged too.
+// Acked is a QoS 1 or 2 delivery that its consumer has acknowledged or rejected. Its ack is sent
+// when all earlier deliveries are acknowledged too.
 type Acked struct {
 	Topic      string
 	QoS        frames.QoS
 	ID         uint16
 	Code       frames.ReasonCode // Success, or the code of Reject
 	HandedOver time.Time         // to the consumer
-	Took       time.Duration     // from then to the ack; 0 for Messages and Latest, which acknowledge themselves
+	Took       time.Duration     // from HandedOver to the ack; 0 for Messages and Latest, which ack each message at its hand-over
 }
 
 // Attempted is a connection attempt that has ended. An attempt tries the endpoints one after
@@ -68,10 +67,10 @@ type Acked struct {
 type Attempted struct {
 	Endpoint string         // of the new connection, without user, password and query; after a failure, of the last connection
 	Version  frames.Version // of the new connection; 0 after a failure
-	Resumed  bool           // the broker had our session
+	Resumed  bool           // the broker had the session
 	Number   int            // 1 for the first attempt since the last connection
 	Began    time.Time
-	Took     time.Duration // until CONNACK, or the failure
+	Took     time.Duration // from Began to CONNACK, or to the failure
 	Err      error         // nil for a new connection; otherwise it names the endpoints and phases
 }
 
@@ -118,7 +117,7 @@ func (o *observer) acked(row []Acked) {
 	o.Acked(row)
 }
 
-// seesDeliveries reports whether the times of deliveries are wanted.
+// seesDeliveries reports whether the Observer needs the times of deliveries.
 func (o *observer) seesDeliveries() bool { return o.seesDelivered() || o.seesAcked() }
 
 func (o *observer) warned(r slog.Record) {
@@ -126,7 +125,8 @@ func (o *observer) warned(r slog.Record) {
 	o.Warned(r)
 }
 
-// recovered ends a panic of a function of the user. It must be deferred.
+// recovered recovers a panic of a function of the user, and logs the first one. It must be
+// deferred.
 func (o *observer) recovered(function string) {
 	if v := recover(); v != nil && !o.panicked.Swap(true) {
 		o.log.Error("a function of Options.Observer panicked; later panics of Observer are not logged", "function", function, "panic", v)

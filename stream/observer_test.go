@@ -40,8 +40,8 @@ func addRow[T any](o *observed, to *[]T, row ...T) {
 	*to = append(*to, row...)
 }
 
-// wantDelivered expects the messages 1 and 2 of inboundRun, received at a time, and handed over
-// after durations with a sum.
+// wantDelivered expects that the messages 1 and 2 of inboundRun were received at the given time,
+// and that their durations up to the hand-over have the given sum.
 func (o *observed) wantDelivered(t *testing.T, received time.Time, sum time.Duration, identified bool) {
 	t.Helper()
 	var got time.Duration
@@ -127,7 +127,7 @@ func TestStatsCountPublicationsSentAgain(t *testing.T) {
 	})
 }
 
-// Warnings come with and without a Logger, and whatever its level.
+// Warnings come with and without a Logger, and at any level of the Logger.
 func TestTheObserverSeesWarnings(t *testing.T) {
 	for name, level := range map[string]slog.Leveler{"no Logger": nil, "at Error": slog.LevelError, "at Debug": slog.LevelDebug} {
 		t.Run(name, func(t *testing.T) {

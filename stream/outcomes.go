@@ -10,8 +10,8 @@ import (
 // outcomes count the publications that end with an error, time the others, and show all of them to
 // the Observer.
 //
-// Invariant: each publication counts once. A publication whose owner has withdrawn it counted at
-// that moment, and its later end does not count.
+// Invariant: each publication counts once. A withdrawn publication counts when it is withdrawn, and
+// not when it ends later.
 type outcomes struct {
 	clock    *clock
 	timings  *timings
@@ -22,8 +22,8 @@ type outcomes struct {
 	row []Published // scratch
 }
 
-// ended records the end of a run. It is called before the Receipt is
-// passed on, since the user may write to the payload after that.
+// ended records the end of a run. It is called before the Receipt is passed on, since the user may
+// write to the payload after that.
 func (o *outcomes) ended(e *flow.Ended[owner], err error) {
 	if e.Owner.withdrawn() {
 		return
@@ -68,7 +68,7 @@ func (o *outcomes) show(e *flow.Ended[owner], err error, took time.Duration) {
 	o.row = o.row[:0]
 }
 
-// snapshot sets the fields of st that concern the outcomes.
+// snapshot sets the fields of st that count outcomes.
 func (o *outcomes) snapshot(st *Stats) {
 	st.NotSent, st.Unconfirmed, st.Failed = o.notSent, o.unconfirmed, o.failed
 }

@@ -101,7 +101,8 @@ func (p *publishCalls) end(call *publishCall) {
 	if len(p.spare) < maxSpareCalls {
 		p.spare = append(p.spare, call)
 	}
-	// Under the lock, or a call that begins to wait now would leave the wake-up to this one.
+	// The lock is held, since a call that begins to wait meanwhile relies on this call to wake the
+	// loop.
 	wake := p.running.Add(-1) == 0 && len(p.waiting) > 0
 	p.mu.Unlock()
 	if wake {

@@ -54,9 +54,9 @@ func (r *reader) run(ctx context.Context, q link.Request) {
 	}
 }
 
-// tell sends an event to the loop, which receives until the end, see wait. If tell were inlined, it
-// would take room on the stack of a goroutine that waits for the network, and the runtime halves
-// only a stack of which little is used.
+// tell sends an event to the loop, which receives until the end; see wait. It is not inlined, since
+// its frame would enlarge the stack of a goroutine that waits for the network, and the runtime
+// shrinks only stacks that are mostly unused.
 //
 //go:noinline
 func (r *reader) tell(e event) { r.events <- e }

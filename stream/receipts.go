@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// owner says where the Receipt of a publication goes. The zero owner is that of a publication whose
-// owner has withdrawn it; its Receipt is dropped.
+// owner says where the Receipt of a publication goes. A withdrawn publication has the zero owner,
+// and its Receipt is dropped.
 type owner struct {
 	tag   any            // the Tag of the Receipt; or a *stage, *publishCall or receiptTag, which gets the result in place of ack
 	ack   chan<- Receipt // nil drops the Receipt

@@ -18,9 +18,9 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-// The loop, or a caller of Publish, writes as many bytes as the socket accepts at once. The writer goroutine writes the
-// remaining bytes. When the socket buffer holds only part of each packet, no byte is lost, repeated
-// or out of order.
+// The loop, or a caller of Publish, writes as many bytes as the socket accepts at once. The writer
+// goroutine writes the remaining bytes. When the socket buffer holds only part of each packet, no
+// byte is lost, repeated or out of order.
 func TestASocketThatTakesPartOfABatch(t *testing.T) {
 	const n, size = 300, 15_000
 	for _, network := range []string{"tcp", "unix"} {

@@ -26,7 +26,7 @@ type Stats struct {
 	Attempts     uint64 // connection attempts begun
 	Lost         uint64 // connections lost; a connection that the end of the session closes does not count
 	Resent       uint64 // the part of Sent with the DUP flag (section 3.3.1.1)
-	NotSent      uint64 // publications that ended with ErrNotSent after they were accepted, or were refused because the queue was full
+	NotSent      uint64 // publications that ended with ErrNotSent after they were accepted, or because the queue had no room for them
 	Unconfirmed  uint64 // publications that ended with ErrUnconfirmed
 	Failed       uint64 // publications that ended with any other error: ErrRefused, ErrKept, DowngradedError
 	HandedOver   uint64 // messages that consumers took out of Inbox; each channel and each range loop takes up to 64 ahead

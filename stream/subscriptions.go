@@ -12,19 +12,20 @@ import (
 // for its consumers.
 type SubscriptionInfo struct {
 	Filters       []frames.Filter
-	Granted       []frames.QoS    // by the broker, one for each filter; 0 for one that is refused or not answered yet
+	Granted       []frames.QoS    // by the broker, one for each filter; 0 for a filter that is refused or not answered yet
 	Refused       []frames.Filter // by the broker in its last answers
 	Asking        bool            // the broker has not answered every filter yet
 	Leaving       bool            // Unsubscribe or Drain waits for the broker's UNSUBACK
 	Inbox         int             // messages received and not yet handed over; without Latest
 	InboxBytes    int             // their bytes, counted as for ReceiveBytes
-	Unacked       int             // QoS 1 and 2 deliveries of this connection that no consumer has acknowledged, those in Inbox included
+	Unacked       int             // QoS 1 and 2 deliveries of this connection that no consumer has acknowledged, including the messages in Inbox
 	OldestUnacked time.Duration   // the age of the oldest of them
 }
 
-// Subscriptions describes the Subscriptions of the session: those that it asks for or has, in the
-// order in which they were made, then those that it leaves. It looks at each unacknowledged
-// delivery, so its cost grows with Stats.Unacked. After the end of the session it returns nil.
+// Subscriptions describes the Subscriptions of the session. First come the Subscriptions that are
+// granted or asked for, in the order in which they were made. Then come the Subscriptions that wait
+// for their UNSUBACK. The cost grows with Stats.Unacked. After the end of the session it returns
+// nil.
 func (s *Session) Subscriptions() (infos []SubscriptionInfo) {
 	s.call(func(l *loop) { infos = subscriptionInfos(l.clock.now, l.subs, l.inboxes, &l.receiver) })
 	return infos

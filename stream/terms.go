@@ -116,7 +116,8 @@ func (t *terms) mayHaveSession() bool { return t.resumed || t.doubtful() }
 // the broker had it.
 func (t *terms) doubtful() bool { return t.kept && t.version == frames.V31 }
 
-// limited reports whether a valid message may break the terms. Before MQTT 5 only its properties can.
+// limited reports whether a valid message may break the terms. Before MQTT 5 only its properties
+// can.
 func (t *terms) limited(m *frames.Message) bool {
 	if t.version < frames.V5 {
 		return m.Properties != nil

@@ -7,23 +7,23 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// Timings are the histograms of a session. Recording begins with the first call of Session.Timings,
-// so a session whose Timings nobody reads does not pay for them. What began before that call is not
-// recorded.
+// Timings are the histograms of a session. Recording begins with the first call of Session.Timings;
+// before, it costs nothing. Durations that began before that call are not recorded.
 //
-// The times are those of the turns of the session's own goroutine, which handles all events of one
-// read or write at the same time. A hand-over to a consumer has a time of its own.
+// The loop reads the clock once in each turn, so all events of one read or write have the same
+// time. The time of a hand-over to a consumer is read separately.
 type Timings struct {
 	// Published are the publications that ended without an error, by QoS: from their acceptance to
 	// their Receipt.
 	Published [3]Histogram
 
-	// HandedOver are the messages that consumers got: from the read that returned the message to the
-	// hand-over. The time of a requeued message begins when it was put back.
+	// HandedOver are the messages that consumers received: from the read that returned the message
+	// to the hand-over. The time of a requeued message begins when it was put back.
 	HandedOver Histogram
 
 	// Acked are the QoS 1 and 2 deliveries that their consumer acknowledged or rejected: from the
-	// hand-over to the ack. It is 0 for Messages and Latest, which acknowledge themselves.
+	// hand-over to the ack. It is 0 for Messages and Latest, which ack each message at its
+	// hand-over.
 	Acked Histogram
 
 	// Connect are the connection attempts that succeeded: from the beginning of the attempt, with
@@ -37,7 +37,7 @@ type Timings struct {
 	Ping Histogram
 }
 
-// recordings are the histograms that Timings shows.
+// recordings are the histograms behind Timings.
 type recordings struct {
 	published                                [3]histogram
 	handedOver, acked, connect, commit, ping histogram
@@ -81,7 +81,7 @@ func (t *timings) acked(d time.Duration) {
 	}
 }
 
-// elapsed returns the time since began on a clock of the loop, 0 if it is not wanted.
+// elapsed returns the time since began on the clock of the loop, 0 if nothing is recorded.
 func (t *timings) elapsed(began time.Duration, c *clock) time.Duration {
 	if t.begun() == nil {
 		return 0
@@ -110,7 +110,7 @@ func (t *timings) ping(d time.Duration) {
 	}
 }
 
-// read sets to the present values, and begins to record if that was not done before.
+// read copies the present values to to. The first call begins the recording.
 func (t *timings) read(to *Timings) {
 	r := t.made.Load()
 	if r == nil {
@@ -127,7 +127,7 @@ func (t *timings) read(to *Timings) {
 	r.ping.read(&to.Ping)
 }
 
-// Timings sets t to the durations recorded since the first call of Timings, which begins to record
-// and shows nothing. It neither allocates nor waits, and may be called at any time, also after the
-// end of the session.
+// Timings sets t to the durations recorded since its first call. The first call begins the
+// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
+// called at any time, also after the end of the session.
 func (s *Session) Timings(t *Timings) { s.timings.read(t) }

@@ -29,10 +29,10 @@ func wantTimes(t *testing.T, name string, h stream.Histogram, count int, sum tim
 	}
 }
 
-const work = 250 * time.Millisecond // a consumer takes for each message or Batch
+const work = 250 * time.Millisecond // the time that a consumer takes for each message or Batch
 
-// waysToReceive receive two messages by each way. The times are those of two messages that arrived
-// a second before.
+// waysToReceive has a function for each way to receive two messages, and the times of two messages
+// that arrived a second before.
 var waysToReceive = []struct {
 	name          string
 	receive       func(s *stream.Session, sub *stream.Subscription)

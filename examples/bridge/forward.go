@@ -12,18 +12,18 @@ import (
 
 const retryAfter = time.Second // after a publication that has failed
 
-// forward publishes the messages of one side at the other side. When ctx ends, it takes no more
-// messages and returns after the Receipts of those it has taken, or at the end of the client. A
-// message without a Receipt stays unacknowledged, so its broker sends it to the next bridge.
+// forward publishes the messages of one side at the other side. When ctx ends, it receives no more
+// messages and returns after the last Receipt, or when the client of the other side ends. A message
+// without a Receipt stays unacknowledged, so its broker sends it to the next bridge.
 func forward(ctx context.Context, from, to *side) {
 	var (
 		arrivals = mqtt.Merge(from.subs...)
 		stop     = ctx.Done()
 		receipts = make(chan mqtt.Receipt, 64)
-		waiting  = 0                    // Receipts that are to come
+		waiting  = 0                    // number of Receipts that have not come yet
 		next     mqtt.Publishing        // the message to be published
-		out      chan<- mqtt.Publishing // nil while there is none
-		in       <-chan mqtt.Delivery   // nil while there is one, and at the end
+		out      chan<- mqtt.Publishing // nil unless next waits to be sent
+		in       <-chan mqtt.Delivery   // nil while next waits to be sent, and at the end
 	)
 	for in = arrivals; arrivals != nil || out != nil || waiting > 0; {
 		select {
@@ -35,14 +35,14 @@ func forward(ctx context.Context, from, to *side) {
 				d.Ack() // a bridge has forwarded it
 			default:
 				next = mqtt.Publishing{Message: forwarded(d.Message), Tag: d, Ack: receipts}
-				in, out = nil, to.client.Publishes() // which blocks while the queue of to is full
+				in, out = nil, to.client.Publishes() // a send blocks while the queue of to is full
 			}
 		case out <- next:
 			in, out = arrivals, nil
 			waiting++
 		case r := <-receipts:
 			waiting--
-			settle(r, to)
+			complete(r, to)
 		case <-stop:
 			arrivals, in, stop = nil, nil, nil
 		case <-to.client.Done():
@@ -57,8 +57,8 @@ func forwarded(m mqtt.Message) mqtt.Message {
 	return m
 }
 
-// settle ends the delivery that r belongs to.
-func settle(r mqtt.Receipt, to *side) {
+// complete acknowledges, requeues or rejects the delivery whose publication has the Receipt r.
+func complete(r mqtt.Receipt, to *side) {
 	d := r.Tag.(mqtt.Delivery)
 	switch {
 	case r.Err == nil:

@@ -1,5 +1,5 @@
-// Bridge copies messages between two brokers, in both directions, at least once. It loses none
-// while either broker is killed and started again, nor when the bridge itself is:
+// Bridge copies messages between two brokers, in both directions, at least once. It loses no
+// message when one of the brokers, or the bridge itself, is killed and started again:
 //
 //	bridge -broker mqtt://left.example -other mqtts://right.example -filters 'plant/#,alarm/#'
 //
@@ -9,9 +9,9 @@
 // bridge has received them, apart from repeated ones.
 //
 // A bridge must not send back the messages that it has forwarded. With MQTT 5 at both brokers, the
-// option No Local of the subscriptions does that, and the topics stay as they are. For brokers of
-// older versions set -prefix, such as -prefix left-and-right/. It is put before each forwarded
-// topic, and topics that begin with it are not forwarded.
+// option No Local of the subscriptions prevents that, and the topics stay as they are. For brokers
+// with older versions set -prefix, such as -prefix left-and-right/. The bridge puts the prefix
+// before each forwarded topic, and does not forward topics that begin with it.
 //
 // Each filter has a Subscription of its own, and Merge lets them take turns, so that a flood of
 // values does not hold up an alarm. The filters must not overlap: a message that matches two is
@@ -39,7 +39,7 @@ var (
 	every   = flag.Duration("every", time.Second, "`interval` at which the first broker, if it is in this process, publishes messages")
 )
 
-// patience is how long the end waits for a broker that does not answer, and then for the acks.
+// patience bounds the wait for the last Receipts at the end, and then the wait for the last acks.
 const patience = 3 * time.Second
 
 func main() { demo.Main(run, demo.Feed{Round: round, Every: every}) }
@@ -110,7 +110,7 @@ type side struct {
 	subs   []*mqtt.Subscription
 }
 
-// join opens the client of one side, also while its broker cannot be reached.
+// join opens the client of one side, even if its broker cannot be reached.
 func join(name, url string) (*side, error) {
 	o := &mqtt.Options{ClientID: *id, KeepSession: true, Window: 32}
 	if *prefix == "" {

@@ -20,7 +20,7 @@ func start(t *testing.T, left, right *testBroker, args ...string) *exampletest.P
 	return p
 }
 
-// end ends the bridge, which must have acknowledged everything.
+// end ends the bridge, and checks that it has acknowledged every message.
 func end(t *testing.T, p *exampletest.Program) {
 	t.Helper()
 	exampletest.LastLine(t, p.Interrupt(), `^finished  right: \d+ received, 0 unacknowledged$`)
@@ -56,7 +56,7 @@ func TestNoMessageIsLostWhenEitherBrokerIsKilled(t *testing.T) {
 	}{{left.awaitArrivals(0), "right "}, {right.awaitArrivals(0), "left "}} {
 		for _, a := range side.arrived {
 			if !strings.HasPrefix(a.payload, side.from) {
-				t.Errorf("%v went round in a circle", a)
+				t.Errorf("%v was sent back", a)
 			}
 		}
 	}

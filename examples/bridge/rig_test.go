@@ -124,15 +124,15 @@ func (b *testBroker) cut() {
 	b.conns = nil
 }
 
-// kill is the death of a broker whose sessions are on disk: the sessions last, the connections do
-// not. It returns when the broker knows that the bridge is gone.
+// kill acts like the death of a broker whose sessions are on disk: the connections break, and the
+// sessions last. It returns when the broker has ended the connection of the bridge.
 func (b *testBroker) kill() {
 	b.t.Helper()
 	b.cut()
 	b.await(b.gone, "the end of the connection")
 }
 
-// restart lets the bridge connect again and waits until it has.
+// restart lets the bridge connect again, and waits for its subscriptions.
 func (b *testBroker) restart() {
 	b.t.Helper()
 	b.listen(strings.TrimPrefix(b.URL, "mqtt://"))
@@ -251,7 +251,7 @@ func (o *observer) OnPublish(c *mochi.Client, p packets.Packet) (packets.Packet,
 // topics are the topics of the messages that publishAll publishes.
 var topics = []string{"plant/a", "plant/b", "alarm/a", "alarm/b"}
 
-// publishAll publishes n messages of each topic, whose payloads are from and a number.
+// publishAll publishes n messages of each topic. A payload consists of from and a number.
 func (b *testBroker) publishAll(from string, first, n int) {
 	b.t.Helper()
 	for i := first; i < first+n; i++ {

@@ -32,8 +32,8 @@ type value struct {
 
 func newTable(limit int) *table { return &table{limit: limit, values: make(map[string]value)} }
 
-// set puts the value of m into the table. It returns a line to print if the topic is new, or the
-// first that is left out.
+// set puts the value of m into the table. It returns a line to print if the topic is new or
+// removed, or is the first topic beyond the limit.
 func (t *table) set(m mqtt.Message, now time.Time) (line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

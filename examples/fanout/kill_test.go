@@ -95,7 +95,7 @@ func TestAProcessKilledAtAnyMomentLosesNoEventAndKeepsTheOrderOfEachTopic(t *tes
 	}
 }
 
-// repeated returns how many messages of the commits in out the table had already.
+// repeated returns the number of messages in the commits of out that the table already had.
 func repeated(out []string) (n int) {
 	for _, line := range out {
 		if m := committed.FindStringSubmatch(line); m != nil {

@@ -3,19 +3,20 @@
 //
 // A topic belongs to one worker, chosen by a hash of its name. Each worker writes the events that
 // wait for it in one transaction, and acknowledges them after the commit. So the topics of a slow
-// worker wait, and the others go on, until the broker has as many messages in flight as it may.
+// worker wait, and the others go on, until the broker reaches its limit of messages without an ack.
 //
 // If the process is killed, the broker sends the messages without an ack again, in order, to the
-// next process with the same client identifier. The table has some of them already: those that were
-// committed and not yet acknowledged. Acks are sent in order of arrival, so there may be many: the
-// events of a quick worker wait for the ack of an earlier event of a slow one. Topic and number of
-// an event are unique, so the table skips the events that it has, and the others follow in order.
+// next process with the same client identifier. The table already has the events that were
+// committed and not yet acknowledged. There may be many of them, since acks are sent in order of
+// arrival: the events of a quick worker wait for the ack of an earlier event of a slow worker.
+// Topic and number of an event are unique, so the table skips the events that it has, and the
+// others follow in order.
 //
-// The order is that of the broker. Mosquitto keeps it, also for messages that wait for a client
-// that is offline. Some brokers do not.
+// The broker determines the order. Mosquitto sends messages in the order in which they were
+// published, also messages that wait for a client that is offline. Some brokers do not.
 //
-// SQLite has one writer at a time, so the workers share only the time between two commits. With a
-// database server they write at the same time.
+// SQLite allows one writer at a time, so the transactions of the workers run one after another.
+// With a database server they run at the same time.
 //
 // The program is a module of its own, because SQLite takes a minute to compile. Run it in its
 // folder:
@@ -71,8 +72,8 @@ func run(ctx context.Context, broker string) error {
 		return err
 	}
 	defer db.Close()
-	// Each worker can have a batch, and another one that waits. Before MQTT 5 the broker has its own
-	// limit: mosquitto sends 20 messages before an ack, unless max_inflight_messages is set.
+	// Each worker can have one batch in work and one that waits. Before MQTT 5 the broker has its
+	// own limit: mosquitto sends 20 messages before an ack, unless max_inflight_messages is set.
 	inFlight := min(2*(*workers)*(*size), 65_535)
 	client, err := mqtt.Dial(ctx, broker, &mqtt.Options{
 		ClientID: *id, KeepSession: true, V5: mqtt.OptionsV5{ReceiveMaximum: inFlight},

@@ -17,8 +17,8 @@ type event struct {
 }
 
 // openTable opens the database and creates the table if it does not exist. With _txlock=immediate a
-// transaction waits at its begin until no other worker writes. Otherwise a worker that has read
-// could fail when it writes.
+// transaction waits at its beginning until no other worker writes. Otherwise it could fail at its
+// first write.
 func openTable(file string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(30000)&_txlock=immediate")
 	if err != nil {

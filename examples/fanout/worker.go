@@ -21,7 +21,7 @@ func dispatch(ctx context.Context, sub *mqtt.Subscription, inputs []chan mqtt.De
 			}
 			worker := maphash.String(seed, d.Topic) % uint64(len(inputs))
 			select {
-			case inputs[worker] <- d: // there is room, unless the broker sends more than it may
+			case inputs[worker] <- d: // there is room, unless the broker exceeds ReceiveMaximum
 			case err := <-failed:
 				return err
 			}
@@ -33,7 +33,7 @@ func dispatch(ctx context.Context, sub *mqtt.Subscription, inputs []chan mqtt.De
 	}
 }
 
-// work writes the events of one worker, all that wait in one transaction.
+// work writes the events of one worker. Each transaction has all events that wait for it.
 func work(db *sql.DB, worker int, in <-chan mqtt.Delivery) error {
 	for d := range in {
 		batch := mqtt.Batch{d}

@@ -1,6 +1,6 @@
-// Live serves a page that shows three clients at work: sensors publish readings, an archive receives
-// everything, and a miller receives orders, and sleeps now and then. The broker in this process cuts
-// all connections now and then. Open the printed address in a browser.
+// Live serves a page that shows three clients at work: sensors publish readings, an archive
+// receives everything, and a miller receives orders, and sleeps now and then. The broker in this
+// process cuts all connections now and then. Open the printed address in a browser.
 //
 // The program is a module of its own, because the page is one too. Run it in its folder:
 //

@@ -3,9 +3,9 @@
 //
 //	GOWORK=off go run . -broker mqtt://broker.example -listen :9642
 //
-// Besides the client, the page has the figures of the Go runtime and of the process. To have native
-// histograms, set scrape_native_histograms in the configuration of Prometheus; without it, the
-// classic buckets are scraped. These queries show how a client does:
+// Besides the client, the page has the figures of the Go runtime and of the process. For native
+// histograms, set scrape_native_histograms in the configuration of Prometheus; without it,
+// Prometheus scrapes the classic buckets. Useful queries:
 //
 //	rate(millrace_publications_acknowledged_total[1m])
 //	millrace_oldest_unacked_age_seconds > 30

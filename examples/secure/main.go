@@ -18,7 +18,7 @@ import (
 
 var (
 	password = flag.String("password", "", "`password` of the user pump-1")
-	ca       = flag.String("ca", "", "PEM `file` of the CA; empty: those of the system")
+	ca       = flag.String("ca", "", "PEM `file` of the CA; empty: the CAs of the system")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }

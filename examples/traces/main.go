@@ -1,11 +1,11 @@
-// Traces publishes and receives messages and prints the spans of each, which OpenTelemetry joins to
-// one trace: the measurement, the publication, the delivery and its processing. Run it in its
-// folder:
+// Traces publishes and receives messages, and prints the spans of each message. OpenTelemetry joins
+// them to one trace: the measurement, the publication, the delivery and its processing. Run it in
+// its folder:
 //
 //	GOWORK=off go run . -broker mqtt://broker.example
 //
 // On MQTT 5 the trace context travels in the message, so publisher and consumer may be two
-// processes. With -version 4 messages carry none, and their spans fall apart into several traces.
+// processes. With -version 4 messages carry no context, and their spans belong to several traces.
 //
 // A program passes its spans to a collector: replace printer with an exporter such as
 // go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp. The program is a module of its
@@ -56,7 +56,7 @@ func run(ctx context.Context, broker string) (err error) {
 	defer func() {
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		// The client first, since its end makes spans.
+		// The client ends first, since its end makes spans.
 		err = errors.Join(err, client.Shutdown(grace), provider.Shutdown(grace))
 	}()
 
@@ -88,7 +88,7 @@ func run(ctx context.Context, broker string) (err error) {
 	}
 }
 
-// publish publishes a message within a span measure, whose trace the message carries on.
+// publish publishes a message within the span measure. The message carries the trace context.
 func publish(ctx context.Context, client *mqtt.Client, tracing *mqttotel.Tracing, tracer trace.Tracer) error {
 	ctx, span := tracer.Start(ctx, "measure")
 	defer span.End()

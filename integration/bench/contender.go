@@ -40,9 +40,9 @@ type session interface {
 	Close() error
 }
 
-// A sender is a session of a client that may send with a system call that used does not see.
+// A sender is a session of a client that may send with a system call that used does not count.
 type sender interface {
-	// writes returns how many writes the client has made. It may include writes that used sees.
+	// writes returns the number of writes of the client. It may include writes that used counts.
 	writes() uint64
 }
 

@@ -16,7 +16,7 @@ type meter struct {
 	begun  time.Time
 	usage  usage
 	memory runtime.MemStats
-	unseen func() uint64 // system calls that used may not see
+	unseen func() uint64 // system calls that used may not count
 }
 
 // prepare does the slow work that must not be part of the measurement.

@@ -108,8 +108,8 @@ func millraceAt(v mqtt.Version, open func(path string) (diskStore, error), use f
 	}
 }
 
-// writes returns how many batches the client has sent. It sends small batches with sendmsg, which
-// used does not see, and the others with write, which then counts twice.
+// writes returns the number of batches that the client has sent. It sends small batches with
+// sendmsg, which used does not count, and the others with write, which therefore count twice.
 func (m *mill) writes() uint64 { return m.client.Stats().Writes }
 
 func (m *mill) Close() error {

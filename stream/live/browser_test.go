@@ -26,8 +26,8 @@ type browser struct {
 	ctx context.Context
 }
 
-// browse opens the page at url in Chromium. Where the environment variable MILLRACE_BROKERS is
-// "all", as in the gate on Debian, a missing Chromium is a failure.
+// browse opens the page at url in Chromium. If the environment variable MILLRACE_BROKERS is "all",
+// as in the gate on Debian, a missing Chromium is a failure.
 func browse(t *testing.T, url string, width, height int) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")

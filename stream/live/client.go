@@ -61,8 +61,8 @@ func online(endpoint string, v mqtt.Version, resumed bool) string {
 	return text
 }
 
-// errorText returns the text of an error, unless topics are hidden and the broker may have put one
-// into it.
+// errorText returns the text of an error, unless topics are hidden and the text may contain a
+// topic.
 func (p *Page) errorText(err error) string {
 	if err == nil {
 		return ""
@@ -80,7 +80,7 @@ const (
 	maxText    = 500 // bytes of an entry
 )
 
-// history keeps the newest events of a client. Equal events one after another are one entry.
+// history keeps the newest events of a client. Equal consecutive events share one entry.
 type history struct {
 	mu      sync.Mutex
 	entries []entry

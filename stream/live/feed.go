@@ -15,8 +15,8 @@ const (
 
 // A feed passes each snapshot to all viewers. A viewer that is behind gets only the newest one.
 //
-// Invariant: a goroutine makes snapshots exactly while there are viewers. The viewer that leaves
-// last waits for its end.
+// Invariant: a goroutine makes snapshots while, and only while, there are viewers. The last viewer
+// waits for the end of that goroutine.
 type feed struct {
 	mu      sync.Mutex
 	viewers map[chan []byte]bool // each with cap 1; the feed is the only sender

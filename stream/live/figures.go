@@ -6,7 +6,7 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// recentSpan is the time after which recent takes a new beginning.
+// recentSpan is the time after which the span of recent begins anew.
 const recentSpan = 10 * time.Second
 
 // recent has the durations of the last 10 to 20 seconds.
@@ -68,7 +68,7 @@ func gaugesOf(st *mqtt.Stats) gauges {
 	}
 }
 
-// totalsOf returns the counters of st that are not 0, and the most important ones.
+// totalsOf returns the counters of st that are not 0, and the most important counters in any case.
 func totalsOf(st *mqtt.Stats) (list []total) {
 	for i, t := range []total{
 		{"sent", st.Sent}, {"acknowledged", st.Acknowledged}, {"received", st.Received}, {"handed over", st.HandedOver},

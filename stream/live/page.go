@@ -3,14 +3,14 @@
 //
 //	http.Handle("/debug/mqtt", live.Handler(client))
 //
-// # What it needs
+// # Requirements
 //
-// The page needs no build step and no internet. Its charts are drawn by uPlot (assets/uplot.js,
-// version 1.6.32, from the npm package uplot; MIT licence in assets/uplot.LICENSE). Everything is
-// served from the path at which the handler is mounted, also below [http.StripPrefix].
+// The page needs no build step and no internet. The script uPlot draws the charts (assets/uplot.js,
+// version 1.6.32, from the npm package uplot; MIT licence in assets/uplot.LICENSE). The handler
+// serves every file from the path at which it is mounted, also below [http.StripPrefix].
 //
-// Rates by topic, and a history of connections that goes back to before the page was opened, need
-// the events of the client. [Page.Observer] gets them:
+// Rates by topic, and the history of connections from before the page was opened, need the events
+// of the client. [Page.Observer] receives them:
 //
 //	page := &live.Page{}
 //	client, err := mqtt.Dial(ctx, url, &mqtt.Options{Observer: page.Observer("boiler")})
@@ -18,21 +18,21 @@
 //	page.Add("boiler", client)
 //	http.Handle("/debug/mqtt", page)
 //
-// # What it costs
+// # Cost
 //
-// Nothing is sampled while nobody watches. An Observer then costs the client its calls, and the
-// page returns from them at once. The first viewer starts one goroutine, which takes one snapshot a
-// second for all viewers and ends with the last viewer. From then on the clients record Timings.
-// For a client that publishes 100,000 messages a second to 1,000 topics, all of it takes 1 to 2 %
-// of a core. While a client closes, its figures come when it has closed, and the page waits.
+// Without viewers the page takes no samples, and the functions of its Observer return at once. The
+// first viewer starts one goroutine, which takes one snapshot a second for all viewers and ends
+// with the last viewer. From then on the clients record Timings. For a client that publishes
+// 100,000 messages a second to 1,000 topics, all of this takes 1 to 2 % of a core. While a client
+// closes, the page waits for its figures.
 //
-// # What it shows, and to whom
+// # Security
 //
 // The page is read-only: it answers GET and HEAD, and has no action. It shows no payload, no
 // password and no user information of a URL. It shows topics, filters, broker addresses and error
-// texts, so mount it where only operators get, and set Topics to -1 where topics are confidential.
-// Its Content-Security-Policy permits no inline script and no other origin, and topics and errors
-// are only ever inserted as text.
+// texts. So mount it where only operators have access, and set Topics to -1 where topics are
+// confidential. Its Content-Security-Policy permits no inline script and no other origin, and the
+// page inserts topics and errors only as text.
 package live
 
 import (
@@ -50,16 +50,18 @@ type Page struct {
 	// Title is the heading of the page; empty: "MQTT clients".
 	Title string
 
-	// Slow is the age at which something that waits turns red: the oldest unacknowledged delivery,
-	// the oldest publication in the queue or in flight, a commit of the Store. 0 is 10 s.
+	// Slow is the age from which these are red: the oldest unacknowledged delivery, the oldest
+	// publication in the queue or in flight, a commit of the Store. 0 is 10 s.
 	Slow time.Duration
 
-	// Topics is the number of topics shown for each client, those with the highest rate; the others
-	// are one row. 0 is 20. If it is negative, the page shows no topics and no filters, and leaves
-	// out texts that can contain them: the attributes of warnings, and the errors of packets.
+	// Topics is the number of topics shown for each client. The topics with the highest rates are
+	// shown; the others share one row. 0 is 20. If it is negative, the page shows no topics and no
+	// filters, and leaves out texts that can contain them: the attributes of warnings, and the
+	// errors of packets.
 	Topics int
 
-	// Viewers is the number of viewers at the same time; further ones get status 503. 0 is 16.
+	// Viewers is the highest number of viewers at the same time; further viewers get status 503. 0
+	// is 16.
 	Viewers int
 
 	feed    feed
@@ -78,7 +80,7 @@ func Handler(clients ...*mqtt.Client) *Page {
 	return p
 }
 
-// Add shows c under name. It replaces an earlier client of this name, whose history stays.
+// Add shows c under name. It replaces an earlier client of this name, and keeps the history.
 func (p *Page) Add(name string, c *mqtt.Client) {
 	shown := p.client(name)
 	p.mu.Lock()
@@ -86,8 +88,8 @@ func (p *Page) Add(name string, c *mqtt.Client) {
 	shown.mqtt = c
 }
 
-// Remove ends showing the client with this name, and forgets its topics and history. A client that
-// has ended stays on the page until then.
+// Remove removes the client with this name, with its topics and history. A client that has ended
+// stays on the page until it is removed.
 func (p *Page) Remove(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,8 +102,8 @@ func (p *Page) Remove(name string) {
 }
 
 // Observer returns functions for Options.Observer of the client that Add shows under name. They
-// count messages by topic while somebody watches, and keep the last 50 connection attempts and
-// warnings. To use an Observer of your own too, call these functions from yours; those of Published
+// count messages by topic while there are viewers, and keep the last 50 connection attempts and
+// warnings. To use an Observer of your own too, call these functions from your functions. Published
 // and Delivered are nil if Topics is negative.
 func (p *Page) Observer(name string) *mqtt.Observer {
 	c := p.client(name)
@@ -117,7 +119,7 @@ func (p *Page) Observer(name string) *mqtt.Observer {
 // them, so register Close with [http.Server.RegisterOnShutdown].
 func (p *Page) Close() { p.feed.close() }
 
-// client returns the client with this name, which it adds if there is none.
+// client returns the client with this name. If there is none, it adds one.
 func (p *Page) client(name string) *client {
 	p.mu.Lock()
 	defer p.mu.Unlock()

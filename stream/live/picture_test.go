@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	picture = flag.String("picture", "", "write a picture of the page, which takes 40 s, to this PNG `file`")
+	picture = flag.String("picture", "", "write a picture of the page to this PNG `file`; it takes 40 s")
 	crowd   = flag.String("crowd", "", "write a picture of a page with 50 clients and 1,000 topics to this PNG `file`")
 )
 

@@ -101,7 +101,7 @@ func (v *viewer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// watch opens the stream of p. The test ends it, at the latest at its own end.
+// watch opens the stream of p, which ends with leave, or with the test.
 func watch(t *testing.T, p *Page) *viewer { return watchGated(t, p, nil) }
 
 func watchGated(t *testing.T, p *Page, gate chan struct{}) *viewer {

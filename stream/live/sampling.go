@@ -100,7 +100,8 @@ func (m *memory) view(c sampled, now time.Time) clientView {
 	return v
 }
 
-// note adds changes of the connection to the history. An Observer has told of the attempts already.
+// note adds changes of the connection to the history. With an Observer, the history has the
+// attempts already.
 func (m *memory) note(c *client, v clientView, state mqtt.State, st mqtt.Stats) {
 	if m.at.IsZero() {
 		return
@@ -142,7 +143,7 @@ func (v *clientView) roundTopics() {
 	v.Others.In, v.Others.Out = round(v.Others.In), round(v.Others.Out)
 }
 
-// alarms returns the reasons why a client is shown in red.
+// alarms returns the reasons for which a client is red.
 func alarms(v *clientView, slow int64) (list []string) {
 	g := &v.Gauges
 	add := func(when bool, format string, args ...any) {

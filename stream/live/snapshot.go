@@ -30,7 +30,7 @@ type clientView struct {
 	Gauges   gauges    `json:"gauges"`
 	Totals   []total   `json:"totals"`
 	Latency  []latency `json:"latency"`
-	Observed bool      `json:"observed"` // topics and attempts are those of an Observer
+	Observed bool      `json:"observed"` // topics and attempts come from an Observer
 
 	Topics  []topicRow `json:"topics"`
 	Others  topicRow   `json:"others"`
@@ -46,7 +46,7 @@ type rates struct {
 	BytesIn  float64 `json:"bytesIn"`
 }
 
-// gauges are those of mqtt.Stats.
+// gauges are the gauges of mqtt.Stats.
 type gauges struct {
 	Window         int   `json:"window"`
 	InFlight       int   `json:"inFlight"`

@@ -17,8 +17,8 @@ const (
 
 // topics count messages by topic. The functions of an Observer count, a sampling reads.
 //
-// Invariant: at most maxTopics topics are in list, and byName has the same. All other messages are
-// counted in other.
+// Invariant: list has at most maxTopics topics, and byName has the same topics. The messages of all
+// other topics are counted in other.
 type topics struct {
 	mu     sync.Mutex
 	byName map[string]*topic
@@ -71,8 +71,8 @@ func (t *topics) of(name string) *topic {
 	return x
 }
 
-// sample returns the rates of the topics with most messages, at most most of them, and of all
-// others. The counts begin again; they are those of the last seconds.
+// sample returns the rates of the busiest topics, at most most of them, the sum of the rates of all
+// others, and the number of topics. The counts cover the given seconds; sample sets them to 0.
 func (t *topics) sample(seconds float64, most int) (top []topicRow, others topicRow, number int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

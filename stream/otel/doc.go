@@ -24,8 +24,8 @@
 //	millrace.store.commit.duration
 //	millrace.ping.duration
 //
-// The API of OpenTelemetry has no asynchronous histogram. So the Producer is given to the reader of
-// the SDK, by its option WithProducer. The temporality is cumulative.
+// The API of OpenTelemetry has no asynchronous histogram. Therefore give the Producer to the reader
+// of the SDK, with the option WithProducer. The temporality is cumulative.
 //
 // # Spans
 //
@@ -35,13 +35,13 @@
 //	create    PRODUCER  Inject: a message gets the trace context
 //	publish   CLIENT    from the acceptance of a message to its Receipt
 //	receive   CLIENT    from the read of a message to the hand-over to a consumer
-//	process   CONSUMER  Process: from the call to the end that the caller makes
+//	process   CONSUMER  Process: from the call until the caller ends the span
 //	connect   CLIENT    a connection attempt, with all its endpoints
 //
 // On MQTT 5 the trace context travels in the user properties traceparent and tracestate. So the
 // spans publish, receive and process are children of the span create, also in another process. MQTT
-// 3.1 and 3.1.1 have no properties, and payloads stay as they are: there each of these spans begins
-// a trace of its own. A message whose trace is not sampled gets no spans publish and receive.
+// 3.1 and 3.1.1 have no properties, and mqttotel changes no payload: there each of these spans
+// begins a trace of its own. A message whose trace is not sampled gets neither publish nor receive.
 //
 // A span that failed has the status Error and the attribute error.type. For publish it is not_sent,
 // unconfirmed, refused or kept; for connect it is rejected (by CONNACK) or timeout. Any other error

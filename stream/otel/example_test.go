@@ -59,8 +59,8 @@ func Example_metrics() {
 }
 
 // The trace of the publisher goes on in the consumer, which may be in another process. A program
-// uses a batching processor with an exporter. Tracing.Observer belongs into the Options of the
-// client, and the version comes from Client.State.
+// uses a batching processor with an exporter. It sets Options.Observer to Tracing.Observer, and
+// gets the version from Client.State.
 func ExampleTracing() {
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))

@@ -18,18 +18,19 @@ const scope = "github.com/go-millrace/mqtt/stream/otel"
 // system is an attribute of every metric and span that follows the conventions for messaging.
 var system = semconv.MessagingSystemKey.String("mqtt")
 
-// Source has the figures that Register and Producer show. An *mqtt.Client is a Source.
+// Source has the figures for Register and Producer. An *mqtt.Client is a Source.
 type Source interface {
 	Stats() mqtt.Stats
 	Timings(*mqtt.Timings)
 }
 
-// Register makes instruments with p for all fields of c.Stats; nil is the global MeterProvider. The
-// attributes belong to every metric, and tell clients of one program apart. Of clients with the
-// same attributes the SDK shows the sum of each number, and the ages of one client.
+// Register makes instruments for all fields of c.Stats. The MeterProvider p makes them; nil is the
+// global MeterProvider. The attributes belong to every metric, and tell clients of one program
+// apart. If clients have the same attributes, the SDK shows the sums of their numbers, and the ages
+// of one of them.
 //
-// The client is read once for each collection, also after its end, until Unregister of the
-// Registration. Register returns an error only if p does not make an instrument.
+// Each collection reads the client once, also after its end, until Registration.Unregister is
+// called. Register returns an error only if p cannot make an instrument.
 func Register(c Source, p metric.MeterProvider, attributes ...attribute.KeyValue) (metric.Registration, error) {
 	if p == nil {
 		p = otel.GetMeterProvider()

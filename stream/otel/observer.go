@@ -62,7 +62,8 @@ func (t *Tracing) delivered(d *mqtt.Delivered) {
 }
 
 // wanted reports whether there is a span for m, and returns a context with the trace context of m.
-// A trace that its root did not sample gets no spans here; to ask the sampler would take longer.
+// A trace that its root did not sample gets no spans, without a call of the sampler, which is
+// slower.
 func (t *Tracing) wanted(m *mqtt.Message) (parent context.Context, ok bool) {
 	parent = t.Extract(context.Background(), *m)
 	if c := trace.SpanContextFromContext(parent); c.IsValid() {

@@ -16,9 +16,9 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// A Producer shows the histograms of clients. Its zero value has no clients. Give it to a reader
-// with the option WithProducer of go.opentelemetry.io/otel/sdk/metric, then Add clients; all
-// methods may be called at any time.
+// A Producer exports the histograms of clients. The zero value has no clients. Give the Producer to
+// a reader, with the option WithProducer of go.opentelemetry.io/otel/sdk/metric, and Add clients.
+// The methods may be called at any time, from any goroutine.
 type Producer struct {
 	mu      sync.Mutex // guards clients, whose elements do not change
 	clients []*produced
@@ -31,10 +31,10 @@ type produced struct {
 	began      time.Time // recording
 }
 
-// Add shows the histograms of c, and begins to record its durations, as mqtt.Client.Timings
-// describes. The attributes belong to every metric and tell clients of one program apart: clients
-// of one Producer must have different attributes, or backends reject the metrics. The client is
-// shown, also after its end, until remove is called.
+// Add exports the histograms of c, and begins the recording that mqtt.Client.Timings describes. The
+// attributes belong to every metric and tell clients of one program apart: clients of one Producer
+// must have different attributes, or backends reject the metrics. The client is exported, also
+// after its end, until remove is called.
 func (p *Producer) Add(c Source, attributes ...attribute.KeyValue) (remove func()) {
 	added := &produced{c, slices.Clone(attributes), time.Now()}
 	c.Timings(new(mqtt.Timings))

@@ -27,11 +27,11 @@ type TracingOptions struct {
 	// propagation.TraceContext, which is traceparent and tracestate, and not the global propagator.
 	Propagator propagation.TextMapPropagator
 
-	// Template returns a short form of a topic, of which there are few, such as sensors/{id}/level.
-	// It becomes part of the names of spans and the attribute messaging.destination.template. nil
-	// leaves it out, since there may be as many topics as messages; the attribute
-	// messaging.destination.name has the topic. Template is called by the Observer, so it must
-	// return soon.
+	// Template returns a short form of a topic, such as sensors/{id}/level, with few different
+	// results. The result becomes part of the names of spans and the attribute
+	// messaging.destination.template. With nil the spans have neither, since there may be as many
+	// topics as messages; the attribute messaging.destination.name has the topic. The Observer
+	// calls Template, so it must return soon.
 	Template func(topic string) string
 
 	// TracedOnly makes spans publish and receive only for messages that carry a trace context.
@@ -74,13 +74,13 @@ func NewTracing(o *TracingOptions) *Tracing {
 }
 
 // Inject makes a span create, a child of the span in ctx, and writes its trace context into the
-// user properties of m, in place of an older one. The properties are copied before, since other
-// messages may share them. Call it before the message is published.
+// user properties of m, in place of an older trace context. Inject changes a copy of the
+// properties, since other messages may share them. Call it before you publish the message.
 //
-// The parameter version is State.Version of the client. On every version other than mqtt.V5, also 0
-// before the first connection, Inject does nothing, since a message with properties cannot be sent
-// there. If messages may wait for a connection of another version than now, set
-// Options.V5.Lossy, so that they are sent without properties.
+// The parameter version is State.Version of the client. For every version other than mqtt.V5, and
+// for 0 before the first connection, Inject does nothing, since these versions cannot carry
+// properties. If the next connection may have an older version, set Options.V5.Lossy, so that
+// waiting messages are sent without properties.
 func (t *Tracing) Inject(ctx context.Context, version mqtt.Version, m *mqtt.Message) {
 	if version != mqtt.V5 {
 		return
@@ -97,10 +97,10 @@ func (t *Tracing) Extract(ctx context.Context, m mqtt.Message) context.Context {
 	return t.propagator.Extract(ctx, carrier{&m})
 }
 
-// Process makes a span process for a message that the caller now processes, and returns a context
-// with that span. The caller ends the span. Its parent is the trace context of the message; if ctx
-// has a span too, there is a link to it. For a message without a trace context the parent is the
-// span in ctx.
+// Process makes a span process for a message that the caller begins to process, and returns a
+// context with that span. The caller ends the span. Its parent is the trace context of the message;
+// if ctx has a span too, the new span has a link to it. If the message has no trace context, the
+// parent is the span in ctx.
 //
 //	ctx, span := tracing.Process(ctx, d.Message)
 //	err := handle(ctx, d)
@@ -127,8 +127,8 @@ func newOperation(name string, kind trace.SpanKind, of attribute.KeyValue) *oper
 	return &operation{name, kind, []attribute.KeyValue{system, semconv.MessagingOperationName(name), of}}
 }
 
-// The kinds are those of the semantic conventions for messaging. A message has the context of a
-// span create, so publish is not PRODUCER.
+// The semantic conventions for messaging define the kinds. A message has the context of a span
+// create, so publish is not PRODUCER.
 var (
 	create  = newOperation("create", trace.SpanKindProducer, semconv.MessagingOperationTypeCreate)
 	publish = newOperation("publish", trace.SpanKindClient, semconv.MessagingOperationTypeSend)
@@ -136,8 +136,8 @@ var (
 	process = newOperation("process", trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess)
 )
 
-// start starts a span for m. It begins at the time began, or now if that is zero. More are further
-// options.
+// start starts a span for m. It begins at the time began, or now if that is zero. The parameter
+// more has further options.
 func (t *Tracing) start(ctx context.Context, o *operation, m *mqtt.Message, began time.Time, more ...trace.SpanStartOption) (context.Context, trace.Span) {
 	name, attributes := o.name, t.attributesOf(o, m)
 	if t.template != nil {

@@ -141,8 +141,8 @@ func TestAnotherPropagatorUsesItsOwnProperties(t *testing.T) {
 	}
 }
 
-// newTracing returns a traced client that has no client. Its sampler takes every span, also below a
-// span that is not sampled.
+// newTracing returns a Tracing without a client. Its sampler takes every span, also the children of
+// a span that is not sampled.
 func newTracing(t *testing.T, o mqttotel.TracingOptions) *traced {
 	c := &traced{spans: tracetest.NewInMemoryExporter()}
 	c.provider = sdktrace.NewTracerProvider(sdktrace.WithSyncer(c.spans), sdktrace.WithSampler(sdktrace.AlwaysSample()))

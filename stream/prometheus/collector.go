@@ -9,10 +9,10 @@
 //
 // # Metrics
 //
-// The names begin with millrace_, not with mqtt_, because the meaning of many metrics belongs to
-// this library, and so that another MQTT library in the same process may have metrics too. Each
-// counter ends in _total, and each unit is a base unit: seconds and bytes. Every field of
-// mqtt.Stats is a metric. A bool is 1 or 0, and an age is in seconds:
+// The names begin with millrace_, not with mqtt_, because many metrics exist only in this library,
+// and because another MQTT library in the same process may have metrics too. Each counter ends in
+// _total, and each unit is a base unit: seconds and bytes. Every field of mqtt.Stats is a metric. A
+// bool is 1 or 0, and an age is in seconds:
 //
 //	Sent            millrace_publishes_sent_total
 //	BytesOut        millrace_sent_bytes_total
@@ -20,7 +20,7 @@
 //	OldestUnacked   millrace_oldest_unacked_age_seconds
 //	Online          millrace_online
 //
-// Describe, or a first scrape, lists them all. The fields of mqtt.Timings are histograms:
+// A first scrape lists all of them. The fields of mqtt.Timings are histograms:
 //
 //	Published       millrace_publish_duration_seconds, with the label qos
 //	HandedOver      millrace_hand_over_duration_seconds
@@ -29,17 +29,17 @@
 //	Commit          millrace_store_commit_duration_seconds
 //	Ping            millrace_ping_duration_seconds
 //
-// There is no label for topics or clients, so the number of series does not grow with them. A
-// program with several clients gives each a label of its own choice; see New.
+// No metric has a label for the topic or the client, so the number of series does not grow with
+// topics. A program with several clients gives each client a label of its choice; see New.
 //
 // # Histograms
 //
-// A histogram has both forms. As a native histogram it has the buckets of mqtt.Histogram as they
-// are, with schema 2: four for each doubling. The zero bucket counts everything up to 2^-20 s, and
-// the highest bucket, of which 1,024 s is the upper bound, everything above 861 s. The classic
-// buckets, which the text formats need, are 21: from 61 µs to 64 s, each twice as wide as the one
-// before. A server of Prometheus that scrapes native histograms ignores them, unless it is
-// configured to read both (always_scrape_classic_histograms).
+// Each histogram is a native and a classic histogram at once. The native histogram has the buckets
+// of mqtt.Histogram, with schema 2: four for each doubling. The zero bucket counts everything up to
+// 2^-20 s. The highest bucket has the upper bound 1,024 s and counts everything above 861 s. The
+// text formats need classic buckets. There are 21 of them, with bounds from 61 µs to 64 s, each
+// twice the bound before. A Prometheus server that scrapes native histograms ignores the classic
+// buckets, unless it is configured to read both (always_scrape_classic_histograms).
 package mqttprom
 
 import (
@@ -50,21 +50,21 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// Source has the figures that a collector shows. An *mqtt.Client is a Source.
+// Source has the figures for a collector. An *mqtt.Client is a Source.
 type Source interface {
 	Stats() mqtt.Stats
 	Timings(*mqtt.Timings)
 }
 
-// New returns a collector of c. It is for the whole life of the program: after the end of the
-// client it goes on to show the last values.
+// New returns a collector of c. After the end of the client the collector still has its last
+// values.
 //
 // The labels are constant and belong to every metric; nil is none. They tell clients of one program
-// apart: collectors of the same registry must have the same names of labels, with different values.
-// Otherwise Register returns an error, as it does for an invalid name.
+// apart: collectors of the same registry must have the same label names, with different values.
+// Otherwise Register of the registry returns an error, as it does for an invalid name.
 //
-// New begins to record the durations of c, as mqtt.Client.Timings describes, so call it before the
-// client has much to do. A scrape waits for nothing: neither for the client nor for its broker.
+// New begins the recording that mqtt.Client.Timings describes, so call it right after Open or Dial.
+// A scrape waits neither for the client nor for its broker.
 func New(c Source, labels prometheus.Labels) prometheus.Collector {
 	k := &collector{source: c, began: time.Now()}
 	for _, m := range statsMetrics {
@@ -81,8 +81,8 @@ func New(c Source, labels prometheus.Labels) prometheus.Collector {
 	return k
 }
 
-// collector implements prometheus.Collector. It keeps no figures; its descriptions are in the order
-// of their tables.
+// collector implements prometheus.Collector. It keeps no figures. Its descriptions are in the order
+// of statsMetrics and timingsMetrics.
 type collector struct {
 	source  Source
 	began   time.Time // recording of durations
@@ -100,7 +100,8 @@ func (k *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. All counters and gauges of a scrape are of one moment.
+// Collect implements prometheus.Collector. All counters and gauges of a scrape come from one call
+// of Stats.
 func (k *collector) Collect(ch chan<- prometheus.Metric) {
 	stats := k.source.Stats()
 	for i, m := range statsMetrics {

@@ -36,7 +36,7 @@ var timingsMetrics = []timingsMetric{
 		func(t *mqtt.Timings) []mqtt.Histogram { return []mqtt.Histogram{t.Ping} }},
 }
 
-// collect sends the metrics of m to ch. Recording has begun at the time since.
+// collect sends the metrics of m to ch. The recording began at the time since.
 func (m *timingsMetric) collect(ch chan<- prometheus.Metric, d *prometheus.Desc, t *mqtt.Timings, since time.Time) {
 	for q, h := range m.of(t) {
 		var labels []string
@@ -57,8 +57,8 @@ const (
 // bound returns the upper bound of the bucket with a native index, in seconds.
 func bound(index int) float64 { return math.Exp2(float64(index) / 4) }
 
-// A histogram is a prometheus.Metric with native and with classic buckets. Of the latter the
-// constructors of prometheus make only one kind, so the classic buckets are added in Write.
+// A histogram is a prometheus.Metric with native and with classic buckets. The constructors of
+// package prometheus make only one of the two, so Write adds the classic buckets.
 type histogram struct {
 	prometheus.Metric
 	classic []*dto.Bucket

@@ -27,7 +27,7 @@ type Broker struct {
 }
 
 // A Feed describes the messages that a Broker publishes by itself after the first subscription, and
-// when it cuts the connections of its clients.
+// the time after which it cuts the connections of its clients.
 type Feed struct {
 	Round func(n int) []mqtt.Message // returns the messages of round n; nil: no messages
 	Every *time.Duration             // interval between two rounds; nil: a second

@@ -15,8 +15,8 @@ import (
 
 // Main is the main function of an example. It parses the flags, prints how to choose the broker and
 // how to end the program, and calls run with the URL of the broker and a context that Ctrl-C and
-// SIGTERM end. It exits with code 1 if run returns an error
-// other than that of the ended context.
+// SIGTERM end. It exits with code 1 if run returns an error other than the error of the ended
+// context.
 //
 // Without -broker, Main starts a broker in the process. This broker publishes the messages of feed,
 // for examples that only subscribe.

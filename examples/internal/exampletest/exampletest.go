@@ -115,8 +115,8 @@ func (p *Program) Expect(patterns ...string) {
 	}
 }
 
-// Find returns the part of a line that the parentheses in pattern match. It searches the lines that
-// were read before the call first.
+// Find returns the part of a line that matches the parentheses in pattern. It first searches the
+// lines that were read before the call.
 func (p *Program) Find(pattern string) string {
 	p.t.Helper()
 	wanted := regexp.MustCompile(pattern)

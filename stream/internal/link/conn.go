@@ -16,8 +16,8 @@ import (
 
 // A Conn is one connection to a broker, after CONNECT and CONNACK. Only one goroutine reads,
 // through Reader. Only one goroutine at a time writes, with Write or TryWrite. All other methods
-// are safe for concurrent use. Its parts are values, since a Conn that is idle for long needs less
-// memory as one object.
+// are safe for concurrent use. Its parts are values, not pointers, since an idle Conn needs less
+// memory as a single object.
 type Conn struct {
 	Endpoint string // the broker's URL without user, password and query
 	Version  frames.Version

@@ -57,7 +57,8 @@ func slow(pause time.Duration, stop int) *slowConn {
 	return &slowConn{pause: pause, stop: stop, closed: make(chan struct{})}
 }
 
-// limited returns a connection over raw, which writes MQTT packets, and the part that limits writes.
+// limited returns a connection over raw, which writes MQTT packets, and the part that limits
+// writes.
 func limited(raw net.Conn, timeout time.Duration) (packets *Conn, c *deadlineConn) {
 	packets = &Conn{raw: deadlineConn{Conn: raw, timeout: timeout}}
 	packets.Conn = &packets.raw
