@@ -48,7 +48,7 @@ func ExampleMerge() {
 	// Output: [alarm/north alarm/south]
 }
 
-func TestMergeOfASubscriptionThatIsNilIsClosedAndTheOthersTellWhy(t *testing.T) {
+func TestMergeOfANilSubscriptionIsClosedAndErrOfTheOthersNamesIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
 		b.Respond(&streamtest.Responder{})
 		sub, err := client.Subscribe(t.Context(), mqtt.Filter{Topic: "a"})

@@ -548,9 +548,9 @@ type (
 	Timings = stream.Timings
 
 	// Histogram counts durations in buckets that are a quarter of an octave wide. The first bucket
-	// counts everything up to 2^-20 s, which is 0.95 µs, and the last everything above 861 s. The
-	// buckets are those of a Prometheus native histogram with schema HistogramSchema; the first has
-	// the native index HistogramFirst. In an OpenTelemetry exponential histogram with scale
+	// counts everything up to 2^-20 s, which is 0.95 µs, and the last everything above 861 s. A
+	// Prometheus native histogram with schema HistogramSchema has the same buckets; there the first
+	// bucket has the index HistogramFirst. In an OpenTelemetry exponential histogram with scale
 	// HistogramSchema the index of each bucket is lower by 1.
 	//
 	//	Count    uint64                          of durations

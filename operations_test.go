@@ -74,7 +74,7 @@ func contains(literals []string, want string, match func(literal, want string) b
 	return false
 }
 
-// texts returns the constant strings of the session, and those that it logs at Warn or Error.
+// texts returns the constant strings of the session, and the strings that it logs at Warn or Error.
 func texts(t *testing.T) (literals, warnings []string) {
 	t.Helper()
 	for _, pattern := range []string{"stream/*.go", "stream/internal/link/*.go"} {

@@ -8,11 +8,11 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// A queue keeps publications in order of acceptance, and limits those that wait for their first
-// transmission.
+// A queue keeps publications in order of acceptance, and limits the number and the bytes of the
+// publications that await their first transmission.
 //
-// Invariant: it holds every entry that is not unwritten. The entries before cursor were transmitted
-// on this connection. Every entry in state queued is counted, by count.
+// Invariant: the queue has every entry that is not in unwritten. The entries before cursor were
+// transmitted on this connection. Every entry in state queued is counted, by count.
 type queue[T any] struct {
 	slab[T]
 	limit  QueueLimit

@@ -180,7 +180,7 @@ func TestQueueModel(t *testing.T) {
 	})
 }
 
-func TestHandlesOfASplitRunAndOfAnEndedOneNameNothing(t *testing.T) {
+func TestAHandleIsInvalidAfterASplitAndAfterTheEnd(t *testing.T) {
 	var q queue[string]
 	i := q.alloc()
 	q.entries[i].seq, q.entries[i].run = 5, make([]frames.Message, 3)

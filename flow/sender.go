@@ -53,7 +53,7 @@ type Ended[T any] struct {
 	Lowered bool              // by Lower
 	Sent    bool              // it may have been sent before its last transmission, perhaps in a session that the broker has lost
 	Owner   T
-	At      time.Duration // when it was accepted; 0 for one that Restore has added
+	At      time.Duration // when it was accepted; 0 if Restore has added it
 }
 
 // Len returns the number of messages.

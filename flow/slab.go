@@ -10,9 +10,8 @@ import (
 // An entry is a run of publications: messages with consecutive sequence numbers that were accepted
 // together for one owner. A message on its own is a run of one.
 //
-// Invariant: the messages of a run are all at QoS 0, or all above. They have the same state. An
-// entry with an identifier, or one that may have been sent, is a run of one, unless its messages
-// are at QoS 0.
+// Invariant: the messages of a run are all at QoS 0, or all above. They have the same state. A run
+// above QoS 0 has a single message once it has an identifier or may have been sent.
 type entry[T any] struct {
 	lone  [1]frames.Message // the message of a run of one whose run is nil
 	run   []frames.Message  // the messages, in the memory of the caller
@@ -72,7 +71,7 @@ func (e *entry[T]) len() int { return max(1, len(e.run)) }
 // them.
 func (e *entry[T]) qos0() bool { return e.first().QoS == frames.AtMostOnce }
 
-// ended returns the run as one that has ended.
+// ended returns the run as an Ended.
 func (e *entry[T]) ended() Ended[T] {
 	m := e.messages()
 	return Ended[T]{

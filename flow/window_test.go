@@ -34,7 +34,7 @@ func TestALostConnectionEmptiesTheWindowAndKeepsTheIdentifiers(t *testing.T) {
 	equal(t, "in flight", w.inFlight, 1)
 }
 
-func TestAnIdentifierOfAnotherPacketIsOfNoPublication(t *testing.T) {
+func TestAnIdentifierOfAnotherPacketFindsNoPublication(t *testing.T) {
 	w := window{size: 2, ids: new(Identifiers)}
 	w.ids.Claim(7, -1) // of a SUBSCRIBE
 	w.ids.Reserve(8)   // of a publication that was given up

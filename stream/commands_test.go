@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A command may end the session, so those behind it must not run in the same turn.
+// A command may end the session, so the commands behind it must not run in the same turn.
 func TestCommandsRunInOrderOneInEachTurn(t *testing.T) {
 	var c commands
 	var ran []int

@@ -38,7 +38,7 @@ func (b *inbox) Deliveries() <-chan Delivery {
 }
 
 // feed starts a goroutine that sends the messages of an inbox to ch, and closes ch at the end. The
-// arguments are those of handOver.
+// arguments are the same as for handOver.
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
 	ok := b.all.life.start(feeder, func() {
 		defer close(ch)

@@ -89,7 +89,7 @@ func (m *handoversModel) ack(t *rapid.T) {
 	}
 }
 
-// send lets the acks of some deliveries leave, also of those that a lost connection has dropped.
+// send sends the acks of some deliveries, also of deliveries that a lost connection has dropped.
 func (m *handoversModel) send(t *rapid.T) {
 	m.oldest = max(m.oldest, m.some(t))
 	for seq := range m.waits {
@@ -113,7 +113,7 @@ func TestHandoversAreTimedAsInAModel(t *testing.T) {
 }
 
 // Deliveries cost nothing while neither Timings nor an Observer need times.
-func TestNobodyWantsTimesByDefault(t *testing.T) {
+func TestTimesAreNotTakenByDefault(t *testing.T) {
 	h := handovers{timings: new(timings)}
 	if h.wanted() || h.arrivesAt(5) != 0 {
 		t.Error("times are wanted")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The buckets of a Histogram are those of a Prometheus native histogram with schema
+// The buckets of a Histogram are the buckets of a Prometheus native histogram with schema
 // HistogramSchema: the bucket with the native index k counts durations above 2^((k-1)/4) seconds
 // and up to 2^(k/4) seconds. Bucket 0 has the native index HistogramFirst. In an OpenTelemetry
 // exponential histogram with scale HistogramSchema the index of each bucket is lower by 1.

@@ -83,7 +83,7 @@ func checkQuantile(t *rapid.T, h *Histogram, list []time.Duration, q float64) {
 }
 
 // The bounds are the powers of two to the quarter of the native index, as Prometheus defines them.
-func TestBucketsAreThoseOfPrometheus(t *testing.T) {
+func TestBucketsAreTheBucketsOfPrometheus(t *testing.T) {
 	var h Histogram
 	for native, want := range map[int]time.Duration{
 		-80: 953 * time.Nanosecond, -20: 31250 * time.Microsecond, -4: 500 * time.Millisecond, -1: 840896415 * time.Nanosecond,

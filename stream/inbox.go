@@ -124,7 +124,7 @@ const (
 
 func (c *chunk) full() bool { return c.messages <= 0 || c.bytes <= 0 }
 
-// empty makes room in a chunk for a number of messages, in place of those that it has.
+// empty removes the messages of a chunk, and sets its room to a number of messages and bytes.
 func (c *chunk) empty(messages, bytes int) {
 	c.deliveries, c.messages, c.bytes = c.deliveries[:0], messages, bytes
 	if t := c.times; t != nil {

@@ -49,7 +49,7 @@ type handing struct {
 
 // losses count messages that were handed over, or will never be.
 type losses struct {
-	handedOver uint64 // messages that consumers took; less those that they have returned
+	handedOver uint64 // messages that consumers took, less the messages that they returned
 	dropped    uint64 // QoS 0, for lack of room
 	discarded  uint64 // of a Subscription that was unsubscribed, or of Latest at its end
 	superseded uint64 // by newer messages of a channel of Latest

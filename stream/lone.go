@@ -19,7 +19,7 @@ import (
 // is awake, and lends it while it sleeps with nothing to send. A caller holds it for one write that
 // does not wait. Meanwhile the caller runs no code of the user and waits for no channel. After
 // close no caller gets the token: a send on the channel Publishes may return before the loop has
-// woken, and a message that the same goroutine publishes next would overtake the message of that send.
+// woken, and the next message of the same goroutine would overtake the message of that send.
 type lonePath struct {
 	log *slog.Logger
 

@@ -64,7 +64,7 @@ func (l *loop) wait() {
 }
 
 // woken checks the lists that the loop shares with other goroutines. The calls of Publish come
-// before the commands, so that Flush waits for those that began before it.
+// before the commands, so that Flush waits for the calls that began before it.
 func (l *loop) woken() {
 	if l.life.closing.Load() {
 		l.ending.advance(over)

@@ -67,7 +67,7 @@ func TestMergeIsClosedWhenItsLastSubscriptionHasEnded(t *testing.T) {
 			synctest.Wait()
 		}
 		p[0].Close()
-		wantPayloads(t, ch, "11", "21") // those of the closed client are taken back
+		wantPayloads(t, ch, "11", "21") // the messages of the closed client are taken back
 		p[1].conn.Drop()
 		drained := inBackground(func() error { return p[2].sub.Drain(t.Context()) })
 		p[2].conn.Unsuback(streamtest.Next[frames.Unsubscribe](p[2].conn))
@@ -182,7 +182,7 @@ func using(consume func(*stream.Subscription)) func(t *testing.T, one, two, thre
 	}
 }
 
-func TestMergeIsTheSameAtEveryCall(t *testing.T) {
+func TestMergeReturnsTheSameChannelAtEveryCall(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		p := peers(t, b, 2, nil)
 		p[0].conn.Send(publish("a", "0", atLeast, 100, false))

@@ -20,7 +20,7 @@ type outbox struct {
 	terms        *terms // of the connection, only read
 	conn         wire   // nil without a connection
 	err          error  // a packet could not be encoded for the connection
-	sent, resent uint64 // PUBLISH packets, and those of them with DUP
+	sent, resent uint64 // PUBLISH packets, and the number of them with DUP
 
 	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling     batch

@@ -6,7 +6,7 @@
 // A message is acknowledged to its broker only when the other broker has acknowledged it to the
 // bridge. Until then the first broker keeps the message in the session of the bridge, and sends it
 // again when the bridge connects again. The messages of a topic arrive in the order in which the
-// bridge has received them, apart from repeated ones.
+// bridge has received them, apart from repeated messages.
 //
 // A bridge must not send back the messages that it has forwarded. With MQTT 5 at both brokers, the
 // option No Local of the subscriptions prevents that, and the topics stay as they are. For brokers

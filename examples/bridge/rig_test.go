@@ -113,7 +113,7 @@ func (b *testBroker) relay(ends ...net.Conn) {
 	}
 }
 
-// cut cuts the connections, with the bytes that are under way, and lets no new ones in.
+// cut cuts the connections, with the bytes under way, and accepts no new connections.
 func (b *testBroker) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,7 +183,7 @@ func (b *testBroker) awaitArrivals(n int) []arrival {
 	}
 }
 
-// firsts returns the arrivals without repeated ones.
+// firsts returns the first arrival of each message.
 func firsts(all []arrival) (once []arrival) {
 	seen := make(map[arrival]bool)
 	for _, a := range all {
@@ -207,8 +207,8 @@ func (o *observer) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{mochi.OnSubscribed, mochi.OnDisconnect, mochi.OnPublish, mochi.OnPacketRead, mochi.OnPacketEncode}, b) >= 0
 }
 
-// otherRange keeps the packet identifiers of the bridge apart from those of mochi. When mochi 2.7.9
-// receives a PUBLISH, it forgets a message that it has sent with the same identifier.
+// otherRange keeps the packet identifiers of the bridge apart from the identifiers of mochi. When
+// mochi 2.7.9 receives a PUBLISH, it forgets a message that it has sent with the same identifier.
 const otherRange = 1 << 15
 
 func (o *observer) OnPacketRead(_ *mochi.Client, p packets.Packet) (packets.Packet, error) {

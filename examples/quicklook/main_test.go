@@ -47,7 +47,7 @@ func TestTheReadingArrivesAndTheEndIsNoError(t *testing.T) {
 	}
 }
 
-func TestNobodyThereIsAnError(t *testing.T) {
+func TestAMissingBrokerIsAnError(t *testing.T) {
 	if err := run(t.Context(), "unix:///nowhere"); err == nil {
 		t.Error("run returned no error without a broker")
 	}

@@ -17,6 +17,6 @@ func TestTemperaturesArriveUntilCtrlC(t *testing.T) {
 	p.Interrupt()
 }
 
-func TestNobodyThereIsAnError(t *testing.T) {
+func TestAMissingBrokerIsAnError(t *testing.T) {
 	exampletest.Start(t, "-broker", "unix:///nowhere").Fail(`nowhere`)
 }

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// assets are the files of the page. uplot.js and uplot.css are those of uPlot 1.6.32, unchanged:
+// assets are the files of the page. uplot.js and uplot.css are unchanged files of uPlot 1.6.32:
 // dist/uPlot.iife.min.js and dist/uPlot.min.css of the npm package uplot.
 //
 //go:embed assets

@@ -145,7 +145,7 @@ func (p *Page) clients() (list []sampled) {
 	return list
 }
 
-// A sampled client is one that a snapshot shows.
+// sampled is a client of a snapshot.
 type sampled struct {
 	*client
 	now *mqtt.Client

@@ -40,7 +40,7 @@ func TestACrowdOfClientsAndTopicsInABrowser(t *testing.T) {
 		publishing.Go(func() {
 			pace(ctx, c, mqtt.QoS(i%3), 4*i, func(n int) string {
 				if n%2 == 0 {
-					n = n % 40 // the busy ones
+					n = n % 40 // the busy topics
 				}
 				return fmt.Sprintf("plant/%02d/line/%d/sensor/%03d", i, n%7, n%1000)
 			})
@@ -57,7 +57,7 @@ func TestACrowdOfClientsAndTopicsInABrowser(t *testing.T) {
 	if n, err := strconv.Atoi(b.text(`document.querySelectorAll('#topics tbody tr').length`)); n != 21 {
 		t.Errorf("%d rows of topics, want 20 and the others: %v", n, err)
 	}
-	b.until(`document.querySelectorAll('#clients tr.bad').length === 1`) // the one that cannot connect
+	b.until(`document.querySelectorAll('#clients tr.bad').length === 1`) // the client that cannot connect
 	if s := b.text(`document.documentElement.scrollWidth - innerWidth`); s != "0" {
 		t.Errorf("the page is wider than the window by %s pixels", s)
 	}

@@ -121,8 +121,8 @@ func (m *histogram) point(c *produced, q int, h *mqtt.Histogram, now time.Time) 
 	}
 }
 
-// positive returns all buckets of h above its first, which is the zero bucket, without the empty
-// ones at both ends.
+// positive returns the buckets of h above its first, which is the zero bucket. It leaves out the
+// empty buckets at both ends.
 func positive(h *mqtt.Histogram) metricdata.ExponentialBucket {
 	first, last := 1, mqtt.HistogramBuckets-1
 	for first <= last && h.Buckets[last] == 0 {

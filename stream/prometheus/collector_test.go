@@ -127,7 +127,7 @@ func TestNoMetricHasATopicOrAClientAsLabel(t *testing.T) {
 	})
 }
 
-// The buckets on the wire are those of Client.Timings.
+// The scrape has the same buckets as Client.Timings.
 func TestAProtobufScrapeHasTheBucketsOfTimingsAsANativeHistogram(t *testing.T) {
 	versions(t, func(t *testing.T, v mqtt.Version) {
 		synctest.Test(t, func(t *testing.T) {
