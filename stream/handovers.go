@@ -40,7 +40,7 @@ type handedOver struct {
 	qos   frames.QoS // 0: there is no such delivery
 }
 
-// wanted reports whether Timings or the Observer need times.
+// wanted reports whether Timings or the Observer needs times.
 func (h *handovers) wanted() bool { return h.timings.begun() != nil || h.observer.seesDeliveries() }
 
 // arrivesAt returns the time of arrival for messages that arrive now, 0 if no times are wanted.

@@ -112,7 +112,7 @@ func TestHandoversAreTimedAsInAModel(t *testing.T) {
 	})
 }
 
-// Deliveries cost nothing while neither Timings nor an Observer need times.
+// Deliveries cost nothing while neither Timings nor an Observer needs times.
 func TestTimesAreNotTakenByDefault(t *testing.T) {
 	h := handovers{timings: new(timings)}
 	if h.wanted() || h.arrivesAt(5) != 0 {

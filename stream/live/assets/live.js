@@ -281,7 +281,7 @@
       told('live', true);
     };
     source.onerror = () => {
-      told('no figures: the program is gone, or has too many viewers', false);
+      told('no data: the program has ended, or has too many viewers', false);
       if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
     };
   };
