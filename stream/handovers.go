@@ -19,21 +19,14 @@ type handovers struct {
 	observer *observer
 
 	mu          sync.Mutex
-	ring        []handedOver
+	ring        []awaitedAck
 	first, next uint64
 
 	acks []Acked // scratch, owned by the loop
 }
 
-// chunkTimes are the times of the messages of a chunk.
-type chunkTimes struct {
-	arrived []time.Duration // when each message arrived; 0 if it is not known
-	copies  []Delivery      // of a Batch, which its consumer may write to once it is sent
-	row     []Delivered     // scratch
-}
-
-// A handedOver is a delivery that awaits the ack of its consumer.
-type handedOver struct {
+// An awaitedAck is a delivery that awaits the ack of its consumer.
+type awaitedAck struct {
 	topic string
 	at    time.Duration // of the last hand-over; 0: none yet
 	id    uint16
@@ -72,9 +65,9 @@ func (h *handovers) expect(d *Delivery) {
 		if h.next-h.first == uint64(len(h.ring)) {
 			h.grow()
 		}
-		*h.place(h.next) = handedOver{}
+		*h.place(h.next) = awaitedAck{}
 	}
-	*h.place(d.seq) = handedOver{topic: d.Topic, id: d.ID, qos: d.QoS}
+	*h.place(d.seq) = awaitedAck{topic: d.Topic, id: d.ID, qos: d.QoS}
 }
 
 // forget removes a delivery that no consumer acknowledges any more.
@@ -85,18 +78,18 @@ func (h *handovers) forget(seq uint64) {
 }
 
 // remove removes and returns a delivery. The caller holds the lock.
-func (h *handovers) remove(seq uint64) (was handedOver) {
+func (h *handovers) remove(seq uint64) (was awaitedAck) {
 	if seq >= h.first && seq < h.next {
-		was, *h.place(seq) = *h.place(seq), handedOver{}
+		was, *h.place(seq) = *h.place(seq), awaitedAck{}
 	}
 	return was
 }
 
-func (h *handovers) place(seq uint64) *handedOver { return &h.ring[seq&uint64(len(h.ring)-1)] }
+func (h *handovers) place(seq uint64) *awaitedAck { return &h.ring[seq&uint64(len(h.ring)-1)] }
 
 func (h *handovers) grow() {
 	old := h.ring
-	h.ring = make([]handedOver, max(16, 2*len(old)))
+	h.ring = make([]awaitedAck, max(16, 2*len(old)))
 	for seq := h.first; seq != h.next; seq++ {
 		*h.place(seq) = old[seq&uint64(len(old)-1)]
 	}

@@ -96,6 +96,13 @@ type chunk struct {
 	times           *chunkTimes // nil if they are not wanted
 }
 
+// chunkTimes are the times of the messages of a chunk.
+type chunkTimes struct {
+	arrived []time.Duration // when each message arrived; 0 if it is not known
+	copies  []Delivery      // of a Batch, which its consumer may write to once it is sent
+	row     []Delivered     // scratch
+}
+
 // A loan is a number of messages in a read buffer that are lent to a consumer.
 type loan struct {
 	of     *readBuffers

@@ -156,24 +156,3 @@ func (b *inbox) leaveMerge() {
 	defer b.all.mu.Unlock()
 	b.merged = nil
 }
-
-// decode records that the inbox is consumed by Decode.
-func (b *inbox) decode() {
-	b.all.mu.Lock()
-	defer b.all.mu.Unlock()
-	b.decoded = true
-}
-
-// rangeLoops adds n to the number of running range loops.
-func (b *inbox) rangeLoops(n int) {
-	b.all.mu.Lock()
-	defer b.all.mu.Unlock()
-	b.ranges += n
-}
-
-// misused records an error that Err returns.
-func (b *inbox) misused(err error) {
-	b.all.mu.Lock()
-	defer b.all.mu.Unlock()
-	b.misuse = err
-}

@@ -86,3 +86,8 @@ func (s *Session) AwaitOnline(ctx context.Context) error {
 // States returns a channel that first has the present State, then each new one. A slow reader gets
 // only the newest State. The channel is closed when ctx or the session ends.
 func (s *Session) States(ctx context.Context) <-chan State { return s.states.States(ctx) }
+
+// Timings sets t to the durations recorded since its first call. The first call begins the
+// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
+// called at any time, also after the end of the session.
+func (s *Session) Timings(t *Timings) { s.timings.read(t) }

@@ -126,8 +126,3 @@ func (t *timings) read(to *Timings) {
 	r.commit.read(&to.Commit)
 	r.ping.read(&to.Ping)
 }
-
-// Timings sets t to the durations recorded since its first call. The first call begins the
-// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
-// called at any time, also after the end of the session.
-func (s *Session) Timings(t *Timings) { s.timings.read(t) }
