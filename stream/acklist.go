@@ -52,8 +52,12 @@ func (a *ackList) reject(seq uint64, turn uint8, code frames.ReasonCode, reason 
 		a.rejected = make(map[uint64]rejection)
 	}
 	a.rejected[seq] = rejection{code, reason}
+	first := len(a.seqs) == 0
+	a.seqs = append(a.seqs, seq) // under the same lock, or take could come between
 	a.mu.Unlock()
-	a.add(seq, turn)
+	if first {
+		a.wake()
+	}
 }
 
 // take returns the numbers of the deliveries that were acknowledged since the last call, and the

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,34 @@ func TestAcksReachTheLoopInTheirOrderWithOneWakeUp(t *testing.T) {
 	}
 	if got, _ := list.take(); len(got) != 0 {
 		t.Errorf("took %d from an empty list", got)
+	}
+}
+
+// The loop may take the list at any moment, and must not take the number of a rejected delivery
+// without its rejection, or the rejection without the number.
+func TestARejectionIsTakenWithItsNumber(t *testing.T) {
+	const n = 100_000
+	list := &ackList{wake: func() {}}
+	from := &inbox{all: &inboxes{acks: list}}
+	var consumer sync.WaitGroup
+	consumer.Go(func() {
+		for seq := uint64(1); seq <= n; seq++ {
+			Delivery{seq: seq, from: from}.Reject(frames.QuotaExceeded, "")
+		}
+	})
+	lost := 0
+	for taken := 0; taken < n; {
+		seqs, rejected := list.take()
+		for _, seq := range seqs {
+			if rejected[seq].code != frames.QuotaExceeded {
+				lost++
+			}
+		}
+		taken += len(seqs)
+	}
+	consumer.Wait()
+	if lost > 0 {
+		t.Errorf("of %d rejections %d were taken as acks", n, lost)
 	}
 }
 
