@@ -43,10 +43,10 @@ func Merge(subs ...*Subscription) <-chan Delivery {
 	m := &merge{ch: make(chan Delivery)}
 	err := m.set(subs)
 	if err == nil {
-		if same := m.sameBefore(); same != nil {
+		var same *merge
+		if same, err = m.claim(); same != nil {
 			return same.ch
 		}
-		err = m.claim()
 	}
 	if err != nil {
 		for _, b := range m.inboxes {
@@ -78,32 +78,24 @@ func badSub(i int, format string, args ...any) error {
 	return link.BadOption(fmt.Sprintf("subs[%d]", i), format, args...)
 }
 
-// sameBefore returns the merge of an earlier call with the same Subscriptions, nil if none.
-func (m *merge) sameBefore() *merge {
-	if len(m.inboxes) == 0 {
-		return nil
-	}
-	b := m.inboxes[0]
-	b.all.mu.Lock()
-	defer b.all.mu.Unlock()
-	if b.merged != nil && slices.Equal(b.merged.inboxes, m.inboxes) {
-		return b.merged
-	}
-	return nil
-}
-
-// claim makes m the consumer of its inboxes. If one of them has another consumer, m claims none,
-// and the error names it.
-func (m *merge) claim() error {
+// claim makes m the consumer of its inboxes. If a call with the same Subscriptions came first, and
+// may still be under way, claim returns its merge. If one of the inboxes has another consumer, m
+// claims none, and the error names it.
+func (m *merge) claim() (same *merge, err error) {
 	for i, b := range m.inboxes {
-		if other := b.join(m); other != "" {
-			for _, claimed := range m.inboxes[:i] {
-				claimed.leaveMerge()
-			}
-			return badSub(i, "is consumed by %s already", other)
+		is, other := b.join(m)
+		if is == m {
+			continue
 		}
+		for _, claimed := range m.inboxes[:i] {
+			claimed.leaveMerge()
+		}
+		if is != nil && slices.Equal(is.inboxes, m.inboxes) {
+			return is, nil
+		}
+		return nil, badSub(i, "is consumed by %s already", other)
 	}
-	return nil
+	return nil, nil
 }
 
 func (m *merge) start() {
@@ -126,29 +118,29 @@ func (m *merge) ended() {
 	}
 }
 
-// join makes m the consumer of the inbox. If the inbox has another consumer, join changes nothing
-// and returns the name of that consumer's method.
-func (b *inbox) join(m *merge) (other string) {
+// join makes m the consumer of the inbox. It returns m then. If the inbox has another consumer, join
+// changes nothing, and returns the name of that consumer's method, and its merge if there is one.
+func (b *inbox) join(m *merge) (is *merge, other string) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
 	switch {
-	case b.messages != nil:
-		return "Messages"
-	case b.delivers != nil:
-		return "Deliveries"
-	case b.batches != nil:
-		return "Batches"
-	case b.latest != nil:
-		return "Latest"
-	case b.decoded:
-		return "Decode"
-	case b.ranges > 0:
-		return "a range loop"
 	case b.merged != nil:
-		return "another Merge"
+		return b.merged, "another Merge"
+	case b.messages != nil:
+		return nil, "Messages"
+	case b.delivers != nil:
+		return nil, "Deliveries"
+	case b.batches != nil:
+		return nil, "Batches"
+	case b.latest != nil:
+		return nil, "Latest"
+	case b.decoded:
+		return nil, "Decode"
+	case b.ranges > 0:
+		return nil, "a range loop"
 	}
 	b.merged = m
-	return ""
+	return m, ""
 }
 
 func (b *inbox) leaveMerge() {
