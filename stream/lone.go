@@ -22,6 +22,7 @@ type lonePath struct {
 	log *slog.Logger
 
 	token  sync.Mutex
+	wanted atomic.Bool                        // the loop waits for the token
 	lent   bool                               // owned by the loop
 	write  func(call *publishCall) loneResult // guarded by token
 	closed atomic.Bool
@@ -51,10 +52,13 @@ func (p *lonePath) lend() {
 	p.token.Unlock()
 }
 
-// takeBack takes the token if it is lent. It waits for one write of a caller at most.
+// takeBack takes the token if it is lent. It waits for one write of a caller at most: a caller that
+// publishes all the time would otherwise get the token again and again before the loop has woken.
 func (p *lonePath) takeBack() {
 	if p.lent {
+		p.wanted.Store(true)
 		p.token.Lock()
+		p.wanted.Store(false)
 		p.lent = false
 	}
 }
@@ -66,8 +70,8 @@ func (p *lonePath) close() { p.closed.Store(true) }
 // Debug is enabled, publish refuses, so that the loop writes and logs the message.
 func (p *lonePath) publish(call *publishCall) loneResult {
 	m := &call.message
-	if m.QoS != frames.AtMostOnce || m.Properties != nil || len(m.Topic)+len(m.Payload) > loneBytes || p.closed.Load() ||
-		p.log.Enabled(context.Background(), slog.LevelDebug) || !p.token.TryLock() {
+	if m.QoS != frames.AtMostOnce || m.Properties != nil || len(m.Topic)+len(m.Payload) > loneBytes ||
+		p.closed.Load() || p.wanted.Load() || p.log.Enabled(context.Background(), slog.LevelDebug) || !p.token.TryLock() {
 		return loneRefused
 	}
 	defer p.token.Unlock()
