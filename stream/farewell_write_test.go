@@ -52,3 +52,20 @@ func TestAViolationDuringAWriteThatHangsEndsTheConnection(t *testing.T) {
 		}
 	})
 }
+
+// The figures count a packet that no other packet accompanies.
+func TestADisconnectThatIsWrittenAloneCounts(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, &stream.Options{Version: frames.V5, KeepAlive: noPing})
+		before := s.Stats()
+		c.SendBytes([]byte{0xF1, 0x00})
+		bye, err := streamtest.Next[frames.Disconnect](c).Append(nil, frames.V5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := s.Stats()
+		if writes, n := st.Writes-before.Writes, int(st.BytesOut-before.BytesOut); writes != 1 || n != len(bye) {
+			t.Errorf("%d bytes in %d writes, want %d in 1", n, writes, len(bye))
+		}
+	})
+}

@@ -54,6 +54,8 @@ func (l *loop) progress() progress {
 func (l *loop) snapshot() Stats {
 	st := l.count.stats()
 	st.Sent, st.Resent = l.outbox.sent, l.outbox.resent
+	st.Writes += l.outbox.alone.packets
+	st.BytesOut += l.outbox.alone.bytes
 	st.Queued = l.sender.Queued() + len(l.intake.resting.messages)
 	st.QueuedBytes = int(l.sender.QueuedBytes())
 	st.NotQueued, st.Evicted, st.GivenUp = l.sender.overflow.refused, l.sender.overflow.evicted, l.sender.givenUp

@@ -21,6 +21,7 @@ type outbox struct {
 	conn         wire   // nil without a connection
 	err          error  // a packet could not be encoded for the connection
 	sent, resent uint64 // PUBLISH packets, and the number of them with DUP
+	alone        packetCount
 
 	journal     *flow.Journal // collects the changes of the next batch; nil if nothing outlives the client
 	filling     batch
@@ -42,6 +43,9 @@ type outbox struct {
 	properties *frames.Properties // of the message that is being encoded
 	aliases    *outAliases        // nil if the broker takes no aliases
 }
+
+// A packetCount counts packets that were written alone.
+type packetCount struct{ packets, bytes uint64 }
 
 // A syncCall waits for the commit of a batch.
 type syncCall struct {
@@ -166,6 +170,8 @@ func (o *outbox) writeAlone(p frames.Packet, now time.Duration) (done bool) {
 		return false
 	}
 	o.log.sentPacket(p, len(bytes))
+	o.alone.packets++
+	o.alone.bytes += uint64(len(bytes))
 	return o.write(batch{number: o.handed, buffers: buffers{bytes: bytes}}, now)
 }
 
