@@ -26,17 +26,20 @@ func (l *loop) receive(packets []packet) {
 
 // deliverRun delivers the PUBLISH packets at the beginning of packets, and returns their number.
 func (l *loop) deliverRun(packets []packet) (n int) {
+	before := l.receiver.Surplus()
 	l.inboxes.lockAt(l.clock.now)
-	defer l.inboxes.unlock()
 	for n < len(packets) && packets[n].kind == frames.TypePublish && l.link.phase == phaseUp {
 		p := &packets[n]
 		n++
 		l.count.bytesIn += uint64(p.size)
 		if p.message.QoS > frames.AtMostOnce && !l.receiver.Admits(p.message.QoS, p.id, p.dup) {
 			l.receiver.Exceed()
-			l.log.noteSurplus(int(l.link.terms.quota))
 		}
 		l.deliver(p)
+	}
+	l.inboxes.unlock()
+	if l.receiver.Surplus() > before { // logged without the lock, since a handler is code of the user
+		l.log.noteSurplus(int(l.link.terms.quota))
 	}
 	return n
 }

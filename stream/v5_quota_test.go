@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,5 +274,43 @@ func TestAStuckDisconnectDoesNotHoldUpTheNextConnection(t *testing.T) {
 				<-s.Online()
 			})
 		})
+	}
+}
+
+// askedHandler calls asked for each record at Warn, before it is logged.
+type askedHandler struct {
+	slog.Handler
+	asked func()
+}
+
+func (h askedHandler) Enabled(_ context.Context, level slog.Level) bool {
+	if level == slog.LevelWarn {
+		h.asked()
+	}
+	return false
+}
+
+func TestALogHandlerIsAskedWithoutALock(t *testing.T) {
+	b := streamtest.New(t, streamtest.TCP())
+	var sub atomic.Pointer[stream.Subscription]
+	asked := make(chan bool, 10)
+	log := slog.New(askedHandler{slog.DiscardHandler, func() {
+		free := make(chan struct{})
+		go func() {
+			sub.Load().Err() // needs the lock of the inboxes
+			close(free)
+		}()
+		select {
+		case <-free:
+			asked <- true
+		case <-time.After(5 * time.Second):
+			asked <- false
+		}
+	}})
+	s, c := welcomed(t, b, stream.Options{Logger: log, V5: stream.OptionsV5{ReceiveMaximum: 1}}, nil)
+	sub.Store(subscribed(t, s, c, "a", 1))
+	c.Send(publish("a", "1", 1, 1, false), publish("a", "2", 1, 2, false))
+	if !<-asked {
+		t.Error("the session holds a lock while it asks the log handler")
 	}
 }
