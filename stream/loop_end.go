@@ -41,7 +41,7 @@ func (l *loop) end() {
 	l.intake.end(l.life, &l.receipts)
 	l.inboxes.stopAll()
 	var s stuck
-	s.add(l.life.await(feeder), "Decoder")
+	s.add(l.life.await(feeder), "Decoder, or Delivered of Options.Observer")
 	s.add(l.life.await(authHelper), "Exchange of Options.V5.Authenticate")
 	l.hangUp()
 	l.outbox.end()
@@ -59,7 +59,7 @@ func (l *loop) end() {
 	l.life.last = &last
 	l.clock.stop()
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
-	s.add(l.life.await(logWriter), "log handler")
+	s.add(l.life.await(logWriter), "log handler, or Warned of Options.Observer")
 	l.life.endHelpers()
 	l.life.closeErr = errors.Join(l.link.farewell.fault(), closeError(l.settings.store, l.outbox.failing(), left, s))
 	l.link.states.set(func(s *State) {
