@@ -497,13 +497,14 @@ type (
 	//	Attempts       uint64         connection attempts begun
 	//	Lost           uint64         connections lost; the end of the client does not count
 	//	Resent         uint64         the part of Sent with the DUP flag
-	//	NotSent        uint64         publications that ended with ErrNotSent after they were
-	//	                              accepted, or because the queue had no room for them
+	//	NotSent        uint64         publications that ended with ErrNotSent, but not before the
+	//	                              client had accepted or refused them
 	//	Unconfirmed    uint64         publications that ended with ErrUnconfirmed
 	//	Failed         uint64         publications that ended with any other error: ErrRefused,
 	//	                              ErrKept, DowngradedError
-	//	HandedOver     uint64         messages that consumers took out of Inbox; each channel and
-	//	                              each range loop takes up to 64 ahead
+	//	HandedOver     uint64         messages sent to a channel or passed to a range loop; All
+	//	                              takes up to 64, of which the first counts at once, the
+	//	                              others with the last
 	//	Requeued       uint64         calls of Requeue that had an effect
 	//	Commits        uint64         commits of the Store that succeeded
 	//
@@ -539,8 +540,9 @@ type (
 	//	HandedOver  Histogram     messages that consumers received: from the read that returned the
 	//	                          message to the hand-over; Requeue begins the time anew
 	//	Acked       Histogram     QoS 1 and 2 deliveries that their consumer acknowledged or
-	//	                          rejected: from the hand-over to the ack; 0 for Messages and
-	//	                          Latest, which ack each message at its hand-over
+	//	                          rejected on the same connection: from the hand-over to the
+	//	                          ack; 0 for Messages and Latest, which ack each message at
+	//	                          its hand-over
 	//	Connect     Histogram     connection attempts that succeeded: from the beginning of the
 	//	                          attempt, with the endpoints that failed first, to CONNACK
 	//	Commit      Histogram     commits of the Store that succeeded
@@ -572,11 +574,15 @@ type (
 	// may overlap, and so may calls of Warned; calls of each other function do not. The client
 	// holds no lock during a call, and recovers a panic. It logs the first panic at Error.
 	//
-	//	Published  func([]Published)     publications have ended; their Receipts follow
+	//	Published  func([]Published)     publications have ended; their Receipts follow. Those that
+	//	                                 an argument or ctx ends before the client has accepted
+	//	                                 or refused them are not shown
 	//	Delivered  func([]Delivered)     messages were handed over: sent to a channel, or passed to a
 	//	                                 range loop; for All and AllBatches it runs in that loop
 	//	Acked      func([]Acked)         consumers have acknowledged or rejected QoS 1 and 2 deliveries
-	//	Attempt    func(Attempted)       a connection attempt has ended
+	//	                                 of the present connection; perhaps before Delivered, if a
+	//	                                 consumer is quick
+	//	Attempt    func(Attempted)       a connection attempt has ended, but not by Close
 	//	Warned     func(slog.Record)     a record was logged at Warn or above; it is called for any
 	//	                                 level of Options.Logger, and without a Logger too
 	Observer = stream.Observer

@@ -100,7 +100,7 @@ func (b *inbox) feedBatches(ch chan<- Batch, g batching) {
 		if b.offer(ch, &c, g.wait) {
 			handed = len(c.deliveries)
 		}
-		b.all.hands.over(&c, 0, handed)
+		b.all.hands.over(&c, handed)
 		b.done(&c, handed)
 	}
 }

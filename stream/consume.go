@@ -54,19 +54,21 @@ func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), r
 // function revert gets the message of a value from the buffer of ch; it is nil for a channel
 // without one.
 func handOver[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
-	stop, leaving := b.all.stopping(), b.leavingChannel()
+	stop, leaving, decodes := b.all.stopping(), b.leavingChannel(), b.decodes()
 	if revert != nil {
 		b.addBuffer(bufferOf(ch, revert))
 	}
 	for c := (chunk{deliveries: make([]Delivery, 0, 8)}); b.take(nil, &c); clear(c.deliveries) {
-		sent, recorded := 0, 0
+		sent := 0
 		for sent < len(c.deliveries) && !b.left.Load() {
+			if decodes { // a Decoder may take long, and the messages before were handed over
+				b.all.hands.over(&c, sent)
+			}
 			v, acks := convert(c.deliveries[sent])
 			select {
 			case ch <- v:
 			default:
-				b.all.hands.over(&c, recorded, sent)
-				recorded = sent
+				b.all.hands.over(&c, sent)
 				select {
 				case ch <- v:
 				case <-leaving:
@@ -82,12 +84,19 @@ func handOver[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool
 			}
 			sent++
 		}
-		b.all.hands.over(&c, recorded, sent)
+		b.all.hands.over(&c, sent)
 		b.done(&c, sent)
 	}
 	if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
 		b.recall()
 	}
+}
+
+// decodes reports whether Decode consumes the inbox.
+func (b *inbox) decodes() bool {
+	b.all.mu.Lock()
+	defer b.all.mu.Unlock()
+	return b.decoded
 }
 
 // acknowledgedByConsumer converts a message for a channel whose consumer calls Ack.
@@ -125,6 +134,7 @@ func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] 
 		next := 0
 		leave := func() {
 			if len(c.deliveries) > 0 {
+				b.all.hands.over(&c, next)
 				b.done(&c, next)
 				clear(c.deliveries)
 				c.deliveries = c.deliveries[:0]
@@ -137,8 +147,10 @@ func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] 
 			}
 			for next < len(c.deliveries) && !b.left.Load() && (next == 0 || !isOver(stop, ctx)) {
 				d := c.deliveries[next]
-				b.all.hands.over(&c, next, next+1)
 				next++
+				if next == 1 || c.times != nil { // an atomic operation less for the other messages
+					b.all.hands.over(&c, next)
+				}
 				if !yield(d, nil) {
 					return
 				}

@@ -2,14 +2,15 @@ package stream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// handovers record the times of the hand-overs to consumers, and of the acks that follow, for
-// Timings and for the Observer. Hand-overs are recorded on the goroutines of the consumers and
-// feeders, acks on the loop.
+// handovers count the messages that are handed over to consumers, and record the times of the
+// hand-overs, and of the acks that follow, for Timings and for the Observer. Hand-overs are recorded
+// on the goroutines of the consumers and feeders, acks on the loop.
 //
 // Invariant: ring has the deliveries with the numbers from first up to next that were put into an
 // inbox and not acknowledged since, each at its number modulo the length of ring.
@@ -17,6 +18,7 @@ type handovers struct {
 	clock    *clock // of the loop, only its epoch
 	timings  *timings
 	observer *observer
+	count    atomic.Uint64 // messages that were handed over
 
 	mu          sync.Mutex
 	ring        []awaitedAck
@@ -95,9 +97,15 @@ func (h *handovers) grow() {
 	}
 }
 
-// over records that the messages of a chunk from index from up to index to are handed over now.
-func (h *handovers) over(c *chunk, from, to int) {
-	if c.times != nil && from < to {
+// over records that the first messages of a chunk, up to index to, are handed over by now.
+func (h *handovers) over(c *chunk, to int) {
+	from := c.over
+	if from >= to {
+		return
+	}
+	c.over = to
+	h.count.Add(uint64(to - from))
+	if c.times != nil {
 		h.record(c.times, c.deliveries, from, to)
 	}
 }
@@ -132,6 +140,7 @@ func (h *handovers) show(t *chunkTimes) {
 
 // message records that a message of Latest is handed over now, without its identifier.
 func (h *handovers) message(t *chunkTimes, v *newestValue) {
+	h.count.Add(1)
 	if t == nil || v.arrived == 0 {
 		return
 	}

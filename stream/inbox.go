@@ -90,6 +90,7 @@ func (b *inbox) Err() error {
 // A chunk is the part of an inbox that a consumer takes at once.
 type chunk struct {
 	deliveries      []Delivery
+	over            int  // how many of them handovers.over has recorded
 	messages, bytes int  // for which there is room
 	lends           bool // the consumer gives the messages back
 	loans           []loan
@@ -133,7 +134,7 @@ func (c *chunk) full() bool { return c.messages <= 0 || c.bytes <= 0 }
 
 // empty removes the messages of a chunk, and sets its room to a number of messages and bytes.
 func (c *chunk) empty(messages, bytes int) {
-	c.deliveries, c.messages, c.bytes = c.deliveries[:0], messages, bytes
+	c.deliveries, c.over, c.messages, c.bytes = c.deliveries[:0], 0, messages, bytes
 	if t := c.times; t != nil {
 		clear(t.copies)
 		t.arrived, t.copies = t.arrived[:0], t.copies[:0]
@@ -233,7 +234,7 @@ func (b *inbox) fill(c *chunk) {
 	if b.used.qos0 > x.highWater/2 {
 		x.consumed++
 	}
-	before, timed := len(c.deliveries), len(x.times) > 0 || c.times != nil
+	timed := len(x.times) > 0 || c.times != nil
 	for b.line.Head != 0 && !c.full() {
 		s := &x.slots[b.line.Head]
 		n := cost(&s.delivery)
@@ -251,7 +252,6 @@ func (b *inbox) fill(c *chunk) {
 		}
 		x.unlink(b.line.Head, n)
 	}
-	x.handedOver += uint64(len(c.deliveries) - before)
 }
 
 // wakeOther wakes a consumer that waits for requeued messages, since there are none left.
@@ -301,7 +301,6 @@ func (b *inbox) putBack(rest []Delivery, arrived []time.Duration) {
 		return
 	}
 	x := b.all
-	x.handedOver -= uint64(len(rest))
 	if b.left.Load() {
 		for i := range rest {
 			x.discarded++

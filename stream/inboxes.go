@@ -47,9 +47,8 @@ type handing struct {
 	closed  []*inbox      // whose channels may be closed with messages in their buffers
 }
 
-// losses count messages that were handed over, or will never be.
+// losses count messages that are not handed over.
 type losses struct {
-	handedOver uint64 // messages that consumers took, less the messages that they returned
 	dropped    uint64 // QoS 0, for lack of room
 	discarded  uint64 // of a Subscription that was unsubscribed, or of Latest at its end
 	superseded uint64 // by newer messages of a channel of Latest
@@ -286,7 +285,7 @@ func (b *inboxes) waiting() int {
 func (b *inboxes) snapshot(st *Stats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st.HandedOver, st.Dropped, st.Superseded = b.handedOver, b.dropped, b.superseded
+	st.HandedOver, st.Dropped, st.Superseded = b.hands.count.Load(), b.dropped, b.superseded
 	st.Discarded += b.discarded
 	st.Inbox, st.InboxBytes = b.count+b.latest.count, b.used.total()+b.latest.bytes
 	st.UnreadBytes, st.InboxMemory = b.used.unread, st.InboxBytes+b.buffers.unused()

@@ -124,7 +124,7 @@ func (f *latestFeed) makeRoom() { f.chunk.empty(chunkMessages, chunkBytes) }
 // keep acknowledges the messages of the chunk and keeps the newest. Only those are copied, and the
 // read buffers are given back.
 func (f *latestFeed) keep() {
-	c, taken, superseded := &f.chunk, len(f.chunk.deliveries), 0
+	c, superseded := &f.chunk, 0
 	Batch(c.deliveries).Ack()
 	for i := range c.deliveries {
 		d := &c.deliveries[i]
@@ -137,14 +137,14 @@ func (f *latestFeed) keep() {
 	f.inbox.giveBack(c, false)
 	clear(c.deliveries)
 	c.deliveries = c.deliveries[:0]
-	f.count(losses{handedOver: -uint64(taken), superseded: uint64(superseded)})
+	f.count(losses{superseded: uint64(superseded)})
 }
 
 // sent removes the message that was received.
 func (f *latestFeed) sent() {
 	sent := f.held.pop()
 	f.inbox.all.hands.message(f.chunk.times, &sent)
-	f.count(losses{handedOver: 1})
+	f.count(losses{})
 }
 
 // count adds to the losses of the session, and brings its figures up to date.
@@ -152,7 +152,6 @@ func (f *latestFeed) count(lost losses) {
 	x := f.inbox.all
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.handedOver += lost.handedOver
 	x.superseded += lost.superseded
 	x.discarded += lost.discarded
 	x.latest.count += f.held.count - f.counted.count

@@ -37,7 +37,7 @@ func (b *inbox) AllBatches(ctx context.Context, max int) iter.Seq2[Batch, error]
 				c.deliveries = nil
 				break
 			}
-			b.all.hands.over(&c, 0, len(c.deliveries))
+			b.all.hands.over(&c, len(c.deliveries))
 			if !yield(c.deliveries, nil) {
 				return
 			}

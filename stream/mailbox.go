@@ -83,7 +83,7 @@ func (s *Session) subscribeMailbox(ctx context.Context, box *mailbox, topic stri
 func (s *Session) readMailbox(box *mailbox, sub *Subscription) {
 	inbox := sub.set.inbox
 	for c := (chunk{}); inbox.take(nil, &c); clear(c.deliveries) {
-		s.inboxes.hands.over(&c, 0, len(c.deliveries))
+		s.inboxes.hands.over(&c, len(c.deliveries))
 		for i := range c.deliveries {
 			s.replies().deliver(&c.deliveries[i])
 		}

@@ -17,16 +17,20 @@ import (
 // lock during a call, and recovers a panic. It logs the first panic at Error.
 type Observer struct {
 	// Published is called when publications have ended, just before their Receipts are passed on.
+	// Those that an argument or ctx ends before the session has accepted or refused them are not
+	// shown.
 	Published func([]Published)
 
 	// Delivered is called when messages were handed over to a consumer: sent to a channel, or
 	// passed to a range loop. For All and AllBatches it runs on the goroutine of the range loop.
 	Delivered func([]Delivered)
 
-	// Acked is called when consumers have acknowledged or rejected QoS 1 and 2 deliveries.
+	// Acked is called when consumers have acknowledged or rejected QoS 1 and 2 deliveries of the
+	// present connection. If a consumer is quick, it may see an ack before Delivered has seen the
+	// message.
 	Acked func([]Acked)
 
-	// Attempt is called when a connection attempt has ended.
+	// Attempt is called when a connection attempt has ended, but not by Close.
 	Attempt func(Attempted)
 
 	// Warned is called for each record that the session logs at Warn or above, at any level of

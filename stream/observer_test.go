@@ -261,3 +261,66 @@ func TestADroppedMessageIsNotHandedOver(t *testing.T) {
 		}
 	})
 }
+
+// A consumer takes messages in chunks, and those that it puts back were not handed over. A counter
+// that falls would look like a client that began anew.
+func TestHandedOverCountsMessagesThatConsumersGot(t *testing.T) {
+	for name, receive := range map[string]func(t *testing.T, sub *stream.Subscription, c *streamtest.Conn, want func(n uint64)){
+		"Messages": func(t *testing.T, sub *stream.Subscription, _ *streamtest.Conn, want func(uint64)) {
+			ch := sub.Messages()
+			for n := range uint64(5) {
+				want(n)
+				takeFrom(t, ch)
+			}
+			want(5)
+		},
+		"All with a break": func(t *testing.T, sub *stream.Subscription, _ *streamtest.Conn, want func(uint64)) {
+			for n := range uint64(5) {
+				want(n)
+				for range sub.All(t.Context()) {
+					want(n + 1)
+					break
+				}
+			}
+			want(5)
+		},
+		"Latest": func(t *testing.T, sub *stream.Subscription, _ *streamtest.Conn, want func(uint64)) {
+			ch := sub.Latest(stream.LatestOptions{N: 2})
+			want(0)
+			takeFrom(t, ch)
+			takeFrom(t, ch)
+			want(2)
+		},
+		"Batches": func(t *testing.T, sub *stream.Subscription, _ *streamtest.Conn, want func(uint64)) {
+			ch := sub.Batches(2, 0)
+			want(0)
+			takeFrom(t, ch)
+			want(2)
+		},
+		"Deliveries and Unsubscribe": func(t *testing.T, sub *stream.Subscription, c *streamtest.Conn, want func(uint64)) {
+			takeFrom(t, sub.Deliveries())
+			want(5)
+			left := inBackground(func() error { return sub.Unsubscribe(t.Context()) })
+			c.Send(unsuback(streamtest.Next[frames.Unsubscribe](c)))
+			if err := <-left; err != nil {
+				t.Error(err)
+			}
+			want(5)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *streamtest.Broker) {
+				s, c := connected(t, b, nil)
+				sub := subscribed(t, s, c, "a", atMost)
+				c.Send(inboundRun("a", atMost, 1, 5)...)
+				receive(t, sub, c, func(n uint64) {
+					t.Helper()
+					synctest.Wait()
+					if st := s.Stats(); st.HandedOver != n {
+						t.Errorf("%d messages handed over, want %d", st.HandedOver, n)
+					}
+				})
+			})
+		})
+	}
+}

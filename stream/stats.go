@@ -26,10 +26,10 @@ type Stats struct {
 	Attempts     uint64 // connection attempts begun
 	Lost         uint64 // connections lost; a connection that the end of the session closes does not count
 	Resent       uint64 // the part of Sent with the DUP flag (section 3.3.1.1)
-	NotSent      uint64 // publications that ended with ErrNotSent after they were accepted, or because the queue had no room for them
+	NotSent      uint64 // publications that ended with ErrNotSent, but not before the session had accepted or refused them
 	Unconfirmed  uint64 // publications that ended with ErrUnconfirmed
 	Failed       uint64 // publications that ended with any other error: ErrRefused, ErrKept, DowngradedError
-	HandedOver   uint64 // messages that consumers took out of Inbox; each channel and each range loop takes up to 64 ahead
+	HandedOver   uint64 // messages sent to a channel or passed to a range loop; All takes up to 64, of which the first counts at once, the others with the last
 	Requeued     uint64 // calls of Requeue that had an effect
 	Commits      uint64 // commits of the Store that succeeded
 

@@ -21,9 +21,9 @@ type Timings struct {
 	// to the hand-over. The time of a requeued message begins when it was put back.
 	HandedOver Histogram
 
-	// Acked are the QoS 1 and 2 deliveries that their consumer acknowledged or rejected: from the
-	// hand-over to the ack. It is 0 for Messages and Latest, which ack each message at its
-	// hand-over.
+	// Acked are the QoS 1 and 2 deliveries that their consumer acknowledged or rejected on the same
+	// connection: from the hand-over to the ack. It is 0 for Messages and Latest, which ack each
+	// message at its hand-over.
 	Acked Histogram
 
 	// Connect are the connection attempts that succeeded: from the beginning of the attempt, with

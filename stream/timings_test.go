@@ -121,6 +121,24 @@ func TestTimingsOfEachWayToReceive(t *testing.T) {
 	}
 }
 
+// A message was handed over before the Decoder gets the next one.
+func TestADecoderDoesNotDelayTheTimesOfTheMessageBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		var seen observed
+		s, c := connected(t, b, &stream.Options{Observer: seen.observer()})
+		timings(s)
+		sub := subscribed(t, s, c, "a", atLeast)
+		elapse(time.Second)
+		ch := stream.Decode(sub, func(frames.Message) (int, error) { elapse(work); return 0, nil })
+		began := time.Now()
+		c.Send(inboundRun("a", atLeast, 1, 2)...)
+		(<-ch).Ack()
+		(<-ch).Ack()
+		wantTimes(t, "HandedOver", timings(s).HandedOver, 2, 3*work)
+		seen.wantDelivered(t, began, 3*work, true)
+	})
+}
+
 func TestARequeuedMessageIsTimedAnew(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
