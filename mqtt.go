@@ -1033,7 +1033,8 @@ type Options struct {
 	// Reconnect sets the intervals between connection attempts. Open copies it. nil is 100 ms,
 	// doubling up to a minute, with Jitter. With Jitter an interval is randomly shortened, to half
 	// at most, so that many clients do not reconnect at the same moment. Without Jitter the
-	// intervals are exact.
+	// intervals are exact. They start over after a connection that lasted ten times the wait before
+	// it, or as long as the longest interval.
 	Reconnect *backoff.Backoff
 
 	// NoReconnect ends the session when its first connection ends or its first attempt fails.

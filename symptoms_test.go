@@ -76,6 +76,11 @@ var whilePublishing = []situation{
 		happens: func(o *observed) { o.publish(3) },
 		shows:   func(st mqtt.Stats) bool { return st.Evicted == 1 && st.Queued == 2 },
 	}, {
+		record:  "the queue is full and there is no connection, so new publications wait for room",
+		options: mqtt.Options{DialContext: noBroker, Queue: 2},
+		happens: func(o *observed) { o.publish(2) },
+		shows:   func(st mqtt.Stats) bool { return !st.Online && st.Queued == 2 },
+	}, {
 		record:  "a publication failed and nobody is told, since neither Publishing.Ack nor Options.Ack is set",
 		options: mqtt.Options{DialContext: noBroker, Queue: 1, Full: mqtt.Refuse},
 		happens: func(o *observed) { o.publish(2) },

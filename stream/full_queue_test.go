@@ -123,6 +123,39 @@ func TestAnOfflineClientKeepsWhatFullSays(t *testing.T) {
 	}
 }
 
+// A queue that blocks is full in normal use, while the broker is slower than the publishers. Without
+// a connection it may be full for hours, so that is logged, once for each period.
+func TestAFullQueueThatBlocksIsLoggedWhileOffline(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		acks, book := make(chan stream.Receipt, 20), &logbook{level: slog.LevelWarn}
+		s := open(t, b, &stream.Options{Queue: 4, Window: 10, Ack: acks, Logger: slog.New(book)})
+		sendAll(s, numberedAll(0, 3, 1)...)
+		synctest.Wait()
+		wantWarnings(t, book, 0)
+		sendAll(s, numberedAll(3, 4, 1)...)
+		synctest.Wait()
+		wantWarnings(t, book, 1)
+		c := b.Handshake(false)
+		wantSent(t, completed(c, 4), numbers(0, 4))
+		synctest.Wait()
+		c.Drop()
+		lost(t, s)
+		sendAll(s, numberedAll(4, 8, 1)...)
+		synctest.Wait()
+		wantWarnings(t, book, 1) // of a new period
+	})
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		book := &logbook{level: slog.LevelWarn}
+		s, _ := connected(t, b, &stream.Options{Queue: 4, Window: 2, Logger: slog.New(book)})
+		sendAll(s, numberedAll(0, 6, 1)...)
+		synctest.Wait()
+		if st := s.Stats(); st.Queued != 4 {
+			t.Errorf("%+v", st)
+		}
+		wantWarnings(t, book, 0)
+	})
+}
+
 // The bytes of the queue count with payload, topic and 128 bytes more.
 func TestQueueBytesBoundsTheQueue(t *testing.T) {
 	const each = 128 + 1 + 100

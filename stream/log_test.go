@@ -205,6 +205,10 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 				t.Errorf("%+v, want Info", e)
 			}
 			cause, _ := e.attrs["error"].(error)
+			broken := e.what == "connection failed" || e.what == "connection lost"
+			if next, planned := e.attrs["next"]; planned != broken || planned && next != faultPause {
+				t.Errorf("%+v, want %v before the next attempt", e, faultPause)
+			}
 			got = append(got, change{e.what, fmt.Sprint(e.attrs["endpoint"]), cause})
 			if resumed, ok := e.attrs["resumed"]; ok && resumed != (len(got) == 2) {
 				t.Errorf("%+v, want resumed only for the first connection", e)
@@ -224,6 +228,30 @@ func TestConnectionChangesAreLoggedAtInfo(t *testing.T) {
 		wantViolation(t, got[4].cause, "reserved")
 		if got[1].cause != nil || got[3].cause != nil || got[5].cause != nil {
 			t.Errorf("an error logged without a failure: %+v", got)
+		}
+	})
+}
+
+// The log counts the failures since the last connection, as State does.
+func TestFailedAttemptsAreCountedSinceTheLastConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		book := &logbook{level: slog.LevelInfo}
+		o := faultOptions(frames.V311)
+		o.Logger = slog.New(book)
+		s, c := connected(t, b, o)
+		b.Refuse(2, errors.New("out of order"))
+		c.Drop()
+		lost(t, s)
+		b.Handshake(false)
+		up(t, s)
+		var got []any
+		for _, e := range book.take() {
+			if e.what == "connection failed" {
+				got = append(got, e.attrs["attempt"])
+			}
+		}
+		if fmt.Sprint(got) != "[1 2]" {
+			t.Errorf("attempts %v, want 1 and 2", got)
 		}
 	})
 }

@@ -14,9 +14,9 @@ func (l *loop) event(e event) {
 	case e.conn != nil:
 		l.connected(e.conn)
 	case e.err != nil && !l.link.online():
-		l.log.Info("connection failed", "endpoint", l.link.endpoint, "attempt", l.link.backoff.Failures()+1, "error", e.err)
+		next, wait := l.schedule(e.err)
+		l.log.Info("connection failed", "endpoint", l.link.endpoint, "attempt", l.link.states.State().Attempt+1, "error", e.err, "next", wait)
 		l.attempted(nil, e.err)
-		next := l.schedule(e.err)
 		l.link.attemptFailed(e.err, next)
 		l.reconnect(e.err)
 	case e.err != nil:
@@ -32,14 +32,14 @@ func (l *loop) event(e event) {
 	}
 }
 
-// schedule plans the next attempt after a failure, and returns its time. With NoReconnect there is
-// none.
-func (l *loop) schedule(cause error) (next time.Time) {
+// schedule plans the next attempt after a failure, and returns its time and the wait until then. With
+// NoReconnect there is none.
+func (l *loop) schedule(cause error) (next time.Time, wait time.Duration) {
 	if l.settings.noReconnect {
-		return next
+		return next, 0
 	}
 	l.link.backoff.Schedule(l.clock.now, link.Useless(cause))
-	return l.clock.epoch.Add(l.link.due())
+	return l.clock.epoch.Add(l.link.due()), l.link.due() - l.clock.now
 }
 
 // reconnect ends the session if NoReconnect is set.
@@ -103,15 +103,16 @@ func (l *loop) connected(c *link.Conn) {
 func (l *loop) connectionLost() {
 	err, code := l.link.cause, l.link.code()
 	lasted := l.link.backoff.Down(l.clock.now)
-	l.log.Info("connection lost", "endpoint", l.link.endpoint, "error", err, "code", code.Error(), "lasted", lasted)
+	var next time.Time
+	var wait time.Duration
+	if l.ending != over {
+		next, wait = l.schedule(err)
+	}
+	l.log.Info("connection lost", "endpoint", l.link.endpoint, "error", err, "code", code.Error(), "lasted", lasted, "next", wait)
 	l.log.noteMistake(err)
 	l.sender.giveUp(err, &l.receipts)
 	l.disconnected(err)
 	l.count.lost++
-	var next time.Time
-	if l.ending != over {
-		next = l.schedule(err)
-	}
 	l.link.announceLost(err, next)
 	if l.ending != over {
 		l.reconnect(err)

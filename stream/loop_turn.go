@@ -105,6 +105,8 @@ func (l *loop) turn() {
 			l.lapse()
 		}
 		l.ping()
+	} else {
+		l.sender.offline()
 	}
 	endUnsubscribed(l.subs)
 	l.flush()

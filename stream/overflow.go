@@ -8,8 +8,8 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// An overflow counts the publications for which the queue had no room, and logs the first one of
-// each period in which the queue is full. A period ends when half of the queue is free.
+// An overflow counts the publications for which the queue had no room, and logs once in each period
+// in which the queue is full that they are refused, evict others, or wait for a connection. A period ends when half of the queue is free.
 type overflow struct {
 	full    flow.Full // Options.Full
 	warned  bool      // in this period
@@ -34,6 +34,11 @@ func (o *overflow) refuse(m *frames.Message, queued int) error {
 func (o *overflow) evict(queued int) {
 	o.evicted++
 	o.warn("the queue is full, and the oldest publications give way to new ones", queued)
+}
+
+// block notes that new publications wait for room until there is a connection.
+func (o *overflow) block(queued int) {
+	o.warn("the queue is full and there is no connection, so new publications wait for room", queued)
 }
 
 func (o *overflow) warn(text string, queued int) {

@@ -17,6 +17,13 @@ type sender struct {
 	overflow overflow
 }
 
+// offline notes that a full queue holds up publications, since there is no connection.
+func (s *sender) offline() {
+	if s.overflow.full == flow.Block && !s.Room().Left() {
+		s.overflow.block(s.Queued())
+	}
+}
+
 // send adds publications to the batch. While a publication is suspected, it is sent alone, so that
 // the next close tells whether it is the cause. The parameter asking reports whether a SUBSCRIBE or
 // UNSUBSCRIBE awaits its answer.
