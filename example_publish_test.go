@@ -95,7 +95,7 @@ func ExampleStore() {
 	})
 	fmt.Println("on disk:", err)
 	err = run(dialBroker, func(ctx context.Context, client *mqtt.Client) error {
-		err := client.Flush(ctx) // waits until the broker has acknowledged everything
+		err := client.Flush(ctx) // waits until it has ended; Options.Ack would get the Receipt
 		fmt.Println("acknowledged:", client.Stats().Acknowledged)
 		return err
 	})

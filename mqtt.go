@@ -1427,7 +1427,9 @@ func (c *Client) Deliveries() <-chan Delivery { return c.s.Deliveries() }
 // goroutine. It ends when the client is closed, or with an error when ctx ends or the client fails.
 func (c *Client) All(ctx context.Context) iter.Seq2[Delivery, error] { return c.s.All(ctx) }
 
-// Flush waits until no publication is queued or in flight.
+// Flush waits until every publication accepted before the call has ended. It says nothing about
+// their fate: a refused publication is no longer in flight either. Each Receipt tells. If ctx or
+// the client ends first, Flush returns an error. Without a broker it waits until ctx ends.
 func (c *Client) Flush(ctx context.Context) error { return c.s.Flush(ctx) }
 
 // Sync waits until Options.Store has all changes made before the call. These are the QoS 1 and 2

@@ -7,7 +7,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// Flush waits until every publication that was accepted before the call has ended.
+// Flush waits until every publication that was accepted before the call has ended. It says nothing
+// about their fate: a refused publication is no longer in flight either. Each Receipt tells.
 func (s *Session) Flush(ctx context.Context) error {
 	flush := make(chan error, 1)
 	if !s.call(func(l *loop) { l.intake.flush(l.sender.Accepted(), flush) }) {
