@@ -61,8 +61,9 @@ func ExampleOptions_prepare() {
 	// Output: attempt 1 with token 1
 }
 
-// The broker publishes the will when the connection breaks. The birth is published by the program
-// at each new connection. Both are retained, so that a late subscriber sees the present status.
+// The broker publishes the will when the connection breaks. The program publishes the birth at each
+// new connection, and "offline" at its end, since the broker drops the will at a DISCONNECT. All are
+// retained, so that a late subscriber sees the present status.
 func ExampleOptions_will() {
 	ctx := context.Background()
 	watch, err := mqtt.Dial(ctx, brokerURL, options)
@@ -96,8 +97,17 @@ func ExampleOptions_will() {
 	}()
 	m := <-status.Messages()
 	fmt.Printf("%s is %s\n", m.Topic, m.Payload)
+	if err := client.Publish(ctx, message("offline")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client.Close()
+	m = <-status.Messages()
+	fmt.Printf("%s is %s\n", m.Topic, m.Payload)
 
-	// Output: status/pump-1 is online
+	// Output:
+	// status/pump-1 is online
+	// status/pump-1 is offline
 }
 
 // States sends each new State of the connection to a program that shows it.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 	"github.com/go-millrace/mqtt/examples/internal/exampletest"
+	"github.com/go-millrace/mqtt/frames"
+	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
 func TestMain(m *testing.M) { exampletest.Main(m, main) }
@@ -61,4 +65,45 @@ func TestTheResultOfEachLineIsPublishedInOrder(t *testing.T) {
 	}
 	p.Expect(fmt.Sprintf("^LINE %d$", last))
 	p.Interrupt()
+}
+
+func TestALostConnectionEndsThePipelineOnlyWithoutAKeptSession(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := streamtest.New(t, streamtest.AutoPing())
+			o := &mqtt.Options{DialContext: b.Dial}
+			if kept {
+				o.ClientID, o.KeepSession = "shouter", true
+			}
+			client, err := mqtt.Open("mqtt://broker.example", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- pipeline(ctx, client) }()
+			c := b.Handshake(false)
+			c.Grant(streamtest.Next[frames.Subscribe](c))
+			c.Publish(frames.Message{Topic: "lines", Payload: []byte("a line"), QoS: frames.AtLeastOnce})
+			shout := streamtest.Next[frames.Publish](c)
+			c.Drop()
+			if kept {
+				c = b.Handshake(true)
+				c.Grant(streamtest.Next[frames.Subscribe](c))
+				shout.DUP = true
+				c.Expect(shout)
+				synctest.Wait()
+				stop()
+			}
+			want := mqtt.ErrUnconfirmed
+			if kept {
+				want = context.Canceled
+			}
+			if err := <-ended; !errors.Is(err, want) {
+				t.Errorf("kept session %t: the pipeline ended with %v, want %v", kept, err, want)
+			}
+			stop()
+		})
+	}
 }

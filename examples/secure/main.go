@@ -8,9 +8,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/go-millrace/mqtt"
 	"github.com/go-millrace/mqtt/examples/internal/demo"
@@ -38,12 +40,13 @@ func run(ctx context.Context, broker string) error {
 	return secure(ctx, broker, *password, &tls.Config{RootCAs: roots})
 }
 
-// secure keeps "online" as the status until ctx ends. At each new connection it publishes the birth
-// message. The broker replaces that by the will when the connection breaks.
+// secure keeps the retained status: "online" from each new connection on, "offline" after ctx has
+// ended, and "lost", the will, which the broker publishes when the connection breaks.
 func secure(ctx context.Context, broker, password string, conf *tls.Config) error {
-	status := mqtt.Message{Topic: "status/pump-1", QoS: mqtt.AtLeastOnce, Retain: true}
-	birth, will := status, status
-	birth.Payload, will.Payload = []byte("online"), []byte("lost")
+	status := func(s string) mqtt.Message {
+		return mqtt.Message{Topic: "status/pump-1", Payload: []byte(s), QoS: mqtt.AtLeastOnce, Retain: true}
+	}
+	will := status("lost")
 	client, err := mqtt.Open(broker, &mqtt.Options{ // mqtts://broker.example:8883
 		Username: "pump-1", Password: []byte(password),
 		TLS:  conf, // nil trusts the certificates of the system
@@ -55,10 +58,15 @@ func secure(ctx context.Context, broker, password string, conf *tls.Config) erro
 	defer client.Close()
 	for s := range client.States(ctx) { // until ctx or the client ends
 		if s.Online {
-			fmt.Println("birth ", client.Publish(ctx, birth))
+			fmt.Println("birth ", client.Publish(ctx, status("online")))
 		} else if s.Err != nil {
-			fmt.Println("offline", s.Err) // a wrong login is mqtt.BadUserNameOrPassword
+			fmt.Println("offline", s.Err) // wrong login: NotAuthorized or BadUserNameOrPassword
 		}
 	}
-	return nil
+	if !client.State().Online {
+		return client.Err() // the broker publishes the will by itself
+	}
+	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel() // at the DISCONNECT of Shutdown the broker drops the will
+	return errors.Join(client.Publish(grace, status("offline")), client.Shutdown(grace))
 }

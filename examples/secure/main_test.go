@@ -77,7 +77,21 @@ func TestTheBirthIsPublishedOverTLSWithTheLogin(t *testing.T) {
 			t.Errorf("the will at the broker is %q", will.Payload)
 		}
 	}
+	if s := retained(broker); s != "online" {
+		t.Errorf("the status is %q while the program runs", s)
+	}
 	p.Interrupt()
+	if s := retained(broker); s != "offline" {
+		t.Errorf("the status is %q after the program", s)
+	}
+}
+
+// retained returns the status that a late subscriber receives.
+func retained(broker *demo.Broker) string {
+	for _, p := range broker.Server.Topics.Messages("status/pump-1") {
+		return string(p.Payload)
+	}
+	return ""
 }
 
 func TestAnUnknownCertificateIsRejected(t *testing.T) {
