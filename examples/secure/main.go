@@ -43,9 +43,8 @@ func run(ctx context.Context, broker string) error {
 // secure keeps the retained status: "online" from each new connection on, "offline" after ctx has
 // ended, and "lost", the will, which the broker publishes when the connection breaks.
 func secure(ctx context.Context, broker, password string, conf *tls.Config) error {
-	status := func(s string) mqtt.Message {
-		return mqtt.Message{Topic: "status/pump-1", Payload: []byte(s), QoS: mqtt.AtLeastOnce, Retain: true}
-	}
+	topic := mqtt.Message{Topic: "status/pump-1", QoS: mqtt.AtLeastOnce, Retain: true}
+	status := func(s string) mqtt.Message { topic.Payload = []byte(s); return topic }
 	will := status("lost")
 	client, err := mqtt.Open(broker, &mqtt.Options{ // mqtts://broker.example:8883
 		Username: "pump-1", Password: []byte(password),
