@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/go-millrace/mqtt/frames"
@@ -156,9 +158,18 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, a *Attempt) (c *Conn, re
 	}
 	if err != nil {
 		raw.Close()
+		if cause := context.Cause(ctx); cause != nil && closedHere(err) {
+			return nil, false, wrap("", cause)
+		}
 		return nil, refused && ctx.Err() == nil, withCause(ctx, err)
 	}
 	return c, false, nil
+}
+
+// closedHere reports whether a call failed because this process closed the connection. The text
+// would only hide the reason of the close.
+func closedHere(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 var errNoConn = errors.New("DialContext returned neither a connection nor an error")

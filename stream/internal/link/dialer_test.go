@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -69,6 +70,30 @@ func TestConnectTimeoutEndsAnAttempt(t *testing.T) {
 			t.Errorf("closed after %v", took)
 		}
 	})
+}
+
+// The client closes the connection itself, so that close is not part of the error.
+func TestTheErrorOfConnectTimeoutIsNotThatOfAClosedConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	sockets := func(c *Config) { c.DialContext = new(net.Dialer).DialContext }
+	pipes := func(*Config) {}
+	for name, over := range map[string]func(*Config){"a socket": sockets, "a pipe": pipes} {
+		f := &fakeNet{serve: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }}
+		_, err := newTestDialer(t, f, func(c *Config) {
+			c.ConnectTimeout = 20 * time.Millisecond
+			over(c)
+		}, "mqtt://"+listener.Addr().String()).Dial(t.Context(), Request{Number: 1})
+		if want := "mqtt: no connection within ConnectTimeout (20ms): context deadline exceeded"; err == nil || err.Error() != want {
+			t.Errorf("%s: the error is %v, want %s", name, err, want)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: the error wraps %#v", name, err)
+		}
+	}
 }
 
 func TestTheEndOfTheContextEndsAnAttempt(t *testing.T) {
