@@ -40,7 +40,7 @@ func run(ctx context.Context, broker string) error {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/mqtt", page)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	server.RegisterOnShutdown(page.Close) // or Shutdown would wait for the viewers
+	server.RegisterOnShutdown(page.Close) // or Shutdown would wait for open pages
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	fmt.Printf("page      http://%s/debug/mqtt\n", listener.Addr())

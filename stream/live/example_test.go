@@ -11,7 +11,8 @@ import (
 	"github.com/go-millrace/mqtt/stream/live"
 )
 
-// A page for one client, in two lines.
+// A page for one client, in two lines. A server that is shut down also needs Page.Close: see the
+// example of Page.
 func Example() {
 	client, err := mqtt.Open("mqtt://broker.example", nil)
 	if err != nil {
@@ -35,7 +36,7 @@ func ExamplePage() {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/mqtt", page)
 	server := &http.Server{Addr: "localhost:8080", Handler: mux}
-	server.RegisterOnShutdown(page.Close) // or Shutdown would wait for the viewers
+	server.RegisterOnShutdown(page.Close) // or Shutdown would wait for open pages
 	go func() {
 		<-client.Done()
 		_ = server.Shutdown(context.Background())

@@ -18,6 +18,14 @@
 //	page.Add("boiler", client)
 //	http.Handle("/debug/mqtt", page)
 //
+// # Shutdown
+//
+// An open page is a request that does not end. Register [Page.Close] with
+// [http.Server.RegisterOnShutdown], or [http.Server.Shutdown] waits for open pages until its context
+// ends:
+//
+//	server.RegisterOnShutdown(page.Close)
+//
 // # Cost
 //
 // Without viewers the page takes no samples, and the functions of its Observer return at once. The
