@@ -74,8 +74,12 @@ func run(ctx context.Context, broker string) error {
 	err = client.Shutdown(grace)
 	printing.Wait()
 	st := client.Stats()
-	fmt.Printf("finished  %d sent, %d acknowledged, %d left; %d received, %d unacknowledged\n",
-		st.Sent, st.Acknowledged, st.Queued+st.InFlight, st.Received, st.Unacked)
+	note := ""
+	if *cut > 0 {
+		note = " (a cut loses messages at QoS 0)"
+	}
+	fmt.Printf("finished  %d sent, %d acknowledged, %d left; %d received, %d unacknowledged%s\n",
+		st.Sent, st.Acknowledged, st.Queued+st.InFlight, st.Received, st.Unacked, note)
 	return err
 }
 
