@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -84,4 +85,26 @@ func read(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// A command in the head comment of an example runs from the folder of the clone, or says that the
+// example is a module of its own.
+func TestHeadCommentsOfExamplesShowCommandsThatRun(t *testing.T) {
+	files, err := filepath.Glob("examples/*/main.go")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		folder := filepath.ToSlash(filepath.Dir(file))
+		want := "go run ./" + folder + " "
+		if _, err := os.Stat(folder + "/go.mod"); err == nil {
+			want = "GOWORK=off go run . "
+		}
+		head, _, _ := strings.Cut(read(t, file), "\npackage main\n")
+		for _, command := range regexp.MustCompile(`(?m)^//\t(.* -[a-z].*)$`).FindAllStringSubmatch(head, -1) {
+			if !strings.Contains(command[1], want) {
+				t.Errorf("%s shows %q, want %q in it", file, command[1], want)
+			}
+		}
+	}
 }

@@ -1,7 +1,7 @@
 // Exporter keeps the last value of each topic and serves the values over HTTP, in the text format
 // of Prometheus. Run it and open the address that it prints:
 //
-//	exporter -broker mqtt://broker.example -filter 'plant/#' -listen :9641
+//	go run ./examples/exporter -broker mqtt://broker.example -filter 'plant/#' -listen :9641
 //
 // A payload must be a number. A message without payload removes its topic, as it removes a retained
 // message from the broker. The age of a value counts from its arrival. A retained message may be

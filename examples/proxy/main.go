@@ -1,8 +1,8 @@
 // Proxy connects to its broker through a SOCKS5 or HTTP proxy. The flag -via or the environment
 // variable ALL_PROXY has the URL of the proxy; NO_PROXY lists hosts to connect to directly.
 //
-//	proxy -broker mqtts://broker.example -via socks5://user:password@localhost:1080
-//	proxy -broker wss://broker.example/mqtt -via http://localhost:3128
+//	go run ./examples/proxy -broker mqtts://broker.example -via socks5://user:password@localhost:1080
+//	go run ./examples/proxy -broker wss://broker.example/mqtt -via http://localhost:3128
 package main
 
 import (

@@ -1,7 +1,7 @@
 // Scram authenticates with SCRAM-SHA-256: the password never goes over the network, and the broker
 // proves that it knows the password too. It needs a broker with enhanced authentication of MQTT 5:
 //
-//	MQTT_PASSWORD=secret scram -broker mqtts://broker.example -user ann
+//	MQTT_PASSWORD=secret go run ./examples/scram -broker mqtts://broker.example -user ann
 //
 // Every hour it authenticates anew on the live connection.
 package main

@@ -1,7 +1,7 @@
 // Secure connects to a broker with a login, and with TLS unless the broker is in this process. It
 // has a will and a birth message.
 //
-//	secure -broker mqtts://broker.example -password secret -ca company.pem
+//	go run ./examples/secure -broker mqtts://broker.example -password secret -ca company.pem
 package main
 
 import (

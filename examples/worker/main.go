@@ -1,8 +1,8 @@
 // Worker is one of a group of processes that share jobs through a shared subscription. Start any
 // number of workers, on any number of machines. Give each worker its own name:
 //
-//	worker -broker mqtt://broker.example -id worker-1
-//	worker -broker mqtt://broker.example -id worker-2
+//	go run ./examples/worker -broker mqtt://broker.example -id worker-1
+//	go run ./examples/worker -broker mqtt://broker.example -id worker-2
 package main
 
 import (
