@@ -882,8 +882,8 @@ type Options struct {
 	ClientID string
 
 	// Username and Password have at most 65,535 bytes each (sections 3.1.3.4, 3.1.3.5). They take
-	// precedence over the user name and password in the URL. A password requires a user name; an
-	// empty one without a user name counts as none. Dial fails if the broker rejects the
+	// precedence over the user name and password in the URL. Before MQTT 5, a password requires a
+	// user name; an empty one without a user name counts as none. Dial fails if the broker rejects the
 	// credentials. When the broker rejects the credentials of a later attempt, the next attempt
 	// follows after the longest interval of Reconnect. HTTP status 401 or 403 at the opening
 	// handshake of a WebSocket counts as such a rejection too.
@@ -1482,7 +1482,8 @@ func (c *Client) Err() error { return c.s.Err() }
 // waits until the accepted publications have ended. At last it sends the remaining acks and
 // DISCONNECT, and closes. If ctx ends first, Shutdown closes at once, and the error says how many
 // publications and deliveries were unfinished. With KeepSession and a Store, the next client finds
-// them in the Store or at the broker.
+// them in the Store or at the broker. While offline, Shutdown waits for the publications until ctx
+// ends. Offline with a Store, Sync and Close end at once, and lose nothing.
 func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) }
 
 // ShutdownWith is Shutdown with another end of the connection, such as one that publishes the will.
