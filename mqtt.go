@@ -682,7 +682,8 @@ type (
 // Typed errors. Find them with errors.As.
 type (
 	// ConnectError comes from Dial and State.Err when the broker refuses the connection. It wraps
-	// Code, so errors.Is(err, NotAuthorized) tells the reason. Mend the credentials or the client
+	// Code, so errors.Is(err, NotAuthorized) tells the reason. After a wrong login, the broker sends
+	// NotAuthorized or BadUserNameOrPassword, as it chooses. Mend the credentials or the client
 	// identifier; the client itself tries again.
 	//
 	//	Code             ReasonCode        of the CONNACK (section 3.2.2.3)

@@ -53,18 +53,30 @@ func run(ctx context.Context, broker string) error {
 			case <-ctx.Done():
 				continue
 			}
-			if err := client.Sync(ctx); err != nil && ctx.Err() == nil {
+			if err := client.Sync(ctx); err == nil {
+				fmt.Printf("stored    reading %d\n", n)
+			} else if ctx.Err() == nil {
 				return err // for example a full disk; the Receipt has the same error
 			}
-			fmt.Printf("stored    reading %d\n", n)
 			n++
 		case r := <-receipts:
-			fmt.Printf("receipt   reading %s, packet %d, error %v\n", r.Payload, r.ID, r.Err)
+			printReceipt(r)
 		case <-ctx.Done():
 			grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			err := client.Shutdown(grace) // unfinished publications stay in the store
-			return errors.Join(err, store.Close())
+			ended := make(chan error, 1)
+			go func() {
+				ended <- client.Shutdown(grace) // unfinished publications stay in the store
+				close(receipts)                 // after Shutdown no Receipt comes
+			}()
+			for r := range receipts {
+				printReceipt(r)
+			}
+			return errors.Join(<-ended, store.Close())
 		}
 	}
+}
+
+func printReceipt(r mqtt.Receipt) {
+	fmt.Printf("receipt   reading %s, packet %d, error %v\n", r.Payload, r.ID, r.Err)
 }

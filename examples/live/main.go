@@ -97,7 +97,10 @@ func work(ctx context.Context, broker string, page *live.Page, running *sync.Wai
 		}
 	})
 	running.Go(func() {
-		for range sensors.PublishFrom(ctx, demo.Rounds(ctx, *every, round)) {
+		for r := range sensors.PublishFrom(ctx, demo.Rounds(ctx, *every, round)) {
+			if r.Err != nil && ctx.Err() == nil {
+				fmt.Println("failed   ", r.Topic, r.Err)
+			}
 		}
 	})
 	<-ctx.Done()
