@@ -1484,7 +1484,8 @@ func (c *Client) Err() error { return c.s.Err() }
 // DISCONNECT, and closes. If ctx ends first, Shutdown closes at once, and the error says how many
 // publications and deliveries were unfinished. With KeepSession and a Store, the next client finds
 // them in the Store or at the broker. While offline, Shutdown waits for the publications until ctx
-// ends. Offline with a Store, Sync and Close end at once, and lose nothing.
+// ends. Offline with a Store and KeepSession, Sync and Close end at once, and lose no message at
+// QoS 1 or 2.
 func (c *Client) Shutdown(ctx context.Context) error { return c.s.Shutdown(ctx) }
 
 // ShutdownWith is Shutdown with another end of the connection, such as one that publishes the will.

@@ -12,7 +12,8 @@ import (
 // and DISCONNECT, and closes the session. When ctx ends first, Shutdown closes the session at once,
 // and the error says how many publications and deliveries were left unfinished. With KeepSession
 // and a Store the next session gets the unfinished publications from the Store and the unfinished
-// deliveries from the broker.
+// deliveries from the broker. While offline, Shutdown waits for publications until ctx ends. With a
+// Store and KeepSession, Sync and Close end at once there, and lose no message at QoS 1 or 2.
 func (s *Session) Shutdown(ctx context.Context) error {
 	s.call(func(l *loop) {
 		l.ending.advance(settling)

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -123,6 +124,31 @@ func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
 			}}
 			if got := m.holds(t, "kept"); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("the store holds %+v, want %+v", got, want)
+			}
+		})
+	})
+}
+
+// Offline, Sync and Close end at once, and leave on the store all that Shutdown would wait for.
+func TestOfflineSyncAndCloseEndAtOnceAndLoseNothing(t *testing.T) {
+	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
+		onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
+			l := &life{t: t, b: b, medium: m}
+			l.boot()
+			b.Hold(100)
+			sendAll(l.s, message("out", "1", q), message("out", "2", q))
+			began := time.Now()
+			if err := errors.Join(l.s.Sync(t.Context()), l.s.Close()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took != 0 {
+				t.Errorf("Sync and Close took %v", took)
+			}
+			for _, r := range wantReceipts(t, l.acks, 2) {
+				wantError(t, r.Err, stream.ErrKept)
+			}
+			if got := m.holds(t, "kept"); len(got.Publications) != 2 {
+				t.Errorf("the store holds %+v", got)
 			}
 		})
 	})
