@@ -111,6 +111,8 @@ type reader struct {
 	handed   map[mark]handed
 	newest   map[mark]int  // by publisher and QoS: the highest number
 	ending   bool          // its client is about to end
+	leaving  bool          // its Subscription is about to end
+	killed   int           // the last life that ended by a kill
 	acks     map[mark]bool // messages for which the consumer has called Ack, or is about to
 	free     bool          // its client acknowledges each message by itself, see Messages
 }
@@ -258,8 +260,11 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	l.counts["handed over"]++
 	before, again := r.handed[k]
 	row := mark{publisher: k.publisher, qos: k.qos}
+	// Who subscribes only now and then may get the second copy of a QoS 1 message alone, after newer
+	// messages: its publisher or the broker has sent the message again.
+	ordered := k.qos == mqtt.ExactlyOnce || k.qos == mqtt.AtLeastOnce && r.all
 	switch {
-	case !again && k.number < r.newest[row] && k.qos > mqtt.AtMostOnce:
+	case !again && k.number < r.newest[row] && ordered:
 		l.excused(r.shuffled, "out of order", "%s: %v was handed over after %d, in life %d", r.name, k, r.newest[row], life)
 	case !again, before.again:
 	case k.qos == mqtt.AtMostOnce:
@@ -269,10 +274,13 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	default:
 		l.counts["handed over again"]++
 	}
-	if !r.ending { // the end takes messages back from the buffer of Deliveries, perhaps from before k
+	if !r.ending && !r.leaving { // the end takes messages back from the buffer of Deliveries, perhaps from before k
 		r.newest[row] = max(r.newest[row], k.number)
 	}
 	r.handed[k] = handed{life: life, settled: settled}
+	if life == r.killed { // the consumer goes on for a moment, and the next client knows nothing of that
+		r.handed[k] = handed{life: -1}
+	}
 	if settled {
 		r.acks[k] = true
 	}
@@ -325,10 +333,18 @@ func (l *tortureLedger) ends(r *reader, ending bool) {
 	r.ending = ending
 }
 
+// leaves records that the Subscription of a consumer begins to end, or that the next one has begun.
+func (l *tortureLedger) leaves(r *reader, leaving bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.leaving = leaving
+}
+
 // forget records that the acks of a life may be lost, since its client was killed.
 func (l *tortureLedger) forget(r *reader, life int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	r.killed = life
 	for k, h := range r.handed {
 		if h.life == life {
 			h.settled, h.life = false, -1

@@ -12,7 +12,7 @@ import (
 )
 
 // A torturedVisitor subscribes, leaves by Unsubscribe or Drain after a while, and comes back. It
-// need not get every message, but none twice, and all in order.
+// need not get every message, but at QoS 2 none twice, and all in order.
 type torturedVisitor struct {
 	tortured
 	record *reader
@@ -50,6 +50,7 @@ func (v *torturedVisitor) visit(c *mqtt.Client, leave <-chan struct{}, random *r
 		return
 	}
 	v.ledger.count("visits")
+	v.ledger.leaves(v.record, false)
 	left := make(chan error, 1)
 	time.AfterFunc(time.Duration(random.IntN(300))*time.Millisecond, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -58,6 +59,7 @@ func (v *torturedVisitor) visit(c *mqtt.Client, leave <-chan struct{}, random *r
 		if random.IntN(2) == 0 {
 			way = sub.Drain
 		}
+		v.ledger.leaves(v.record, true)
 		left <- way(ctx)
 	})
 	for d := range sub.Deliveries() {
