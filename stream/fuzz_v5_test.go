@@ -79,8 +79,12 @@ func (w *fuzzWire) refused(a frames.Ack) bool {
 	default:
 		return false
 	}
-	if _, ok := w.flight[a.ID]; !ok {
+	n, ok := w.flight[a.ID]
+	switch {
+	case !ok:
 		w.early++
+	case a.Kind == pubrec && (w.log.out[n].released || w.receipts[a.ID] == n+1):
+		return true // too late: PUBCOMP ends the exchange, for the PUBREC before
 	}
 	delete(w.flight, a.ID)
 	return true
@@ -172,6 +176,9 @@ var packetBodiesV5 = [][]byte{
 	// PUBACK and PUBREC that refuse, also for unknown identifiers; PUBCOMP 0x92.
 	{stepPublish, 1, stepPuback, 160, stepPublish, 2, stepPubrec, 160, stepPubrec, 160, stepPubrec, 128, stepPublish, 1, stepAnswer, 0},
 	{stepPublish, 2, stepPubrec, 128, stepPubrec, 160, stepPubcomp, 160, stepPuback, 36, stepPubrec, 36, stepPubcomp, 36},
+	// A PUBREC that refuses comes too late, after one that does not.
+	{stepPublish, 2, stepAnswer, 0, stepPubrec, 160, stepAnswer, 0},
+	{stepPublish, 2, stepStall, 0, stepPubrec, 128, stepPubrec, 160, stepResume, 0, stepPublish, 2, stepPubrec, 160},
 	{stepPublish, 2, stepPublish, 2, stepPubrec, 128, stepDrop, 0, stepConnect, 1, stepPubcomp, 160, stepAnswer, 0},
 	// DISCONNECT of the broker, between other packets.
 	{stepPublish, 1, stepMessage1, 1, stepDisconnect, 0, stepConnect, 1, stepDisconnect, 3, stepConnect, 1, stepDisconnect, 6, stepConnect, 0, stepDisconnect, 9, stepConnect, 1, stepAnswer, 0},

@@ -53,6 +53,10 @@ type fuzzWire struct {
 	toClient   map[uint16]string
 	early      int // acks sent before their PUBLISH has arrived
 
+	// The publications with a PUBREC of this connection that does not refuse, by identifier: the
+	// number plus 1.
+	receipts map[uint16]int
+
 	// The PUBRECs and PUBRELs that the client has not answered yet, by identifier.
 	pubrecs, pubrels map[uint16]int
 
@@ -79,7 +83,7 @@ func newFuzzWire(t *testing.T, v frames.Version, window int, log *ledger) *fuzzW
 		t: t, v: v, window: window, log: log,
 		client: &watched{PipeConn: here}, end: there, in: frames.NewReader(there, frames.MaxPacket),
 		flight: make(map[uint16]int), newest: -1,
-		pubrecs: make(map[uint16]int), pubrels: make(map[uint16]int),
+		pubrecs: make(map[uint16]int), pubrels: make(map[uint16]int), receipts: make(map[uint16]int),
 		acked: []int{0}, toClient: make(map[uint16]string),
 	}
 	w.in.SetVersion(v)
@@ -279,6 +283,9 @@ func (w *fuzzWire) note(p frames.Packet) {
 		switch p.Kind {
 		case pubrec:
 			w.pubrecs[p.ID]++
+			if n, ok := w.flight[p.ID]; ok {
+				w.receipts[p.ID] = n + 1
+			}
 		case puback, pubcomp:
 			if _, ok := w.flight[p.ID]; !ok {
 				w.early++
