@@ -1462,7 +1462,9 @@ func (c *Client) State() State { return c.s.State() }
 // connected. If the client ends first, the error wraps ErrClosed and the reason.
 func (c *Client) AwaitOnline(ctx context.Context) error { return c.s.AwaitOnline(ctx) }
 
-// Stats returns counters and gauges. After the end of the client, Stats returns their last values.
+// Stats returns counters and gauges. It does not wait for the end of the client, which a Store
+// that hangs can hold up: while the client ends, it returns their values from the beginning of the
+// end, and afterwards their last values.
 func (c *Client) Stats() Stats { return c.s.Stats() }
 
 // Timings sets t to the durations recorded since its first call. The first call begins the

@@ -40,9 +40,9 @@ type life struct {
 
 	closing atomic.Bool // Close was called
 
-	// Set before done opens.
-	closeErr error
-	last     *Stats
+	last atomic.Pointer[Stats] // set before ending opens, and again before done opens
+
+	closeErr error // set before done opens
 }
 
 func newLife() *life {

@@ -35,6 +35,7 @@ func (l *loop) finish() {
 // the acks and the changes of the session are sent and committed, then DISCONNECT. Code of the user
 // that does not return holds up each step for endGrace.
 func (l *loop) end() {
+	l.keepStats()
 	l.life.ending.set(true)
 	l.commands.close()
 	l.link.reauth.stop(l.life.closed())
@@ -55,8 +56,7 @@ func (l *loop) end() {
 	l.inboxes.acks.close()
 	l.inboxes.unclaimed.finish(nil)
 	s.add(l.life.await(stageHelper), "stage of PublishFrom (its Encoder)")
-	last := l.snapshot()
-	l.life.last = &last
+	l.keepStats()
 	l.clock.stop()
 	l.log.Info("closed", "endpoint", l.link.endpoint, "error", l.life.Err())
 	s.add(l.life.await(logWriter), "log handler, or Warned of Options.Observer")
@@ -67,6 +67,12 @@ func (l *loop) end() {
 	})
 	l.link.states.close()
 	l.life.done.set(true)
+}
+
+// keepStats keeps the present figures for calls of Stats that the loop does not answer.
+func (l *loop) keepStats() {
+	st := l.snapshot()
+	l.life.last.Store(&st)
 }
 
 // stuck names the code of the user that has not returned at the end of the session.

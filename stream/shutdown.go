@@ -76,13 +76,13 @@ func (s *Session) Close() error {
 	return s.life.closeErr
 }
 
-// Stats returns the counters and gauges of the session. After the end of the session it returns
-// their last values.
+// Stats returns the counters and gauges of the session. It does not wait for the end of the
+// session: while the session ends, it returns their values from the beginning of the end, and
+// afterwards their last values.
 func (s *Session) Stats() Stats {
 	var st Stats
 	if !s.call(func(l *loop) { st = l.snapshot() }) {
-		<-s.life.done.passed()
-		return *s.life.last
+		return *s.life.last.Load()
 	}
 	return st
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-millrace/mqtt/flow"
 	"github.com/go-millrace/mqtt/frames"
 	"github.com/go-millrace/mqtt/stream"
 	"github.com/go-millrace/mqtt/stream/streamtest"
@@ -183,6 +184,32 @@ func TestStatsAnswerWhileEverybodySleeps(t *testing.T) {
 		began := time.Now()
 		if st := s.Stats(); st.Received != 1000 || st.Unacked != 1000 || time.Since(began) != 0 {
 			t.Fatalf("after %v: %+v", time.Since(began), st)
+		}
+	})
+}
+
+// A Store that hangs holds up Close, and the figures tell why: they do not wait for the end.
+func TestStatsDoNotWaitForTheEndOfASession(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		goOn := make(chan struct{})
+		store := &slowStore{flow.NewMemoryStore(), func() { <-goOn }}
+		s, _ := connected(t, b, &stream.Options{ClientID: "c", KeepSession: true, Store: store})
+		s.Publishes() <- stream.Publishing{Message: message("a", "x", atLeast)}
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			s.Close()
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Minute, func() { close(goOn) })
+		began := time.Now()
+		if st := s.Stats(); st.StoreWaiting == 0 || st.InFlight != 1 || time.Since(began) != 0 {
+			t.Errorf("after %v: %+v", time.Since(began), st)
+		}
+		<-closed
+		if st := s.Stats(); st.StoreWaiting != 0 || st.Commits == 0 || st.Online {
+			t.Errorf("after the end: %+v", st)
 		}
 	})
 }

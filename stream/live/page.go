@@ -31,8 +31,7 @@
 // Without viewers the page takes no samples, and the functions of its Observer return at once. The
 // first viewer starts one goroutine, which takes one snapshot a second for all viewers and ends
 // with the last viewer. From then on the clients record Timings. For a client that publishes
-// 100,000 messages a second to 1,000 topics, all of this takes 1 to 2 % of a core. While a client
-// closes, the page waits for its figures.
+// 100,000 messages a second to 1,000 topics, all of this takes 1 to 2 % of a core.
 //
 // # Security
 //
