@@ -258,8 +258,12 @@ func (a *arena) recover(ended <-chan struct{}) {
 		if ended == nil && a.recovered() {
 			return
 		}
-		if !a.wire.alive() && ended != nil {
+		switch {
+		case ended == nil:
+		case !a.wire.alive():
 			a.shutdownConnect(ended)
+		case a.wire.bye:
+			elapse(time.Second) // for which the client waits for the end of the connection
 		}
 	}
 	a.t.Fatalf("not all publications complete: %+v; unacked %+v; publications %+v", a.s.Stats(), a.wire.unacked(), a.log.out)

@@ -184,6 +184,7 @@ func TestTheBacklogOfAResumedSessionMayExceedTheReceiveMaximum(t *testing.T) {
 		for id := uint16(1); id <= 5; id++ {
 			c.Send(publish("a", strconv.Itoa(int(id)), 1, id, true))
 		}
+		synctest.Wait() // the first acks come after all five messages
 		for id := uint16(1); id <= 5; id++ {
 			wantDelivery(t, s.Deliveries(), "a", strconv.Itoa(int(id))).Ack()
 			c.Expect(ack(puback, id))
