@@ -117,11 +117,12 @@ func ExampleDelivery_requeue() {
 		fmt.Println(err)
 		return
 	}
-	go func() {
-		for _, job := range []string{"job/print", "job/scan"} {
-			client.Publish(ctx, mqtt.Message{Topic: job, QoS: mqtt.AtLeastOnce})
+	for _, job := range []string{"job/print", "job/scan"} {
+		if err := client.Publish(ctx, mqtt.Message{Topic: job, QoS: mqtt.AtLeastOnce}); err != nil {
+			fmt.Println(err)
+			return
 		}
-	}()
+	}
 
 	paper, done := false, 0
 	for d := range sub.Deliveries() {
