@@ -51,3 +51,27 @@ func (e *ending) next(p progress) bool {
 	}
 	return *e != was
 }
+
+// lastCommits counts the commits that a session with NoReconnect still waits for after its last
+// connection. They are the commit under way, and two more: one that repeats it, if it failed, and
+// one of the changes that were collected meanwhile. Then every publication gets its Receipt.
+type lastCommits int8
+
+// begin begins the wait.
+func (c *lastCommits) begin() { *c = 3 }
+
+// waits reports whether the wait is not over.
+func (c lastCommits) waits() bool { return c > 0 }
+
+// over is called before each flush. It reports, once, that the wait is over.
+func (c *lastCommits) over(o *outbox) bool {
+	if !c.waits() || o.busy {
+		return false
+	}
+	if *c--; c.waits() && !o.empty() {
+		o.retryNow()
+		return false
+	}
+	*c = 0
+	return true
+}

@@ -2,9 +2,9 @@ package stream
 
 import "github.com/go-millrace/mqtt/flow"
 
-// A loop holds the owners of all state and passes values between them, on one goroutine. It never
-// waits for a user, the network or a disk. Slow work runs on other goroutines, and values for a
-// full channel wait in a list.
+// A loop holds the owners of all state and passes values between them, on one goroutine. Until end
+// it never waits for a user, the network or a disk. Slow work runs on other goroutines, and values
+// for a full channel wait in a list.
 type loop struct {
 	settings *settings
 	commands *commands
@@ -29,6 +29,8 @@ type loop struct {
 	outbox   outbox
 	link     connection
 	ending   ending
+
+	lastCommits lastCommits
 
 	renew bool // after this turn another goroutine runs the loop
 }

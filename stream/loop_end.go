@@ -21,7 +21,16 @@ func (l *loop) finish() {
 	}
 	l.ending.advance(finishing)
 	l.intake.end(l.life, &l.receipts)
-	l.hangUp()
+	l.takeAcks()
+	l.lastCommits.begin()
+}
+
+// finished ends the publications and calls that are left after finish, when the last commits are
+// made.
+func (l *loop) finished() {
+	if !l.lastCommits.over(&l.outbox) {
+		return
+	}
 	l.endPublications()
 	l.endCalls()
 	l.inboxes.unclaimed.finish(nil)

@@ -109,12 +109,14 @@ func (l *loop) turn() {
 		l.sender.offline()
 	}
 	endUnsubscribed(l.subs)
+	l.finished()
 	l.flush()
 	l.outbox.warnOfSlowCommit(l.clock.now, l.link.terms.keepAlive)
 	l.outbox.rest()
 	l.receipts.wakeStages()
 	if l.link.phase == phaseFailed && !l.outbox.busy {
 		l.connectionLost()
+		l.finished()
 		l.flush() // commits the changes without waiting for the next connection
 	}
 	if len(l.intake.flushes) > 0 {
@@ -124,7 +126,7 @@ func (l *loop) turn() {
 		l.count.attempts++
 	}
 	l.throttleReading()
-	if l.ending.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
+	if l.ending.waits() && !l.lastCommits.waits() && l.ending.next(l.progress()) && !l.ending.accepts() {
 		l.intake.end(l.life, &l.receipts)
 	}
 	if l.intake.callsReady(l.sender.Room()) {
