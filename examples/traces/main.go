@@ -7,9 +7,17 @@
 // On MQTT 5 the trace context travels in the message, so publisher and consumer may be two
 // processes. With -version 4 messages carry no context, and their spans belong to several traces.
 //
-// A program passes its spans to a collector: replace printer with an exporter such as
-// go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp. The program is a module of its
-// own, because it requires the SDK of OpenTelemetry.
+// With -otlp the program does not print the spans. It exports them, and the metrics of the client,
+// to a collector, by OTLP over HTTP:
+//
+//	GOWORK=off go run . -otlp http://localhost:4318
+//
+// The environment variables of OpenTelemetry set the rest, such as OTEL_SERVICE_NAME,
+// OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_COMPRESSION and OTEL_METRIC_EXPORT_INTERVAL (60
+// seconds by default). While the collector cannot be reached, the program goes on.
+//
+// The program is a module of its own, because it requires the SDK of OpenTelemetry and its
+// exporters.
 package main
 
 import (
@@ -19,7 +27,6 @@ import (
 	"fmt"
 	"time"
 
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/go-millrace/mqtt"
@@ -29,43 +36,45 @@ import (
 
 var (
 	every   = flag.Duration("every", 2*time.Second, "`interval` between two messages")
+	otlp    = flag.String("otlp", "", "`URL` of a collector for spans and metrics; without it the spans are printed")
 	version = flag.Int("version", 0, "protocol `level`: 4 or 5; 0 is 5, or 4 if the broker does not know 5")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }
 
-// printer prints spans. It implements sdktrace.SpanExporter.
-type printer struct{}
-
-func (printer) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
-	for _, s := range spans {
-		fmt.Printf("span      %s %-8s %-8s %v\n", s.SpanContext().TraceID(), s.Name(), s.SpanKind(), s.EndTime().Sub(s.StartTime()))
-	}
-	return nil
-}
-
-func (printer) Shutdown(context.Context) error { return nil }
+// grace is the time for the end of the client, and then for the last spans and metrics.
+const grace = 5 * time.Second
 
 func run(ctx context.Context, broker string) (err error) {
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(printer{}, sdktrace.WithBatchTimeout(time.Second)))
-	tracing := mqttotel.NewTracing(&mqttotel.TracingOptions{TracerProvider: provider})
-	client, err := mqtt.Open(broker, &mqtt.Options{Version: mqtt.Version(*version), Observer: tracing.Observer()})
+	t, err := newTelemetry(ctx, *otlp)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ending, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		// The client ends first, since its end makes spans.
-		err = errors.Join(err, client.Shutdown(grace), provider.Shutdown(grace))
+		t.shutdown(ending)
 	}()
+	tracing := mqttotel.NewTracing(&mqttotel.TracingOptions{TracerProvider: t.tracers})
+	client, err := mqtt.Open(broker, &mqtt.Options{Version: mqtt.Version(*version), Observer: tracing.Observer()})
+	if err != nil {
+		return err
+	}
+	defer func() { // first, since the end of the client makes spans
+		ending, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		err = errors.Join(err, client.Shutdown(ending))
+	}()
+	if err := t.watch(client); err != nil {
+		return err
+	}
 
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "demo/#", QoS: mqtt.AtLeastOnce})
 	if err != nil {
 		return err
 	}
 	fmt.Println("connected with MQTT version", client.State().Version)
-	tracer := provider.Tracer("traces")
+	tracer := t.tracers.Tracer("traces")
 	received := sub.Deliveries()
 	measure := time.NewTicker(*every)
 	defer measure.Stop()
