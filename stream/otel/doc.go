@@ -25,7 +25,8 @@
 //	millrace.ping.duration
 //
 // The API of OpenTelemetry has no asynchronous histogram. Therefore give the Producer to the reader
-// of the SDK, with the option WithProducer. The temporality is cumulative.
+// of the SDK, with the option WithProducer. The temporality is cumulative. The OTLP exporters of
+// version 1.43 leave out the zero threshold: durations up to 2^-20 s arrive as durations of 0.
 //
 // # Spans
 //
@@ -46,4 +47,9 @@
 // A span that failed has the status Error and the attribute error.type. For publish it is not_sent,
 // unconfirmed, refused or kept; for connect it is rejected (by CONNACK) or timeout. Any other error
 // is _OTHER.
+//
+// # Export
+//
+// The module requires the SDK for the Producer, and no exporter. The program examples/traces
+// exports the metrics and the spans of a client to a collector, by OTLP over HTTP.
 package mqttotel
