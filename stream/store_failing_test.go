@@ -124,6 +124,7 @@ func TestAStoreThatFailsEndsASessionThatDoesNotReconnect(t *testing.T) {
 		o := kept(10, acks)
 		o.Store, o.NoReconnect = store, true
 		s, c := connected(t, b, o)
+		synctest.Wait() // the record of the session is stored
 		store.full.Store(true)
 		sendAll(s, message("out", "1", 1))
 		wantError(t, s.Sync(t.Context()), errFull)
