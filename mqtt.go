@@ -28,6 +28,8 @@
 //	Client.Publishes     you         nobody; select with Done   none; blocks while Queue is full
 //	PublishFrom, input   you         you; that ends the stage   yours
 //	PublishFrom, output  the stage   the stage, at its end      256 to 1,024 Receipts
+//	PublishBatches, in   you         you; that ends the stage   yours
+//	PublishBatches, out  the stage   the stage, at its end      8 batches of Receipts
 //	Requests, input      you         you; that ends the stage   yours
 //	Requests, output     the stage   the stage, at its end      256
 //	Publishing.Ack       the client  nobody                     yours
@@ -42,11 +44,11 @@
 //
 // A channel with the bound "none" is unbuffered, as is Latest. A feeder is the goroutine that sends
 // to one receive channel. Queue is a field of Options, as are ReceiveBytes and MaxUnread, which
-// bound all inbound messages together. A stage is the goroutine of one call of PublishFrom or
-// Requests. The output of PublishFrom buffers Window+Queue Receipts, at least 256 and at most
-// 1,024. A stage that holds Window+Queue messages or requests stops reading its input. Receipts
-// that do not fit into an Ack channel wait in a queue without bound, and other channels are not
-// delayed.
+// bound all inbound messages together. A stage is the goroutine of one call of PublishFrom,
+// PublishBatches or Requests. The output of PublishFrom buffers Window+Queue Receipts, at least 256
+// and at most 1,024. A stage that holds Window+Queue messages or requests, or 1,024 batches, stops
+// reading its input. Receipts that do not fit into an Ack channel wait in a queue without bound,
+// and other channels are not delayed.
 //
 // Receive channels close when the client or their Subscription ends. After a range loop, Err
 // returns the reason. A client has at most three goroutines, plus one for each receive channel or
@@ -1069,11 +1071,13 @@ type Options struct {
 	// as ServerShuttingDown. Such an ack begins the count anew. A timeout, a failed attempt, and a
 	// close before the PUBLISH was sent change nothing. After the first close the oldest PUBLISH is
 	// sent alone: after the answers to the SUBSCRIBE packets, and before any other publication, QoS
-	// 0 included, until an ack comes. A proxy or an unstable network closes in the same way, so
-	// choose GiveUp above the number of such closes that you expect in a row. A message past PUBREC
-	// is never given up. The packet identifier is not used again while the session lives, also with
-	// the next client of the Store; the count begins anew with that client. Without KeepSession no
-	// PUBLISH is sent twice, so GiveUp has no effect.
+	// 0 included, until an ack comes or the PUBLISH is given up. After a PUBLISH is given up, the
+	// count begins anew, and the publications behind it are sent together again. A proxy or an
+	// unstable network closes in the same way, so choose GiveUp above the number of such closes
+	// that you expect in a row. A message past PUBREC is never given up. The packet identifier is
+	// not used again while the session lives, also with the next client of the Store; the count
+	// begins anew with that client. Without KeepSession no PUBLISH is sent twice, so GiveUp has no
+	// effect.
 	GiveUp int
 
 	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
@@ -1303,6 +1307,10 @@ type Lifecycle interface {
 // session (ErrUnconfirmed). If ctx ends first, Publish withdraws m if it is still queued
 // (ErrNotSent); a message in flight may arrive (ErrUnconfirmed). The withdrawal is a change in the
 // Store: a process that is killed before the Store has it (see Sync) sends m when it starts again.
+//
+// At QoS 0 over TCP or a unix socket, Publish writes a small message on the goroutine of the caller
+// if the client has nothing else to send. It does so until the first call of Publishes, Request,
+// Requests or Serve; from then on a goroutine of the client writes every message.
 func (c *Client) Publish(ctx context.Context, m Message) error { return c.s.Publish(ctx, m) }
 
 // Publishes returns the channel for publications. It is unbuffered: when a send returns, the
@@ -1325,9 +1333,11 @@ func (c *Client) PublishFrom(ctx context.Context, in <-chan Message) <-chan Rece
 // PublishBatches is PublishFrom for batches, whose channel operations cost the less for each
 // message the longer the batches are: it publishes the messages from in, in order, and returns the
 // Receipts of each batch together, in the order of its messages, when all of them and all earlier
-// batches have ended. A batch may be longer than Options.Queue. An invalid message has its error in
-// its Receipt; the other messages of its batch are sent. The slice of a batch and the messages in
-// it are not copied: do not change them before you have finished with their Receipts.
+// batches have ended. A batch may be longer than Options.Queue. The stage stops reading from in
+// while it holds 1,024 batches, or Window+Queue messages, whose Receipts were not received. An
+// invalid message has its error in its Receipt; the other messages of its batch are sent. The slice
+// of a batch and the messages in it are not copied: do not change them before you have finished
+// with their Receipts.
 func (c *Client) PublishBatches(ctx context.Context, in <-chan []Message) <-chan Receipts {
 	return c.s.PublishBatches(ctx, in)
 }
@@ -1380,8 +1390,8 @@ func (c *Client) Requests(ctx context.Context, in <-chan Publishing) <-chan Repl
 //
 // The client asks for the filters at every connection until you unsubscribe, since a broker may
 // lose them and keep the session; Options.TrustSession changes that. The broker then sends the
-// retained messages again. A packet has at most 8 filters. Messages, Deliveries and All of one
-// Subscription compete for its messages: use one of them.
+// retained messages again. A packet has at most 8 filters. Messages, Deliveries, Batches, Latest,
+// All, AllBatches, Decode and Merge of one Subscription compete for its messages: use one of them.
 //
 // A message goes to every Subscription with a matching filter. The client acknowledges it to the
 // broker when all these Subscriptions have acked it. Messages that have arrived before any

@@ -125,8 +125,8 @@ type Options struct {
 	// and the broker's session with it.
 	ClearSession bool
 
-	// GiveUp is how many closes in a row end a PUBLISH at which the broker closes every connection;
-	// 0 is never.
+	// GiveUp is how many closes in a row end a PUBLISH at which the broker closes every connection:
+	// 2 or more, or 0 for never.
 	GiveUp int
 
 	// Ack receives the Receipts of publishings that have no Ack channel of their own, and of
@@ -267,7 +267,7 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 	case o.Window < 1 || o.Window > math.MaxUint16:
 		return link.BadOption("Window", "%d is outside 1 to 65535", o.Window)
 	case o.GiveUp < 0 || o.GiveUp == 1:
-		return link.BadOption("GiveUp", "%d is not 0 (never) and below 2", o.GiveUp)
+		return link.BadOption("GiveUp", "%d is below 2; 0 is never", o.GiveUp)
 	case o.Queue < 1 || o.Queue > maxQueue:
 		return link.BadOption("Queue", "%d is outside 1 to %d", o.Queue, maxQueue)
 	case o.QueueBytes < 0:

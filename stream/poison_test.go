@@ -393,8 +393,9 @@ func TestGiveUpIsNeverOrTwoAndMore(t *testing.T) {
 	for _, n := range []int{-1, 1} {
 		_, err := stream.Open("mqtt://broker", &stream.Options{GiveUp: n})
 		var bad *stream.OptionError
-		if !errors.As(err, &bad) || bad.Field != "GiveUp" {
-			t.Errorf("GiveUp %d: %v", n, err)
+		text := fmt.Sprintf("mqtt: GiveUp %d is below 2; 0 is never", n)
+		if !errors.As(err, &bad) || bad.Field != "GiveUp" || err.Error() != text {
+			t.Errorf("GiveUp %d: %v, want %s", n, err, text)
 		}
 	}
 }

@@ -56,7 +56,7 @@ var counts = []count{
 		func(s *mqtt.Stats) int64 { return int64(s.Received) }, nil},
 	{"Dropped", "millrace.messages.dropped", "{message}", "QoS 0 messages dropped for lack of room.", true,
 		func(s *mqtt.Stats) int64 { return int64(s.Dropped) }, nil},
-	{"Discarded", "millrace.messages.discarded", "{message}", "Messages acknowledged and dropped because no Subscription claims them.", true,
+	{"Discarded", "millrace.messages.discarded", "{message}", "Messages acknowledged and dropped: unclaimed, by Unsubscribe, or at the end of Latest.", true,
 		func(s *mqtt.Stats) int64 { return int64(s.Discarded) }, nil},
 	{"Superseded", "millrace.messages.superseded", "{message}", "Messages acknowledged and dropped for newer ones.", true,
 		func(s *mqtt.Stats) int64 { return int64(s.Superseded) }, nil},

@@ -46,7 +46,7 @@ var statsMetrics = []statsMetric{
 		func(s *mqtt.Stats) float64 { return float64(s.Received) }},
 	{"Dropped", "messages_dropped_total", "QoS 0 messages dropped for lack of room.",
 		func(s *mqtt.Stats) float64 { return float64(s.Dropped) }},
-	{"Discarded", "messages_discarded_total", "Messages acknowledged and dropped because no Subscription claims them.",
+	{"Discarded", "messages_discarded_total", "Messages acknowledged and dropped: unclaimed, by Unsubscribe, or at the end of Latest.",
 		func(s *mqtt.Stats) float64 { return float64(s.Discarded) }},
 	{"Superseded", "messages_superseded_total", "Messages acknowledged and dropped for newer ones.",
 		func(s *mqtt.Stats) float64 { return float64(s.Superseded) }},
