@@ -1,7 +1,6 @@
 package live
 
 import (
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -61,16 +60,13 @@ func online(endpoint string, v mqtt.Version, resumed bool) string {
 	return text
 }
 
-// errorText returns the text of an error, unless topics are hidden and the text may contain a
-// topic.
+// errorText returns the text of an error, or a description of it if topics are hidden.
 func (p *Page) errorText(err error) string {
-	if err == nil {
+	switch {
+	case err == nil:
 		return ""
-	}
-	var told *mqtt.DisconnectError
-	var poison *mqtt.PoisonError
-	if p.Topics < 0 && (errors.As(err, &told) || errors.As(err, &poison)) {
-		return "an error whose text may name a topic"
+	case p.Topics < 0:
+		return hiddenText(err)
 	}
 	return err.Error()
 }

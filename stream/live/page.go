@@ -38,8 +38,9 @@
 // The page is read-only: it answers GET and HEAD, and has no action. It shows no payload, no
 // password and no user information of a URL. It shows topics, filters, broker addresses and error
 // texts. So mount it where only operators have access, and set Topics to -1 where topics are
-// confidential. Its Content-Security-Policy permits no inline script and no other origin, and the
-// page inserts topics and errors only as text.
+// confidential: then it shows no topics, no filters and no error texts. Its Content-Security-Policy
+// permits no inline script and no other origin, and the page inserts topics and errors only as
+// text.
 package live
 
 import (
@@ -63,8 +64,9 @@ type Page struct {
 
 	// Topics is the number of topics shown for each client. The topics with the highest rates are
 	// shown; the others share one row. 0 is 20. If it is negative, the page shows no topics and no
-	// filters, and leaves out texts that can contain them: the attributes of warnings, and the
-	// errors of packets.
+	// filters, and hides texts that can contain them: the attributes of warnings, and the texts of
+	// errors, which can quote the broker or an HTTP server. In place of the text of an error it
+	// shows the kind of the error and the reason code, and says that the text is hidden.
 	Topics int
 
 	// Viewers is the highest number of viewers at the same time; further viewers get status 503. 0
