@@ -64,11 +64,11 @@ func TestConformanceOfEachVersionIsCheckedForEachMistake(t *testing.T) {
 			replace := func(old, new string) string { return before + strings.Replace(text, old, new, 1) }
 			row, of := rowOf(t, text, client), `"`+section
 			reportsEach(t, doc, map[string]mistake{
-				"no row for a client":             {replace(row, ""), client + " is missing under " + of},
-				"no row for what is borne":        {replace(rowOf(t, text, borne), ""), borne + " is missing under " + of},
-				"no mention of what asks nothing": {replace(" "+nothing, ""), nothing + " is missing under " + of},
-				"a number that there is not":      {replace(" "+nothing, " "+nothing+" MQTT-9.9.9-9"), "MQTT-9.9.9-9 does not belong under " + of},
-				"a row twice":                     {replace(row, row+row), client + " is twice under " + of},
+				"no row for a client":              {replace(row, ""), client + " is missing under " + of},
+				"no row for a broker statement":    {replace(rowOf(t, text, borne), ""), borne + " is missing under " + of},
+				"no mention of an empty statement": {replace(" "+nothing, ""), nothing + " is missing under " + of},
+				"a number that there is not":       {replace(" "+nothing, " "+nothing+" MQTT-9.9.9-9"), "MQTT-9.9.9-9 does not belong under " + of},
+				"a row twice":                      {replace(row, row+row), client + " is twice under " + of},
 				"a row in another table": {
 					before + strings.Replace(strings.Replace(text, row, "", 1), rowOf(t, text, borne), row+rowOf(t, text, borne), 1),
 					client + " does not belong under " + of,
@@ -99,7 +99,7 @@ func TestConformanceTableIsCheckedForEachMistake(t *testing.T) {
 		"a number in another section":    {doc + "\n## MQTT 4\n\nSee " + client + ".\n", client + " stands in MQTT 4"},
 		"two cells":                      {replace(row, "| "+client+" | "+good+" |\n"), "does not have three cells"},
 		"nothing about it":               {replace(row, "| "+client+" |  | "+good+" |\n"), client + " has an empty second cell"},
-		"no test for what is borne":      {held(borne, ""), "names no test"},
+		"no test for a broker statement": {held(borne, ""), "names no test"},
 		"no test for a difference":       {held(difference, ""), "names no test"},
 		"words for a test":               {held(client, "TestConnectOnTheWire"), "is not a test"},
 		"by review, not known as that":   {held(borne, reviewed+"looked at."), "is not a test"},

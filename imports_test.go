@@ -108,7 +108,7 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // Brokers and other clients may be dependencies of the modules in examples/ and integration/ only.
-func TestModuleNeedsNothingButWhatIsNamed(t *testing.T) {
+func TestModuleHasOnlyAllowedDependencies(t *testing.T) {
 	allowed := []string{"github.com/coder/websocket", "github.com/jpillora/backoff", "go.etcd.io/bbolt",
 		"go.uber.org/goleak", "pgregory.net/rapid"} // goleak and rapid are for tests only
 	_, tests := imports(t)

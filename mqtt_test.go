@@ -544,7 +544,7 @@ func TestJSONToEncodesForItsTopic(t *testing.T) {
 }
 
 // A value that JSON cannot encode comes back in a Receipt, in the order of the input.
-func TestPublishFromReturnsWhatCannotBeEncoded(t *testing.T) {
+func TestPublishFromReturnsUnencodableValues(t *testing.T) {
 	inBubble(t, func(t *testing.T, client *mqtt.Client, b *streamtest.Broker) {
 		b.Respond(&streamtest.Responder{})
 		in := make(chan any, 3)

@@ -16,7 +16,7 @@ import (
 
 // Each field, error and record of the log that OPERATIONS.md names exists, and each record at Warn
 // and Error is in OPERATIONS.md.
-func TestOperationsNamesOnlyWhatTheCodeHas(t *testing.T) {
+func TestNamesInOperationsExistInTheCode(t *testing.T) {
 	text := read(t, "OPERATIONS.md")
 	withinWidth(t, "OPERATIONS.md", text)
 	if rows := len(regexp.MustCompile(`(?m)^\| [^-|].*\|.*\|.*\|$`).FindAllString(text, -1)); rows < 20 {

@@ -121,7 +121,7 @@ func TestIdentifierRunOf70000NeverMeetsTheOnesHeld(t *testing.T) {
 	}
 }
 
-func TestClaimRefusesZeroAndWhatIsInUse(t *testing.T) {
+func TestClaimRefusesZeroAndIDsInUse(t *testing.T) {
 	var x Identifiers
 	equal(t, "claim of 0", x.Claim(0, 1), false)
 	equal(t, "claim of 9", x.Claim(9, 1), true)
@@ -155,7 +155,7 @@ func TestClaimsAcrossTheWrapGoOnBehindTheLastOne(t *testing.T) {
 	equal(t, "identifier", acquire(t, &x, 1), 6)
 }
 
-func TestReleaseOfWhatIsNotInUseChangesNothing(t *testing.T) {
+func TestReleaseOfAFreeIdentifierHasNoEffect(t *testing.T) {
 	var x Identifiers
 	x.Release(0)
 	x.Release(1)

@@ -128,7 +128,7 @@ func TestStoreIsToldWhenAllHaveAckedAndWhenPubrelComes(t *testing.T) {
 }
 
 // A PUBREC sent after PUBREL would acknowledge the next message with the same identifier.
-func TestAfterPubrelNoPubrecLeavesForWhatCameBefore(t *testing.T) {
+func TestNoPubrecForAnEarlierMessageFollowsPubrel(t *testing.T) {
 	s := newInScript(t)
 	head := s.arriveNew(qos1, 1, 1)
 	a := s.arriveNew(qos2, 7, 1)
@@ -236,7 +236,7 @@ func TestAckedAfterTheCutBeforeItComesAgain(t *testing.T) {
 	s.acks("PUBREC#7")
 }
 
-func TestPubrelForWhatIsHeldSinceAnEarlierConnectionEndsTheWaiting(t *testing.T) {
+func TestPubrelEndsWaitingForAcksOfAnEarlierConnection(t *testing.T) {
 	s := newInScript(t)
 	a := s.arriveNew(qos2, 7, 2)
 	b := s.arriveNew(qos2, 8, 1)

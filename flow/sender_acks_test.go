@@ -9,7 +9,7 @@ import (
 )
 
 // A1 to A3: every ack in every state of its exchange.
-func TestAckMeansWhatItsExchangeMakesOfIt(t *testing.T) {
+func TestExchangeStateDecidesEffectOfAck(t *testing.T) {
 	// The publication has identifier 1. The acks of a case bring the publication into a state, in
 	// which the last ack is checked.
 	for _, c := range []struct {
@@ -175,7 +175,7 @@ func TestResendIsHeldToTheWindow(t *testing.T) {
 // Batch 1 was passed to the writer, batch 2 was not:
 //
 //	batch 1   a b#1 | batch 2   c d#2 e | waiting   f
-func TestWhatTheWriterDidNotTakeWasNotSent(t *testing.T) {
+func TestUnwrittenBatchCountsAsUnsent(t *testing.T) {
 	s := newScript(t, 9, nil)
 	s.add(0, "a")
 	s.add(1, "b")
@@ -208,7 +208,7 @@ func TestQoS0GoesBackToItsPlaceAmongThoseThatWait(t *testing.T) {
 }
 
 // [MQTT-3.1.2-6]
-func TestCleanSessionEndsWhatWasSentAndKeepsWhatWasNot(t *testing.T) {
+func TestCleanSessionEndsSentAndKeepsUnsentMessages(t *testing.T) {
 	s := newScript(t, 3, nil)
 	s.add(1, "a")
 	s.add(2, "b")
@@ -254,7 +254,7 @@ func TestSessionLostAtTheBrokerEndsReleasedPublicationsAndSendsTheOthersAsNew(t 
 	equal(t, "in flight", s.InFlight(), 2)
 }
 
-func TestAckOfWhatWaitsToBeSentAgainCounts(t *testing.T) {
+func TestAckBeforeRetransmissionCounts(t *testing.T) {
 	s := newScript(t, 4, nil)
 	s.add(1, "a", "b")
 	s.add(2, "c", "d")
@@ -345,7 +345,7 @@ func TestAttemptsStartAgainWithTheConnection(t *testing.T) {
 
 // The writer is blocked. A second copy in the same batch would be useless, and DUP would be wrong
 // if the batch is never sent.
-func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
+func TestPublicationInTheBatchIsNotResent(t *testing.T) {
 	const sec = time.Second
 	s := newScript(t, 2, &Retry{Initial: sec, Max: 4 * sec, Bandwidth: 1, Factor: 2})
 	s.add(1, "a")
@@ -363,7 +363,7 @@ func TestWhatIsStillInTheBatchIsNotSentAgain(t *testing.T) {
 
 // A publication in a batch that the writer does not have yet was not sent. An ack with its
 // identifier must be for an earlier packet.
-func TestAckOfWhatHasNotLeftEndsNothing(t *testing.T) {
+func TestAckOfUnsentPublishEndsNothing(t *testing.T) {
 	for kind, want := range map[frames.Type]Outcome{puback: Ignored, pubrec: ReleaseUnknown, pubcomp: Ignored} {
 		s := newScript(t, 2, nil)
 		s.add(qos2, "a")

@@ -152,7 +152,7 @@ func TestWithdrawnInFlightGoesOnWithoutOwnerAndWithItsOwnPayload(t *testing.T) {
 	}
 }
 
-func TestEachVisitsWhatHasNotEnded(t *testing.T) {
+func TestEachVisitsOpenMessages(t *testing.T) {
 	s := newScript(t, 1, nil)
 	a, b := s.add(1, "a"), s.add(0, "b")
 	c, d := s.add(1, "c"), s.add(0, "d")
@@ -218,7 +218,7 @@ func TestPublicationWaitsWhileAllIdentifiersAreInUse(t *testing.T) {
 	s.sends("x#77")
 }
 
-func TestDrainEndsEverythingInOrderAndTellsWhatMayHaveLeft(t *testing.T) {
+func TestDrainEndsAllInOrderAndReportsWhetherEachWasSent(t *testing.T) {
 	s := newScript(t, 2, nil)
 	s.add(2, "a")
 	s.add(1, "b", "c")
@@ -265,7 +265,7 @@ func TestRestoredPublicationsGoFirstWithDupUnlessTheyWereNeverInFlight(t *testin
 	}
 }
 
-func TestRestoreRefusesWhatNoSoundStoreGives(t *testing.T) {
+func TestRestoreRefusesInvalidPublications(t *testing.T) {
 	for _, bad := range []Publication{
 		{Seq: 2, Message: message(1, 1), ID: 7},                 // ID in use
 		{Seq: 1, Message: message(1, 1), ID: 8},                 // Seq in use

@@ -21,7 +21,7 @@ func TestSnapshotWithAnythingInItIsNotEmpty(t *testing.T) {
 	equal(t, "an owner and a record", Snapshot{Owner: "a", Session: new(SessionRecord)}.Empty(), true)
 }
 
-func TestJournalGivesChangesOnceInOrderBehindWhatWasThere(t *testing.T) {
+func TestJournalAppendsItsChangesOnceInOrder(t *testing.T) {
 	var j Journal
 	j.record(Change{Kind: Received, ID: 1})
 	j.Clear()

@@ -4,7 +4,7 @@ import "testing"
 
 var ackKinds = []Type{TypePuback, TypePubrec, TypePubrel, TypePubcomp}
 
-func TestAckAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestAckAppendRefusesInvalidFields(t *testing.T) {
 	for _, kind := range ackKinds {
 		wantUnappended(t, Ack{Kind: kind}, V311, InvalidError{Field: "packet identifier"})
 	}

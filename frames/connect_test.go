@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestConnectValidateTakesWhatTheStandardAllows(t *testing.T) {
+func TestConnectValidateAcceptsValidPackets(t *testing.T) {
 	long := strings.Repeat("x", MaxString)
 	for name, c := range map[string]Connect{
 		"no version is 3.1.1":           {ClientID: "c"},
@@ -63,7 +63,7 @@ func TestConnectValidateNamesFieldAndLimit(t *testing.T) {
 	}
 }
 
-func TestConnectAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestConnectAppendRefusesInvalidFields(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	for _, c := range []struct {
 		c    Connect

@@ -50,7 +50,7 @@ func TestTopicsEntersOnlyTopicsAndShortOnes(t *testing.T) {
 	}
 }
 
-func TestTopicsStaysWithinItsBoundAndKeepsMostOfWhatIsBusy(t *testing.T) {
+func TestTopicsStaysWithinItsBoundAndKeepsBusyTopics(t *testing.T) {
 	var topics Topics
 	const busy = 1000
 	for i := range busy {

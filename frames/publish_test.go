@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestPublishAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestPublishAppendRefusesInvalidFields(t *testing.T) {
 	for _, c := range []struct {
 		p    Publish
 		want InvalidError

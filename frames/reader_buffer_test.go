@@ -10,7 +10,7 @@ import (
 )
 
 // M16: a header announces 256 MiB, within the limit or over the limit, and no byte follows.
-func TestReaderDoesNotAllocateWhatOnlyAHeaderAnnounces(t *testing.T) {
+func TestReaderDoesNotAllocateOnAHeaderAlone(t *testing.T) {
 	for _, limit := range []int{MaxPacket, 1 << 20} {
 		src := &script{steps: slices.Concat([]step{{"\x30\xff\xff\xff\x7f", nil}}, make([]step, 50))}
 		var before, after runtime.MemStats

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestSubackAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestSubackAppendRefusesInvalidFields(t *testing.T) {
 	wantUnappended(t, Suback{Codes: []ReasonCode{0}}, V311, InvalidError{Field: "packet identifier"})
 	wantUnappended(t, Suback{ID: 1}, V311, InvalidError{Field: "codes"})
 	wantUnappended(t, Suback{ID: 1, Codes: make([]ReasonCode, MaxRemaining-1)}, V311,

@@ -26,7 +26,7 @@ func TestFilterValidateNamesFieldAndLimit(t *testing.T) {
 	}
 }
 
-func TestSubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestSubscribeAppendRefusesInvalidFields(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	for _, c := range []struct {
 		s    Subscribe

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestUnsubscribeAppendRefusesWhatCannotBeEncoded(t *testing.T) {
+func TestUnsubscribeAppendRefusesInvalidFields(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	for _, c := range []struct {
 		u    Unsubscribe

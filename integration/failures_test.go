@@ -31,7 +31,7 @@ type failure struct {
 }
 
 // L and W: the wrapped error gives the reason. Neither the error nor the log contains a secret.
-func TestWhatABrokerDoesNotAllowIsToldWithoutSecrets(t *testing.T) {
+func TestConnectErrorsNameTheCauseWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	other := selfSigned(t)
 	for _, k := range allKinds(t) {

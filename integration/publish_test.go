@@ -51,7 +51,7 @@ func TestEveryQoSArrivesAtTheGrantedQoSInOrder(t *testing.T) {
 	})
 }
 
-func TestWhatIsSentIsWhatArrives(t *testing.T) {
+func TestMessagesArriveUnchanged(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "both"})
 		sub := subscribe(t, c, mqtt.Filter{Topic: "content/#", QoS: mqtt.ExactlyOnce})
@@ -111,7 +111,7 @@ func TestManyPublishersShareOneClient(t *testing.T) {
 	})
 }
 
-func TestShutdownEndsWhatWasAccepted(t *testing.T) {
+func TestShutdownCompletesTheQueue(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		const n = 500
 		c := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher", Window: 10})

@@ -100,7 +100,7 @@ func TestAKeptSessionMissesNothing(t *testing.T) {
 // If messages arrive before the next client has subscribed, they wait for its Subscription. (mochi
 // rejects a SUBSCRIBE with the identifier of a message in flight to the same client. The
 // identifiers of our SUBSCRIBE packets are high, so this does not happen.)
-func TestWhatWaitsForAKeptSessionGoesToItsNextSubscription(t *testing.T) {
+func TestMessagesOfAKeptSessionGoToItsNextSubscription(t *testing.T) {
 	withEach(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {
 		publisher := dial(t, b.url, mqtt.Options{Version: v, ClientID: "publisher"})
 		options := mqtt.Options{Version: v, ClientID: "kept", KeepSession: true}

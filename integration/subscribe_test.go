@@ -137,7 +137,7 @@ func TestUnsubscribeTakesAwayNoOtherFilter(t *testing.T) {
 
 // [MQTT-3.10.4-5] The broker answers UNSUBSCRIBE even if it does not have the filter. Here another
 // connection with the client's identifier has removed the filter.
-func TestUnsubscribeOfWhatTheBrokerDoesNotHave(t *testing.T) {
+func TestUnsubscribeOfAnUnknownFilter(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds(t) { // only 3.1.1, because on 3.1 TrustSession has no effect
 		t.Run(k.name, func(t *testing.T) {

@@ -512,7 +512,7 @@ func TestTheSameIdentifierServesBothWaysAtOnce(t *testing.T) {
 
 // A packet in the batch behind a blocked write is not sent yet. So an ack with its identifier is
 // not an ack of this packet: it must neither complete the publication nor delay the packet.
-func TestAckOfWhatHasNotLeftIsForSomethingElse(t *testing.T) {
+func TestAckOfAnUnsentPacketDoesNotCompleteIt(t *testing.T) {
 	for _, kind := range []frames.Type{puback, pubrec, pubcomp} {
 		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)

@@ -489,7 +489,7 @@ func TestCloseWaitsForSlowTakersOfReceipts(t *testing.T) {
 	})
 }
 
-func TestReceiptsOfCloseTellWhatBecameOfTheMessage(t *testing.T) {
+func TestReceiptsOfCloseSayIfTheMessageWasSent(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 3})
 		acks := make(chan stream.Receipt, 10)

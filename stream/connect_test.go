@@ -208,7 +208,7 @@ func TestConnackOfAnotherLengthCloses(t *testing.T) {
 }
 
 // C6 [MQTT-3.2.0-1]
-func TestErrorSaysWhatCameInsteadOfConnack(t *testing.T) {
+func TestErrorShowsDataInPlaceOfConnack(t *testing.T) {
 	for name, row := range map[string]struct {
 		bytes []byte
 		want  string

@@ -67,7 +67,7 @@ func TestLeavingAllReturnsTheRestInOrder(t *testing.T) {
 	})
 }
 
-func TestWhatALoopLeavesGoesToAConsumerThatWaits(t *testing.T) {
+func TestALoopReturnsMessagesToAWaitingConsumer(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		sub := subscribed(t, s, c, "a", atLeast)

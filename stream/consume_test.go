@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-func TestHandOffOverMessagesIsWhatSettles(t *testing.T) {
+func TestReceiveFromMessagesSendsTheAck(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		t.Run(fmt.Sprintf("QoS %d", q), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {

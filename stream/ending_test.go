@@ -37,7 +37,7 @@ func TestAnEndingNeverMovesBack(t *testing.T) {
 	}
 }
 
-func TestWhatEachStageOfTheEndAllows(t *testing.T) {
+func TestEachEndingHasItsPermissions(t *testing.T) {
 	for e, want := range map[ending]struct{ delivers, accepts, waits bool }{
 		running:   {true, true, false},
 		finishing: {false, false, true},

@@ -11,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/internal/link"
 )
 
-// These errors say what became of a message or a call. Test for them with errors.Is, since methods
+// These errors tell the outcome of a message or a call. Test for them with errors.Is, since methods
 // return them wrapped in other errors.
 var (
 	// ErrClosed says that the client has ended. It wraps net.ErrClosed.

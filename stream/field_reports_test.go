@@ -98,7 +98,7 @@ func TestAnUnknownPubrelAtEachConnectionBreaksNone(t *testing.T) {
 }
 
 // paho.mqtt.golang #731, #251, #520
-func TestWhatIsSentAgainIsInOrderAndCountsAgainstTheWindow(t *testing.T) {
+func TestRetransmissionsKeepTheOrderAndTheWindow(t *testing.T) {
 	const before, window = 10, 2
 	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		o := faultOptions(v)

@@ -81,7 +81,7 @@ func wantWarnings(t *testing.T, book *logbook, n int) {
 }
 
 // Offline, the queue keeps the newest messages, or the oldest.
-func TestAnOfflineClientKeepsWhatFullSays(t *testing.T) {
+func TestFullAppliesToAnOfflineQueue(t *testing.T) {
 	for q := range frames.QoS(3) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			acks, book := make(chan stream.Receipt, 20), &logbook{level: slog.LevelWarn}

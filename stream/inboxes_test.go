@@ -292,7 +292,7 @@ func TestTheLoopIsWokenOnceWhenThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestAConsumerThatWaitsGetsWhatComes(t *testing.T) {
+func TestWaitingConsumersGetNewMessages(t *testing.T) {
 	b := newInboxes(1000, 500, newLife())
 	got := make(chan []Delivery)
 	for range 2 {

@@ -73,7 +73,7 @@ func TestPingreqIsMeasuredFromConnect(t *testing.T) {
 	})
 }
 
-func TestWhatIsReceivedDoesNotPostponePingreq(t *testing.T) {
+func TestReceivedPacketsDoNotPostponePingreq(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		_, c := connected(t, b, nil)
 		start := time.Now()
@@ -89,7 +89,7 @@ func TestWhatIsReceivedDoesNotPostponePingreq(t *testing.T) {
 	})
 }
 
-func TestWhatIsSentAndAnsweredPostponesPingreq(t *testing.T) {
+func TestSentAndAnsweredPacketsPostponePingreq(t *testing.T) {
 	for name, send := range map[string]func(t *testing.T, s *stream.Session, c *streamtest.Conn){
 		"PUBLISH of QoS 0": func(t *testing.T, s *stream.Session, c *streamtest.Conn) {
 			wantError(t, s.Publish(t.Context(), message("t", "p", 0)), nil)

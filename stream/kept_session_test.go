@@ -294,7 +294,7 @@ func TestAStoreThatHoldsAnotherSession(t *testing.T) {
 
 // State.Resumed is the session present flag of CONNACK. In 3.1, which has no such flag, it is
 // always false.
-func TestResumedIsWhatTheBrokerSays(t *testing.T) {
+func TestResumedIsSessionPresent(t *testing.T) {
 	for _, v := range versions() {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			o := kept(1, nil)

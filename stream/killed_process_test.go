@@ -124,7 +124,7 @@ func TestAProcessKilledAtAnyChangeAfterACutLosesAndRepeatsNothing(t *testing.T) 
 // When a commit fails, only the publications that it accepts are lost, and their Receipts give the
 // error. That also holds if the store has applied the failed commit, as can happen when fsync
 // fails.
-func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
+func TestAFailedCommitLosesOnlyItsPublications(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
 			k.applied = applied
@@ -136,7 +136,7 @@ func TestACommitThatFailsCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
 }
 
 // Here the first connection is cut, and a commit fails during a later connection.
-func TestACommitThatFailsAfterACutCostsOnlyWhatWasAcceptedInIt(t *testing.T) {
+func TestAFailedCommitAfterACutLosesOnlyItsPublications(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, k := range crashes() {
 			k.applied = applied

@@ -146,7 +146,7 @@ func TestLatestNamesTheOptionThatIsWrong(t *testing.T) {
 	})
 }
 
-func TestLatestHandsOverWhatItKeepsBeforeItEnds(t *testing.T) {
+func TestLatestDeliversKeptMessagesBeforeItEnds(t *testing.T) {
 	for _, how := range []string{"Drain", "the connection"} {
 		t.Run(how, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -184,7 +184,7 @@ func TestLatestHandsOverWhatItKeepsBeforeItEnds(t *testing.T) {
 }
 
 // The messages were acknowledged, so Stats counts them as discarded.
-func TestLatestDropsWhatItKeepsAtOtherEnds(t *testing.T) {
+func TestLatestDropsItsMessagesAtOtherEnds(t *testing.T) {
 	for name, end := range map[string]func(*stream.Session, *stream.Subscription) error{
 		"Unsubscribe": func(_ *stream.Session, sub *stream.Subscription) error { return sub.Unsubscribe(context.Background()) },
 		"Shutdown":    func(s *stream.Session, _ *stream.Subscription) error { return s.Shutdown(context.Background()) },
@@ -220,7 +220,7 @@ func TestLatestDropsWhatItKeepsAtOtherEnds(t *testing.T) {
 }
 
 // A Drain that nobody serves is given up by Unsubscribe.
-func TestUnsubscribeDropsWhatLatestKeepsInADrain(t *testing.T) {
+func TestUnsubscribeDuringDrainEmptiesLatest(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		sub := subscribed(t, s, c, "a", atLeast)

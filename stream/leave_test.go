@@ -12,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/stream/streamtest"
 )
 
-func TestDrainHandsOverWhatHasArrived(t *testing.T) {
+func TestDrainDeliversArrivedMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		call := callSubscribe(t.Context(), t, s, filterOf("a", atLeast), filterOf("b/#", exactly))

@@ -75,7 +75,7 @@ func TestNewestStarvesNoTopic(t *testing.T) {
 	}
 }
 
-func TestNewestClonesWhatItKeeps(t *testing.T) {
+func TestNewestClonesItsMessages(t *testing.T) {
 	for _, perTopic := range []bool{false, true} {
 		b := newNewest(2, 1000, perTopic)
 		for round := range 3 {

@@ -223,7 +223,7 @@ func (o *Options) withDefaults(endpoints []*link.Endpoint) (Options, error) {
 	return c, c.check(endpoints)
 }
 
-// checkReceiving checks the limits of what is received, before they have their defaults.
+// checkReceiving checks the limits of inbound messages, before they have their defaults.
 func (o *Options) checkReceiving() error {
 	switch {
 	case o.MaxPacket != 0 && (o.MaxPacket < 2 || o.MaxPacket > frames.MaxPacket):

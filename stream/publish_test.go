@@ -724,7 +724,7 @@ func TestThousandsOfQoS2PublicationsComplete(t *testing.T) {
 
 // The session writes each batch in one call of Write.
 func TestBatchIsOneWrite(t *testing.T) {
-	t.Run("what queued up offline", func(t *testing.T) {
+	t.Run("a queue filled offline", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			b.Refuse(1, nil)
 			s := open(t, b, &stream.Options{Window: 100})
@@ -750,7 +750,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 			}
 		})
 	})
-	t.Run("what queued up behind a broker that did not read", func(t *testing.T) {
+	t.Run("a queue behind a broker that did not read", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, &stream.Options{Window: 100})
 			before := c.Writes()

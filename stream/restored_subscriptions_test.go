@@ -45,7 +45,7 @@ func TestCleanSessionRestoresItsSubscriptionsBeforeAnythingElse(t *testing.T) {
 	})
 }
 
-func TestKeptSessionRestoresItsSubscriptionsBeforeWhatIsSentAgain(t *testing.T) {
+func TestKeptSessionSubscribesBeforeItRetransmits(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, keepingSession())
 		subscribed(t, s, c, "a", atLeast)

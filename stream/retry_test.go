@@ -215,7 +215,7 @@ func TestEachPacketHasAnIntervalOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestOnlyWhatIsOverdueIsSentAgainAndInItsOrder(t *testing.T) {
+func TestOnlyOverduePacketsAreSentAgainInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, retrying(frames.V311, &flow.Retry{}))
 		acks := make(chan stream.Receipt, 10)

@@ -54,7 +54,7 @@ func TestServeAcknowledgesARequestWhenItsReplyHasItsReceipt(t *testing.T) {
 	})
 }
 
-func TestServeKeepsWhatAReplyHas(t *testing.T) {
+func TestServeKeepsReplyFields(t *testing.T) {
 	mine := &frames.Properties{ContentType: "text"}
 	other := &frames.Properties{Correlation: []byte("other")}
 	for _, tt := range []struct {

@@ -241,7 +241,7 @@ func TestShutdownEndsStages(t *testing.T) {
 	})
 }
 
-func TestShutdownThatRunsOutOfTimeSaysWhatWasLeft(t *testing.T) {
+func TestShutdownErrorCountsUnfinishedExchanges(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, &stream.Options{Window: 2, KeepAlive: noPing})
 		acks := make(chan stream.Receipt, 10)
@@ -314,7 +314,7 @@ func TestShutdownOffline(t *testing.T) {
 			wantEnded(t, s)
 		})
 	})
-	t.Run("waits for a connection that takes what was accepted", func(t *testing.T) {
+	t.Run("waits for a connection that takes the queue", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			b.Refuse(5, nil)
 			s := open(t, b, &stream.Options{Reconnect: every(time.Minute)})
@@ -408,7 +408,7 @@ func TestShutdownOffline(t *testing.T) {
 
 // paho.mqtt.golang #327. Shutdown does not acknowledge a message that no consumer received. The
 // broker keeps that message, and sends it again if the session is kept.
-func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
+func TestShutdownDoesNotAckUndeliveredMessages(t *testing.T) {
 	for _, q := range []frames.QoS{1, 2} {
 		t.Run(q.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {
@@ -440,7 +440,7 @@ func TestShutdownDoesNotAckWhatItDidNotHandOut(t *testing.T) {
 			})
 		})
 	}
-	t.Run("nor what comes while it waits", func(t *testing.T) {
+	t.Run("nor messages that arrive while it waits", func(t *testing.T) {
 		bubble(t, func(t *testing.T, b *streamtest.Broker) {
 			s, c := connected(t, b, &stream.Options{ClientID: "k", KeepSession: true, DiscardUnclaimed: true})
 			sub := subscribed(t, s, c, "f", 1)

@@ -15,7 +15,7 @@ import (
 
 // If the context of Shutdown ends first, the store keeps the incomplete publications and their
 // progress. The next process completes them.
-func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
+func TestShutdownKeepsOpenExchanges(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, way: restart, o: stream.Options{Window: 3}}
 		l.boot()
@@ -75,7 +75,7 @@ func TestWhatShutdownLeavesIsOnTheStore(t *testing.T) {
 
 // A complete Shutdown leaves no publication on the store. The store keeps the identifiers of
 // inbound messages for which PUBREL has not arrived.
-func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
+func TestCompleteShutdownLeavesNoPublications(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		l := &life{t: t, b: b, medium: m, o: stream.Options{Window: 3}}
 		l.boot()
@@ -102,7 +102,7 @@ func TestWhatShutdownHasFinishedIsNotOnTheStore(t *testing.T) {
 }
 
 // When Shutdown ends offline, all publications stay on the store, the queued ones too.
-func TestWhatShutdownLeavesOfflineIsOnTheStore(t *testing.T) {
+func TestOfflineShutdownKeepsAllPublications(t *testing.T) {
 	bothAcknowledged(t, func(t *testing.T, q frames.QoS) {
 		onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 			l := &life{t: t, b: b, medium: m}
@@ -156,7 +156,7 @@ func TestOfflineSyncAndCloseEndAtOnceAndLoseNothing(t *testing.T) {
 
 // A clean session leaves nothing on the store. The error of Shutdown gives the number of lost
 // publications.
-func TestWhatShutdownLeavesOfACleanSessionIsNotOnTheStore(t *testing.T) {
+func TestShutdownOfACleanSessionLeavesTheStoreEmpty(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, b *streamtest.Broker, m *medium) {
 		acks := make(chan stream.Receipt, 10)
 		s, c := connected(t, b, &stream.Options{ClientID: "kept", Store: m.boot(), ClearSession: true, Ack: acks})

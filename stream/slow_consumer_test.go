@@ -38,7 +38,7 @@ func TestQoS0IsDroppedOldestFirstAndCounted(t *testing.T) {
 	})
 }
 
-func TestWhatALoopLeavesIsTheOldestAgain(t *testing.T) {
+func TestALoopReturnsMessagesAsTheOldest(t *testing.T) {
 	const room = 10
 	cost := costOfMessage(t, "a", 3)
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {

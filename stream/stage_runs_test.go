@@ -141,7 +141,7 @@ func TestIdleStageKeepsNothing(t *testing.T) {
 
 // If a connection ends before the write of a batch begins, the next connection carries its
 // messages. That also holds if the run of these messages extends over several batches.
-func TestStageGoesOnWithWhatNoWriteHadBegunWith(t *testing.T) {
+func TestStageContinuesWithUnwrittenMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		const n = 500
 		s, c := connected(t, b, &stream.Options{Queue: 2 * n, KeepAlive: noPing})

@@ -78,7 +78,7 @@ func TestStatsCountReceiptsThatWait(t *testing.T) {
 	})
 }
 
-func TestStatsCountWhatIsReceived(t *testing.T) {
+func TestStatsCountInboundPackets(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		sub := subscribed(t, s, c, "a", exactly)

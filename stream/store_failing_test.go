@@ -36,7 +36,7 @@ func (s *countingDisk) Commit(c []flow.Change) error {
 
 // A disk can stay full for days. Failed publications must not make the next commit larger and
 // larger.
-func TestWhatIsOwedToAStoreThatFailsDoesNotGrow(t *testing.T) {
+func TestCommitsToAFailingStoreDoNotGrow(t *testing.T) {
 	for name, o := range map[string]*stream.Options{"online": kept(10, nil), "offline": {ClientID: "kept", KeepSession: true, Reconnect: never()}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *streamtest.Broker) {

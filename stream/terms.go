@@ -10,7 +10,7 @@ import (
 )
 
 // terms are the parameters of a connection as client and broker have agreed on them. The Options
-// are only what the client asks for, so code reads the terms after the handshake. Before the first
+// are only requests of the client, so code reads the terms after the handshake. Before the first
 // connection the terms equal the Options. After a connection they keep its values until the next
 // handshake.
 type terms struct {

@@ -14,7 +14,7 @@ import (
 
 // [MQTT-3.1.4-5] The broker rejects a CONNECT while publications wait. They are sent on the next
 // connection, without DUP.
-func TestWhatWaitsForARefusedConnectionGoesOutWithTheNext(t *testing.T) {
+func TestPublicationsGoOutAfterARefusedConnection(t *testing.T) {
 	inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 		s := open(t, b, faultOptions(v))
 		published := goPublish(s, message("t", "early", atLeast))
@@ -173,7 +173,7 @@ func TestAnAcknowledgedIdentifierBeginsANewMessage(t *testing.T) {
 
 // [MQTT-4.3.2-2] If a consumer fails before it calls Ack, the session never acks the message, not
 // even at its end. The broker sends the message again.
-func TestWhatABrokenConsumerDidNotSettleComesAgain(t *testing.T) {
+func TestUnackedMessageOfAFailedConsumerComesAgain(t *testing.T) {
 	for _, q := range []frames.QoS{atLeast, exactly} {
 		inEachVersion(t, func(t *testing.T, b *streamtest.Broker, v frames.Version) {
 			o := faultOptions(v)

@@ -74,7 +74,7 @@ func TestMessageThatASubscriptionClaimsDoesNotGoToTheClientsChannels(t *testing.
 	})
 }
 
-func TestSubscribeClaimsWhatWaitsUnclaimedAndMatches(t *testing.T) {
+func TestSubscribeClaimsMatchingUnclaimedMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		for i := range 10 {

@@ -13,7 +13,7 @@ import (
 )
 
 // U11: messages that nobody has received do not hold back the acks of other Subscriptions.
-func TestUnsubscribeAcksAndDropsWhatNobodyReceived(t *testing.T) {
+func TestUnsubscribeAcksAndDropsUnreceivedMessages(t *testing.T) {
 	for name, use := range map[string]func(sub *stream.Subscription){
 		"no channel": func(*stream.Subscription) {},
 		"Deliveries": func(sub *stream.Subscription) { sub.Deliveries() },

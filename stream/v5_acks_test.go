@@ -166,7 +166,7 @@ func TestARejectedQoS2MessageFreesItsIdentifier(t *testing.T) {
 
 // V28, V46. A reason string that does not fit the broker is left out, and so is one that is not
 // valid. Another code is sent as UnspecifiedError.
-func TestOnlyWhatThePacketMayHaveIsSentOfARejection(t *testing.T) {
+func TestARejectionSendsOnlyPermittedFields(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{}, largest(20))
 		in := s.Deliveries()

@@ -44,7 +44,7 @@ func TestTheReceiveMaximumOfTheBrokerBoundsTheWindow(t *testing.T) {
 
 // V18. After a resume with a smaller Receive Maximum, resent and new publications share it, in
 // their order.
-func TestASmallerReceiveMaximumHoldsForWhatIsSentAgain(t *testing.T) {
+func TestASmallerReceiveMaximumBoundsRetransmissions(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := welcomed(t, b, stream.Options{KeepSession: true, ClientID: "k", Window: 10}, nil)
 		for n := range 12 {

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-func TestAWorkerSettlesWhatItHoldsAtCtrlC(t *testing.T) {
+func TestAWorkerAcksItsMessagesAtCtrlC(t *testing.T) {
 	p := exampletest.Start(t)
 	p.Expect(`^joined    worker-1$`, `^grind     sack 1 of worker-1$`, `^sift      sack 2 of worker-1$`)
 	exampletest.LastLine(t, p.Interrupt(), `^finished  \d+ received, 0 unacknowledged$`)

@@ -52,7 +52,7 @@ func TestLibmosquittoSpeaksAsAChildDoes(t *testing.T) {
 	}
 }
 
-func TestLibmosquittoSaysWhatIsMissing(t *testing.T) {
+func TestLibmosquittoNamesMissingParts(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
 	missing := func(want string) {

@@ -152,7 +152,7 @@ func TestHeldAcksComeForTheOldestAndAllAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestWhatAClientMustNotSendEndsTheRun(t *testing.T) {
+func TestAnInvalidClientPacketEndsTheRun(t *testing.T) {
 	for name, in := range map[string][]byte{
 		"a length of five bytes":   {typePublish, 0xff, 0xff, 0xff, 0xff, 1},
 		"a SUBACK":                 {typeSuback, 0},

@@ -47,7 +47,7 @@ func runs(t *testing.T, c settings) (string, []result) {
 	return out.String(), all.Results
 }
 
-func TestTheProgramMeasuresWhatItIsAskedFor(t *testing.T) {
+func TestTheProgramRunsSelectedScenarios(t *testing.T) {
 	profiles := t.TempDir()
 	out, results := runs(t, settings{
 		only:       "^(publish|receive) QoS 2, 64 B, window 100$|^echo QoS 1",

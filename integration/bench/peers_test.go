@@ -36,7 +36,7 @@ func each(t *testing.T, test func(t *testing.T, c *contender, qos byte)) {
 	}
 }
 
-func TestWhatAPeerHasPublishedTheBrokerHasCounted(t *testing.T) {
+func TestBrokerCountsEachPublicationOfAPeer(t *testing.T) {
 	each(t, func(t *testing.T, c *contender, qos byte) {
 		for _, window := range []int{1, 10} {
 			const n = 250
@@ -54,7 +54,7 @@ func TestWhatAPeerHasPublishedTheBrokerHasCounted(t *testing.T) {
 	})
 }
 
-func TestWhatAPeerHasReceivedTheBrokerHasSent(t *testing.T) {
+func TestBrokerHasSentAllReceivedMessages(t *testing.T) {
 	each(t, func(t *testing.T, c *contender, qos byte) {
 		for _, window := range []int{1, 10} {
 			const n = 250

@@ -114,7 +114,7 @@ func TestExpectQuietTakesExactlyItsTime(t *testing.T) {
 	})
 }
 
-func TestRestIsWhatComesBeforeTheEnd(t *testing.T) {
+func TestRestReturnsTheLastPackets(t *testing.T) {
 	cl, c := linked(t)
 	cl.send(frames.Pingreq{}, frames.Disconnect{})
 	_ = cl.conn.Close()

@@ -62,7 +62,7 @@ func TestDeadlineEndsAReadThatWaits(t *testing.T) {
 	}
 }
 
-func TestDeadlineInThePastRefusesEvenWhatCouldBeDone(t *testing.T) {
+func TestPastDeadlineFailsReadyReadsAndWrites(t *testing.T) {
 	a, b := Pipe(0)
 	defer a.Close()
 	defer b.Close()

@@ -71,7 +71,7 @@ func TestDescribeShowsPropertiesAndCodes(t *testing.T) {
 	}
 }
 
-func TestDescribeCutsWhatIsLong(t *testing.T) {
+func TestDescribeCutsLongValues(t *testing.T) {
 	filters := make([]frames.Filter, 1000)
 	s := describe(frames.Subscribe{ID: 1, Filters: filters})
 	if len(s) > 200 || !strings.HasPrefix(s, "SUBSCRIBE{ID:1 Filters:[{") {

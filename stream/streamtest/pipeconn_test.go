@@ -98,7 +98,7 @@ func TestPipeCloseWriteLeavesTheOtherDirection(t *testing.T) {
 	}
 }
 
-func TestPipeAbortLosesWhatIsBuffered(t *testing.T) {
+func TestPipeAbortLosesBufferedBytes(t *testing.T) {
 	a, b := Pipe(0)
 	defer b.Close()
 	write(t, a, "lost")

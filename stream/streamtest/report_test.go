@@ -9,7 +9,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-func TestFailedStepsSayWhatWasWantedAndWhatCame(t *testing.T) {
+func TestFailedStepsNameWantedAndReceivedPacket(t *testing.T) {
 	half := func(cl *client) { _, _ = cl.conn.Write([]byte{byte(frames.TypePublish) << 4, 5, 0}) }
 	end := func(cl *client) { _ = cl.conn.Close() }
 	ping := func(cl *client) { cl.send(frames.Pingreq{}) }

@@ -35,7 +35,7 @@ func TestRingIsAQueueWhateverTheSteps(t *testing.T) {
 	}
 }
 
-func TestRingTakesMemoryOnlyForWhatItHolds(t *testing.T) {
+func TestRingTakesMemoryOnlyForItsBytes(t *testing.T) {
 	var r ring
 	if r.write([]byte("x"), 0); len(r.buf) != firstBuffer {
 		t.Errorf("one byte took %d bytes of memory, want %d", len(r.buf), firstBuffer)

@@ -46,7 +46,7 @@ func TestSendDoesNotWaitForTheClient(t *testing.T) {
 	}
 }
 
-func TestSendBytesSendsWhatIsNoPacket(t *testing.T) {
+func TestSendBytesSendsInvalidPackets(t *testing.T) {
 	cl, c := linked(t)
 	c.SendBytes([]byte("HTTP/1.1 400 Bad Request\r\n"))
 	if got := read(t, cl.conn); got != "HTTP/1.1 400 Bad Request\r\n" {

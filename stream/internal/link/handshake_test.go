@@ -16,7 +16,7 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-func TestTheHandshakeSaysWhatCameInPlaceOfCONNACK(t *testing.T) {
+func TestTheHandshakeErrorNamesTheCause(t *testing.T) {
 	var violation *frames.ProtocolError
 	for name, c := range map[string]struct {
 		answer []byte
