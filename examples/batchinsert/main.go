@@ -43,9 +43,9 @@ import (
 var (
 	file  = flag.String("db", filepath.Join(os.TempDir(), "millrace-readings.db"), "`file` of the database")
 	id    = flag.String("id", "readings-writer", "client `identifier`: unique at the broker, and the same at every start")
-	size  = flag.Int("batch", 500, "`number` of messages that one transaction has at most")
-	wait  = flag.Duration("wait", 200*time.Millisecond, "`time` for which a batch that is not full waits for more messages")
-	every = flag.Duration("every", time.Second, "`interval` at which the broker in this process publishes 100 readings")
+	size  = demo.Count("batch", 500, 1, 100_000, "`number` of messages that one transaction has at most")
+	wait  = demo.Time("wait", 200*time.Millisecond, "`time` for which a batch that is not full waits for more messages")
+	every = demo.Interval("every", time.Second, "`interval` at which the broker in this process publishes 100 readings")
 )
 
 // reading is the payload of a message.

@@ -85,5 +85,5 @@ func TestADatabaseThatCannotBeOpenedIsAnError(t *testing.T) {
 }
 
 func TestABatchSizeBelowOneIsAnError(t *testing.T) {
-	exampletest.Start(t, "-db", filepath.Join(t.TempDir(), "readings.db"), "-batch", "0").Fail(`max 0 is below 1`)
+	exampletest.Start(t, "-db", filepath.Join(t.TempDir(), "readings.db"), "-batch", "0").Misused(`"0" for flag -batch: must be between 1 and 100000`)
 }

@@ -36,7 +36,7 @@ var (
 	filters = flag.String("filters", "plant/#,alarm/#", "topic `filters`, separated by commas")
 	prefix  = flag.String("prefix", "", "`prefix` of forwarded topics; without it both brokers must know MQTT 5")
 	id      = flag.String("id", "bridge", "client `identifier`: unique at both brokers, and the same at every start")
-	every   = flag.Duration("every", time.Second, "`interval` at which the first broker, if it is in this process, publishes messages")
+	every   = demo.Interval("every", time.Second, "`interval` at which the first broker, if it is in this process, publishes messages")
 )
 
 // patience bounds the wait for the last Receipts at the end, and then the wait for the last acks.

@@ -19,7 +19,7 @@ import (
 
 var (
 	folder = flag.String("store", filepath.Join(os.TempDir(), "millrace-durable"), "`folder` of the session")
-	every  = flag.Duration("every", time.Second, "`interval` between two readings")
+	every  = demo.Interval("every", time.Second, "`interval` between two readings")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }

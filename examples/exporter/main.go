@@ -27,8 +27,8 @@ import (
 var (
 	filter = flag.String("filter", "plant/#", "topic `filter` of the values")
 	listen = flag.String("listen", "127.0.0.1:9641", "`address` of the HTTP server")
-	limit  = flag.Int("topics", 10_000, "`number` of topics that are kept; messages of others are left out and counted")
-	every  = flag.Duration("every", time.Second, "`interval` at which the broker in this process publishes values")
+	limit  = demo.Count("topics", 10_000, 1, 100_000_000, "`number` of topics that are kept; messages of others are left out and counted")
+	every  = demo.Interval("every", time.Second, "`interval` at which the broker in this process publishes values")
 )
 
 func main() { demo.Main(run, demo.Feed{Round: values, Every: every}) }

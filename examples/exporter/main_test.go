@@ -110,3 +110,7 @@ func TestAnAddressInUseIsAnError(t *testing.T) {
 	exampletest.Start(t, "-listen", address).Fail(`address already in use`)
 	p.Interrupt()
 }
+
+func TestANumberOfTopicsBelowOneIsRefused(t *testing.T) {
+	exampletest.Start(t, "-topics", "-1").Misused(`^invalid value "-1" for flag -topics: must be between 1 and 100000000\n`)
+}

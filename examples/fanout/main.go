@@ -41,9 +41,9 @@ import (
 var (
 	file    = flag.String("db", filepath.Join(os.TempDir(), "millrace-events.db"), "`file` of the database")
 	id      = flag.String("id", "events-writer", "client `identifier`: unique at the broker, and the same at every start")
-	workers = flag.Int("workers", 8, "`number` of workers")
-	size    = flag.Int("batch", 100, "`number` of events that one transaction has at most")
-	every   = flag.Duration("every", time.Second, "`interval` at which the broker in this process publishes an event for each machine")
+	workers = demo.Count("workers", 8, 1, 1000, "`number` of workers")
+	size    = demo.Count("batch", 100, 1, 100_000, "`number` of events that one transaction has at most")
+	every   = demo.Interval("every", time.Second, "`interval` at which the broker in this process publishes an event for each machine")
 )
 
 func main() {
@@ -64,9 +64,6 @@ func round(n int64) (messages []mqtt.Message) {
 }
 
 func run(ctx context.Context, broker string) error {
-	if *workers < 1 || *size < 1 {
-		return fmt.Errorf("-workers %d and -batch %d must be at least 1", *workers, *size)
-	}
 	db, err := openTable(*file)
 	if err != nil {
 		return err

@@ -41,5 +41,5 @@ func TestADatabaseThatCannotBeOpenedIsAnError(t *testing.T) {
 }
 
 func TestNumbersBelowOneAreAnError(t *testing.T) {
-	exampletest.Start(t, "-workers", "0").Fail(`-workers 0 and -batch 100 must be at least 1`)
+	exampletest.Start(t, "-workers", "0").Misused(`"0" for flag -workers: must be between 1 and 1000`)
 }

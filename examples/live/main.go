@@ -24,9 +24,9 @@ import (
 
 var (
 	addr  = flag.String("http", "127.0.0.1:8642", "`address` of the page; port 0 is any free one")
-	every = flag.Duration("every", 25*time.Millisecond, "`interval` between two rounds of messages")
-	sleep = flag.Duration("sleep", 15*time.Second, "`time` for which the miller sleeps at his 500th order, and every 1,000 orders after it")
-	cut   = flag.Duration("cut", time.Minute, "`time` after which the broker in this process cuts all connections; 0 is never")
+	every = demo.Interval("every", 25*time.Millisecond, "`interval` between two rounds of messages")
+	sleep = demo.Time("sleep", 15*time.Second, "`time` for which the miller sleeps at his 500th order, and every 1,000 orders after it")
+	cut   = demo.Time("cut", time.Minute, "`time` after which the broker in this process cuts all connections; 0 is never")
 )
 
 func main() { demo.Main(run, demo.Feed{Cut: cut}) }

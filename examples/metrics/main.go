@@ -35,7 +35,7 @@ import (
 
 var (
 	listen = flag.String("listen", "127.0.0.1:9642", "`address` of the HTTP server")
-	every  = flag.Duration("every", time.Second, "`interval` between two messages")
+	every  = demo.Interval("every", time.Second, "`interval` between two messages")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }

@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sync"
 	"time"
@@ -17,10 +16,10 @@ import (
 )
 
 var (
-	every   = flag.Duration("every", 2*time.Second, "`interval` between two rounds")
-	figures = flag.Duration("figures", 10*time.Second, "`interval` between two lines of figures")
-	cut     = flag.Duration("cut", 0, "`time` after which the broker in this process cuts each connection; 0 is never")
-	version = flag.Int("version", 0, "protocol `level`: 3, 4 or 5; 0 is 5, or 4 if the broker does not know 5")
+	every   = demo.Interval("every", 2*time.Second, "`interval` between two rounds")
+	figures = demo.Interval("figures", 10*time.Second, "`interval` between two lines of figures")
+	cut     = demo.Time("cut", 0, "`time` after which the broker in this process cuts each connection; 0 is never")
+	version = demo.Count("version", 0, 0, 5, "protocol `level`: 3, 4 or 5; 0 is 5, or 4 if the broker does not know 5")
 )
 
 var topics = []mqtt.Filter{

@@ -71,3 +71,9 @@ func TestEachCutIsRestored(t *testing.T) {
 func TestOnlyTheBrokerInThisProcessCanBeCut(t *testing.T) {
 	exampletest.Start(t, "-broker", "mqtt://localhost", "-cut", "1s").Fail(`-cut .* does not go with -broker`)
 }
+
+func TestADurationThatCannotBeIsRefused(t *testing.T) {
+	exampletest.Start(t, "-every", "0").Misused(`^invalid value "0" for flag -every: must be above 0\n`)
+	exampletest.Start(t, "-figures", "0").Misused(`^invalid value "0" for flag -figures: must be above 0\n`)
+	exampletest.Start(t, "-cut", "-3s").Misused(`^invalid value "-3s" for flag -cut: must be at least 0\n`)
+}

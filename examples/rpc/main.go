@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"strconv"
 	"sync"
@@ -17,9 +16,9 @@ import (
 )
 
 var (
-	count    = flag.Int("requests", 10_000, "`number` of requests")
-	troubles = flag.Int("troubles", 8, "`number` of times that connections break; every second time the broker is new")
-	patience = flag.Duration("expiry", 3*time.Second, "`time` after which a request without a reply ends")
+	count    = demo.Count("requests", 10_000, 1, 1_000_000_000, "`number` of requests")
+	troubles = demo.Count("troubles", 8, 0, 1_000_000, "`number` of times that connections break; every second time the broker is new")
+	patience = demo.Interval("expiry", 3*time.Second, "`time` after which a request without a reply ends")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }

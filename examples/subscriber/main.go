@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +12,7 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-var every = flag.Duration("every", 5*time.Second, "`interval` at which the broker in this process publishes")
+var every = demo.Interval("every", 5*time.Second, "`interval` at which the broker in this process publishes")
 
 // hello returns the messages that the broker in this process publishes in one round.
 func hello(n int) []mqtt.Message {

@@ -35,9 +35,9 @@ import (
 )
 
 var (
-	every   = flag.Duration("every", 2*time.Second, "`interval` between two messages")
+	every   = demo.Interval("every", 2*time.Second, "`interval` between two messages")
 	otlp    = flag.String("otlp", "", "`URL` of a collector for spans and metrics; without it the spans are printed")
-	version = flag.Int("version", 0, "protocol `level`: 4 or 5; 0 is 5, or 4 if the broker does not know 5")
+	version = demo.Count("version", 0, 0, 5, "protocol `level`: 4 or 5; 0 is 5, or 4 if the broker does not know 5")
 )
 
 func main() { demo.Main(run, demo.Feed{}) }

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sync"
 	"time"
@@ -12,7 +11,7 @@ import (
 	"github.com/go-millrace/mqtt/examples/internal/demo"
 )
 
-var every = flag.Duration("every", time.Second, "`interval` between two readings")
+var every = demo.Interval("every", time.Second, "`interval` between two readings")
 
 // Reading is the value that the messages carry.
 type Reading struct {

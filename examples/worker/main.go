@@ -20,7 +20,7 @@ import (
 var (
 	id    = flag.String("id", "worker-1", "`name` of this worker: unique at the broker, and the same at every start")
 	leave = flag.Bool("leave", false, "leave the group at the end: the broker keeps no jobs for this worker, and jobs in flight to it are lost")
-	every = flag.Duration("every", time.Second, "`interval` at which the broker in this process publishes jobs")
+	every = demo.Interval("every", time.Second, "`interval` at which the broker in this process publishes jobs")
 )
 
 func jobs(n int) []mqtt.Message {

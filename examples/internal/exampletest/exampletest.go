@@ -180,9 +180,21 @@ func (p *Program) End() []string {
 // Fail waits until the program exits by itself, with code 1 and an error that matches pattern.
 func (p *Program) Fail(pattern string) {
 	p.t.Helper()
+	p.exit(1, pattern)
+}
+
+// Misused waits until the program exits by itself because of its flags, with code 2 and an error
+// that matches pattern.
+func (p *Program) Misused(pattern string) {
+	p.t.Helper()
+	p.exit(2, pattern)
+}
+
+func (p *Program) exit(code int, pattern string) {
+	p.t.Helper()
 	p.end()
-	if p.cmd.ProcessState.ExitCode() != 1 || !regexp.MustCompile(pattern).MatchString(p.stderr.String()) {
-		p.fail("the program ended with %v, not with code 1 and an error that matches %q", p.cmd.ProcessState, pattern)
+	if p.cmd.ProcessState.ExitCode() != code || !regexp.MustCompile(pattern).MatchString(p.stderr.String()) {
+		p.fail("the program ended with %v, not with code %d and an error that matches %q", p.cmd.ProcessState, code, pattern)
 	}
 }
 
