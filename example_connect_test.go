@@ -62,8 +62,8 @@ func ExampleOptions_prepare() {
 }
 
 // The broker publishes the will when the connection breaks. The program publishes the birth at each
-// new connection, and "offline" at its end, since the broker drops the will at a DISCONNECT. All are
-// retained, so that a late subscriber sees the present status.
+// new connection, and "offline" at its end, since the broker drops the will at a DISCONNECT. All
+// are retained, so that a late subscriber sees the present status.
 func ExampleOptions_will() {
 	ctx := context.Background()
 	watch, err := mqtt.Dial(ctx, brokerURL, options)

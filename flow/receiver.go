@@ -58,7 +58,7 @@ type settled struct {
 type inbound struct {
 	pending    int    // unacknowledged deliveries, of this connection or parked
 	queuedAcks int    // acks for the identifier in the ring
-	duplicate  uint64 // number of the first duplicate on this connection, whose PUBREC waits until pending is 0; 0: no duplicate
+	duplicate  uint64 // number of the first duplicate on this connection; its PUBREC waits until pending is 0; 0: none
 	stored     bool   // its Received change is in the journal or in the store
 	doubt      bool   // it is of an earlier connection, and the broker may have lost it
 

@@ -45,7 +45,7 @@ type Snapshot struct {
 	Owner        string         // the client identifier of the session; "" if the store has none
 	Session      *SessionRecord // nil: none
 	Publications []Publication  // in ascending order of Seq
-	Received     []uint16       // identifiers of QoS 2 messages that were acknowledged by their consumers and not yet released by PUBREL
+	Received     []uint16       // identifiers of QoS 2 messages that consumers acknowledged and PUBREL did not release
 }
 
 // Empty reports whether the snapshot holds no publication and no received identifier. It ignores
@@ -82,7 +82,7 @@ const (
 	Received                        // all consumers acknowledged a QoS 2 message (ID)
 	Forgotten                       // PUBREL released the identifier of a QoS 2 message (ID)
 	Cleared                         // the whole session ended; its record is removed, the owner of the store stays
-	Opened                          // the broker opened or confirmed the session (Session); a ClientID in it becomes the owner of the store
+	Opened                          // the broker opened or confirmed the session (Session); its ClientID, if any, becomes the owner
 )
 
 // ChangeKinds is a set of kinds.

@@ -260,8 +260,8 @@ func (l *tortureLedger) got(r *reader, life int, m mqtt.Message, settled bool) m
 	l.counts["handed over"]++
 	before, again := r.handed[k]
 	row := mark{publisher: k.publisher, qos: k.qos}
-	// Who subscribes only now and then may get the second copy of a QoS 1 message alone, after newer
-	// messages: its publisher or the broker has sent the message again.
+	// A client that subscribes only now and then may get the second copy of a QoS 1 message alone,
+	// after newer messages: its publisher or the broker has sent the message again.
 	ordered := k.qos == mqtt.ExactlyOnce || k.qos == mqtt.AtLeastOnce && r.all
 	switch {
 	case !again && k.number < r.newest[row] && ordered:

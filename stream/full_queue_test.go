@@ -123,8 +123,8 @@ func TestFullAppliesToAnOfflineQueue(t *testing.T) {
 	}
 }
 
-// A queue that blocks is full in normal use, while the broker is slower than the publishers. Without
-// a connection it may be full for hours, so that is logged, once for each period.
+// A queue that blocks is full in normal use, while the broker is slower than the publishers.
+// Without a connection it may be full for hours, so that is logged, once for each period.
 func TestAFullQueueThatBlocksIsLoggedWhileOffline(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		acks, book := make(chan stream.Receipt, 20), &logbook{level: slog.LevelWarn}

@@ -254,7 +254,7 @@ func (a *arena) publish(q frames.QoS) {
 // call publishes a message with Publish, whose context ends after a second.
 func (a *arena) call(q frames.QoS) {
 	if a.s.Stats().Queued >= arenaQueue {
-		return // with a full queue the session would accept the message later, and the numbers would be out of order
+		return // a full queue would accept the message later, and the numbers would be out of order
 	}
 	n := len(a.log.out)
 	a.log.accepted(q)

@@ -9,8 +9,8 @@ import (
 )
 
 // handovers count the messages that are handed over to consumers, and record the times of the
-// hand-overs, and of the acks that follow, for Timings and for the Observer. Hand-overs are recorded
-// on the goroutines of the consumers and feeders, acks on the loop.
+// hand-overs, and of the acks that follow, for Timings and for the Observer. Hand-overs are
+// recorded on the goroutines of the consumers and feeders, acks on the loop.
 //
 // Invariant: ring has the deliveries with the numbers from first up to next that were put into an
 // inbox and not acknowledged since, each at its number modulo the length of ring.

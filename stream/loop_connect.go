@@ -32,8 +32,8 @@ func (l *loop) event(e event) {
 	}
 }
 
-// schedule plans the next attempt after a failure, and returns its time and the wait until then. With
-// NoReconnect there is none.
+// schedule plans the next attempt after a failure, and returns its time and the wait until then.
+// With NoReconnect there is none.
 func (l *loop) schedule(cause error) (next time.Time, wait time.Duration) {
 	if l.settings.noReconnect {
 		return next, 0

@@ -118,8 +118,9 @@ func (m *merge) ended() {
 	}
 }
 
-// join makes m the consumer of the inbox. It returns m then. If the inbox has another consumer, join
-// changes nothing, and returns the name of that consumer's method, and its merge if there is one.
+// join makes m the consumer of the inbox. It returns m then. If the inbox has another consumer,
+// join changes nothing, and returns the name of that consumer's method, and its merge if there is
+// one.
 func (b *inbox) join(m *merge) (is *merge, other string) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()

@@ -41,7 +41,7 @@ type Observer struct {
 // Published is a publication that has ended.
 type Published struct {
 	Receipt                // without the Tag of a request
-	Accepted time.Time     // when the session accepted the message, or refused it; for a publication from a Store, when the session began
+	Accepted time.Time     // when the session accepted or refused the message; from a Store: when the session began
 	Took     time.Duration // from Accepted to the end of the publication
 }
 

@@ -9,7 +9,8 @@ import (
 )
 
 // An overflow counts the publications for which the queue had no room, and logs once in each period
-// in which the queue is full that they are refused, evict others, or wait for a connection. A period ends when half of the queue is free.
+// in which the queue is full that they are refused, evict others, or wait for a connection. A
+// period ends when half of the queue is free.
 type overflow struct {
 	full    flow.Full // Options.Full
 	warned  bool      // in this period

@@ -11,7 +11,7 @@ import (
 // owner says where the Receipt of a publication goes. A withdrawn publication has the zero owner,
 // and its Receipt is dropped.
 type owner struct {
-	tag   any            // the Tag of the Receipt; or a *stage, *publishCall or receiptTag, which gets the result in place of ack
+	tag   any            // the Tag of the Receipt; a *stage, *publishCall or receiptTag gets the result in place of ack
 	ack   chan<- Receipt // nil drops the Receipt
 	shift uint64         // of a stage: the place of a message less its sequence number; without a stage 1
 }

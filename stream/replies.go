@@ -115,7 +115,7 @@ func (r *replies) replyTopic(t *terms) string {
 		base = "reply/" + strings.NewReplacer("+", "_", "#", "_").Replace(t.clientID)
 	}
 	var digits [8]byte
-	if t.kept { // the next client of the session subscribes to the same topic, and takes the replies that are left there
+	if t.kept { // the next client of the session subscribes to the same topic, and takes late replies
 		sum := sha256.Sum256([]byte(t.clientID))
 		copy(digits[:], sum[:])
 	} else {

@@ -23,12 +23,14 @@ import (
 //	*RefusedError, ErrRefused                       false: the broker will refuse again
 //	*LimitError, *VersionError, ErrExpired          false: the message must change first
 //	*ConnectError                                   ServerUnavailable, ServerBusy, QuotaExceeded,
-//	                                                UseAnotherServer, ConnectionRateExceeded: true, else false
+//	                                                UseAnotherServer, ConnectionRateExceeded:
+//	                                                true, else false
 //	*HTTPError                                      408, 429 and 5xx: true, else false
 //	*ProtocolError, *TooLargeError                  false: the broker will send the same again
 //	certificate that is not trusted                 false
 //	ErrEvicted                                      false: it would displace a newer message
-//	ErrFull                                         true, unless the message is larger than QueueBytes
+//	ErrFull                                         true, unless the message is larger than
+//	                                                QueueBytes
 //	ErrNotSent for any other reason                 true, also if the reason is ErrBehind
 //	network error, end of a context                 true
 //	any other error                                 false, also ErrBehind alone

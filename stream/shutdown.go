@@ -68,8 +68,8 @@ func (s *Session) ShutdownWith(ctx context.Context, f Farewell) error {
 // error says how many. Close also waits for a second each, and no longer, for a Decoder, for an
 // Encoder, for a connection attempt (DialContext and the hooks of Options), for the log handler and
 // for the functions Delivered and Warned of an Observer; its error names those that still run. So
-// any of them may call Close. Close has no such limit for Store.Commit, since a Receipt must not say
-// that a message is stored when it is not.
+// any of them may call Close. Close has no such limit for Store.Commit, since a Receipt must not
+// say that a message is stored when it is not.
 func (s *Session) Close() error {
 	s.life.close()
 	<-s.life.done.passed()

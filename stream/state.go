@@ -18,7 +18,7 @@ type State struct {
 	Attempt  int            // failed connection attempts since the last connection
 	Err      error          // why the session is not online; nil while online and before the first failure
 	Since    time.Time      // the time of the change to this State
-	Next     time.Time      // when the next attempt begins; in the past while the attempt is under way; zero while online, and if no attempt follows
+	Next     time.Time      // the beginning of the next attempt, also while it is under way; zero while online or at the end
 	Server   *Server        // the broker's part of the terms on MQTT 5; nil while offline and on 3.x
 	Endpoint string         // the URL of the last connection, at first the URL given to Open, without user, password and query
 }

@@ -9,7 +9,7 @@ type Stats struct {
 	Acknowledged uint64 // QoS 1 and 2 publications whose exchange was completed
 	Received     uint64 // PUBLISH packets received, second copies included
 	Dropped      uint64 // QoS 0 messages dropped for lack of room (ReceiveBytes)
-	Discarded    uint64 // messages acknowledged and dropped because nobody claims them, by Unsubscribe, or by the end of Latest
+	Discarded    uint64 // messages acknowledged and dropped: unclaimed, by Unsubscribe, or by the end of Latest
 	Superseded   uint64 // messages acknowledged and dropped by Latest for newer ones
 	TooLarge     uint64 // PUBLISH packets above MaxPacket, acknowledged and dropped; on MQTT 5 they end the connection
 	GivenUp      uint64 // publications given up because the broker closed every connection at them (GiveUp)
@@ -17,7 +17,7 @@ type Stats struct {
 	NotQueued    uint64 // publications refused because the queue was full (Full)
 	Evicted      uint64 // queued publications that gave way to newer ones (Full)
 	LateReplies  uint64 // replies for which no request waits; they are acknowledged
-	Unreported   uint64 // publications that failed without an Ack channel, or whose Receipt nobody received after the context of PublishFrom ended
+	Unreported   uint64 // failed publications without an Ack channel, or without a receiver after the end of PublishFrom
 	BytesIn      uint64 // bytes of MQTT packets received, without CONNACK
 	BytesOut     uint64 // bytes of MQTT packets sent, without CONNECT
 	Writes       uint64 // batches handed to the connection
@@ -29,7 +29,7 @@ type Stats struct {
 	NotSent      uint64 // publications that ended with ErrNotSent, but not before the session had accepted or refused them
 	Unconfirmed  uint64 // publications that ended with ErrUnconfirmed
 	Failed       uint64 // publications that ended with any other error: ErrRefused, ErrKept, DowngradedError
-	HandedOver   uint64 // messages sent to a channel or passed to a range loop; All takes up to 64, of which the first counts at once, the others with the last
+	HandedOver   uint64 // messages sent to a channel or passed to a range loop; All counts up to 63 of them later
 	Requeued     uint64 // calls of Requeue that had an effect
 	Commits      uint64 // commits of the Store that succeeded
 
@@ -39,7 +39,7 @@ type Stats struct {
 	OldestQueued   time.Duration // how long ago the oldest of them was accepted
 	InFlight       int           // QoS 1 and 2 publications that await their ack
 	OldestInFlight time.Duration // how long ago the oldest of them was accepted
-	Window         int           // how many may await it on the last connection: Options.Window, or the broker's Receive Maximum if that is less
+	Window         int           // how many may await it on the last connection: the lower of Options.Window and Receive Maximum
 	Receipts       int           // Receipts that wait for room in their channels
 	Unacked        int           // QoS 1 and 2 deliveries of this connection whose ack was not yet sent
 	OldestUnacked  time.Duration // the age of the oldest of them, which holds back the acks of the others

@@ -18,7 +18,7 @@ type SubscriptionInfo struct {
 	Leaving       bool            // Unsubscribe or Drain waits for the broker's UNSUBACK
 	Inbox         int             // messages received and not yet handed over; without Latest
 	InboxBytes    int             // their bytes, counted as for ReceiveBytes
-	Unacked       int             // QoS 1 and 2 deliveries of this connection that no consumer has acknowledged, including the messages in Inbox
+	Unacked       int             // QoS 1 and 2 deliveries of this connection that no consumer has acknowledged, Inbox included
 	OldestUnacked time.Duration   // the age of the oldest of them
 }
 

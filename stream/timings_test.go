@@ -308,7 +308,8 @@ func TestTimingsOfConnectionsPingsAndCommits(t *testing.T) {
 	})
 }
 
-// Events from before the first call of Timings are not recorded, and the figures stay after the end.
+// Events from before the first call of Timings are not recorded, and the figures stay after the
+// end.
 func TestTimingsBeginWithTheFirstCallAndStayAfterTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)

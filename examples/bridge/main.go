@@ -1,7 +1,7 @@
 // Bridge copies messages between two brokers, in both directions, at least once. It loses no
 // message when one of the brokers, or the bridge itself, is killed and started again:
 //
-//	go run ./examples/bridge -broker mqtt://left.example -other mqtts://right.example -filters 'plant/#,alarm/#'
+//	go run ./examples/bridge -broker mqtt://left -other mqtts://right -filters 'plant/#,alarm/#'
 //
 // A message is acknowledged to its broker only when the other broker has acknowledged it to the
 // bridge. Until then the first broker keeps the message in the session of the bridge, and sends it

@@ -19,9 +19,9 @@ const (
 	metricSignal
 )
 
-// An outage is the time in which exports fail. The program prints its beginning and its end. The SDK
-// would print each failure. Spans of failed exports are lost. Metrics are cumulative, so the next
-// export has all of them.
+// An outage is the time in which exports fail. The program prints its beginning and its end. The
+// SDK would print each failure. Spans of failed exports are lost. Metrics are cumulative, so the
+// next export has all of them.
 //
 // Invariant: failing has the signals whose last export failed.
 type outage struct {

@@ -6,7 +6,8 @@
 //	store, err := boltstore.Open("/var/lib/pump/session.db", nil)
 //	...
 //	defer store.Close()
-//	client, err := mqtt.Dial(ctx, url, &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store})
+//	options := &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store}
+//	client, err := mqtt.Dial(ctx, url, options)
 //
 // The file is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which record
 // whose session uses the store. Attach writes to the file only to remove the record of another
@@ -38,9 +39,12 @@
 //
 //	bucket        key                    value
 //	meta          "format"               "millrace", version (4 bytes), check
-//	meta          "session"              version (1 byte), expiry (4 bytes), Seen (8 bytes), check, assigned client identifier; format 2
-//	meta          "state"                count and sum of keys for each bucket below (6 times 8 bytes), check, client identifier
-//	publications  Seq (8 bytes)          check, QoS, flags, packet identifier, length of topic (2 bytes), topic, extras, payload
+//	meta          "session"              version (1 byte), expiry (4 bytes), Seen (8 bytes), check,
+//	                                     assigned client identifier; format 2
+//	meta          "state"                count and sum of keys for each bucket below (6 times 8
+//	                                     bytes), check, client identifier
+//	publications  Seq (8 bytes)          check, QoS, flags, packet identifier, length of topic (2
+//	                                     bytes), topic, extras, payload
 //	flight        Seq (8 bytes)          check, flags, packet identifier
 //	received      identifier (2 bytes)   check
 //

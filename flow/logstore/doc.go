@@ -4,7 +4,8 @@
 //	store, err := logstore.Open("/var/lib/pump/session", nil)
 //	...
 //	defer store.Close()
-//	client, err := mqtt.Dial(ctx, url, &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store})
+//	options := &mqtt.Options{ClientID: "pump-1", KeepSession: true, Store: store}
+//	client, err := mqtt.Dial(ctx, url, options)
 //
 // The folder is locked from [Open] to [Store.Close]. The client calls Attach and Detach, which
 // record whose session uses the store. After one client has closed, the next client can use the
@@ -41,15 +42,18 @@
 // numbers. A segment has a header and frames; each frame begins at a multiple of 8 bytes. Numbers
 // are big-endian, checks are CRC-32C.
 //
-//	header   "millrace.log", format (4 bytes), number of the segment (8), salt (8), number of the first frame (8), size of the file (8), zero (4), check
-//	frame    check of the header, check of the body, length of the body (4), zero (4), number of the frame (8),
-//	         first segment that is needed (8), count and sum of the publications in the store (8 + 8), body
+//	header   "millrace.log", format (4 bytes), number of the segment (8), salt (8), number of the
+//	         first frame (8), size of the file (8), zero (4), check
+//	frame    check of the header, check of the body, length of the body (4), zero (4), number of
+//	         the frame (8), first segment that is needed (8), count and sum of the publications in
+//	         the store (8 + 8), body
 //
 // Both checks of a frame begin with the salt, a random number, so that a payload that looks like a
 // frame is never taken for one. The body of a frame is a list of operations; each begins with its
 // kind (1 byte):
 //
-//	1 publication   check, size of the record (4), Seq (8), flags (1), identifier (2), length of topic (2), extras, topic, payload
+//	1 publication   check, size of the record (4), Seq (8), flags (1), identifier (2), length of
+//	                topic (2), extras, topic, payload
 //	2 progress      Seq (8), flags (1), identifier (2)
 //	3 completed     Seq (8)
 //	4 received      identifier (2)

@@ -14,7 +14,7 @@ import (
 //	old, err := boltstore.Open("/var/lib/pump/session.db", nil)
 //	...
 //	err = logstore.Import("/var/lib/pump/session", old, nil)
-//	if err == nil || errors.Is(err, fs.ErrExist) { // this program was killed before it removed the file
+//	if err == nil || errors.Is(err, fs.ErrExist) { // killed before it removed the file
 //		err = errors.Join(old.Close(), os.Remove("/var/lib/pump/session.db"))
 //	}
 //

@@ -21,8 +21,8 @@
 // # Shutdown
 //
 // An open page is a request that does not end. Register [Page.Close] with
-// [http.Server.RegisterOnShutdown], or [http.Server.Shutdown] waits for open pages until its context
-// ends:
+// [http.Server.RegisterOnShutdown], or [http.Server.Shutdown] waits for open pages until its
+// context ends:
 //
 //	server.RegisterOnShutdown(page.Close)
 //
