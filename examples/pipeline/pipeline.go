@@ -8,10 +8,9 @@ import (
 	"github.com/go-millrace/mqtt"
 )
 
-// pipeline receives lines, transforms them and publishes the results. It acknowledges a line when
-// the broker has acknowledged the result, so every line is processed at least once. The client
-// needs a ClientID and KeepSession. Without them the first lost connection ends the pipeline, and
-// lines that come meanwhile are lost.
+// pipeline publishes each line in capitals. It acks a line when the broker has acked the result, so
+// every line is processed at least once. The client needs a ClientID and KeepSession. Without them
+// the first lost connection ends the pipeline, and lines that come meanwhile are lost.
 func pipeline(ctx context.Context, client *mqtt.Client) error {
 	sub, err := client.Subscribe(ctx, mqtt.Filter{Topic: "lines", QoS: mqtt.AtLeastOnce})
 	if err != nil {

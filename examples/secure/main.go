@@ -47,9 +47,8 @@ func secure(ctx context.Context, broker, password string, conf *tls.Config) erro
 	status := func(s string) mqtt.Message { topic.Payload = []byte(s); return topic }
 	will := status("lost")
 	client, err := mqtt.Open(broker, &mqtt.Options{ // mqtts://broker.example:8883
-		Username: "pump-1", Password: []byte(password),
-		TLS:  conf, // nil trusts the certificates of the system
-		Will: &will,
+		Username: "pump-1", Password: []byte(password), Will: &will,
+		TLS: conf, // nil trusts the certificates of the system
 	})
 	if err != nil {
 		return err
