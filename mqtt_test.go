@@ -582,7 +582,7 @@ func TestMatchFollowsTheStandard(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheFaceAreThoseOfTheirPackages(t *testing.T) {
+func TestErrorsCompareAsDocumented(t *testing.T) {
 	if !errors.Is(mqtt.ErrClosed, net.ErrClosed) || errors.Is(mqtt.ErrNotSent, mqtt.ErrUnconfirmed) {
 		t.Fatal("the errors do not compare as the package comment says")
 	}

@@ -191,7 +191,7 @@ func TestUnwrittenBatchCountsAsUnsent(t *testing.T) {
 	s.sends("b#1 dup", "c", "d#2", "e", "f#3")
 }
 
-func TestQoS0GoesBackToItsPlaceAmongThoseThatWait(t *testing.T) {
+func TestUnwrittenQoS0ReturnsToItsPlace(t *testing.T) {
 	s := newScript(t, 2, nil)
 	s.add(0, "a")
 	s.add(1, "b")

@@ -21,7 +21,7 @@ func TestErrorsNameFieldLimitAndNumbers(t *testing.T) {
 	}
 }
 
-func TestConstantsAreThoseOfTheEncoding(t *testing.T) {
+func TestConstantsFitTheEncoding(t *testing.T) {
 	// Section 2.2.3: the remaining length has up to four bytes of seven bits, after the first byte.
 	if MaxRemaining != 1<<28-1 || MaxPacket != 1+4+MaxRemaining || MaxString != 1<<16-1 {
 		t.Error(MaxRemaining, MaxPacket, MaxString)

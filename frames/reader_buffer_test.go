@@ -97,7 +97,7 @@ func TestReaderWithoutKeepAllocatesNothing(t *testing.T) {
 
 // Kept frames stay unchanged while the Reader reads on through cut frames, full buffers and large
 // frames.
-func TestKeepLeavesFramesToThoseWhoHoldThem(t *testing.T) {
+func TestKeptFramesStayUnchanged(t *testing.T) {
 	var sizes []int
 	for i := range 400 {
 		sizes = append(sizes, i*37%900)

@@ -97,7 +97,7 @@ func TestABrokerThatRestartsInOrderLosesNothing(t *testing.T) {
 // because it retransmits until the broker acknowledges. It does not send a QoS 2 message again that
 // may have been routed, and reports it with ErrSessionLost (U24). It keeps the order. It also
 // subscribes again, so that every later publication arrives.
-func TestAKilledBrokerGetsUnacknowledgedPublicationsAgain(t *testing.T) {
+func TestARestartedBrokerGetsUnacknowledgedPublications(t *testing.T) {
 	withWindows(t, func(t *testing.T, window int) {
 		withStores(t, func(t *testing.T, open func(*testing.T) []mqtt.Store) {
 			withMosquitto(t, setup{}, func(t *testing.T, b *broker, v mqtt.Version) {

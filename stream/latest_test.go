@@ -43,7 +43,7 @@ func TestLatestAcknowledgesOnArrivalAndKeepsTheNewest(t *testing.T) {
 }
 
 // The first message is offered while the others arrive one by one.
-func TestANewerMessageReplacesTheOneThatIsOffered(t *testing.T) {
+func TestANewerMessageReplacesTheOfferedOne(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		ch := subscribed(t, s, c, "a", atMost).Latest(stream.LatestOptions{})

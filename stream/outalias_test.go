@@ -45,7 +45,7 @@ func published(t *testing.T, s *stream.Session, c *streamtest.Conn, topic string
 
 // V32: a topic gets an alias when it comes again, in as many as the broker takes on this
 // connection.
-func TestTopicAliasesAreThoseOfTheConnection(t *testing.T) {
+func TestTopicAliasesEndWithTheConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := aliasing(t, b, 10, stream.Options{})
 		published(t, s, c, "plant/hall/press/1", aliased("plant/hall/press/1", 0, 0, 0))

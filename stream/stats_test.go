@@ -144,7 +144,7 @@ func TestStatsCountBytesAndWrites(t *testing.T) {
 	})
 }
 
-func TestStatsAfterCloseAreThoseOfTheEnd(t *testing.T) {
+func TestStatsStayUnchangedAfterClose(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		sub := subscribed(t, s, c, "a", atLeast)

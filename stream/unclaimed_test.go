@@ -303,7 +303,7 @@ func TestMessageThatOthersHaveIsNotReturnedToTheUnclaimed(t *testing.T) {
 	}
 }
 
-func TestMessageOfASubscriptionThatNeverWasGoesToOneThatHasComeSince(t *testing.T) {
+func TestMessagesOfAFailedSubscribeGoToALaterSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T, b *streamtest.Broker) {
 		s, c := connected(t, b, nil)
 		c.Send(inboundRun("a", atLeast, 1, 2)...)

@@ -17,7 +17,7 @@ func TestAWorkerAcksItsMessagesAtCtrlC(t *testing.T) {
 	exampletest.LastLine(t, p.Interrupt(), `^finished  \d+ received, 0 unacknowledged$`)
 }
 
-func TestWorkersShareTheJobsAndOneThatLeavesGetsNoMore(t *testing.T) {
+func TestWorkersShareTheJobsUntilTheyLeave(t *testing.T) {
 	broker, err := demo.StartBroker(demo.Feed{})
 	if err != nil {
 		t.Fatal(err)

@@ -169,7 +169,7 @@ func TestAStoreThatAnotherProcessMakesIsInUse(t *testing.T) {
 	}
 }
 
-func TestManyWhoMakeTheSameStoreGetItOnceAtATime(t *testing.T) {
+func TestConcurrentOpensGetTheStoreOneByOne(t *testing.T) {
 	for range 20 {
 		path, got := newPath(t), make(chan error)
 		for i := range 8 {

@@ -160,7 +160,7 @@ func TestAStoreThatWasNotFinishedIsMadeAnew(t *testing.T) {
 	}
 }
 
-func TestManyWhoMakeTheSameStoreGetItOnceAtATime(t *testing.T) {
+func TestConcurrentOpensGetTheStoreOneByOne(t *testing.T) {
 	for range 20 {
 		path, got := newPath(t), make(chan error)
 		for i := range 8 {
