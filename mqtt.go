@@ -1229,6 +1229,10 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsub
 // Err returns the reason why the channels closed. It returns nil while they are open, and after
 // Unsubscribe, Drain, Close or Shutdown. If the broker refuses a filter when the session restores
 // the Subscription, the Subscription ends with a *RefusedError.
+//
+// A call of Batches, Latest or Merge with a wrong argument returns a closed channel and does not
+// end the Subscription. Err then returns an *OptionError until the next consumer begins: a call
+// that makes a channel, or a range loop. A range loop never ends with that error.
 func (s *Subscription) Err() error { return s.s.Err() }
 
 // Open starts a client and returns before it is connected. An error of Open concerns the arguments

@@ -79,6 +79,7 @@ func (b *inbox) Batches(max int, wait time.Duration) <-chan Batch {
 	if b.batches == nil {
 		b.batches = make(map[batching]chan Batch)
 	}
+	b.begins()
 	b.batches[g] = ch
 	if !b.all.life.start(feeder, func() { b.feedBatches(ch, g) }) {
 		close(ch)

@@ -19,6 +19,7 @@ func (b *inbox) Messages() <-chan frames.Message {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
 	if b.messages == nil {
+		b.begins()
 		b.messages = make(chan frames.Message)
 		feed(b, b.messages, func(d Delivery) (frames.Message, bool) { return d.Message, true }, nil)
 	}
@@ -31,6 +32,7 @@ func (b *inbox) Deliveries() <-chan Delivery {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
 	if b.delivers == nil {
+		b.begins()
 		b.delivers = make(chan Delivery, deliveriesCap)
 		feed(b, b.delivers, acknowledgedByConsumer, func(d Delivery) Delivery { return d })
 	}
@@ -168,7 +170,7 @@ func (b *inbox) each(ctx context.Context, acks bool) iter.Seq2[Delivery, error] 
 
 // endOf returns the error with which an iterator ends, or nil.
 func (b *inbox) endOf(ctx context.Context) error {
-	if err := b.Err(); err != nil || ctx.Err() == nil {
+	if err := b.reason(); err != nil || ctx.Err() == nil {
 		return err
 	}
 	return context.Cause(ctx)
@@ -188,6 +190,7 @@ func isOver(stop <-chan struct{}, ctx context.Context) bool {
 func (b *inbox) decode() {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
+	b.begins()
 	b.decoded = true
 }
 
@@ -195,10 +198,18 @@ func (b *inbox) decode() {
 func (b *inbox) rangeLoops(n int) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()
+	if n > 0 {
+		b.begins()
+	}
 	b.ranges += n
 }
 
-// misused records an error that Err returns.
+// begins records that a consumer begins to receive, after a call with a wrong argument perhaps. The
+// caller holds the lock.
+func (b *inbox) begins() { b.misuse = nil }
+
+// misused records the error of a call with a wrong argument, whose channel is closed from the
+// start.
 func (b *inbox) misused(err error) {
 	b.all.mu.Lock()
 	defer b.all.mu.Unlock()

@@ -33,7 +33,7 @@ type inbox struct {
 	latest   map[LatestOptions]chan frames.Message
 	merged   *merge
 	ranges   int   // range loops that run
-	misuse   error // of a method that returns only a channel
+	misuse   error // of a call with a wrong argument, until the next consumer begins
 
 	left atomic.Bool // Unsubscribe was called: no message is handed over any more
 	exit *exit       // made with the first consumer
@@ -73,16 +73,24 @@ func (b *inbox) noneLater() {
 }
 
 // Err returns the reason why the channels closed. It returns nil while they are open, and after
-// Unsubscribe, Drain, Close or Shutdown.
+// Unsubscribe, Drain, Close or Shutdown. After a call of Batches, Latest or Merge with a wrong
+// argument it returns the error of that call, until the next consumer begins.
 func (b *inbox) Err() error {
+	if err := b.reason(); err != nil {
+		return err
+	}
 	b.all.mu.Lock()
-	err, misuse := b.err, b.misuse
+	defer b.all.mu.Unlock()
+	return b.misuse
+}
+
+// reason is Err without the error of a call with a wrong argument.
+func (b *inbox) reason() error {
+	b.all.mu.Lock()
+	err := b.err
 	b.all.mu.Unlock()
 	if err == nil {
 		err = b.all.life.Err()
-	}
-	if err == nil {
-		err = misuse
 	}
 	return err
 }

@@ -41,6 +41,7 @@ func (b *inbox) Latest(o LatestOptions) <-chan frames.Message {
 	if b.latest == nil {
 		b.latest = make(map[LatestOptions]chan frames.Message)
 	}
+	b.begins()
 	b.latest[o] = ch
 	f := &latestFeed{inbox: b, ch: ch, held: newNewest(o.N, b.all.limit, o.PerTopic), chunk: chunk{lends: true}}
 	if !b.all.life.start(feeder, f.run) {

@@ -140,6 +140,7 @@ func (b *inbox) join(m *merge) (is *merge, other string) {
 	case b.ranges > 0:
 		return nil, "a range loop"
 	}
+	b.begins()
 	b.merged = m
 	return m, ""
 }

@@ -175,9 +175,13 @@ func (sub *Subscription) AllBatches(ctx context.Context, max int) iter.Seq2[Batc
 // refused or not answered yet has QoS 0.
 func (sub *Subscription) Granted() []frames.QoS { return sub.set.Granted() }
 
-// Err returns the reason why the channels ended. It returns nil while they are open, and after
-// Unsubscribe or Close. If the broker refuses a filter when the session restores the Subscription,
-// the Subscription ends with a *RefusedError.
+// Err returns the reason why the channels closed. It returns nil while they are open, and after
+// Unsubscribe, Drain, Close or Shutdown. If the broker refuses a filter when the session restores
+// the Subscription, the Subscription ends with a *RefusedError.
+//
+// A call of Batches, Latest or Merge with a wrong argument returns a closed channel and does not
+// end the Subscription. Err then returns an *OptionError until the next consumer begins: a call
+// that makes a channel, or a range loop. A range loop never ends with that error.
 func (sub *Subscription) Err() error { return sub.set.inbox.Err() }
 
 // Unsubscribe ends the Subscription at once, and waits for the broker's UNSUBACK. Its channels
