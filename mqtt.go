@@ -560,7 +560,8 @@ type (
 	//	Count    uint64                          of durations
 	//	Sum      time.Duration                   of all durations
 	//	Buckets  [HistogramBuckets]uint64        the number of durations in each bucket
-	//	Bound(i int) time.Duration               the longest duration of bucket i
+	//	Bound(i int) time.Duration               the longest duration of bucket i; 0 if i is below
+	//	                                         0, the longest of all from HistogramBuckets-1 on
 	//	Native() iter.Seq2[int, uint64]          native index and count of the buckets in use
 	//	Quantile(q float64) time.Duration        an estimate, wrong by 19 % at most; q is 0 to 1
 	//	Mean() time.Duration
@@ -981,7 +982,8 @@ type Options struct {
 
 	// QueueBytes bounds the publications that Queue counts, in bytes. A message counts with its
 	// payload, its topic, about 160 bytes and their texts if it has Properties, and 128 bytes more.
-	// 0 is no limit; a negative value is an error. Stats.QueuedBytes is the present number.
+	// 0 is no limit; the minimum is 129, the size of an empty message to a topic of one byte.
+	// Stats.QueuedBytes is the present number.
 	QueueBytes int
 
 	// Full is the fate of a new publication for which Queue or QueueBytes has no room. 0 is Block.
@@ -1482,8 +1484,8 @@ func (c *Client) AwaitOnline(ctx context.Context) error { return c.s.AwaitOnline
 func (c *Client) Stats() Stats { return c.s.Stats() }
 
 // Timings sets t to the durations recorded since its first call. The first call begins the
-// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
-// called at any time, also after the end of the client.
+// recording and sets t to zero; with a nil t it only does the former. Later calls do not allocate,
+// and no call waits. Timings may be called at any time, also after the end of the client.
 func (c *Client) Timings(t *Timings) { c.s.Timings(t) }
 
 // Done returns a channel that is closed when the client has ended, after all other channels are

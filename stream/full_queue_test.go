@@ -452,3 +452,20 @@ func TestARequestIsRefusedByAFullQueue(t *testing.T) {
 		wantError(t, err, stream.ErrNotSent, stream.ErrFull)
 	})
 }
+
+// With the smallest QueueBytes there is room for the smallest message, and for no other.
+func TestTheSmallestQueueBytesTakeTheSmallestMessage(t *testing.T) {
+	for _, full := range []flow.Full{flow.Refuse, flow.EvictOldest} {
+		bubble(t, func(t *testing.T, b *streamtest.Broker) {
+			s := open(t, b, &stream.Options{QueueBytes: 129, Full: full})
+			ended := inBackground(func() error { return s.Publish(t.Context(), message("a", "", atMost)) })
+			synctest.Wait()
+			if n := s.Stats().QueuedBytes; n != 129 {
+				t.Errorf("%v: %d bytes are in the queue", full, n)
+			}
+			wantError(t, s.Publish(t.Context(), message("a", "x", atMost)), stream.ErrNotSent, stream.ErrFull)
+			s.Close()
+			<-ended
+		})
+	}
+}

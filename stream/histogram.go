@@ -49,8 +49,14 @@ func bucketOf(d time.Duration) int {
 }
 
 // Bound returns the longest duration of bucket i, which is 0 to HistogramBuckets-1. The last bucket
-// has no bound; for it Bound returns the longest time.Duration.
-func (h *Histogram) Bound(i int) time.Duration { return bucketBounds[i] }
+// has no bound; for it, and for a higher i, Bound returns the longest time.Duration. Below 0, where
+// no bucket is, Bound returns 0, so that bucket i counts durations from Bound(i-1) to Bound(i).
+func (h *Histogram) Bound(i int) time.Duration {
+	if i < 0 {
+		return 0
+	}
+	return bucketBounds[min(i, HistogramBuckets-1)]
+}
 
 // Native returns an iterator over the buckets that are not empty: the native index of each bucket,
 // as defined at HistogramSchema, and its count. The indexes rise.

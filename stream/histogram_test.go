@@ -93,6 +93,13 @@ func TestBucketsAreTheBucketsOfPrometheus(t *testing.T) {
 			t.Errorf("native index %d: got the bound %d, want %d", native, got, want)
 		}
 	}
+	for i, want := range map[int]time.Duration{
+		math.MinInt: 0, -1: 0, HistogramBuckets - 1: math.MaxInt64, HistogramBuckets: math.MaxInt64, math.MaxInt: math.MaxInt64,
+	} {
+		if got := h.Bound(i); got != want {
+			t.Errorf("bucket %d: got the bound %d, want %d", i, got, want)
+		}
+	}
 	var recorded histogram
 	recorded.record(time.Second, 2)
 	recorded.record(time.Second+1, 1)

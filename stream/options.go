@@ -88,7 +88,8 @@ type Options struct {
 	// Queue is how many accepted publications may wait for the window or for a connection.
 	Queue int
 
-	// QueueBytes bounds their bytes, counted as for ReceiveBytes.
+	// QueueBytes bounds their bytes, counted as for ReceiveBytes. 0 is no limit; the minimum is
+	// 129.
 	QueueBytes int
 
 	// Full is the fate of a new publication while Queue or QueueBytes is reached.
@@ -154,6 +155,7 @@ const (
 	defaultWriteTimeout   = 10 * time.Second
 	defaultQueue          = 1024
 	maxQueue              = 1 << 30
+	minQueueBytes         = flow.Overhead + 1 // an empty message to a topic of one byte
 	defaultReceiveBytes   = 16 << 20
 	defaultSlowConsumer   = 30 * time.Second
 	defaultMaxUnread      = 64 << 20
@@ -270,8 +272,8 @@ func (o *Options) check(endpoints []*link.Endpoint) error {
 		return link.BadOption("GiveUp", "%d is below 2; 0 is never", o.GiveUp)
 	case o.Queue < 1 || o.Queue > maxQueue:
 		return link.BadOption("Queue", "%d is outside 1 to %d", o.Queue, maxQueue)
-	case o.QueueBytes < 0:
-		return link.BadOption("QueueBytes", "%d is below 0", o.QueueBytes)
+	case o.QueueBytes != 0 && o.QueueBytes < minQueueBytes:
+		return link.BadOption("QueueBytes", "%d is below %d, the size of the smallest message; 0 is no limit", o.QueueBytes, minQueueBytes)
 	case o.Full > flow.EvictOldest:
 		return link.BadOption("Full", "%d is none of Block (0), Refuse (1) and EvictOldest (2)", o.Full)
 	}

@@ -58,7 +58,8 @@ func TestBadOptionsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{"Store without KeepSession", options{Store: flow.NewMemoryStore()}, []string{"Store", "KeepSession", "ClearSession"}},                                            // U27
 		{"ClearSession without Store", options{ClearSession: true}, []string{"ClearSession", "Store"}},
 		{"ClearSession with KeepSession", options{ClearSession: true, KeepSession: true, ClientID: "c", Store: flow.NewMemoryStore()}, []string{"ClearSession", "KeepSession"}},
-		{"QueueBytes below 0", options{QueueBytes: -1}, []string{"QueueBytes", "-1", "below 0"}},
+		{"QueueBytes below 0", options{QueueBytes: -1}, []string{"QueueBytes", "-1", "below 129", "0 is no limit"}},
+		{"QueueBytes below every message", options{QueueBytes: 128}, []string{"QueueBytes", "128", "below 129", "0 is no limit"}},
 		{"Full of no known value", options{Full: 3}, []string{"Full", "3", "EvictOldest (2)"}},
 		{"KeepSession without ClientID", options{Version: frames.V311, KeepSession: true}, []string{"client identifier", "empty", "clean session"}},
 		{"KeepSession without ClientID, 3.1", options{Version: frames.V31, KeepSession: true}, []string{"client identifier", "1 to 23 characters"}},

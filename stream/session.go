@@ -88,6 +88,6 @@ func (s *Session) AwaitOnline(ctx context.Context) error {
 func (s *Session) States(ctx context.Context) <-chan State { return s.states.States(ctx) }
 
 // Timings sets t to the durations recorded since its first call. The first call begins the
-// recording and sets t to zero. Later calls do not allocate, and no call waits. Timings may be
-// called at any time, also after the end of the session.
+// recording and sets t to zero; with a nil t it only does the former. Later calls do not allocate,
+// and no call waits. Timings may be called at any time, also after the end of the session.
 func (s *Session) Timings(t *Timings) { s.timings.read(t) }

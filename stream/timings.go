@@ -110,12 +110,15 @@ func (t *timings) ping(d time.Duration) {
 	}
 }
 
-// read copies the present values to to. The first call begins the recording.
+// read copies the present values to to, unless to is nil. The first call begins the recording.
 func (t *timings) read(to *Timings) {
 	r := t.made.Load()
 	if r == nil {
 		t.made.CompareAndSwap(nil, new(recordings))
 		r = t.made.Load()
+	}
+	if to == nil {
+		return
 	}
 	for q := range r.published {
 		r.published[q].read(&to.Published[q])

@@ -361,3 +361,17 @@ func TestTimingsAndAnObserverCostNoAllocation(t *testing.T) {
 		wantCostOf(t, watched(t), "Latest", q, n, perReceived, func(b *bench) { b.superseding(q, n) })
 	}
 }
+
+func TestTimingsWithoutAPlaceBeginsTheRecording(t *testing.T) {
+	bubble(t, func(t *testing.T, b *streamtest.Broker) {
+		s, c := connected(t, b, nil)
+		sub := subscribed(t, s, c, "a", atLeast)
+		for range 2 {
+			s.Timings(nil)
+			c.Send(publish("a", "", atLeast, 1, false))
+			(<-sub.Deliveries()).Ack()
+			c.Expect(ack(puback, 1))
+		}
+		wantTimes(t, "acked", timings(s).Acked, 2, 0)
+	})
+}
