@@ -60,7 +60,8 @@ func (s *MemoryStore) Clone() *MemoryStore {
 func (s *Sender[T]) Clone(ids *Identifiers, j *Journal) *Sender[T] {
 	c := *s
 	c.window.ids, c.journal = ids, j
-	c.entries, c.links, c.free = slices.Clone(s.entries), slices.Clone(s.links), slices.Clone(s.free)
+	slab := &c.queue.slab
+	slab.entries, slab.links, slab.free = slices.Clone(slab.entries), slices.Clone(slab.links), slices.Clone(slab.free)
 	return &c
 }
 
@@ -76,10 +77,10 @@ func (r *Receiver) Clone(j *Journal) *Receiver {
 // AppendState appends the state of a sender, its identifiers and its journal to b. Two states whose
 // encodings are equal behave alike.
 func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
-	b = append(b, byte(s.window.ids.last), byte(s.window.outstanding), byte(s.window.inFlight), byte(s.waiting), byte(s.seq))
-	for _, head := range []int32{s.order.Head, s.unwritten.Head} {
-		for i := head; i != 0; i = s.links[i].Next {
-			e := &s.entries[i]
+	b = append(b, byte(s.window.ids.last), byte(s.window.outstanding), byte(s.window.inFlight), byte(s.Queued()), byte(s.seq))
+	for _, head := range []int32{s.queue.first(), s.unwritten.first()} {
+		for i := head; i != 0; i = s.queue.links[i].Next {
+			e := s.queue.at(i)
 			batch := byte(0)
 			switch {
 			case e.batch > handed:
@@ -88,7 +89,7 @@ func (s *Sender[T]) AppendState(b []byte, handed uint64) []byte {
 				batch = 1
 			}
 			b = append(b, byte(e.seq), byte(e.id), byte(e.state), bit(e.sent == sentNow)|bit(e.resumed)<<1|bit(e.lowered)<<2, batch,
-				bit(i == s.cursor), byte(e.code), byte(e.first().QoS), bit(e.until != 0))
+				bit(i == s.queue.next()), byte(e.code), byte(e.first().QoS), bit(e.until != 0))
 		}
 		b = append(b, 0xFF)
 	}

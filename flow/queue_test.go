@@ -47,7 +47,6 @@ func (r *queueRun) add(t *rapid.T) {
 		r.model = append(r.model, &waiting{seq: r.seq, cost: Cost(&e.messages()[k]), until: e.until, waits: true, sent: e.sent != unsent})
 	}
 	r.q.push(i)
-	r.q.count(e, 1)
 }
 
 // modelOf returns the part of the model that is the entry in slot i.
@@ -64,31 +63,65 @@ func (r *queueRun) part(t *rapid.T, i int32) int32 {
 
 // send passes the cursor over an entry, which goes in flight or becomes unwritten.
 func (r *queueRun) send(t *rapid.T) {
-	if r.q.cursor == 0 {
+	if r.q.next() == 0 {
 		return
 	}
-	i := r.part(t, r.q.cursor)
-	e := &r.q.entries[i]
-	if r.q.cursor != i {
-		t.Fatalf("the cursor is at slot %d after a split that returned %d", r.q.cursor, i)
+	e := r.q.at(r.q.next())
+	if e.state == queued && rapid.Bool().Draw(t, "QoS 0") {
+		r.sendQoS0(t)
+		return
+	}
+	i := r.part(t, r.q.next())
+	e = r.q.at(i)
+	if r.q.next() != i {
+		t.Fatalf("the cursor is at slot %d after a split that returned %d", r.q.next(), i)
 	}
 	if e.state == queued {
-		r.q.count(e, -1)
+		r.q.start(e, 1)
 	}
 	for _, w := range r.modelOf(i) {
 		w.waits, w.passed = false, true
 	}
-	if e.state == queued && rapid.Bool().Draw(t, "QoS 0") {
-		r.batch++
-		r.q.leave(i)
-		r.u.push(&r.q.slab, i, r.batch)
-		for _, w := range r.modelOf(i) {
-			w.batch = r.batch
-		}
+	r.q.advance()
+}
+
+// sendQoS0 moves some messages of the next entry to the unwritten runs.
+func (r *queueRun) sendQoS0(t *rapid.T) {
+	i := r.q.next()
+	n := rapid.IntRange(1, r.q.at(i).len()).Draw(t, "part")
+	r.batch++
+	for _, w := range r.modelOf(i)[:n] {
+		w.waits, w.passed, w.batch = false, true, r.batch
+	}
+	r.q.moveTo(&r.u, n, r.batch)
+}
+
+// stop lets the next entry wait again, if it was sent on an earlier connection.
+func (r *queueRun) stop() {
+	i := r.q.next()
+	if i == 0 || r.q.at(i).state == queued {
 		return
 	}
-	e.state = published
-	r.q.cursor = r.q.links[i].Next
+	r.q.stop(r.q.at(i))
+	for _, w := range r.modelOf(i) {
+		w.waits = true
+	}
+}
+
+// expire ends the entries whose deadline has passed at some time.
+func (r *queueRun) expire(t *rapid.T) {
+	now := time.Duration(rapid.IntRange(0, 5).Draw(t, "now"))
+	r.q.expired(now, func(i int32) {
+		if e := r.q.at(i); e.until > now {
+			t.Fatalf("at %v, an entry expires that has the deadline %v", now, e.until)
+		}
+		r.endSlot(i)
+	})
+	for _, w := range r.model {
+		if w.waits && w.until != 0 && w.until <= now {
+			t.Fatalf("at %v, publication %d with the deadline %v still waits", now, w.seq, w.until)
+		}
+	}
 }
 
 // end removes some entry of the queue.
@@ -101,12 +134,14 @@ func (r *queueRun) end(t *rapid.T) {
 		return
 	}
 	i := r.part(t, rapid.SampledFrom(slots).Draw(t, "slot"))
-	if e := &r.q.entries[i]; e.state == queued {
-		r.q.count(e, -1)
-	}
+	r.endSlot(i)
+}
+
+// endSlot removes the entry in slot i.
+func (r *queueRun) endSlot(i int32) {
 	gone := r.modelOf(i)
 	r.model = slices.DeleteFunc(r.model, func(w *waiting) bool { return slices.Contains(gone, w) })
-	r.q.leave(i)
+	r.q.remove(i)
 	r.q.release(i)
 }
 
@@ -145,10 +180,10 @@ func (r *queueRun) check(t *rapid.T) {
 		}
 		return r.q.entries[i].seq
 	}
-	if r.q.Queued() != n || r.q.QueuedBytes() != int64(bytes) || r.u.messages != len(r.model)-r.listed() {
-		t.Fatalf("%d of %d bytes wait, want %d of %d; %d are unwritten", r.q.Queued(), r.q.QueuedBytes(), n, bytes, r.u.messages)
+	if r.q.waiting() != n || r.q.waitingBytes() != int64(bytes) || r.u.messages != len(r.model)-r.listed() {
+		t.Fatalf("%d of %d bytes wait, want %d of %d; %d are unwritten", r.q.waiting(), r.q.waitingBytes(), n, bytes, r.u.messages)
 	}
-	if at := r.q.ExpiresAt(); (at == 0) != (first == 0) || at > first {
+	if at := r.q.expiresAt(); (at == 0) != (first == 0) || at > first {
 		t.Fatalf("the first deadline is %v, and Expire is due at %v", first, at)
 	}
 	if got := seqAt(r.q.oldest()); got != oldest {
@@ -157,7 +192,7 @@ func (r *queueRun) check(t *rapid.T) {
 	if got := seqAt(r.q.evictable()); got != evictable {
 		t.Fatalf("the first that may give way is %d, want %d", got, evictable)
 	}
-	if got := seqAt(r.q.cursor); got != next {
+	if got := seqAt(r.q.next()); got != next {
 		t.Fatalf("the cursor is at %d, want %d", got, next)
 	}
 }
@@ -173,9 +208,10 @@ func (r *queueRun) listed() (n int) {
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := new(queueRun)
-		r.q.Limit(QueueLimit{Messages: 9, Bytes: 1000})
+		r.q.setLimit(QueueLimit{Messages: 9, Bytes: 1000})
 		t.Repeat(map[string]func(*rapid.T){
 			"": r.check, "add": r.add, "send": r.send, "end": r.end, "lost": func(*rapid.T) { r.lost() },
+			"stop": func(*rapid.T) { r.stop() }, "expire": r.expire,
 		})
 	})
 }
@@ -183,16 +219,16 @@ func TestQueueModel(t *testing.T) {
 func TestAHandleIsInvalidAfterASplitAndAfterTheEnd(t *testing.T) {
 	var q queue[string]
 	i := q.alloc()
-	q.entries[i].seq, q.entries[i].run = 5, make([]frames.Message, 3)
+	q.at(i).seq, q.at(i).run = 5, make([]frames.Message, 3)
 	q.push(i)
-	q.count(&q.entries[i], 1)
+	found := func(h Handle) bool { return q.find(h) != nil }
 	whole := Handle{i, 5}
-	equal(t, "queued", q.IsQueued(whole), true)
+	equal(t, "the run", found(whole), true)
 	part := q.split(i, 2)
-	equal(t, "the rest under the old handle", q.IsQueued(whole), false)
-	equal(t, "the part", q.IsQueued(Handle{part, 5}), true)
-	equal(t, "the rest", q.IsQueued(Handle{i, 7}), true)
-	q.leave(part)
+	equal(t, "the rest under the old handle", found(whole), false)
+	equal(t, "the part", found(Handle{part, 5}), true)
+	equal(t, "the rest", found(Handle{i, 7}), true)
+	q.remove(part)
 	q.release(part)
-	equal(t, "the part after its end", q.IsQueued(Handle{part, 5}), false)
+	equal(t, "the part after its end", found(Handle{part, 5}), false)
 }

@@ -3,7 +3,6 @@ package flow
 import (
 	"time"
 
-	"github.com/go-millrace/mqtt/flow/list"
 	"github.com/go-millrace/mqtt/frames"
 )
 
@@ -18,7 +17,7 @@ import (
 // A Sender consists of a queue, a window and the unwritten QoS 0 messages. Each publication that
 // has not ended is counted by exactly one of them.
 type Sender[T any] struct {
-	queue[T]
+	queue     queue[T]
 	window    window
 	unwritten unwritten[T]
 
@@ -35,7 +34,7 @@ func NewSender[T any](size int, ids *Identifiers, retry *Retry, journal *Journal
 
 // SetWindow sets the window of a new connection, at least 1. If n or more publications are
 // outstanding, the next QoS 1 or 2 publication waits until acks bring their number below n.
-func (s *Sender[T]) SetWindow(n int) { s.window.size = n }
+func (s *Sender[T]) SetWindow(n int) { s.window.resize(n) }
 
 // Handle identifies a run that has not ended. It becomes invalid when the run is split.
 type Handle struct {
@@ -61,8 +60,8 @@ func (e *Ended[T]) Len() int { return 1 + len(e.Rest) }
 
 // Add accepts m at the time now, behind all other publications. It expires at x.
 func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration, x Expiry) Handle {
-	i := s.alloc()
-	s.entries[i].lone[0] = m
+	i := s.queue.alloc()
+	s.queue.at(i).lone[0] = m
 	s.accept(i, owner, now, &x)
 	return Handle{slot: i, seq: s.seq}
 }
@@ -72,18 +71,17 @@ func (s *Sender[T]) Add(m frames.Message, owner T, now time.Duration, x Expiry) 
 // sent and end as one, so far as they are in one batch. The Sender keeps the slice, so the caller
 // must not change a message until it has ended or was withdrawn.
 func (s *Sender[T]) AddRun(messages []frames.Message, owner T, now time.Duration, x Expiry) {
-	i := s.alloc()
-	s.entries[i].run = messages
+	i := s.queue.alloc()
+	s.queue.at(i).run = messages
 	s.accept(i, owner, now, &x)
 }
 
 // accept appends the run in slot i to the queue.
 func (s *Sender[T]) accept(i int32, owner T, now time.Duration, x *Expiry) {
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	e.owner, e.seq, e.at, e.until = owner, s.seq+1, now, x.At
 	s.seq += uint64(e.len())
-	s.push(i)
-	s.count(e, 1)
+	s.queue.push(i)
 	if s.journal == nil || e.qos0() {
 		return
 	}
@@ -109,23 +107,21 @@ func (s *Sender[T]) Restore(p Publication, owner T, until time.Duration) bool {
 	if p.Released && (qos != frames.ExactlyOnce || p.ID == 0) {
 		return false
 	}
-	i := s.alloc()
+	i := s.queue.alloc()
 	if p.ID != 0 && !s.window.claim(p.ID, i) {
-		s.release(i)
+		s.queue.release(i)
 		return false
 	}
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	e.lone[0], e.owner, e.seq, e.id, e.until = p.Message, owner, p.Seq, p.ID, until
 	s.seq = p.Seq
-	if p.ID == 0 {
-		s.count(e, 1)
-	} else {
+	if p.ID != 0 {
 		e.state, e.sent = published, sentNow
-		if p.Released {
-			e.state, e.resumed = released, true
-		}
 	}
-	s.push(i)
+	if p.Released {
+		e.state, e.resumed = released, true
+	}
+	s.queue.push(i)
 	return true
 }
 
@@ -142,11 +138,11 @@ type Outgoing struct {
 // returns false when the window is full or nothing is queued. Packets come in order of acceptance,
 // retransmissions included [MQTT-4.6.0-1].
 func (s *Sender[T]) Next() (Outgoing, bool) {
-	i := s.cursor
+	i := s.queue.next()
 	if i == 0 {
 		return Outgoing{}, false
 	}
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	if e.qos0() {
 		return Outgoing{Type: frames.TypePublish, Messages: e.messages(), Until: e.until}, true
 	}
@@ -154,14 +150,13 @@ func (s *Sender[T]) Next() (Outgoing, bool) {
 		return Outgoing{}, false
 	}
 	if e.state == queued {
-		i = s.split(i, 1)
+		i = s.queue.split(i, 1)
 		id, ok := s.window.assign(i)
 		if !ok {
 			return Outgoing{}, false
 		}
-		e = &s.entries[i]
-		e.id, e.state = id, published
-		s.count(e, -1)
+		e = s.queue.at(i)
+		s.queue.start(e, id)
 		s.journal.progress(Assigned, e.seq, id)
 	}
 	return e.packet(), true
@@ -170,16 +165,12 @@ func (s *Sender[T]) Next() (Outgoing, bool) {
 // Transmitted records that the first n messages that Next has returned, or the PUBREL, are in
 // batch. Batch numbers rise from 1.
 func (s *Sender[T]) Transmitted(n int, batch uint64, now time.Duration) {
-	i := s.cursor
-	if s.entries[i].qos0() {
-		i = s.split(i, n)
-		s.leave(i)
-		s.count(&s.entries[i], -1)
-		s.unwritten.push(&s.slab, i, batch)
+	e := s.queue.at(s.queue.next())
+	if e.qos0() {
+		s.queue.moveTo(&s.unwritten, n, batch)
 		return
 	}
-	e := &s.entries[i]
-	s.cursor = s.links[i].Next
+	s.queue.advance()
 	s.window.add()
 	e.batch, e.attempts = batch, 0
 	s.schedule(e, now)
@@ -197,7 +188,11 @@ func (e *entry[T]) packet() Outgoing {
 // Written ends the QoS 0 publications of all batches up to batch. A QoS 0 publication is complete
 // when its packet has been written.
 func (s *Sender[T]) Written(batch uint64, end func(Ended[T])) {
-	for i := s.unwritten.written(&s.slab, batch); i != 0; i = s.unwritten.written(&s.slab, batch) {
+	for {
+		i := s.unwritten.written(&s.queue.slab, batch)
+		if i == 0 {
+			return
+		}
 		end(s.end(i, frames.Success))
 	}
 }
@@ -209,9 +204,9 @@ func (s *Sender[T]) Accepted() uint64 { return s.seq }
 // Accepted if there is none.
 func (s *Sender[T]) Oldest() uint64 {
 	oldest := s.seq + 1
-	for _, i := range []int32{s.order.Head, s.unwritten.Head} {
+	for _, i := range [...]int32{s.queue.first(), s.unwritten.first()} {
 		if i != 0 {
-			oldest = min(oldest, s.entries[i].seq)
+			oldest = min(oldest, s.queue.at(i).seq)
 		}
 	}
 	return oldest
@@ -220,8 +215,11 @@ func (s *Sender[T]) Oldest() uint64 {
 // OldestInFlight returns the sequence number of the first publication that has an identifier, and
 // the time when it was accepted. The number is 0 if there is none.
 func (s *Sender[T]) OldestInFlight() (seq uint64, at time.Duration) {
-	for i := s.order.Head; s.window.inFlight > 0 && i != 0; i = s.links[i].Next {
-		if e := &s.entries[i]; e.id != 0 {
+	if s.window.assigned() == 0 {
+		return 0, 0
+	}
+	for _, e := range s.queue.all {
+		if e.id != 0 {
 			return e.seq, e.at
 		}
 	}
@@ -230,7 +228,7 @@ func (s *Sender[T]) OldestInFlight() (seq uint64, at time.Duration) {
 
 // Find returns the present state of the run with handle h, or false if it has ended.
 func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
-	if found := s.find(h); found != nil {
+	if found := s.queue.find(h); found != nil {
 		return found.ended(), true
 	}
 	return e, false
@@ -238,23 +236,24 @@ func (s *Sender[T]) Find(h Handle) (e Ended[T], ok bool) {
 
 // Each visits every run that has not ended.
 func (s *Sender[T]) Each(visit func(Handle, T)) {
-	for _, l := range []list.List{s.order, s.unwritten.List} {
-		for i := l.Head; i != 0; i = s.links[i].Next {
-			visit(Handle{slot: i, seq: s.entries[i].seq}, s.entries[i].owner)
-		}
+	for i, e := range s.queue.all {
+		visit(Handle{slot: i, seq: e.seq}, e.owner)
 	}
+	s.unwritten.all(&s.queue.slab, func(i int32, e *entry[T]) {
+		visit(Handle{slot: i, seq: e.seq}, e.owner)
+	})
 }
 
 // InFlight returns how many QoS 1 and 2 publications have an identifier.
-func (s *Sender[T]) InFlight() int { return s.window.inFlight }
+func (s *Sender[T]) InFlight() int { return s.window.assigned() }
 
 // Len returns how many publications have not ended.
-func (s *Sender[T]) Len() int { return s.waiting + s.window.inFlight + s.unwritten.messages }
+func (s *Sender[T]) Len() int { return s.Queued() + s.window.assigned() + s.unwritten.len() }
 
 // Shrink frees the memory of an idle sender.
 func (s *Sender[T]) Shrink() {
 	if s.Len() == 0 {
-		s.slab = slab[T]{}
+		s.queue.shrink()
 	}
-	s.window.ids.table.shrink()
+	s.window.shrink()
 }

@@ -28,13 +28,13 @@ const (
 // Outcome is Confirmed, Downgraded, Refused or Mismatched.
 func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonCode, handed uint64, now time.Duration) (Ended[T], Outcome) {
 	i, ok := s.window.slot(id)
-	if !ok || !s.entries[i].sentBy(handed) { // no publication has it, or not sent yet
+	if !ok || !s.queue.at(i).sentBy(handed) { // no publication has it, or not sent yet
 		if kind == frames.TypePubrec && code < frames.UnspecifiedError {
 			return Ended[T]{}, ReleaseUnknown // the broker waits for PUBREL, even if the identifier is unknown here
 		}
 		return Ended[T]{}, Ignored
 	}
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	refused := code >= frames.UnspecifiedError
 	switch {
 	case kind == frames.TypePuback && e.state == published:
@@ -82,9 +82,9 @@ func (e *entry[T]) sentBy(handed uint64) bool {
 // never sent twice [MQTT-4.3.1-1].
 func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 	s.Written(handed, end)
-	s.putBack(&s.unwritten)
+	s.queue.putBack(&s.unwritten)
 	s.window.reset()
-	for i, e := range s.all {
+	for i, e := range s.queue.all {
 		if e.batch != 0 && e.batch <= handed {
 			e.sent = sentNow
 		}
@@ -98,15 +98,13 @@ func (s *Sender[T]) Lost(handed uint64, keep bool, end func(Ended[T])) {
 			s.journal.progress(Assigned, e.seq, 0)
 		}
 	}
-	s.rewind()
+	s.queue.rewind()
 }
 
 // unassign takes the identifier from a publication that was not sent.
 func (s *Sender[T]) unassign(e *entry[T]) {
 	s.window.freeID(e.id, false)
-	e.id, e.state = 0, queued
-	s.count(e, 1)
-	s.head = 0
+	s.queue.stop(e)
 }
 
 // SessionLost handles a broker that has no session for this client. Call it before the first Next
@@ -115,7 +113,7 @@ func (s *Sender[T]) unassign(e *entry[T]) {
 // the message.
 func (s *Sender[T]) SessionLost(end func(Ended[T])) {
 	s.freeReserved()
-	for i, e := range s.all {
+	for i, e := range s.queue.all {
 		switch e.state {
 		case published:
 			e.sent = min(e.sent, sentEarlier)
@@ -141,8 +139,7 @@ func (s *Sender[T]) Overdue(batch uint64, now time.Duration, send func(Outgoing)
 	if s.retry == nil {
 		return 0, false
 	}
-	for i := s.order.Head; i != 0 && i != s.cursor; i = s.links[i].Next {
-		e := &s.entries[i]
+	for _, e := range s.queue.transmitted {
 		if e.due <= now {
 			if e.batch < batch { // otherwise the packet is in this batch already, and not sent
 				e.sent, e.batch, e.resumed = sentNow, batch, e.state == released

@@ -10,7 +10,7 @@ import (
 // exchange continues without the owner, with copies of the payloads. The result ok is false if the
 // run had ended before the call.
 func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
-	e := s.find(h)
+	e := s.queue.find(h)
 	if e == nil {
 		return false, false
 	}
@@ -39,7 +39,7 @@ func (s *Sender[T]) CommitFailed(changes []Change, end func(Ended[T])) {
 			changes[i] = Change{Kind: Completed, Seq: c.Seq}
 		}
 	}
-	for i, e := range s.all {
+	for i, e := range s.queue.all {
 		if accepted[e.seq] { // and so all messages of the run, which were accepted together
 			ended := e.ended()
 			s.unlink(i)
@@ -57,8 +57,8 @@ func (s *Sender[T]) EndJournaled(end func(Ended[T])) { s.CommitFailed(s.journal.
 // whether the publication may have left this process. Drain writes nothing to the journal, so the
 // store keeps its content.
 func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
-	for i := s.order.Head; i != 0; i = s.order.Head {
-		e := &s.entries[i]
+	for i := s.queue.first(); i != 0; i = s.queue.first() {
+		e := s.queue.at(i)
 		ended, sent := e.ended(), e.state != queued
 		s.unlink(i)
 		end(ended, sent)
@@ -68,7 +68,7 @@ func (s *Sender[T]) Drain(end func(e Ended[T], sent bool)) {
 // end ends the run in slot i with the reason code of an ack. If the publication is queued and its
 // Accepted is still in the journal, the store gets no change for it.
 func (s *Sender[T]) end(i int32, code frames.ReasonCode) (ended Ended[T]) {
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	ended = e.ended()
 	ended.Code = code
 	for seq := e.seq; seq < e.seq+uint64(e.len()) && !e.qos0(); seq++ {
@@ -82,16 +82,15 @@ func (s *Sender[T]) end(i int32, code frames.ReasonCode) (ended Ended[T]) {
 
 // unlink removes the run in slot i from its owner and from the slab.
 func (s *Sender[T]) unlink(i int32) {
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	switch {
 	case e.state == queued:
-		s.leave(i)
-		s.count(e, -1)
+		s.queue.remove(i)
 	case e.qos0():
-		s.unwritten.remove(&s.slab, i)
+		s.unwritten.remove(&s.queue.slab, i)
 	default:
-		s.leave(i)
+		s.queue.remove(i)
 		s.window.freeID(e.id, e.batch != 0)
 	}
-	s.release(i)
+	s.queue.release(i)
 }

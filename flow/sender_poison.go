@@ -39,11 +39,11 @@ func (p *Publication) GivenUp() bool {
 // Suspect returns the sequence number of the oldest publication, if it is of QoS 1 or 2 and was
 // transmitted on this connection in a batch up to reached; else 0.
 func (s *Sender[T]) Suspect(reached uint64) (seq uint64) {
-	i := s.order.Head
+	i := s.queue.first()
 	if i == 0 {
 		return 0
 	}
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	if e.qos0() || e.batch == 0 || e.batch > reached {
 		return 0
 	}
@@ -54,16 +54,16 @@ func (s *Sender[T]) Suspect(reached uint64) (seq uint64) {
 // ack, and reserves its identifier. It returns false for a publication past PUBREC, which is never
 // given up.
 func (s *Sender[T]) GiveUp(seq uint64) (ended Ended[T], ok bool) {
-	i := s.order.Head
+	i := s.queue.first()
 	if i == 0 {
 		return ended, false
 	}
-	e := &s.entries[i]
+	e := s.queue.at(i)
 	if e.seq != seq || e.state != published || e.qos0() {
 		return ended, false
 	}
 	ended = s.end(i, frames.Success)
-	s.window.ids.Reserve(ended.ID)
+	s.window.reserve(ended.ID)
 	place := uint64(0)
 	if s.journal != nil {
 		s.seq++
@@ -81,7 +81,7 @@ func (s *Sender[T]) reserve(id uint16, seq uint64) {
 
 // restoreGivenUp is Restore for a publication that was given up.
 func (s *Sender[T]) restoreGivenUp(p *Publication) bool {
-	if p.Seq <= s.seq || !s.window.ids.Reserve(p.ID) {
+	if p.Seq <= s.seq || !s.window.reserve(p.ID) {
 		return false
 	}
 	s.seq = p.Seq
@@ -93,7 +93,7 @@ func (s *Sender[T]) restoreGivenUp(p *Publication) bool {
 // the session.
 func (s *Sender[T]) freeReserved() {
 	for _, r := range s.reserved {
-		s.window.ids.Release(r.id)
+		s.window.release(r.id)
 		s.journal.progress(Completed, r.seq, 0)
 	}
 	s.reserved = slices.Delete(s.reserved, 0, len(s.reserved))

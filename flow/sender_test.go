@@ -336,8 +336,8 @@ func TestIdleSenderGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	}
 	old := Handle{slot: 500, seq: 500}
 	s.Shrink()
-	if cap(s.entries)+cap(s.links)+cap(s.free) > 8 || len(s.ids.table.slots) > tableMin {
-		t.Errorf("keeps %d entries, %d slots for identifiers", cap(s.entries), len(s.ids.table.slots))
+	if cap(s.queue.entries)+cap(s.queue.links)+cap(s.queue.free) > 8 || len(s.ids.table.slots) > tableMin {
+		t.Errorf("keeps %d entries, %d slots for identifiers", cap(s.queue.entries), len(s.ids.table.slots))
 	}
 	if _, ok := s.Withdraw(old); ok {
 		t.Error("withdrew an ended publication")

@@ -99,10 +99,17 @@ func (s *slab[T]) alloc() int32 {
 	return int32(len(s.entries) - 1)
 }
 
+// at returns the entry in slot i, valid until the next alloc.
+func (s *slab[T]) at(i int32) *entry[T] { return &s.entries[i] }
+
+// release frees slot i, which must be in no list.
 func (s *slab[T]) release(i int32) {
 	s.entries[i] = entry[T]{}
 	s.free = append(s.free, i)
 }
+
+// shrink frees the memory of a slab without entries.
+func (s *slab[T]) shrink() { *s = slab[T]{} }
 
 // find returns the entry with handle h, or nil if it has ended or was split.
 func (s *slab[T]) find(h Handle) *entry[T] {

@@ -12,6 +12,12 @@ type window struct {
 	outstanding int // the part of inFlight that was transmitted on this connection
 }
 
+// resize sets the size. Publications above it stay outstanding.
+func (w *window) resize(n int) { w.size = n }
+
+// assigned returns how many publications have an identifier.
+func (w *window) assigned() int { return w.inFlight }
+
 // full reports whether the next publication must wait for an ack.
 func (w *window) full() bool { return w.outstanding >= w.size }
 
@@ -31,10 +37,17 @@ func (w *window) claim(id uint16, i int32) (ok bool) {
 	return ok
 }
 
+// reserve keeps an identifier from every publication until release, and returns false if it is in
+// use.
+func (w *window) reserve(id uint16) (ok bool) { return w.ids.Reserve(id) }
+
+// release frees an identifier that is reserved.
+func (w *window) release(id uint16) { w.ids.Release(id) }
+
 // slot returns the slot of the publication with an identifier, or false if no publication has it.
 func (w *window) slot(id uint16) (i int32, ok bool) {
 	i, ok = w.ids.Lookup(id)
-	return i, ok && i > 0 // otherwise it is the identifier of a SUBSCRIBE or UNSUBSCRIBE, or reserved
+	return i, ok && i > 0 // otherwise it is reserved, or a SUBSCRIBE or UNSUBSCRIBE has it
 }
 
 // add counts a publication that was transmitted on this connection.
@@ -51,3 +64,6 @@ func (w *window) freeID(id uint16, added bool) {
 
 // reset empties the window for the next connection. The publications keep their identifiers.
 func (w *window) reset() { w.outstanding = 0 }
+
+// shrink frees the memory of the identifiers if none is in use.
+func (w *window) shrink() { w.ids.table.shrink() }

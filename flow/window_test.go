@@ -31,24 +31,33 @@ func TestALostConnectionEmptiesTheWindowAndKeepsTheIdentifiers(t *testing.T) {
 		t.Error("a keeps its identifier")
 	}
 	equal(t, "claimed in use", w.claim(b, 3), false)
-	equal(t, "in flight", w.inFlight, 1)
+	equal(t, "in flight", w.assigned(), 1)
 }
 
 func TestAnIdentifierOfAnotherPacketFindsNoPublication(t *testing.T) {
 	w := window{size: 2, ids: new(Identifiers)}
 	w.ids.Claim(7, -1) // of a SUBSCRIBE
-	w.ids.Reserve(8)   // of a publication that was given up
+	equal(t, "reserved for a publication that was given up", w.reserve(8), true)
 	for _, id := range []uint16{0, 7, 8, 9} {
 		if i, ok := w.slot(id); ok {
 			t.Errorf("identifier %d is that of slot %d", id, i)
 		}
+	}
+	equal(t, "claimed while it is reserved", w.claim(8, 1), false)
+	w.release(8)
+	equal(t, "claimed after the release", w.claim(8, 1), true)
+	w.shrink()
+	equal(t, "assigned", w.assigned(), 1)
+	if i, ok := w.slot(8); !ok || i != 1 {
+		t.Errorf("identifier 8 is that of slot %d, %v", i, ok)
 	}
 }
 
 // The model has the slot of each identifier in flight, and whether the publication is outstanding.
 func TestWindowModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := window{size: rapid.IntRange(1, 4).Draw(t, "size"), ids: new(Identifiers)}
+		size := rapid.IntRange(1, 4).Draw(t, "size")
+		w := window{size: size, ids: new(Identifiers)}
 		model, slots := map[uint16]bool{}, map[uint16]int32{}
 		some := func(t *rapid.T, added bool) (id uint16, ok bool) {
 			var ids []uint16
@@ -74,7 +83,7 @@ func TestWindowModel(t *testing.T) {
 						added++
 					}
 				}
-				if w.inFlight != len(model) || w.outstanding != added || w.full() != (added >= w.size) || w.ids.Len() != len(model) {
+				if w.assigned() != len(model) || w.outstanding != added || w.full() != (added >= size) || w.ids.Len() != len(model) {
 					t.Fatalf("%+v, want %d in flight, %d of them outstanding", w, len(model), added)
 				}
 			},
@@ -98,6 +107,10 @@ func TestWindowModel(t *testing.T) {
 					w.freeID(id, added)
 					delete(model, id)
 				}
+			},
+			"resize": func(t *rapid.T) {
+				size = rapid.IntRange(1, 4).Draw(t, "size")
+				w.resize(size)
 			},
 			"lost": func(*rapid.T) {
 				w.reset()
