@@ -127,6 +127,7 @@ func TestTheFlagPeersLeavesOutPeersOnly(t *testing.T) {
 		"":                           peers(),
 		"none":                       nil,
 		atWat.name + ", " + pahoName: {pahoName, atWat.name},
+		"at-wat":                     {atWat.name},
 	} {
 		list, err := withPeers(contenders(), flag)
 		if err != nil {

@@ -33,7 +33,8 @@ func isOurs(name string) bool {
 func isPeer(name string) bool { return slices.Contains(peers(), name) }
 
 // withPeers returns the contenders without the peers that the flag -peers does not name. The flag
-// is a list of names, separated by commas, or "none". If it is empty, all peers take part.
+// is a list of names, separated by commas, or "none". The owner of a repository, such as at-wat, is
+// a name too. If the flag is empty, all peers take part.
 func withPeers(all []contender, flag string) ([]contender, error) {
 	if flag == "" {
 		return all, nil
@@ -43,11 +44,21 @@ func withPeers(all []contender, flag string) ([]contender, error) {
 		wanted = strings.Split(flag, ",")
 	}
 	for i, name := range wanted {
-		if wanted[i] = strings.TrimSpace(name); !isPeer(wanted[i]) {
+		if wanted[i] = peerOf(strings.TrimSpace(name)); !isPeer(wanted[i]) {
 			return nil, fmt.Errorf("-peers: there is no peer %q; the peers are %s", wanted[i], strings.Join(peers(), ", "))
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(c contender) bool {
 		return isPeer(c.name) && !slices.Contains(wanted, c.name)
 	}), nil
+}
+
+// peerOf returns the name of the peer with the given owner, or the name itself.
+func peerOf(name string) string {
+	for _, peer := range peers() {
+		if owner, _, found := strings.Cut(peer, "/"); found && owner == name {
+			return peer
+		}
+	}
+	return name
 }

@@ -7,9 +7,10 @@
 //
 //	-only REGEXP      run only scenarios whose name matches
 //	-clients REGEXP   run only clients whose name matches
-//	-peers LIST       run beside millrace only these peers, separated by commas, or "none"
-//	-rounds N         number of rounds, by default 10
-//	-time D           intended duration of a run
+//	-peers LIST       run beside millrace only these peers, such as at-wat, separated by commas,
+//	                  or "none"
+//	-rounds N         number of rounds, at least 1, by default 10
+//	-time D           intended duration of a run, at least 1ms
 //	-json FILE        write the conditions and all measurements
 //	-chart FILE       draw a chart of some measurements
 //	-cpuprofile DIR   write a CPU profile of each run
