@@ -172,6 +172,9 @@ func (c *connection) fail(err error) {
 	if c.phase != phaseUp {
 		return
 	}
+	if violation, ok := err.(*frames.ProtocolError); ok {
+		err = prefixed(violation)
+	}
 	c.phase, c.cause = phaseFailing, err
 	if c.bye = c.reasonFor(err); c.bye == frames.Success {
 		c.conn.Abort()

@@ -75,10 +75,10 @@ func TestAConnectionGoesThroughItsPhases(t *testing.T) {
 		if err := <-first; c.phase != phaseUp || !c.online() || err != nil || !c.shown().Online {
 			t.Fatalf("phase %d, first result %v, shown %+v", c.phase, err, c.shown())
 		}
-		reason := &frames.ProtocolError{Reason: "for the test"}
-		c.fail(reason)
+		c.fail(&frames.ProtocolError{Reason: "for the test"})
+		reason := c.cause
 		c.fail(errors.New("a later reason")) // the first counts
-		if c.phase != phaseFailing || !c.online() || c.cause != reason || c.code() != frames.ProtocolViolation {
+		if c.phase != phaseFailing || !c.online() || c.cause != reason || reason.Error() != "mqtt: protocol violation: for the test" || c.code() != frames.ProtocolViolation {
 			t.Fatalf("phase %d, cause %v", c.phase, c.cause)
 		}
 		c.readerGone((<-c.reader.events).err)

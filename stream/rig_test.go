@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +155,9 @@ func lost(t *testing.T, s *stream.Session) error {
 	defer cancel()
 	for st := range s.States(ctx) {
 		if !st.Online && st.Err != nil {
+			if text := st.Err.Error(); !strings.HasPrefix(text, "mqtt: ") || strings.Count(text, "mqtt: ") != 1 {
+				t.Errorf("the text of State.Err is %q, want the prefix mqtt: once", text)
+			}
 			return st.Err
 		}
 	}
