@@ -574,8 +574,9 @@ type (
 	//
 	// The functions run on the goroutines of the client. They must return soon and must not wait
 	// for the client: a call that blocks stops publishing, keep alive and acks. Calls of Delivered
-	// may overlap, and so may calls of Warned; calls of each other function do not. The client
-	// holds no lock during a call, and recovers a panic. It logs the first panic at Error.
+	// may overlap, and so may calls of Warned; calls of each other function do not. During a call
+	// the client holds no lock for which a method waits. It recovers a panic, and logs the first one
+	// at Error.
 	//
 	//	Published  func([]Published)     publications have ended; their Receipts follow. Those that
 	//	                                 an argument or ctx ends before the client has accepted
@@ -1542,9 +1543,10 @@ func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
 // finds the client of each message.
 //
 // The messages of one Subscription come in order of arrival. The Subscriptions in which messages
-// wait take turns, with one message each, so none starves. The channel is unbuffered. While nobody
-// receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
-// client, and no client is blocked.
+// wait take turns, with one message each, so none starves. A Subscription whose goroutine does not
+// run at that moment misses its turn. The channel is unbuffered. While nobody receives, the
+// messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each client, and no
+// client is blocked.
 //
 // When one of subs ends, the others go on. The channel is closed when all of them have ended and
 // their messages have been received or taken back, as at the end of Messages. Then Err of each

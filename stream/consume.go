@@ -44,53 +44,75 @@ func (b *inbox) Deliveries() <-chan Delivery {
 func feed[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
 	ok := b.all.life.start(feeder, func() {
 		defer close(ch)
-		handOver(b, ch, convert, revert)
+		handOver(b, ch, nil, convert, revert)
 	})
 	if !ok {
 		close(ch)
 	}
 }
 
-// handOver sends the messages of an inbox to ch until the inbox or the session ends. The function
-// convert returns the value to send, and whether a completed send acknowledges the message. The
-// function revert gets the message of a value from the buffer of ch; it is nil for a channel
-// without one.
-func handOver[T any](b *inbox, ch chan T, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
-	stop, leaving, decodes := b.all.stopping(), b.leavingChannel(), b.decodes()
+// handOver sends the messages of an inbox to ch until the inbox or the session ends. With turns, it
+// sends each message in its turn. The function convert returns the value to send, and whether a
+// completed send acknowledges the message. The function revert gets the message of a value from the
+// buffer of ch; it is nil for a channel without one.
+func handOver[T any](b *inbox, ch chan T, turns *turns, convert func(Delivery) (v T, acks bool), revert func(T) Delivery) {
+	stop, leaving, decodes, turn := b.all.stopping(), b.leavingChannel(), b.decodes(), turns.feeder()
 	if revert != nil {
 		b.addBuffer(bufferOf(ch, revert))
 	}
 	for c := (chunk{deliveries: make([]Delivery, 0, 8)}); b.take(nil, &c); clear(c.deliveries) {
-		sent := 0
+		sent, has := 0, turns.begin(turn)
 		for sent < len(c.deliveries) && !b.left.Load() {
 			if decodes { // a Decoder may take long, and the messages before were handed over
 				b.all.hands.over(&c, sent)
 			}
 			v, acks := convert(c.deliveries[sent])
+			out := ch
+			if !has {
+				out = nil // until the turn comes
+			}
 			select {
-			case ch <- v:
+			case out <- v:
 			default:
 				b.all.hands.over(&c, sent)
-				select {
-				case ch <- v:
-				case <-leaving:
-					continue
-				case <-stop:
-					b.done(&c, sent)
-					b.recall()
-					return
-				}
+				has = offer(ch, v, has, turn, leaving, stop)
+			}
+			if !has {
+				break
 			}
 			if acks {
 				c.deliveries[sent].Ack()
 			}
 			sent++
+			has = turns.pass()
 		}
+		turns.leave(turn)
 		b.all.hands.over(&c, sent)
 		b.done(&c, sent)
 	}
 	if b.keepBuffered(); b.left.Load() || isOver(stop, context.Background()) {
 		b.recall()
+	}
+}
+
+// offer sends v to ch, at its turn. It returns false when leaving or stop is closed first.
+func offer[T any](ch chan<- T, v T, hasTurn bool, turn, leaving, stop <-chan struct{}) (sent bool) {
+	if !hasTurn {
+		select {
+		case <-turn:
+		case <-leaving:
+			return false
+		case <-stop:
+			return false
+		}
+	}
+	select {
+	case ch <- v:
+		return true
+	case <-leaving:
+		return false
+	case <-stop:
+		return false
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type merge struct {
 	inboxes []*inbox
 	ch      chan Delivery
+	turns   turns
 	running atomic.Int32
 }
 
@@ -24,9 +25,10 @@ type merge struct {
 // finds the session of each message.
 //
 // The messages of one Subscription come in order of arrival. The Subscriptions in which messages
-// wait take turns, with one message each, so none starves. The channel is unbuffered. While nobody
-// receives, the messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each
-// session, and no session is blocked.
+// wait take turns, with one message each, so none starves. A Subscription whose goroutine does not
+// run at that moment misses its turn. The channel is unbuffered. While nobody receives, the
+// messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each session, and no
+// session is blocked.
 //
 // When one of subs ends, the others go on. The channel is closed when all of them have ended and
 // their messages have been received or taken back, as at the end of Messages. Then Err of each
@@ -103,7 +105,7 @@ func (m *merge) start() {
 	for _, b := range m.inboxes {
 		ok := b.all.life.start(feeder, func() {
 			defer m.ended()
-			handOver(b, m.ch, acknowledgedByConsumer, nil)
+			handOver(b, m.ch, &m.turns, acknowledgedByConsumer, nil)
 		})
 		if !ok {
 			m.ended()

@@ -3,6 +3,8 @@ package stream_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,4 +345,40 @@ func (m *mergeModel) receive(ch <-chan stream.Delivery) {
 			}
 		}
 	}
+}
+
+// Two Subscriptions in which messages wait take turns, also if the consumer never waits. The
+// clients need several threads for that, so this test runs in real time. It has several tries,
+// since the system may stop the thread of one client.
+func TestMergeTakesTurnsForAConsumerThatNeverWaits(t *testing.T) {
+	b := streamtest.New(t)
+	p := peers(t, b, 2, nil)
+	ch := stream.Merge(p[0].sub, p[1].sub)
+	const n, tries = 2000, 10
+	for try := range uint64(tries) {
+		for i, one := range p {
+			for first := i*n + 1; first <= i*n+n; first += n / 10 {
+				one.conn.Send(inboundRun("a", atMost, first, n/10)...)
+			}
+			for one.Stats().Received < (try+1)*n {
+				runtime.Gosched()
+			}
+		}
+		changes, last := 0, 0
+		for range 2 * n {
+			d := <-ch
+			number, err := strconv.Atoi(string(d.Payload))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if client := (number - 1) / n; client != last {
+				changes, last = changes+1, client
+			}
+		}
+		t.Logf("the client changed %d times in %d messages", changes, 2*n)
+		if changes >= n/20 { // without turns there are fewer than ten
+			return
+		}
+	}
+	t.Errorf("no try of %d took turns", tries)
 }
