@@ -169,3 +169,38 @@ func TestAStoreThatTakesTheWrongOwnerFails(t *testing.T) {
 		}
 	}
 }
+
+func TestAStoreThatLosesOrConfusesContentFails(t *testing.T) {
+	ignored := func(kind flow.ChangeKind, when func(c *flow.Change) bool) faulty {
+		return faulty{change: func(c *flow.Change) {
+			if c.Kind == kind && when(c) {
+				*c = flow.Change{Kind: flow.Forgotten, ID: 9}
+			}
+		}}
+	}
+	always := func(*flow.Change) bool { return true }
+	for name, row := range map[string]struct {
+		failed string
+		fault  faulty
+	}{
+		"no Accepted":       {"a publication goes from accepted to completed", ignored(flow.Accepted, always)},
+		"no Completed":      {"a publication goes from accepted to completed", ignored(flow.Completed, always)},
+		"no Released":       {"a publication goes from accepted to completed", ignored(flow.Released, always)},
+		"no Accepted twice": {"the changes of a commit are applied in order", ignored(flow.Accepted, func(c *flow.Change) bool { return c.Seq == 2 })},
+		"no Assigned to 0":  {"an identifier can be taken back", ignored(flow.Assigned, func(c *flow.Change) bool { return c.ID == 0 })},
+		"no Received":       {"another client identifier is rejected by name and changes nothing", ignored(flow.Received, always)},
+		"no Forgotten":      {"an empty one takes any client identifier", ignored(flow.Forgotten, always)},
+		"no Cleared":        {"a cleared store is empty and accepts later changes", ignored(flow.Cleared, always)},
+		"no message to no topic": {"a publication without a topic takes the place of one that was given up",
+			ignored(flow.Accepted, func(c *flow.Change) bool { return c.Message.Topic == "" })},
+		"no Retain": {"a publication goes from accepted to completed", faulty{change: func(c *flow.Change) { c.Message.Retain = false }}},
+		"the newest first": {"the snapshot is in order of acceptance, identifiers rising",
+			faulty{snapshot: func(_ string, s flow.Snapshot) flow.Snapshot { slices.Reverse(s.Publications); return s }}},
+		"the owner of nobody": {"changes of unknown publications and identifiers have no effect",
+			faulty{snapshot: func(_ string, s flow.Snapshot) flow.Snapshot { s.Owner = ""; return s }}},
+	} {
+		if names := failures(t, row.fault); !slices.Contains(names, row.failed) {
+			t.Errorf("%s: it passes", name)
+		}
+	}
+}

@@ -12,17 +12,6 @@ import (
 	"github.com/go-millrace/mqtt/frames"
 )
 
-// randomly calls run with random sources of different seeds. A failed run prints its seed; to
-// repeat the run, assign this number to seed.
-func randomly(t *testing.T, runs int, run func(t *testing.T, rnd *rand.Rand)) {
-	for range runs {
-		seed := rand.Uint64()
-		if run(t, rand.New(rand.NewPCG(seed, seed))); t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
-}
-
 // asInMemory applies the same changes to a store and to a [flow.MemoryStore], and compares their
 // snapshots.
 func asInMemory(t *testing.T, rnd *rand.Rand, open, again func(t *testing.T) flow.Store) {

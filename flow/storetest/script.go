@@ -2,19 +2,9 @@ package storetest
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/go-millrace/mqtt/flow"
 )
-
-// scripted is a case that a script runs.
-type scripted struct {
-	name string
-	run  func(s *script)
-}
-
-// cases are all cases that a script runs.
-var cases = slices.Concat(propertyCases, sessionCases)
 
 // script runs the steps of one case against a store. After the first failure it does nothing more.
 type script struct {
@@ -56,10 +46,14 @@ func (s *script) restart() {
 func (s *script) holds(clientID string, want flow.Snapshot) (got flow.Snapshot) {
 	s.restart()
 	got = s.attach(clientID)
-	if s.err == nil {
-		if diff := difference(got, want); diff != "" {
-			s.fail("%s", diff)
-		}
+	if s.err != nil {
+		return got
+	}
+	if clientID != "" && got.Owner != clientID {
+		s.fail("owner %q, want %q", got.Owner, clientID)
+	}
+	if diff := difference(got, want); diff != "" {
+		s.fail("%s", diff)
 	}
 	return got
 }
