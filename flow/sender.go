@@ -12,7 +12,7 @@ import (
 // publication ends.
 //
 // Every publication accepted by Add or AddRun ends exactly once: in Acknowledge, Written, Withdraw,
-// Drop, Expire, Evict, Lost, GiveUp, CommitFailed, EndJournaled or Drain.
+// Drop, Expire, Evict, Lost, SessionLost, GiveUp, CommitFailed, EndJournaled or Drain.
 //
 // A Sender consists of a queue, a window and the unwritten QoS 0 messages. Each publication that
 // has not ended is counted by exactly one of them.
