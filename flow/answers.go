@@ -24,7 +24,7 @@ const (
 	Granted         // all filters are granted, and the owner is active
 	Partly          // some filters of an owner that lives on are refused, and the owner is active
 	Rejected        // a filter of an asking owner was refused, and the owner has ended
-	Revoked         // a filter of an active owner was refused on a new connection, and the owner has ended
+	Revoked         // a new connection brought a refusal for an active owner, which has ended
 )
 
 // Suback handles the broker's answer to a SUBSCRIBE. It has one code for each filter, in the order
@@ -157,7 +157,7 @@ func (s *Subscriptions[T]) Unsuback(id uint16, codes []frames.ReasonCode) error 
 		if x.last == q { // otherwise it was asked for again
 			x.last, x.held, x.withdrawn = nil, absent, false
 		}
-		if x.unsubscribed == q.number { // otherwise the owners wait for the answer to a later packet
+		if x.unsubscribed == q.number { // otherwise the owners wait for a later answer
 			if codes != nil {
 				x.refuseUnsubscribe(codes[i])
 			}

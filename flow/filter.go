@@ -20,7 +20,7 @@ type filter[T comparable] struct {
 	last         *request[T]      // the last request for the filter, until it is answered
 	requests     int              // unanswered requests for the filter
 	unsubscribed uint64           // the number of the last UNSUBSCRIBE
-	by           *subscription[T] // asked for the last change; a packet has only filters of one owner
+	by           *subscription[T] // asked for the last change; a packet is of one owner
 	queued       bool             // in the queue of requests
 	listed       bool             // in Subscriptions.parting
 }
@@ -30,7 +30,7 @@ type filter[T comparable] struct {
 // either. One connection asks for a filter at most once with each identifier.
 type filterID struct {
 	id   uint32
-	held bool   // of the last SUBSCRIBE that was granted, or of a connection that ended before the answer
+	held bool   // by the last granted SUBSCRIBE, or one left unanswered by its connection
 	by   uint64 // the number of the SUBSCRIBE of this connection that has no answer yet; 0 is none
 }
 

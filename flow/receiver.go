@@ -18,7 +18,7 @@ type Receiver struct {
 	head, tail uint64
 	connStart  uint64 // the first number of this connection
 	unacked    int    // messages in the ring, duplicates included
-	pending    int    // deliveries that their consumer has not acknowledged, parked deliveries included
+	pending    int    // deliveries without an ack of their consumer, parked deliveries included
 
 	// QoS 2 identifiers between PUBLISH and PUBREL.
 	ids table[inbound]
@@ -58,7 +58,7 @@ type settled struct {
 type inbound struct {
 	pending    int    // unacknowledged deliveries, of this connection or parked
 	queuedAcks int    // acks for the identifier in the ring
-	duplicate  uint64 // number of the first duplicate on this connection; its PUBREC waits until pending is 0; 0: none
+	duplicate  uint64 // the first duplicate on this connection, which waits for pending 0; 0: none
 	stored     bool   // its Received change is in the journal or in the store
 	doubt      bool   // it is of an earlier connection, and the broker may have lost it
 
@@ -268,7 +268,7 @@ func (r *Receiver) Release(id uint16) (known bool) {
 	} else {
 		r.dropParked(id)
 	}
-	if in.queuedAcks > 0 { // otherwise these acks would acknowledge the next message with this identifier
+	if in.queuedAcks > 0 { // they would acknowledge the next message with this identifier
 		r.cancelAcks(id)
 	}
 	r.ids.remove(id)

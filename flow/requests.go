@@ -19,7 +19,7 @@ type requests[T comparable] struct {
 
 	queue  []*filter[T]
 	asked  map[uint16]*request[T] // by packet identifier
-	resent map[uint16]bool        // answered packets that were sent twice, so that a second answer may come
+	resent map[uint16]bool        // packets sent twice and answered once: a second answer may come
 	sent   uint64                 // how many packets were sent
 
 	lapsed       int32 // how many packets in asked have lapsed
@@ -133,7 +133,7 @@ type Request struct {
 	Topics  []string        // of an UNSUBSCRIBE
 
 	Identifier uint32 // MQTT 5: the subscription identifier of a SUBSCRIBE
-	Refused    error  // the packet must not be sent, and Suback is to be called with codes above 0x7F
+	Refused    error  // the packet must not be sent; call Suback with codes above 0x7F
 }
 
 // RefusalCodes returns the codes with which Suback is to be called for a refused request.
@@ -283,7 +283,8 @@ func (s *Subscriptions[T]) Next(now time.Duration) (Request, bool) {
 		if r.Refused == nil || r.Topics == nil {
 			return r, ok
 		}
-		_ = s.Unsuback(r.ID, slices.Repeat([]frames.ReasonCode{frames.CodeOf(r.Refused)}, len(r.Topics))) // fits the request
+		codes := slices.Repeat([]frames.ReasonCode{frames.CodeOf(r.Refused)}, len(r.Topics))
+		_ = s.Unsuback(r.ID, codes) // fits the request
 	}
 }
 

@@ -71,7 +71,8 @@ func (r Retry) WithDefaults() (Retry, error) {
 // most a day. The parameter attempt is 0 after the first transmission.
 func (r *Retry) Publish(size, attempt int) time.Duration {
 	const day = 24 * time.Hour
-	k := min(math.Pow(r.Factor, float64(attempt)), math.MaxFloat64) // infinity times size 0 would be NaN
+	k := math.Pow(r.Factor, float64(attempt))
+	k = min(k, math.MaxFloat64) // infinity times size 0 would be NaN
 	extra := k * float64(size) / r.Bandwidth * float64(time.Second)
 	if extra > float64(day-r.Initial) {
 		return day

@@ -50,7 +50,7 @@ type Ended[T any] struct {
 	ID      uint16            // 0: no identifier was assigned
 	Code    frames.ReasonCode // of the ack that ended it; for QoS 2, of PUBREC
 	Lowered bool              // by Lower
-	Sent    bool              // it may have been sent before its last transmission, perhaps in a session that the broker has lost
+	Sent    bool              // it may have been sent before its last transmission, in any session
 	Owner   T
 	At      time.Duration // when it was accepted; 0 if Restore has added it
 }

@@ -13,12 +13,14 @@ const (
 	Ignored    Outcome = iota // the ack matches no publication in flight
 	Confirmed                 // the publication has completed at its QoS
 	Release                   // PUBREL must be sent for the identifier
-	Downgraded                // the broker sent PUBACK for a QoS 2 publication, which has completed at QoS 1
-	Violation                 // the ack does not fit the exchange, and the connection must be closed [MQTT-4.8.0-1]
+	Downgraded                // PUBACK came for a QoS 2 publication, which has completed at QoS 1
+	Violation                 // the ack does not fit the state; close the connection [MQTT-4.8.0-1]
 
 	// MQTT 5.
-	Refused        // the broker refused the publication, which has ended
-	Mismatched     // the broker does not know the identifier of a PUBREL that was sent once; the publication has ended
+	Refused // the broker refused the publication, which has ended
+	// The broker does not know the identifier of a PUBREL that was sent once; the publication has
+	// ended.
+	Mismatched
 	ReleaseUnknown // PUBREL with PacketIdentifierNotFound must be sent for the identifier
 )
 
@@ -30,7 +32,8 @@ func (s *Sender[T]) Acknowledge(kind frames.Type, id uint16, code frames.ReasonC
 	i, ok := s.window.slot(id)
 	if !ok || !s.queue.at(i).sentBy(handed) { // no publication has it, or not sent yet
 		if kind == frames.TypePubrec && code < frames.UnspecifiedError {
-			return Ended[T]{}, ReleaseUnknown // the broker waits for PUBREL, even if the identifier is unknown here
+			// The broker waits for PUBREL, even if the identifier is unknown here.
+			return Ended[T]{}, ReleaseUnknown
 		}
 		return Ended[T]{}, Ignored
 	}

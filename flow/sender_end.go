@@ -21,7 +21,8 @@ func (s *Sender[T]) Withdraw(h Handle) (gone, ok bool) {
 	var none T
 	e.owner, e.run = none, slices.Clone(e.messages())
 	for k, m := range e.run {
-		e.run[k] = m.Clone() // also at QoS 0, since Lost puts messages back whose batch never reached the writer
+		// Also at QoS 0, since Lost puts messages back whose batch never reached the writer.
+		e.run[k] = m.Clone()
 	}
 	e.lone[0] = frames.Message{}
 	return false, true

@@ -45,7 +45,7 @@ type Snapshot struct {
 	Owner        string         // the client identifier of the session; "" if the store has none
 	Session      *SessionRecord // nil: none
 	Publications []Publication  // in ascending order of Seq
-	Received     []uint16       // identifiers of QoS 2 messages that consumers acknowledged and PUBREL did not release
+	Received     []uint16       // QoS 2 identifiers, acknowledged and not yet released by PUBREL
 }
 
 // Empty reports whether the snapshot holds no publication and no received identifier. It ignores
@@ -55,8 +55,8 @@ func (s Snapshot) Empty() bool { return len(s.Publications) == 0 && len(s.Receiv
 // SessionRecord says how the broker keeps the session of a store (MQTT 5, section 4.1).
 type SessionRecord struct {
 	Version  frames.Version // the session was opened with it
-	ClientID string         // the identifier that the broker assigned; "" if the client chose its own
-	Expiry   uint32         // seconds for which the broker keeps the session after the connection ends; 4,294,967,295: for ever
+	ClientID string         // which the broker assigned; "" if the client chose its own
+	Expiry   uint32         // seconds a session outlives its connection; 4,294,967,295: for ever
 	Seen     time.Time      // when the session was last known to be alive; whole seconds
 }
 
@@ -76,13 +76,16 @@ type ChangeKind byte
 
 const (
 	Accepted  ChangeKind = iota + 1 // a publication was accepted (Seq, Message, Deadline)
-	Assigned                        // the publication got a packet identifier, or lost it if ID is 0 (Seq, ID)
+	Assigned                        // a publication got an ID, or lost it if ID is 0 (Seq, ID)
 	Released                        // PUBREC was received for the publication (Seq)
 	Completed                       // the publication ended (Seq)
 	Received                        // all consumers acknowledged a QoS 2 message (ID)
 	Forgotten                       // PUBREL released the identifier of a QoS 2 message (ID)
-	Cleared                         // the whole session ended; its record is removed, the owner of the store stays
-	Opened                          // the broker opened or confirmed the session (Session); its ClientID, if any, becomes the owner
+	Cleared                         // the session ended; its record is removed, the owner stays
+
+	// The broker opened or confirmed the session (Session). Its ClientID, if any, becomes the
+	// owner.
+	Opened
 )
 
 // ChangeKinds is a set of kinds.

@@ -21,7 +21,7 @@ type Subscriptions[T comparable] struct {
 	leaving []*subscription[T]
 	ended   []Departed[T] // owners that have ended since the last call of Ended
 
-	filters map[string]*filter[T] // the filters that are wanted, to be unsubscribed, or in a request
+	filters map[string]*filter[T] // filters that are wanted, to be unsubscribed, or in a request
 	parting []*filter[T]          // the filters to be unsubscribed, until UNSUBACK
 
 	requests requests[T]
@@ -34,11 +34,11 @@ type Subscriptions[T comparable] struct {
 // A subscription is the state of one owner.
 type subscription[T comparable] struct {
 	owner T
-	id    uint32    // the subscription identifier of its SUBSCRIBE packets (MQTT 5, section 3.8.2.1.2)
+	id    uint32    // the subscription identifier of its SUBSCRIBEs (MQTT 5, section 3.8.2.1.2)
 	wants []want[T] // one for each filter
 	each  bool      // a refused filter does not end the owner
 	phase phase
-	open  int               // wanted: filters without an answer on this connection; leaving: filters without UNSUBACK
+	open  int               // wanted: filters unanswered on this connection; leaving: no UNSUBACK
 	code  frames.ReasonCode // leaving: the highest code of the UNSUBACKs
 }
 
