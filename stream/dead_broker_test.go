@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,10 @@ func TestDeadBrokerOfAnIdleClientIsNoticedOnASocket(t *testing.T) {
 	select {
 	case <-s.Done():
 		wantText(t, s.Err(), "did not answer PINGREQ")
+		var late net.Error
+		if !errors.As(s.Err(), &late) || !late.Timeout() {
+			t.Errorf("%v is no timeout", s.Err())
+		}
 	case <-time.After(10 * time.Second):
 		t.Error("not noticed within 10 s")
 	}

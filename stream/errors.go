@@ -196,6 +196,13 @@ type OptionError = link.OptionError
 // prefixed adds the prefix of this package's errors to an error of package frames or flow.
 func prefixed(err error) error { return fmt.Errorf("mqtt: %w", err) }
 
+// A lateError says that the broker or the line did not answer in time. It is a net.Error.
+type lateError string
+
+func (e lateError) Error() string   { return string(e) }
+func (e lateError) Timeout() bool   { return true }
+func (e lateError) Temporary() bool { return true }
+
 // A contextError is the error of a call that ended by its context. It wraps the cause of the
 // context and the reason why the call had no result yet.
 type contextError struct{ cause, reason error }

@@ -1,10 +1,6 @@
 package stream
 
-import (
-	"errors"
-
-	"github.com/go-millrace/mqtt/flow"
-)
+import "github.com/go-millrace/mqtt/flow"
 
 // run is the body of the loop's goroutine. At deadlines and after shrink it starts another
 // goroutine in its place: turns grow the stack, and the runtime does not shrink it to the size that
@@ -202,7 +198,7 @@ func (l *loop) ping() {
 	}
 }
 
-var (
-	errNoPingresp   = errors.New("mqtt: the broker did not answer PINGREQ")
-	errPingreqStuck = errors.New("mqtt: the connection took no bytes of PINGREQ")
+const (
+	errNoPingresp   lateError = "mqtt: the broker did not answer PINGREQ"
+	errPingreqStuck lateError = "mqtt: the connection took no bytes of PINGREQ"
 )
