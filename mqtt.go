@@ -1543,8 +1543,8 @@ func Decode[T any](sub *Subscription, dec Decoder[T]) <-chan Event[T] {
 // finds the client of each message.
 //
 // The messages of one Subscription come in order of arrival. The Subscriptions in which messages
-// wait take turns, with one message each, so none starves. A Subscription whose goroutine does not
-// run at that moment misses its turn. The channel is unbuffered. While nobody receives, the
+// wait take turns, with one message each, so none starves. A Subscription misses a turn if its
+// goroutine is not scheduled in time. The channel is unbuffered. While nobody receives, the
 // messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each client, and no
 // client is blocked.
 //

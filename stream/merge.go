@@ -25,8 +25,8 @@ type merge struct {
 // finds the session of each message.
 //
 // The messages of one Subscription come in order of arrival. The Subscriptions in which messages
-// wait take turns, with one message each, so none starves. A Subscription whose goroutine does not
-// run at that moment misses its turn. The channel is unbuffered. While nobody receives, the
+// wait take turns, with one message each, so none starves. A Subscription misses a turn if its
+// goroutine is not scheduled in time. The channel is unbuffered. While nobody receives, the
 // messages wait in their Subscriptions, within MaxUnread and ReceiveBytes of each session, and no
 // session is blocked.
 //
