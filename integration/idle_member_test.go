@@ -25,16 +25,17 @@ const (
 type member struct {
 	client  *mqtt.Client
 	idle    chan struct{} // closed at the first PINGRESP
-	settled chan struct{} // closed at the second PINGRESP
 	refused chan struct{} // closed when the first reconnection attempt fails
+	next    chan struct{} // closed at the next PINGRESP after awaitPingresp
 
-	mu    sync.Mutex
-	dials []time.Time // start of each attempt
-	ends  []time.Time // end of each failed attempt or connection
+	mu     sync.Mutex
+	awaits bool        // next is open
+	dials  []time.Time // start of each attempt
+	ends   []time.Time // end of each failed attempt or connection
 }
 
 func newMember() *member {
-	return &member{idle: make(chan struct{}), settled: make(chan struct{}), refused: make(chan struct{}),
+	return &member{idle: make(chan struct{}), refused: make(chan struct{}),
 		dials: make([]time.Time, 0, 8), ends: make([]time.Time, 0, 8)}
 }
 
@@ -78,28 +79,39 @@ type memberConn struct {
 }
 
 func (c *memberConn) Read(p []byte) (int, error) {
-	const idle, settled = 4 + 4 + 2, 4 + 4 + 2 + 2 // CONNACK, PUBACK, PINGRESP, PINGRESP
+	const idle = 4 + 4 + 2 // CONNACK, PUBACK, PINGRESP
 	n, err := c.TCPConn.Read(p)
 	if err != nil {
 		c.member.ended()
 		return n, err
 	}
-	switch c.n += n; c.n {
-	case idle:
-		c.member.reached(c.member.idle)
-	case settled:
-		c.member.reached(c.member.settled)
+	if c.n += n; c.n >= idle {
+		c.member.pingresp(c.n == idle)
 	}
 	return n, err
 }
 
-// reached closes the channel of a stage of the first connection.
-func (m *member) reached(stage chan struct{}) {
+// pingresp records that a PINGRESP has come on the first connection.
+func (m *member) pingresp(first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.ends) == 0 {
-		close(stage)
+	if len(m.ends) > 0 {
+		return
 	}
+	if first {
+		close(m.idle)
+	}
+	if m.awaits {
+		close(m.next)
+		m.awaits = false
+	}
+}
+
+// awaitPingresp makes the channel next anew.
+func (m *member) awaitPingresp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next, m.awaits = make(chan struct{}), true
 }
 
 func (m *member) online(t *testing.T) {
