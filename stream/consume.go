@@ -71,13 +71,14 @@ func handOver[T any](b *inbox, ch chan T, turns *turns, convert func(Delivery) (
 			if !has {
 				out = nil // until the turn comes
 			}
+			given := true
 			select {
 			case out <- v:
 			default:
 				b.all.hands.over(&c, sent)
-				has = offer(ch, v, has, turn, leaving, stop)
+				given = offer(ch, v, has, turn, leaving, stop)
 			}
-			if !has {
+			if !given {
 				break
 			}
 			if acks {
